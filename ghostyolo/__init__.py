@@ -1,0 +1,44 @@
+"""ghostyolo: GhostNet-YOLO cfgs for Darknet, written, checked, trained and run in PyTorch.
+
+    network = ghostyolo.load("ghostnet.cfg")     # Network; loads(text); dumps(network) -> text
+    model = ghostyolo.Model(network)             # an nn.Module that computes what Darknet computes
+    detections = model.detect("dog.jpg")         # boxes of the picture, in pixels
+
+Names that need torch or numpy are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostyolo.boxes import Detections
+    from ghostyolo.data import Dataset, Sample, open_dataset, read_image
+    from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
+    from ghostyolo.model import Model
+    from ghostyolo.network import Network, Node, dumps, load, loads
+
+__version__ = "0.1.0"
+_HOMES = {
+    "boxes": ("Detections",),
+    "data": ("Dataset", "Sample", "open_dataset", "read_image"),
+    "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
+    "model": ("Model",),
+    "network": ("Network", "Node", "dumps", "load", "loads"),
+}
+__all__ = [
+    "CfgError", "DataError", "Dataset", "Detections", "GhostyoloError", "Model", "Network", "Node",
+    "OptionError", "Sample", "WeightsError", "dumps", "load", "loads", "open_dataset", "read_image",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,7 @@
+"""python -m ghostyolo."""
+
+import sys
+
+from ghostyolo.cli import main
+
+sys.exit(main())

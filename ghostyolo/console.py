@@ -1,0 +1,69 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log. Written to standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from ghostyolo.train import State
+
+LOG_SECONDS = 15.0  # between two lines of a log
+
+
+class Progress:
+    """Counts towards a total. unit: what is counted, with its plural's s left out."""
+
+    def __init__(self, total: int, what: str, unit: str, *, start: int = 0) -> None:
+        self.total, self.what, self.unit = total, what, unit
+        self.done, self.start = start, start
+        self.began = self.said = time.monotonic()
+        self.bar = (
+            tqdm(total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def advance_to(self, done: int, note: str = "") -> None:
+        """Show how many are done, with a note behind."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.bar.n)
+        self.done = done
+        now = time.monotonic()
+        if self.bar is None and (now - self.said > LOG_SECONDS or done == self.total):
+            self.said = now
+            left = (now - self.began) / max(1, done - self.start) * (self.total - done)
+            line = f"{self.what} {done}/{self.total} {self.unit}s"
+            tail = f", {left:.0f} s left" if done < self.total else ""
+            self.say(f"{line}{', ' + note if note else ''}{tail}")
+
+    def say(self, line: str) -> None:
+        """Print a line without tearing the bar."""
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class TrainProgress:
+    """What a person sees of a training run."""
+
+    def __init__(self, total: int, start: int = 0) -> None:
+        self.progress = Progress(total, "train", "iteration", start=start)
+
+    def step(self, state: State, rate: float, images_per_second: float) -> None:
+        """Show an update: the smoothed loss, the learning rate, pictures a second."""
+        note = f"loss {state.loss:.2f}, rate {rate:.3g}, {images_per_second:.1f} pictures/s"
+        self.progress.advance_to(state.iteration, note)
+
+    def validated(self, row: dict[str, float]) -> None:
+        """Show a validation."""
+        scores = [f"{key} {row[key]:.3f}" for key in ("AP", "AP50", "AP75") if key in row]
+        self.progress.say(", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores]))

@@ -1,0 +1,146 @@
+"""Darknet's augmentation of one picture: a jittered crop, a flip, other colours.
+
+Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Source: AlexeyAB/darknet src/data.c load_data_detection and correct_boxes, src/image_opencv.cpp
+image_data_augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ghostyolo.boxes import xyxy_to_cxcywh
+from ghostyolo.data.header import Size
+from ghostyolo.errors import OptionError
+
+HUES = 180  # of an 8-bit HSV picture in OpenCV
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a picture may be changed; the defaults change nothing. Fields are the cfg's keys.
+
+    jitter: each edge moves by up to this share of the side. resize: the picture is enlarged or
+    shrunk by up to this factor. hue: share of a full turn. saturation, exposure: largest factors.
+    letter_box: keep the aspect of the picture.
+
+    Raises OptionError for a value out of range.
+    """
+
+    jitter: float = 0.0
+    resize: float = 1.0
+    flip: bool = False
+    hue: float = 0.0
+    saturation: float = 1.0
+    exposure: float = 1.0
+    letter_box: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("jitter", 0, 0.49),
+            ("resize", 0.25, 4),
+            ("hue", 0, 1),
+            ("saturation", 0.01, 100),
+            ("exposure", 0.01, 100),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise OptionError(f"{name}={value} is not in {low}..{high}", hint=f"change {name}")
+
+
+NONE = Augmentation()
+
+
+def augment(
+    image: np.ndarray,
+    boxes_xyxy_px: np.ndarray,
+    size: Size,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a changed picture of `size`, its boxes, and which of the given boxes these are.
+
+    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. Returns uint8 (h, w, 3);
+    cxcywh (k, 4) float32 relative to it, clipped; and k indices into the given boxes: one that
+    keeps less than a pixel in width or height is left out, however much of it was visible.
+    """
+    crop = draw_crop(image.shape[:2], size, settings, rng)
+    flip = settings.flip and rng.random() < 0.5
+    changed = cut(image, crop, size)
+    if flip:
+        changed = cv2.flip(changed, 1)
+    changed = recolour(changed, *draw_colours(settings, rng))
+    cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size)
+    return changed, cxcywh, kept
+
+
+def draw_crop(
+    source: Size, size: Size, settings: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the part of the picture to take: left, top, right, bottom in whole pixels.
+
+    It may reach beyond the picture.
+    """
+    sides = np.array(source[::-1])
+    jitter = np.trunc(sides * settings.jitter)
+    low, high = np.trunc(rng.uniform(-jitter, jitter, (2, 2)))
+    smaller, larger = sorted((settings.resize, 1 / settings.resize))
+    out, into = (1 - 1 / smaller) / 2, (1 - 1 / larger) / 2  # shares of a side; out < 0 < into
+    span = (out, 0.0) if settings.resize < 1 else (out, into)
+    low, high = (edge + np.trunc(sides * rng.uniform(*span)) for edge in (low, high))
+    if settings.letter_box:
+        missing = max(sides / size[::-1]) * np.array(size[::-1]) - sides
+        low, high = low - np.trunc(missing / 2), high - np.trunc(missing / 2)
+    end = np.maximum(sides - high, low + 1)
+    return np.concatenate((low, end)).astype(int)
+
+
+def draw_colours(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw the turn of the hue, and the factors of saturation and exposure."""
+    hue = rng.uniform(-settings.hue, settings.hue)
+    factors = rng.uniform(1, (settings.saturation, settings.exposure))
+    saturation, exposure = np.where(rng.random(2) < 0.5, factors, 1 / factors)
+    return hue, float(saturation), float(exposure)
+
+
+def cut(image: np.ndarray, crop: np.ndarray, size: Size) -> np.ndarray:
+    """Resize a part of a picture to (h, w); outside the picture is its mean colour."""
+    h, w = image.shape[:2]
+    x1, y1, x2, y2 = inside = np.clip(crop, 0, (w, h, w, h))
+    left, top, right, bottom = map(int, np.abs(crop - inside))
+    part = image[y1:y2, x1:x2]
+    if left or top or right or bottom:
+        mean = np.rint(cv2.mean(image)).tolist()
+        part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=mean)
+    return cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
+    """Turn the hue by a share of a full turn and scale saturation and value, in 8-bit HSV.
+
+    As Darknet built with OpenCV does, but hues below red wrap around, which there become red.
+    """
+    if (hue, saturation, exposure) == (0, 1, 1):
+        return image
+    levels = np.arange(256, dtype=np.float64)
+    tables = (np.rint(levels + hue * HUES) % HUES, levels * saturation, levels * exposure)
+    table = np.clip(np.rint(np.stack(tables, -1)), 0, 255).astype(np.uint8)
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def move_boxes(
+    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes as cxcywh relative to the crop, clipped to it, and the indices of those left."""
+    low, high = crop[:2], crop[2:]
+    corners = (boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64) - low) / (high - low)
+    if flip:
+        corners[..., 0] = 1 - corners[:, ::-1, 0]
+    xyxy = np.clip(corners, 0, 1).reshape(-1, 4)
+    cxcywh = xyxy_to_cxcywh(xyxy)
+    kept = np.flatnonzero((cxcywh[:, 2:] * size[::-1] >= 1).all(1))
+    return cxcywh[kept].astype(np.float32), kept

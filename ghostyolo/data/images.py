@@ -1,0 +1,141 @@
+"""Pictures: from a file to RGB, and from RGB to the input of a network."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ghostyolo.data.header import Size, stated_size
+from ghostyolo.errors import DataError, Span
+
+MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
+GREY = 0.5  # what Darknet's letterbox leaves around a picture
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture as uint8 RGB (H, W, 3), upright by its EXIF orientation.
+
+    Grey, palette, 16-bit and CMYK pictures become 8-bit RGB; transparency is dropped.
+
+    Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
+    """
+    span = Span(str(path))
+    data = _read_bytes(path)
+    _check_size(stated_size(BytesIO(data)), span)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
+        raise DataError(
+            f"not a picture: {error.err}", span=span, hint="replace the file"
+        ) from error
+    if image is None:
+        hint = "replace it, or save it again as JPEG or PNG"
+        raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)
+    _check_size(image.shape[:2], span)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def picture_size(path: str | Path) -> Size:
+    """Return (h, w) of the picture that `read_image` would return, from the header if it says.
+
+    Raises DataError as `read_image` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = stated_size(file)
+    except OSError as error:
+        raise _unopened(path, error) from error
+    if size is None:
+        return read_image(path).shape[:2]
+    _check_size(size, Span(str(path)))
+    return size
+
+
+class Placement(NamedTuple):
+    """Where a picture lies in a network's input: it was resized to `inner`, the rest is grey.
+
+    source, target, inner: (h, w). Darknet pastes at the integer part of half the rest but corrects
+    boxes by the exact half, so an odd rest puts boxes half an input pixel off; so does this.
+    Source: AlexeyAB/darknet src/yolo_layer.c, correct_yolo_boxes.
+    """
+
+    source: Size
+    target: Size
+    inner: Size
+
+    def to_source(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """Map boxes (n, 4) from pixels of the network's input to pixels of the picture."""
+        scale, offset = self._map()
+        return ((boxes_xyxy_px - offset) / scale).astype(np.float32)
+
+    def to_input(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """Map boxes (n, 4) from pixels of the picture to pixels of the network's input."""
+        scale, offset = self._map()
+        return (boxes_xyxy_px * scale + offset).astype(np.float32)
+
+    def _map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and offset of x, y, x, y."""
+        source, target, inner = (np.array(size[::-1] * 2, float) for size in self)
+        return inner / source, (target - inner) / 2
+
+
+def place(source: Size, target: Size, letterbox: bool) -> Placement:
+    """Return where a picture of one size goes in an input of another: stretched, or letterboxed.
+
+    Source: AlexeyAB/darknet src/image.c, letterbox_image (sides by integer division).
+    """
+    (h, w), (net_h, net_w) = source, target
+    inner = target
+    if letterbox and net_w / w < net_h / h:
+        inner = max(1, h * net_w // w), net_w
+    elif letterbox:
+        inner = net_h, max(1, w * net_h // h)
+    return Placement(source, target, inner)
+
+
+def fit(image: np.ndarray, size: Size, letterbox: bool) -> tuple[np.ndarray, Placement]:
+    """Make a picture the input of a network of `size` (h, w).
+
+    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w), contiguous, in [0, 1], and where the
+    picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes (half-pixel centres), as pictures
+    are when Darknet built with OpenCV trains; Darknet's own resize aligns corners instead.
+    """
+    placement = place(image.shape[:2], size, letterbox)
+    h, w = placement.inner
+    resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    if placement.inner == size:
+        return to_planes(resized), placement
+    top, left = (size[0] - h) // 2, (size[1] - w) // 2
+    planes = np.full((3, *size), GREY, np.float32)
+    planes[:, top : top + h, left : left + w] = to_planes(resized)
+    return planes, placement
+
+
+def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous; into `out` if given."""
+    return np.divide(image.transpose(2, 0, 1), 255, out=out, order="C", dtype=np.float32)
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: str | Path, error: OSError) -> DataError:
+    reason = (error.strerror or str(error)).lower()
+    return DataError(
+        f"cannot read the picture: {reason}", span=Span(str(path)), hint="check the path"
+    )
+
+
+def _check_size(size: Size | None, span: Span) -> None:
+    """Raise DataError if a picture is larger than memory should be spent on."""
+    if size and size[0] * size[1] > MAX_PIXELS:
+        stated = f"{size[1]}x{size[0]} pixels, more than {MAX_PIXELS}"
+        raise DataError(stated, span=span, hint="scale the picture down")

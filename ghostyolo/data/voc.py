@@ -1,0 +1,187 @@
+"""PASCAL VOC folders: Annotations/*.xml, ImageSets/Main/SPLIT.txt, JPEGImages.
+
+Source: the VOC2012 development kit, section 4 (annotation files; boxes of whole pixels, from 1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax import SAXException, SAXParseException
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import Locator
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.sax import parseString
+
+from ghostyolo.data.sample import (
+    MALFORMED,
+    Builder,
+    Dataset,
+    Label,
+    class_index,
+    missing_split,
+    read_lines,
+    read_names,
+    unknown_class,
+)
+from ghostyolo.errors import DataError, Span
+
+PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
+CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+
+
+def is_voc(folder: Path) -> bool:
+    return (folder / "Annotations").is_dir() and (folder / "ImageSets").is_dir()
+
+
+def splits(folder: Path) -> list[str]:
+    """Return the splits of a folder, without the lists of one class (`dog_train`)."""
+    stems = {path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+    return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
+
+
+def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
+    """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
+
+    Raises DataError if a file cannot be parsed, or a class is not among the names.
+    """
+    if split not in (present := splits(folder)):
+        raise missing_split(split, present, Span(str(folder / "ImageSets" / "Main")))
+    annotations = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
+    names = names or _names_file(folder) or _collect_names(annotations.values())
+    index = class_index(names)
+    pictures = _pictures(folder / "JPEGImages")
+    builder = Builder(names, split, str(folder))
+    for image_id in _image_ids(folder / "ImageSets" / "Main" / f"{split}.txt"):
+        path = pictures.get(image_id, str(folder / "JPEGImages" / f"{image_id}.jpg"))
+        if image_id not in annotations:
+            span = Span(str(folder / "Annotations" / f"{image_id}.xml"))
+            builder.leave_out(path, "missing label file", span)
+            continue
+        annotation = read_annotation(annotations[image_id])
+        size = builder.size(path, annotation.size)
+        if size is not None:
+            builder.add(path, image_id, size, _labels(annotation, index, builder))
+    return builder.finish()
+
+
+class Element(NamedTuple):
+    """One <object>: the texts below it by path, as in "bndbox/xmin", and its line."""
+
+    texts: dict[str, str]
+    span: Span
+
+
+@dataclass
+class Annotation:
+    """One XML file: its texts by path below the root, as in "size/width", and its objects."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    objects: list[Element] = field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        try:
+            return int(self.texts["size/height"]), int(self.texts["size/width"])
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def from_one(self) -> bool:
+        """Whether the file is one of PASCAL's, whose first pixel is 1; labelImg's is taken as 0."""
+        return bool(PASCAL_DATABASE.search(self.texts.get("source/database", "")))
+
+
+def read_annotation(path: Path) -> Annotation:
+    """Parse one XML file. Raises DataError with the line if it is not an annotation."""
+    reader = _Reader(str(path))
+    try:
+        parseString(path.read_bytes(), reader)
+    except SAXParseException as error:
+        span = Span(str(path), error.getLineNumber() or 0)
+        raise DataError(f"not XML: {error.getMessage()}", span=span, hint="repair it") from error
+    except (DefusedXmlException, SAXException) as error:
+        hint = "remove the entity declarations"
+        raise DataError("XML with entities is refused", span=Span(str(path)), hint=hint) from error
+    return reader.annotation
+
+
+class _Reader(ContentHandler):
+    """Collects the texts of an annotation by their path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.file = path
+        self.annotation = Annotation()
+        self.open: list[str] = []
+        self.text = ""
+
+    def setDocumentLocator(self, locator: Locator) -> None:
+        self.locator = locator
+
+    def startElement(self, name: str, attrs: object) -> None:
+        span = Span(self.file, self.locator.getLineNumber() or 0)
+        if not self.open and name != "annotation":
+            hint = "remove the file from Annotations"
+            raise DataError(f"<{name}> instead of <annotation>", span=span, hint=hint)
+        self.open.append(name)
+        self.text = ""
+        if self.open[1:] == ["object"]:
+            self.annotation.objects.append(Element({}, span))
+
+    def characters(self, content: str) -> None:
+        self.text += content
+
+    def endElement(self, name: str) -> None:
+        key = "/".join(self.open[1:])
+        texts = self.annotation.texts
+        if key.startswith("object/"):
+            key, texts = key.removeprefix("object/"), self.annotation.objects[-1].texts
+        texts.setdefault(key, self.text.strip())
+        self.open.pop()
+        self.text = ""
+
+
+def _labels(annotation: Annotation, index: dict[str, int], builder: Builder) -> Iterable[Label]:
+    first = float(annotation.from_one)
+    for texts, span in annotation.objects:
+        name = texts.get("name", "")
+        if name not in index:
+            raise unknown_class(f"'{name}'", builder.names, span)
+        try:
+            x1, y1, x2, y2 = (float(texts[corner]) for corner in CORNERS)
+        except (KeyError, ValueError):
+            builder.count(MALFORMED, span)
+            continue
+        ignore = texts.get("difficult", "0") == "1"
+        yield Label((x1 - first, y1 - first, x2, y2), index[name], ignore, span)
+
+
+def _collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Return the classes of all files by alphabet, which is PASCAL's own order too."""
+    found = {obj.texts.get("name", "") for path in paths for obj in read_annotation(path).objects}
+    return tuple(sorted(found - {""}))
+
+
+def _names_file(folder: Path) -> tuple[str, ...] | None:
+    files = list(folder.glob("*.names"))
+    return read_names(files[0]) if len(files) == 1 else None
+
+
+def _image_ids(path: Path) -> list[str]:
+    """Return the ids that a split lists; lists of one class have -1, 0 or 1 after each."""
+    return [re.sub(r"\s+(-1|0|1)$", "", line) for line in read_lines(path) if line]
+
+
+def _pictures(folder: Path) -> dict[str, str]:
+    """Return the path of each picture by its id."""
+    if not folder.is_dir():
+        raise DataError(
+            "no folder of pictures", span=Span(str(folder)), hint="put the pictures there"
+        )
+    return {os.path.splitext(entry.name)[0]: entry.path for entry in os.scandir(folder)}

@@ -1,0 +1,126 @@
+"""YOLO data sets: a YAML file that names the pictures of each split, and a text file for each.
+
+Source: docs.ultralytics.com/datasets/detect (path, train, val, test, names, nc; images -> labels).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ghostyolo.data.darknet import Option, add_pictures, check_count, read_list, swap_folder
+from ghostyolo.data.sample import Builder, Dataset, locate, missing_split
+from ghostyolo.errors import DataError, Span
+
+SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # the key -> ours
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+class Entry(NamedTuple):
+    """A value at the top of a YAML file."""
+
+    value: Any
+    span: Span
+
+
+def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
+    """Read one split of a data.yaml: a folder, a list of pictures, or several of those.
+
+    Paths are sought below `path`, itself below the YAML file or the working directory, then
+    beside the YAML file.
+
+    Raises DataError if a file or key is missing, or the names do not fit `nc` or the labels.
+    """
+    entries = read_entries(path)
+    present = {ours: entries[key] for key, ours in SPLITS.items() if key in entries}
+    if split not in present:
+        raise missing_split(split, list(present), Span(str(path)))
+    names = names or _names(entries, path)
+    if "nc" in entries:
+        check_count(len(names), Option(str(entries["nc"].value), entries["nc"].span))
+    root = str(entries["path"].value) if "path" in entries else "."
+    folders = [path.parent / root, Path(root), path.parent]
+    builder = Builder(names, split, str(path))
+    add_pictures(builder, _pictures(present[split], folders), label_paths)
+    return builder.finish()
+
+
+def read_entries(path: Path) -> dict[str, Entry]:
+    """Read the keys that have a value. Raises DataError with the line if it is not such a file."""
+    span = Span(str(path))
+    try:
+        loader = yaml.SafeLoader(path.read_bytes())
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
+    except yaml.MarkedYAMLError as error:
+        if error.problem_mark:
+            span = Span(str(path), error.problem_mark.line + 1)
+        raise DataError(f"not YAML: {error.problem}", span=span, hint="repair it") from error
+    except (yaml.YAMLError, OSError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"not YAML: {reason}", span=span, hint="repair it") from error
+    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
+        raise DataError("not key: value", span=span, hint="it needs the keys train, val and names")
+    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+    return {
+        key: Entry(value, Span(str(path), lines.get(key, 0)))
+        for key, value in content.items()
+        if isinstance(key, str) and value is not None
+    }
+
+
+def label_paths(picture: str) -> list[str]:
+    """Return where the boxes of a picture may be: in the parallel folder `labels`, or beside it."""
+    paths = [swap_folder(picture, old, "labels") for old in ("images", "JPEGImages")]
+    stems = [os.path.splitext(path)[0] for path in (*paths, picture)]
+    stems.sort(key=os.path.splitext(picture)[0].__eq__)  # stable: the unchanged path goes last
+    return [f"{stem}.txt" for stem in dict.fromkeys(stems)]
+
+
+def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
+    """Return all pictures of a split."""
+    values = entry.value if isinstance(entry.value, list) else [entry.value]
+    pictures: list[str] = []
+    for value in values:
+        found = _located(str(value), folders)
+        if os.path.isdir(found):
+            pictures += _pictures_below(Path(found))
+        elif os.path.isfile(found):
+            pictures += read_list(found, folders)
+        else:
+            hint = f"it was looked for at {found}"
+            raise DataError(f"'{value}' is not there", span=entry.span, hint=hint)
+    return pictures
+
+
+def _located(value: str, folders: Sequence[Path]) -> str:
+    """Find a folder or list; Roboflow writes ../train/images for train/images."""
+    found = locate(value, folders)
+    if value.startswith("../") and not os.path.exists(found):
+        return locate(value.removeprefix("../"), folders)
+    return found
+
+
+def _pictures_below(folder: Path) -> Iterable[str]:
+    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
+    """Return the names, a list or a mapping from 0 to the last class."""
+    if "names" not in entries:
+        raise DataError("no key 'names'", span=Span(str(path)), hint="add it, or give --names")
+    value, span = entries["names"]
+    if isinstance(value, dict):
+        if sorted(map(str, value)) != sorted(map(str, range(len(value)))):
+            raise DataError("names do not count 0, 1, 2 ...", span=span, hint="number all classes")
+        value = [value.get(i, value.get(str(i))) for i in range(len(value))]
+    if not isinstance(value, list) or not value:
+        raise DataError("names is no list", span=span, hint="write names: [first, second]")
+    for i, name in enumerate(value):
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise DataError(f"name {i} is no text", span=span, hint="put it in quotes")
+    return tuple(map(str, value))

@@ -1,0 +1,128 @@
+"""From the outputs of a network's heads to detections in a picture, whatever computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms
+from ghostyolo.data.images import Placement, fit
+from ghostyolo.errors import CfgError
+from ghostyolo.layers import Head, Misfit
+from ghostyolo.network import Network
+
+# Inputs (N, 3, h, w) float32 RGB in [0, 1] -> the output of each head as Darknet holds it.
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
+
+
+class Detector:
+    """Pictures in, detections out, on any runtime.
+
+    run: computes the heads' outputs. thresh: least score. nms: the overlap above which the lower
+    score falls. most: detections kept in one picture, by score.
+    Raises `CfgError` for a network without heads.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        run: Run,
+        *,
+        thresh: float = THRESH,
+        nms: float = NMS,
+        most: int | None = None,
+    ) -> None:
+        self.heads = heads_of(network)
+        self.options, self.run = network.options, run
+        self.thresh, self.nms, self.most = thresh, nms, most
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
+        size, letterbox = self.options.size, bool(self.options.letter_box)
+        fitted = [fit(image, size, letterbox) for image in images]
+        outputs = self.run(np.stack([planes for planes, _ in fitted]))
+        places = [place for _, place in fitted]
+        found = find(self.heads, outputs, places, thresh=self.thresh, iou=self.nms)
+        return [
+            _clipped(detections[: self.most], place)
+            for detections, place in zip(found, places, strict=True)
+        ]
+
+
+def heads_of(network: Network) -> list[Head]:
+    """Return the heads of a detector. Raises `CfgError` if it has none, or one without boxes."""
+    found = []
+    for node in network:
+        if isinstance(node.layer, Head):
+            try:
+                node.layer.check()
+            except Misfit as misfit:
+                kind = node.layer.kind
+                raise CfgError(
+                    str(misfit), span=node.span, section=kind, hint=misfit.hint
+                ) from None
+            found.append(node.layer)
+    if not found:
+        span = network[-1].span if len(network) else None
+        raise CfgError("no detection head, so no boxes", span=span, hint="add a [yolo]")
+    return found
+
+
+def find(
+    heads: Sequence[Head],
+    outputs: Sequence[np.ndarray],
+    places: Sequence[Placement],
+    *,
+    thresh: float,
+    iou: float,
+) -> list[Detections]:
+    """Decode the outputs of all heads and keep the best box of each thing, best score first.
+
+    outputs: per head (N, C, H, W), as Darknet holds it. places: per picture, where it lies in the
+    input. A score is objectness times class probability; both it and the objectness must exceed
+    `thresh`. Boxes may reach beyond the picture. The last head's nms_kind counts.
+    Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
+    """
+    size = places[0].target
+    decoded = [
+        head.decode(np.asarray(output), size) for head, output in zip(heads, outputs, strict=True)
+    ]
+    boxes, objectness, classes = (np.concatenate(part, 1) for part in zip(*decoded, strict=True))
+    last = heads[-1]
+    return [
+        _suppressed(
+            boxes[i], objectness[i], classes[i], place, thresh, iou, last.nms_kind, last.beta_nms
+        )
+        for i, place in enumerate(places)
+    ]
+
+
+def _suppressed(
+    cxcywh: np.ndarray,
+    objectness: np.ndarray,
+    classes: np.ndarray,
+    place: Placement,
+    thresh: float,
+    iou: float,
+    kind: str,
+    beta: float,
+) -> Detections:
+    """Keep the boxes of one picture that are sure enough and not suppressed."""
+    sure = np.flatnonzero(objectness > thresh)
+    scores = objectness[sure, None] * classes[sure]
+    rows, labels = np.nonzero(scores > thresh)
+    h, w = place.target
+    input_px = cxcywh_to_xyxy(cxcywh[sure[rows]]) * np.array([w, h, w, h], np.float32)
+    boxes, (source_h, source_w) = place.to_source(input_px), place.source
+    relative = boxes / np.array([source_w, source_h, source_w, source_h], np.float32)
+    kept = nms(relative, scores[rows, labels], labels, iou, kind, beta)
+    return Detections(boxes[kept], scores[rows, labels][kept], labels[kept])
+
+
+def _clipped(found: Detections, place: Placement) -> Detections:
+    h, w = place.source
+    boxes = np.clip(found.boxes, 0, np.array([w, h, w, h], np.float32))
+    return Detections(boxes, found.scores, found.classes)

@@ -1,0 +1,171 @@
+"""python -m ghostyolo.gencfg: write the cfg of a network."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from ghostyolo.errors import GhostyoloError, OptionError, Span
+from ghostyolo.network import Network, dumps
+from ghostyolo.zoo import recipes
+from ghostyolo.zoo.blocks import GATES
+from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.necks import NECKS
+
+EXAMPLES = """examples:
+  python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg           a detector for COCO's 80 classes
+  python -m ghostyolo.gencfg --width 0.5 --names my.names --size 320x320 --out my.cfg
+  python -m ghostyolo.gencfg --task classify --gate hard --out ghostnet-imagenet.cfg
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the generator's options."""
+    p = argparse.ArgumentParser(
+        prog="python -m ghostyolo.gencfg",
+        description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) to standard output.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument(
+        "--task",
+        choices=("detect", "classify", "backbone"),
+        default="detect",
+        help="detector with [yolo] heads, the paper's classifier, or neither (detect)",
+    )
+    p.add_argument("--width", type=float, default=1.0, help="width multiplier (1.0)")
+    p.add_argument("--ratio", type=int, default=2, help="s: maps per intrinsic map (2)")
+    p.add_argument("--dw-size", type=int, default=3, help="d: kernel of the cheap operation (3)")
+    p.add_argument(
+        "--gate",
+        choices=GATES,
+        default="logistic",
+        help="gate of squeeze-excite: logistic loads everywhere, hard is the official "
+        "hard sigmoid and not for OpenCV (logistic)",
+    )
+    classes = p.add_mutually_exclusive_group()
+    classes.add_argument("--classes", type=int, help="number of classes (80; classify: 1000)")
+    classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
+    p.add_argument(
+        "--size", metavar="HxW", help="input size in pixels (416x416; classify: 224x224)"
+    )
+    p.add_argument("--neck", choices=NECKS, default="pan", help="how scales are joined (pan)")
+    p.add_argument(
+        "--neck-width",
+        type=int,
+        default=recipes.NECK_WIDTH,
+        help=f"channels of neck and heads ({recipes.NECK_WIDTH})",
+    )
+    p.add_argument(
+        "--heads",
+        metavar="STRIDES",
+        default="8,16,32",
+        help="strides of the heads, among 4, 8, 16, 32 (8,16,32)",
+    )
+    p.add_argument(
+        "--anchors",
+        metavar="W,H,W,H,...",
+        default="",
+        help="anchors in pixels of the input, for the heads from fine to coarse (COCO's)",
+    )
+    p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the generator; return the exit code: 0 done, 1 the options do not fit, 2 usage."""
+    logging.basicConfig(format="%(message)s")
+    words = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(words)
+    try:
+        text = dumps(build(args, _command(words)))
+        if args.out:
+            _write(args.out, text)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except GhostyoloError as error:
+        print(f"ghostyolo: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def build(args: argparse.Namespace, comment: str) -> Network:
+    """Build the network that the options describe."""
+    style = Style(args.width, args.ratio, args.dw_size, args.gate)
+    size = (416, 416) if args.task == "detect" else (224, 224)
+    size = parse_size(args.size) if args.size else size
+    if args.task == "backbone":
+        return recipes.backbone(style, size=size, comment=comment)
+    classes = _classes(args, 80 if args.task == "detect" else 1000)
+    if args.task == "classify":
+        return recipes.classifier(style, classes=classes, size=size, comment=comment)
+    return recipes.detector(
+        style,
+        classes=classes,
+        size=size,
+        neck_kind=args.neck,
+        neck_width=args.neck_width,
+        strides=tuple(int(stride) for stride in _numbers("--heads", args.heads, int)),
+        anchors=tuple(_numbers("--anchors", args.anchors, float)),
+        comment=comment,
+    )
+
+
+def _command(words: list[str]) -> str:
+    """Return the command that writes the same file, without where it goes."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and not word.startswith("--out"):
+            kept.append(word)
+        skip = word == "--out"
+    return " ".join(["Written by python -m ghostyolo.gencfg", *kept])
+
+
+def _classes(args: argparse.Namespace, default: int) -> int:
+    if not args.names:
+        return default if args.classes is None else args.classes
+    try:
+        lines = Path(args.names).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "give a text file with one class name a line"
+        raise OptionError(f"cannot read names: {error}", span=Span(args.names), hint=hint) from None
+    names = [line for line in lines if line.strip()]
+    if not names:
+        raise OptionError("no class names", span=Span(args.names), hint="write one name a line")
+    return len(names)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size, "HxW" or one number for a square, in pixels. Raises `OptionError`."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        hint = "write height x width, as 416x416, or one number for a square"
+        raise OptionError(f"--size {text}", hint=hint)
+    return int(sides[0]), int(sides[-1])
+
+
+def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[float]:
+    try:
+        return [kind(part) for part in text.split(",") if text.strip()]
+    except ValueError:
+        raise OptionError(f"{option} {text}", hint="write numbers separated by commas") from None
+
+
+def _write(path: str, text: str) -> None:
+    beside = Path(f"{path}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OptionError(f"cannot write: {error.strerror}", span=Span(path)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""`[avgpool]`: the mean over all pixels.
+
+Source: AlexeyAB/darknet src/avgpool_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Avgpool(Layer):
+    """Global: every channel becomes one number."""
+
+    names = ("avgpool", "avg")
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return Shape(inputs[0].c, 1, 1)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(1)

@@ -1,0 +1,30 @@
+"""`[batchnorm]`: batch norm on its own.
+
+Source: AlexeyAB/darknet src/batchnorm_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batchnorm(Layer):
+    """Per channel, with running statistics in inference."""
+
+    names = ("batchnorm",)
+
+    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        names = ("bias", "weight", "running_mean", "running_var")
+        return [(name, (inputs[0].c,)) for name in names]
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.batch_norm(inputs[0].c)

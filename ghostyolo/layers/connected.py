@@ -1,0 +1,47 @@
+"""`[connected]`: a matrix product over the flattened input.
+
+Source: AlexeyAB/darknet src/parser.c parse_connected, src/connected_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected(Layer):
+    """`output` numbers per image, each seeing all of the input."""
+
+    names = ("connected", "conn")
+
+    output: int = key(1, always=True)
+    batch_normalize: int = key(0)
+    activation: str = key("logistic", choices=ACTIVATIONS, always=True)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if self.output < 1:
+            raise Misfit(f"output={self.output} is below 1", "set output=1 or more")
+        return Shape(self.output, 1, 1)
+
+    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        matrix = ("linear.weight", (self.output, inputs[0].size))
+        if not self.batch_normalize:
+            return [("linear.bias", (self.output,)), matrix]
+        scales = ("norm.weight", "norm.running_mean", "norm.running_var")
+        return [("norm.bias", (self.output,)), matrix] + [(n, (self.output,)) for n in scales]
+
+    def macs(self, out: Shape, *inputs: Shape) -> int:
+        return out.size * inputs[0].size
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        norm = bool(self.batch_normalize)
+        return ops.Connected(inputs[0].size, self.output, norm, self.activation)

@@ -1,0 +1,36 @@
+"""`[dropout]`: in training, zero a share of the values and scale the rest.
+
+Source: AlexeyAB/darknet src/parser.c parse_dropout, src/dropout_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout(Layer):
+    """Works on the buffer of the layer above: whoever reads that layer sees dropped values too.
+
+    DropBlock exists in Darknet's GPU build only; as in its CPU build, plain dropout stands in.
+    """
+
+    names = ("dropout",)
+    in_place = True
+
+    probability: float = key(0.2, always=True)
+    dropblock: int = key(0)
+    dropblock_size_rel: float = key(0.0)
+    dropblock_size_abs: int = key(0)
+
+    def module(self, *inputs: object) -> nn.Module:
+        from torch import nn
+
+        return nn.Dropout(self.probability)

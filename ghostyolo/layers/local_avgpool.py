@@ -1,0 +1,28 @@
+"""`[local_avgpool]`: the mean of each window.
+
+Source: AlexeyAB/darknet src/parser.c parse_local_avgpool, src/maxpool_layer.c
+forward_local_avgpool_layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Shape
+from ghostyolo.layers.maxpool import Maxpool
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAvgpool(Maxpool):
+    """Windows as in `[maxpool]`; pixels outside do not count."""
+
+    names = ("local_avgpool", "local_avg")
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.LocalAvgpool(self.size, (self.stride_y, self.stride_x), self.padding)

@@ -1,0 +1,43 @@
+"""`[route]`: concatenate earlier outputs, or take a slice of them.
+
+Source: AlexeyAB/darknet src/parser.c parse_route, src/route_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape, same_size
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route(Layer):
+    """Concatenation in the order of `layers`; `groups` slices each source before it is joined."""
+
+    names = ("route",)
+    refs = {"layers": "data"}
+    takes_previous = False
+
+    groups: int = key(1)
+    group_id: int = key(0)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        same_size(inputs, "route layers of one size, or resample one of them")
+        if not 0 <= self.group_id < self.groups:
+            last = self.groups - 1
+            raise Misfit(f"group_id={self.group_id} of groups={self.groups}", f"use 0 to {last}")
+        for shape in inputs:
+            if shape.c % self.groups:
+                message = f"groups={self.groups} does not divide {shape.c} channels"
+                raise Misfit(message, "choose groups that divide every source")
+        return Shape(sum(shape.c for shape in inputs) // self.groups, *inputs[0][1:])
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Route(self.groups, self.group_id)

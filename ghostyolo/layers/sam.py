@@ -1,0 +1,37 @@
+"""`[sam]`: multiply by an earlier output, element by element.
+
+Source: AlexeyAB/darknet src/parser.c parse_sam, src/sam_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sam(Layer):
+    """The node above is the attention map; `from` has the same shape."""
+
+    names = ("sam",)
+    refs = {"from": "data"}
+
+    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        above, source = inputs
+        if above != source:
+            hint = "multiply layers of one shape"
+            raise Misfit(f"the layer above is {above}, from= is {source}", hint)
+        return source
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Product(self.activation)

@@ -1,0 +1,39 @@
+"""`[scale_channels]`: multiply an earlier output by a gate, as in squeeze-and-excitation.
+
+Source: AlexeyAB/darknet src/parser.c parse_scale_channels, src/scale_channels_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleChannels(Layer):
+    """The node above is the gate, Cx1x1 (or 1xHxW with scale_wh); `from` is what it scales."""
+
+    names = ("scale_channels",)
+    refs = {"from": "data"}
+
+    scale_wh: int = key(0)
+    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        gate, scaled = inputs
+        wanted = Shape(1, scaled.h, scaled.w) if self.scale_wh else Shape(scaled.c, 1, 1)
+        if gate != wanted:
+            hint = f"let the layer above give {wanted}, or correct from="
+            raise Misfit(f"the gate is {gate}, scaling {scaled} needs {wanted}", hint)
+        return scaled
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Product(self.activation)

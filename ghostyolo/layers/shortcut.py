@@ -1,0 +1,57 @@
+"""`[shortcut]`: add earlier outputs to the one just above.
+
+Source: AlexeyAB/darknet src/parser.c parse_shortcut, src/shortcut_layer.c,
+src/blas.c shortcut_multilayer_cpu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, same_size
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NO_NORM = "weights_type needs a weights_normalization; Darknet stops without one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortcut(Layer):
+    """A sum with the shape of its first input; of a source with more channels the first count."""
+
+    names = ("shortcut",)
+    refs = {"from": "data"}
+
+    weights_type: str = key("none", choices=("none", "per_feature", "per_layer", "per_channel"))
+    weights_normalization: str = key("none", choices=("none", "relu", "avg_relu", "softmax"))
+    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+
+    @property
+    def weighted(self) -> bool:
+        """Return whether the sources have learned factors."""
+        return self.weights_type != "none"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        same_size(inputs, "add layers of one size")
+        if self.weighted and self.weights_normalization == "none":
+            raise Misfit(_NO_NORM, "set weights_normalization=relu or softmax")
+        return inputs[0]
+
+    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        if not self.weighted:
+            return []
+        columns = inputs[0].c if self.weights_type == "per_channel" else 1
+        return [("weight", (len(inputs), columns))]
+
+    def bflops(self, out: Shape, *inputs: Shape) -> float:
+        return out.size * (len(inputs) - 1) * (2 if self.weighted else 1) / 1e9
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        shapes = [shape for _, shape in self.weights(*inputs)]
+        norm = self.weights_normalization.removeprefix("avg_")
+        return ops.Shortcut(self.activation, shapes[0] if shapes else None, norm)

@@ -1,0 +1,41 @@
+"""`[softmax]`: class probabilities.
+
+Source: AlexeyAB/darknet src/parser.c parse_softmax, src/softmax_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Layer):
+    """Over all values of an image, or over each of `groups` equal parts, divided by temperature."""
+
+    names = ("softmax", "soft")
+
+    groups: int = key(1)
+    temperature: float = key(1.0)
+    tree: str = key("")
+    spatial: int = key(0)
+    noloss: int = key(0)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if inputs[0].size % self.groups:
+            message = f"groups={self.groups} does not divide {inputs[0].size} values"
+            raise Misfit(message, "choose groups that divide the input")
+        return inputs[0]
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        if self.tree:
+            raise Misfit(f"tree={self.tree} is not supported", "delete the line")
+        return ops.Softmax(self.groups, self.temperature, bool(self.spatial))

@@ -1,0 +1,39 @@
+"""`[upsample]`: repeat pixels, or with a negative stride sum blocks of them.
+
+Source: AlexeyAB/darknet src/parser.c parse_upsample, src/upsample_layer.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Layer):
+    """Nearest neighbour, times `scale`; stride 1 is a plain multiplication."""
+
+    names = ("upsample",)
+
+    stride: int = key(2, always=True)
+    scale: float = key(1.0)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if self.stride > 0:
+            return Shape(x.c, x.h * self.stride, x.w * self.stride)
+        step = -self.stride
+        if not step or x.h % step or x.w % step:
+            raise Misfit(f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor")
+        return Shape(x.c, x.h // step, x.w // step)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Upsample(self.stride, self.scale)

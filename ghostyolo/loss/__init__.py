@@ -1,0 +1,1 @@
+"""What training minimises: matching of truths to slots, and the deltas or losses that follow."""

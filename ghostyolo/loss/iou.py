@@ -1,0 +1,161 @@
+"""The IoU family over torch boxes, and what Darknet takes for its gradient.
+
+Boxes are (..., 4) as cxcywh in any one unit; two arguments broadcast against each other. The values
+are those of `ghostyolo.boxes`, and differentiable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection over union, in [0, 1]. Source: AlexeyAB/darknet src/box.c, box_iou."""
+    return _ratio(*_areas(a, b))
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU less the empty share of the enclosing box, in (-1, 1].
+
+    Source: Rezatofighi et al. 2019; AlexeyAB/darknet src/box.c, box_giou.
+    """
+    intersection, union = _areas(a, b)
+    w, h = _enclosing(a, b)
+    return _ratio(intersection, union) - _ratio(w * h - union, w * h)
+
+
+def diou(a: Tensor, b: Tensor, beta: float = 0.6) -> Tensor:
+    """Return the IoU less (d²/c²)^beta: d between the centres, c the enclosing diagonal.
+
+    Source: Zheng et al. 2020, with beta = 1; AlexeyAB/darknet src/box.c, box_diou, with .6.
+    """
+    w, h = _enclosing(a, b)
+    distance = (a[..., :2] - b[..., :2]).square().sum(-1)
+    return iou(a, b) - _ratio(distance, w * w + h * h) ** beta
+
+
+def ciou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the DIoU (beta = 1) less a penalty for different aspect ratios.
+
+    The penalty's weight, alpha, is a constant to the gradient, as it is to the authors.
+    Source: Zheng et al. 2020; the 1e-6 from AlexeyAB/darknet src/box.c, box_ciou.
+    """
+    v = 4 / math.pi**2 * (_angle(a) - _angle(b)) ** 2
+    alpha = (v / (1 - iou(a, b) + v + 1e-6)).detach()
+    return diou(a, b, beta=1) - alpha * v
+
+
+KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "iou": iou,
+    "giou": giou,
+    "diou": diou,
+    "ciou": ciou,
+}
+
+
+def darknet_gradient(prediction: Tensor, truth: Tensor, kind: str) -> Tensor:
+    """Return what Darknet takes for the gradient of an IoU by the predicted x, y, w, h.
+
+    prediction, truth: (n, 4). kind: iou, giou, diou or ciou. Returns (n, 4), NaN where it divides
+    by zero. Not the gradient, hence written out: w and h get twice theirs, the part of diou and
+    ciou that belongs to the enclosing diagonal has the wrong sign for x and y, ciou's aspect term
+    lacks 1 / (w² + h²), and plain iou multiplies negative overlaps where the boxes are apart.
+    Source: AlexeyAB/darknet src/box.c, dx_box_iou.
+    """
+    p, t = _Box(prediction), _Box(truth)
+    overlap = torch.minimum(p.high, t.high) - torch.maximum(p.low, t.low)
+    hull = torch.maximum(p.high, t.high) - torch.minimum(p.low, t.low)
+    apart = (overlap <= 0).any(-1, keepdim=True)
+    intersection = _area(overlap)
+    union = _area(p.size) + _area(t.size) - intersection
+
+    # By the low and the high edge of each axis, (2, n, 2): an edge sweeps the extent across it.
+    sign = prediction.new_tensor([-1, 1])[:, None, None]
+    d_intersection = sign * overlap.flip(-1) * torch.stack((p.low > t.low, p.high < t.high))
+    d_union = sign * p.size.flip(-1) - d_intersection
+    edges = (union * d_intersection - intersection * d_union) / union**2
+    edges = edges.where(union > 0, 0)
+    edges = torch.stack((edges[0].where(p.low < p.high, edges[1]), edges[1]))
+    if kind == "giou":
+        d_hull = sign * hull.flip(-1) * torch.stack((p.low < t.low, p.high > t.high))
+        empty = (_area(hull) * d_union - union * d_hull) / _area(hull) ** 2
+        edges = empty + edges.where(~apart, 0)
+    centre, size = edges[0] + edges[1], edges[1] - edges[0]
+    gradient = torch.cat((centre, size), -1)
+    if kind in ("diou", "ciou"):
+        gradient = _distance_gradient(p, t, hull) + gradient.where(~apart, 0)
+    if kind == "ciou":
+        gradient[:, 2:] += _aspect_gradient(p, t, intersection / union)
+    return gradient
+
+
+class _Box:
+    """A batch of boxes (n, 4) by their edges, each (n, 2) as x, y."""
+
+    def __init__(self, cxcywh: Tensor) -> None:
+        self.centre, self.wh = cxcywh[:, :2], cxcywh[:, 2:]
+        self.low, self.high = self.centre - self.wh / 2, self.centre + self.wh / 2
+        self.size = self.high - self.low  # wh but for rounding; 0 where wh is too small to count
+
+
+def _distance_gradient(p: _Box, t: _Box, hull: Tensor) -> Tensor:
+    """Return the part of diou and ciou that draws the centres together, (n, 4)."""
+    diagonal = (hull**2).sum(-1, keepdim=True)
+    distance = ((p.centre - t.centre) ** 2).sum(-1, keepdim=True)
+    low, high = (p.low < t.low).to(hull), (p.high > t.high).to(hull)
+    centre = 2 * (t.centre - p.centre) * diagonal - 2 * hull * (high - low) * distance
+    size = hull * (high + low) * distance
+    return torch.cat((centre, size), -1) / diagonal**2
+
+
+def _aspect_gradient(p: _Box, t: _Box, overlap: Tensor) -> Tensor:
+    """Return the part of ciou that makes the shapes alike, (n, 2)."""
+    (pw, ph), (tw, th) = p.wh.unbind(-1), t.wh.unbind(-1)
+    angle = (torch.atan(tw / th) - torch.atan(pw / ph))[:, None]
+    v = 4 / math.pi**2 * angle**2
+    alpha = v / (1 - overlap + v + 1e-6)
+    return alpha * 8 / math.pi**2 * angle * torch.stack((ph, -pw), -1)
+
+
+def _area(size: Tensor) -> Tensor:
+    return size.prod(-1, keepdim=True)
+
+
+def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the areas of intersection and of union."""
+    w, h = ((torch.minimum(*high) - torch.maximum(*low)).clamp(min=0) for low, high in _edges(a, b))
+    intersection = w * h
+    return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
+
+
+def _enclosing(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return width and height of the smallest box around both."""
+    (left, right), (top, bottom) = _edges(a, b)
+    return (
+        torch.maximum(*right) - torch.minimum(*left),
+        torch.maximum(*bottom) - torch.minimum(*top),
+    )
+
+
+def _edges(a: Tensor, b: Tensor) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Return, for x and for y, both boxes' low edges and both boxes' high edges."""
+    return [
+        (
+            [box[..., axis] - box[..., axis + 2] / 2 for box in (a, b)],
+            [box[..., axis] + box[..., axis + 2] / 2 for box in (a, b)],
+        )
+        for axis in (0, 1)
+    ]
+
+
+def _angle(box: Tensor) -> Tensor:
+    return torch.atan2(box[..., 2], box[..., 3])
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    """Return a / b, and 0 where both are 0."""
+    return a / b.where(b != 0, 1)

@@ -1,0 +1,60 @@
+"""Passes: a network in, a network out. References follow, because every node goes through `add`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.layers import Layer
+from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.network import MAX_SIDE, NetOptions, Network, Node
+
+
+def rebuild(
+    network: Network,
+    layer: Callable[[Node], Layer] = lambda node: node.layer,
+    options: NetOptions | None = None,
+) -> Network:
+    """Return the network with each node's layer replaced by `layer(node)`."""
+    result = Network(options or network.options, comment=network.comment)
+    for node in network:
+        refs = dict(node.refs)
+        result.add(layer(node), *node.inputs, name=node.name, span=node.span, **refs)
+    return result
+
+
+def resize(network: Network, size: tuple[int, int]) -> Network:
+    """Return the network for input pictures of (h, w) pixels. Raises `CfgError` if it cannot be."""
+    height, width = size
+    for name, side in (("height", height), ("width", width)):
+        if not 0 < side <= MAX_SIDE:
+            raise OptionError(f"{name} {side}", hint=f"use 1 to {MAX_SIDE} pixels")
+    options = network.options.changed(height=height, width=width)
+    return rebuild(network, options=options)
+
+
+def reclass(network: Network, classes: int) -> Network:
+    """Return the detector for another number of classes: its `[yolo]` heads and their convolutions.
+
+    Raises `CfgError` where a head does not stand right below a convolution.
+    """
+    feeds: dict[int, int] = {}
+    for node in network:
+        if isinstance(node.layer, Yolo):
+            above = network[node.inputs[0]]
+            if not isinstance(above.layer, Convolutional):
+                hint = "put a [convolutional] above each head"
+                message = f"cannot change its classes: [{above.layer.kind}] stands above it"
+                raise CfgError(message, span=node.span, section="yolo", hint=hint)
+            feeds[above.index] = len(node.layer.mask) * (5 + classes)
+
+    def change(node: Node) -> Layer:
+        if isinstance(node.layer, Yolo):
+            return replace(node.layer, classes=classes, counters_per_class=())
+        if node.index in feeds:
+            return replace(node.layer, filters=feeds[node.index])  # type: ignore[call-arg]
+        return node.layer
+
+    return rebuild(network, change)

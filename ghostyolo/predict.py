@@ -1,0 +1,133 @@
+"""Pictures and folders of pictures to detections, annotated pictures and JSON."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ghostyolo.boxes import Detections
+from ghostyolo.data import read_image
+from ghostyolo.detections import Detector
+from ghostyolo.draw import draw
+from ghostyolo.errors import DataError, Span
+from ghostyolo.weights import replace
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """One picture and what was found in it."""
+
+    path: Path
+    image: np.ndarray
+    detections: Detections
+
+
+def pictures(sources: Sequence[str | Path]) -> list[Path]:
+    """Return the picture files that files, folders and patterns name, in their order.
+
+    Raises `DataError` for a source that does not exist or a folder without pictures.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        found.update(dict.fromkeys(_expanded(Path(source))))
+    return list(found)
+
+
+def _expanded(source: Path) -> list[Path]:
+    span = Span(str(source))
+    if source.is_dir():
+        inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+        if not inside:
+            hint = f"put {', '.join(sorted(SUFFIXES))} files there"
+            raise DataError("no pictures in this folder", span=span, hint=hint)
+        return inside
+    if source.exists():
+        return [source]
+    matches = sorted(Path(path) for path in glob.glob(str(source)))
+    if not matches:
+        raise DataError("no such file or folder", span=span, hint="check the path")
+    return matches
+
+
+def predict(detector: Detector, paths: Sequence[Path]) -> Iterator[Found | DataError]:
+    """Detect in one picture after the other; yield the error of one that cannot be read."""
+    for path in paths:
+        try:
+            image = read_image(path)
+        except DataError as error:
+            yield error
+            continue
+        yield Found(path, image, detector([image])[0])
+
+
+def write_picture(path: Path, found: Found, names: Sequence[str]) -> None:
+    """Write the picture with its boxes, in the format that the path's suffix says."""
+    image = cv2.cvtColor(draw(found.image, found.detections, names), cv2.COLOR_RGB2BGR)
+    try:
+        _, data = cv2.imencode(path.suffix, image)
+    except cv2.error:
+        hint = "give pictures with a suffix such as .jpg or .png"
+        raise DataError("cannot be written", span=Span(str(path)), hint=hint) from None
+    replace(path, [data.tobytes()])
+
+
+def summary(found: Found, names: Sequence[str]) -> str:
+    """Return how many of which class were found, in words."""
+    counts = Counter(found.detections.classes.tolist())
+    parts = [f"{count} {label(cls, names)}" for cls, count in counts.most_common()]
+    return ", ".join(parts) or "nothing found"
+
+
+def label(cls: int, names: Sequence[str]) -> str:
+    """Return the name of a class, or its number where it has none."""
+    return names[cls] if cls < len(names) else f"class {cls}"
+
+
+def as_dict(found: Found, names: Sequence[str]) -> dict[str, Any]:
+    """Return the detections of a picture for JSON; boxes are x, y, width, height in pixels."""
+    rows = found.detections
+    return {
+        "file": str(found.path),
+        "height": found.image.shape[0],
+        "width": found.image.shape[1],
+        "detections": [
+            {
+                "class": int(cls),
+                "name": label(int(cls), names),
+                "score": round(float(score), 5),
+                "box": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+            }
+            for (x1, y1, x2, y2), score, cls in zip(
+                rows.boxes, rows.scores, rows.classes, strict=True
+            )
+        ],
+    }
+
+
+def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the detections of all pictures."""
+    replace(path, [json.dumps(rows, indent=1).encode()])
+
+
+def target_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return a file name for each picture; equal names from several folders get a number."""
+    taken: set[str] = set()
+    names = {}
+    for path in paths:
+        name, number = path.name, 1
+        while name in taken:
+            number += 1
+            name = f"{path.stem}-{number}{path.suffix}"
+        taken.add(name)
+        names[path] = name
+    return names

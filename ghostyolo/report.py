@@ -1,0 +1,43 @@
+"""What a run leaves for people: the table of results and its curve."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from ghostyolo.weights import replace
+
+_LEFT = ("loss",)
+_RIGHT = ("AP", "AP50")
+
+
+def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write the results as CSV, a line per validation."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+    replace(path, [buffer.getvalue().encode()])
+
+
+def curve(path: Path, rows: list[dict[str, float]]) -> None:
+    """Draw loss and average precision over the epochs as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    left = figure.add_subplot(xlabel="epoch", ylabel="loss")
+    right = left.twinx()
+    right.set(ylabel="average precision on val", ylim=(0, 1))
+    epochs = [row["epoch"] for row in rows]
+    for axis, keys, style in ((left, _LEFT, ":"), (right, _RIGHT, "-")):
+        for key in keys:
+            values = [row.get(key, float("nan")) for row in rows]
+            colour = {"loss": "tab:gray", "AP": "tab:blue", "AP50": "tab:orange"}[key]
+            axis.plot(epochs, values, style, label=key, color=colour, marker=".")
+    left.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=3)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    replace(path, [buffer.getvalue()])

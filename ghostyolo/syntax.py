@@ -1,0 +1,84 @@
+"""Text to sections: knows lines, not layers.
+
+Source: AlexeyAB/darknet src/parser.c read_cfg, src/option_list.c read_option, src/utils.c strip.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ghostyolo.errors import Findings, Span
+
+# The shape behind a node's comment in cfgs written here; it is derived, so never read back.
+_SHAPE_NOTE = re.compile(r"\s*->\s*\d+x\d+x\d+\s*$")
+_BLANKS = re.compile(r"[ \t\r\n]+")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One line `key=value`, without its blanks; value is None where the line has no `=`."""
+
+    key: str
+    value: str | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class Section:
+    """One `[name]` with its options in the order of the file, and the comment above it."""
+
+    name: str
+    options: tuple[Option, ...]
+    span: Span
+    comment: str = ""
+
+
+def parse(text: str, path: str, findings: Findings) -> list[Section]:
+    """Split a cfg into sections as Darknet does.
+
+    Every blank is removed from a line, inside values too. Lines that begin with `#` or `;` are
+    comments; a `#` further right is not. Raises `CfgError` (through `findings`) for an option
+    before the first section and for text behind a section's bracket.
+    """
+    sections: list[Section] = []
+    header: tuple[str, Span, str] | None = None
+    options: list[Option] = []
+    comments: list[str] = []
+
+    def close() -> None:
+        if header is not None:
+            sections.append(Section(header[0], tuple(options), header[1], header[2]))
+
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line, span = _BLANKS.sub("", raw), Span(path, number)
+        if not line:
+            continue
+        if line[0] in "#;":
+            comments.append(raw.strip()[1:].strip())
+        elif line[0] == "[":
+            close()
+            header = (_section_name(line, span, findings), span, _comment(comments))
+            options, comments = [], []
+        elif header is None:
+            findings.error(
+                span, "", f"'{line}' stands before the first section", "begin with [net]"
+            )
+        else:
+            key, equals, value = line.partition("=")
+            options.append(Option(key, value if equals else None, span))
+            comments = []
+    close()
+    return sections
+
+
+def _section_name(line: str, span: Span, findings: Findings) -> str:
+    name, _, rest = line[1:].partition("]")
+    if rest or not line.endswith("]"):
+        hint = "write the section alone on its line, as [convolutional]"
+        findings.error(span, name, f"unexpected text in the section line '{line}'", hint)
+    return name
+
+
+def _comment(lines: list[str]) -> str:
+    return "\n".join(_SHAPE_NOTE.sub("", line) for line in lines).strip("\n")

@@ -1,0 +1,389 @@
+"""Training: the cfg's `[net]` and `[yolo]`, Darknet's loss and update rule, one visible loop.
+
+Everything that changes while training lies in `State`, which is saved and restored whole.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostyolo import evaluate, passes, report
+from ghostyolo.data import Dataset
+from ghostyolo.data.augment import Augmentation
+from ghostyolo.data.batches import Batches
+from ghostyolo.detections import heads_of
+from ghostyolo.errors import CfgError, GhostyoloError, OptionError, Span, WeightsError
+from ghostyolo.layers import Layer
+from ghostyolo.layers.options import Options
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.loss.darknet import loss as darknet_loss
+from ghostyolo.model import Model
+from ghostyolo.network import NetOptions, Network, dumps
+from ghostyolo.schedule import input_size, learning_rate
+from ghostyolo.weights import replace
+
+PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
+_DECAYED = ("conv.weight", "linear.weight")  # weights, no biases, no batch norm; reference: Darknet
+_SCALES = 3  # which stream of chance; the batches have others
+
+# Keys that change training in a way that is not written here, with the value that is.
+_NET_LIMITS = {
+    "adam": 0, "mosaic": 0, "mixup": 0, "cutmix": 0, "blur": 0, "gaussian_noise": 0,
+    "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
+    "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
+    "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
+}  # fmt: skip
+_LAYER_LIMITS = {
+    "clip": 0.0, "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "stopbackward": 0,
+    "train_only_bn": 0, "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
+    "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
+    "maxpool_zero_nonmax": 0, "map": "",
+}  # fmt: skip
+
+
+class NanError(GhostyoloError):
+    """The loss stopped being a number."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a run is made of. network: as trained, its `[net]` included.
+
+    folder: where weights, checkpoint and curves go. val_every, save_every: in iterations; 0 means
+    at the end only. bn_momentum: share of a new batch in the running statistics.
+    """
+
+    network: Network
+    train: Dataset
+    val: Dataset | None
+    folder: Path
+    seed: int = 0
+    workers: int = 1
+    device: str = "cpu"
+    val_every: int = 0
+    save_every: int = 0
+    bn_momentum: float = 0.1
+
+    @property
+    def iterations(self) -> int:
+        """Return the length of the run."""
+        return self.network.options.max_batches
+
+
+@dataclass
+class State:
+    """What changes while training. iteration: updates done; rows: the table of results so far."""
+
+    model: Model
+    optimizer: torch.optim.SGD
+    iteration: int = 0
+    best: float = -1.0
+    loss: float = math.nan  # smoothed as Darknet prints it
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, path: Path, identity: dict[str, str]) -> None:
+        """Write all of it, with what the run is made of, beside the file and rename."""
+        content = {
+            "identity": identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "best": self.best,
+            "loss": self.loss,
+            "rows": self.rows,
+            "rng": torch.get_rng_state(),
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        replace(path, [buffer.getbuffer()])
+
+    def restore(self, path: Path, identity: dict[str, str]) -> None:
+        """Take up a saved run. Raises `WeightsError` if it is none, `OptionError` if another's."""
+        span = Span(str(path))
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            hint = "start it without --resume"
+            raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
+        except Exception as error:  # torch raises whatever the damage leads to
+            message = f"not a checkpoint: {type(error).__name__}"
+            raise WeightsError(message, span=span, hint="start the run anew") from None
+        for name, value in identity.items():
+            if content["identity"].get(name) != value:
+                hint = "resume with the options that the run was started with"
+                raise OptionError(f"the run has another {name}", span=span, hint=hint)
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.iteration, self.best = content["iteration"], content["best"]
+        self.loss, self.rows = content["loss"], content["rows"]
+        torch.set_rng_state(content["rng"])
+
+
+class Observer(Protocol):
+    """Who watches a run."""
+
+    def step(self, state: State, rate: float, images_per_second: float) -> None:
+        """Hear of an update."""
+
+    def validated(self, row: dict[str, float]) -> None:
+        """Hear of a validation."""
+
+
+def train(
+    config: TrainConfig, observer: Observer, *, resume: bool = False, weights: str | None = None
+) -> State:
+    """Train a detector and return the last state.
+
+    weights: a `.weights` file to start from. Writes into `config.folder`: model.cfg, model.names,
+    last.weights, best.weights (by AP on val), checkpoint.pt, results.csv and curve.png.
+    Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is no number.
+    """
+    options, size_of = config.network.options, _sizes(config)
+    check(config.network)
+    torch.manual_seed(config.seed)
+    state = start(config, weights)
+    if resume:
+        state.restore(config.folder / "checkpoint.pt", _identity(config))
+    batches = Batches(
+        config.train,
+        augmentation(config.network),
+        options.mini_batch * options.subdivisions,
+        size_of,
+        config.seed,
+        config.workers,
+    )
+    _describe(config)
+    clock = time.monotonic()
+    try:
+        for images, truths in batches.iterate(state.iteration, config.iterations):
+            rate = set_rate(state, options)
+            cost = gradient(state, images, truths, options.subdivisions, config.device)
+            _check_cost(cost, state, config)
+            state.optimizer.step()
+            state.iteration += 1
+            state.loss = cost if math.isnan(state.loss) else 0.9 * state.loss + 0.1 * cost
+            now = time.monotonic()
+            observer.step(state, rate, len(images) / max(now - clock, 1e-9))
+            if _due(state, config, config.val_every):
+                observer.validated(_validate(state, config, rate))
+                _save(state, config)
+            elif config.save_every and state.iteration % config.save_every == 0:
+                _save(state, config)
+            clock = time.monotonic()
+    except KeyboardInterrupt:
+        _save(state, config)
+        raise
+    return state
+
+
+def start(config: TrainConfig, weights: str | None = None) -> State:
+    """Return the state before the first update."""
+    model = Model(config.network)
+    if weights:
+        model.load_weights(weights)
+        model.seen = 0
+    else:
+        initialise_heads(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = config.bn_momentum
+    model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return State(model.train(), optimizer(model))
+
+
+def optimizer(model: Model) -> torch.optim.SGD:
+    """Return SGD as Darknet updates: decay on weights only, a rate factor per layer.
+
+    Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer.
+    """
+    options = model.network.options
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for node, layer in zip(model.network, model.layers, strict=True):
+        for name, parameter in layer.named_parameters():
+            decay = options.decay if name.endswith(_DECAYED) else 0.0
+            factor = node.layer.learning_rate
+            if "share_index" not in dict(node.refs):
+                groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": parameters, "weight_decay": decay, "factor": factor}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=options.learning_rate,
+        momentum=options.momentum,
+    )
+
+
+def initialise_heads(model: Model) -> None:
+    """Let untrained heads expect an object in one slot of a hundred, and no class over another."""
+    for node, head in model.heads:
+        feed = model.layers[node.inputs[0]]
+        conv = getattr(feed, "conv", None)
+        if isinstance(head, Yolo) and isinstance(conv, nn.Conv2d) and conv.bias is not None:
+            nn.init.normal_(conv.weight, std=0.01)
+            bias = conv.bias.detach().view(len(head.mask), -1)
+            bias.zero_()
+            bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
+
+
+def set_rate(state: State, options: NetOptions) -> float:
+    """Set the learning rate of the next update and return it."""
+    rate = learning_rate(options, state.iteration + 1)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
+
+
+def gradient(state: State, images: Tensor, truths: Tensor, subdivisions: int, device: str) -> float:
+    """Accumulate the gradient of a batch, mean over its pictures, and return Darknet's loss.
+
+    images: (B, 3, h, w). truths: (M, 6), see `Batches`. subdivisions: forward passes it takes.
+    """
+    state.optimizer.zero_grad(set_to_none=True)
+    share, total = len(images) // subdivisions, 0.0
+    for part in range(subdivisions):
+        low, high = part * share, (part + 1) * share
+        x = images[low:high].to(device, memory_format=torch.channels_last)
+        mine = truths[(truths[:, 0] >= low) & (truths[:, 0] < high)].to(device)
+        mine[:, 0] -= low
+        cost = cost_of(state.model, x, mine)
+        (cost / len(images)).backward()
+        total += float(cost.detach())
+    return total / len(images) / len(state.model.heads)
+
+
+def cost_of(model: Model, x: Tensor, truths: Tensor) -> Tensor:
+    """Return the sum of the heads' losses over a mini-batch."""
+    heads = [(node, head) for node, head in model.heads if isinstance(head, Yolo)]
+    keep = frozenset(index for node, _ in heads for index in (node.index, *node.inputs))
+    out = model.run(x, keep)
+    size = (x.shape[2], x.shape[3])
+    costs = [
+        head.delta_normalizer
+        * darknet_loss(head, out[node.inputs[0]], out[node.index], truths, size)[0]
+        for node, head in heads
+    ]
+    return torch.stack(costs).sum()
+
+
+def augmentation(network: Network) -> Augmentation:
+    """Return how the cfg wants pictures changed; jitter and resize are the last head's."""
+    options = network.options
+    last = [node.layer for node in network if isinstance(node.layer, Yolo)][-1]
+    return Augmentation(
+        jitter=last.jitter,
+        resize=last.resize,
+        flip=bool(options.flip),
+        hue=options.hue,
+        saturation=options.saturation,
+        exposure=options.exposure,
+        letter_box=bool(options.letter_box),
+    )
+
+
+def check(network: Network) -> None:
+    """Raise `CfgError` for what training cannot honour."""
+    for head in heads_of(network):
+        if not isinstance(head, Yolo):
+            raise CfgError("is not trained here", section=head.kind, hint="use [yolo] heads")
+    if network.options.max_batches < 1:
+        raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
+    _refuse(network.options, _NET_LIMITS, None, "run with --set net.{key}={value}")
+    for node in network:
+        _refuse(node.layer, _LAYER_LIMITS, node.span, "set {key}={value} for training")
+
+
+def adapt(network: Network, names: tuple[str, ...]) -> Network:
+    """Return the network with heads for these classes."""
+    return passes.reclass(network, len(names))
+
+
+def _refuse(options: Options, limits: dict[str, Any], span: Span | None, hint: str) -> None:
+    for key, value in limits.items():
+        if getattr(options, key, value) != value:
+            message = f"{key}={getattr(options, key)} cannot be honoured in training"
+            section = options.kind if isinstance(options, Layer) else "net"
+            text = hint.format(key=key, value=value)
+            raise CfgError(message, span=span, section=section, hint=text)
+
+
+def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
+    """Return the input size as a function of the iteration; ten share one."""
+    options = config.network.options
+    random = [node.layer.random for node in config.network if isinstance(node.layer, Yolo)][-1:]
+
+    def size(iteration: int) -> tuple[int, int]:
+        rng = np.random.default_rng((config.seed, _SCALES, iteration // 10))
+        return input_size(options, random[0] if random else 0, iteration, rng)
+
+    return size
+
+
+def _check_cost(cost: float, state: State, config: TrainConfig) -> None:
+    if not math.isfinite(cost):
+        message = f"the loss is {cost} at iteration {state.iteration + 1}"
+        last = config.folder / "last.weights"
+        kept = f"{last} holds what was good; " if last.exists() else ""
+        hint = f"{kept}lower the rate with --set net.learning_rate=..."
+        raise NanError(message, span=Span(config.train.path), hint=hint)
+
+
+def _due(state: State, config: TrainConfig, every: int) -> bool:
+    return state.iteration == config.iterations or bool(every and state.iteration % every == 0)
+
+
+def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float]:
+    """Measure, note a row of results, and keep the best weights."""
+    row = {
+        "iteration": state.iteration,
+        "epoch": state.iteration * config.network.options.batch / len(config.train),
+        "loss": state.loss,
+        "rate": rate,
+    }
+    if config.val is not None:
+        scores = evaluate.evaluate(state.model.detector(**evaluate.LIMITS), config.val).mean
+        row |= {"AP": scores.ap, "AP50": scores.ap50, "AP75": scores.ap75, "VOC": scores.voc_area}
+        state.model.train()
+    state.rows.append(row)
+    state.model.seen = state.iteration * config.network.options.batch
+    if row.get("AP", 0.0) >= state.best or config.val is None:
+        state.best = row.get("AP", 0.0)
+        state.model.save_weights(config.folder / "best.weights")
+    report.write_rows(config.folder / "results.csv", state.rows)
+    report.curve(config.folder / "curve.png", state.rows)
+    return row
+
+
+def _save(state: State, config: TrainConfig) -> None:
+    state.model.seen = state.iteration * config.network.options.batch
+    state.model.save_weights(config.folder / "last.weights")
+    state.save(config.folder / "checkpoint.pt", _identity(config))
+
+
+def _identity(config: TrainConfig) -> dict[str, str]:
+    """Return what must be the same for a run to go on exactly."""
+    data = config.train
+    return {
+        "cfg": dumps(config.network),
+        "data set": f"{data.path} {data.split} {len(data)}",
+        "list of names": "\n".join(data.names),
+        "seed": str(config.seed),
+        "batch norm momentum": str(config.bn_momentum),
+    }
+
+
+def _describe(config: TrainConfig) -> None:
+    config.folder.mkdir(parents=True, exist_ok=True)
+    replace(config.folder / "model.cfg", [dumps(config.network).encode()])
+    names = "".join(f"{name}\n" for name in config.train.names)
+    replace(config.folder / "model.names", [names.encode()])

@@ -1,0 +1,185 @@
+"""Darknet's `.weights`: a header, then every stored tensor in the order of the sections.
+
+Source: AlexeyAB/darknet src/parser.c save_weights_upto, load_weights_upto.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostyolo.errors import Span, WeightsError
+from ghostyolo.layers import count
+from ghostyolo.network import Network, Node
+
+VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
+_TRANSPOSED = 1000  # from this major or minor version on, [connected] weights are in x out
+
+
+@dataclass(frozen=True)
+class Header:
+    """Version, and the pictures seen in training."""
+
+    major: int = VERSION[0]
+    minor: int = VERSION[1]
+    revision: int = VERSION[2]
+    seen: int = 0
+
+    @property
+    def wide(self) -> bool:
+        """Return whether `seen` takes eight bytes; it took four before version 0.2."""
+        return self.major * 10 + self.minor >= 2
+
+    @property
+    def transposed(self) -> bool:
+        """Return whether the matrices of `[connected]` lie as inputs x outputs."""
+        return self.major > _TRANSPOSED or self.minor > _TRANSPOSED
+
+    @property
+    def size(self) -> int:
+        """Return the header's length in bytes."""
+        return 20 if self.wide else 16
+
+    def pack(self) -> bytes:
+        """Return the header as it stands in a file."""
+        kind = "<iiiQ" if self.wide else "<iiiI"
+        return struct.pack(kind, self.major, self.minor, self.revision, self.seen)
+
+
+def file_size(network: Network) -> int:
+    """Return the bytes of a `.weights` file of this network."""
+    return Header().size + 4 * sum(count(stored(network, node)) for node in network)
+
+
+def stored(network: Network, node: Node) -> list[tuple[str, tuple[int, ...]]]:
+    """Return name and shape of what a node keeps in the file; shared weights are kept once."""
+    if "share_index" in dict(node.refs):
+        return []
+    return node.layer.weights(*network.input_shapes(node))
+
+
+def read(path: str | Path, network: Network, tensors: list[dict[str, Tensor]]) -> Header:
+    """Fill each node's tensors from a file, all or nothing.
+
+    tensors: per node, name to tensor, as `Model` holds them.
+    Raises `WeightsError` when the file is no `.weights`, too short (naming the layer at which it
+    ends) or too long.
+    """
+    header, floats = _open(path)
+    plan = [
+        (node, name, shape)
+        for node in network
+        if "share_index" not in dict(node.refs)
+        for name, shape in node.layer.loaded(*network.input_shapes(node))
+    ]
+    _check_length(path, network, plan, floats.size)
+    start = 0
+    with torch.no_grad():
+        for node, name, shape in plan:
+            size = int(np.prod(shape))
+            values = torch.from_numpy(floats[start : start + size])
+            start += size
+            if header.transposed and name == "linear.weight":
+                values = values.view(shape[1], shape[0]).t()
+            tensors[node.index][name].copy_(values.reshape(shape))
+    return header
+
+
+def write(
+    path: str | Path,
+    network: Network,
+    tensors: list[dict[str, Tensor]],
+    *,
+    seen: int = 0,
+    cutoff: int | None = None,
+) -> None:
+    """Write the tensors of the nodes, or of those below `cutoff`, as a `.weights` file.
+
+    The file is written beside and renamed, so that a crash leaves the old one.
+    """
+    nodes = network.nodes[:cutoff]
+    arrays = (
+        tensors[node.index][name].detach().cpu().float().contiguous().numpy()
+        for node in nodes
+        for name, _ in stored(network, node)
+    )
+    replace(path, [Header(seen=seen).pack(), *(array.tobytes() for array in arrays)])
+
+
+def replace(path: str | Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file beside its place and rename it there, once it is on the disk."""
+    beside = Path(f"{path}.part")
+    try:
+        with beside.open("wb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        hint = "give a folder that can be written, with room left"
+        raise WeightsError(
+            f"cannot write: {error.strerror}", span=Span(str(path)), hint=hint
+        ) from None
+
+
+def _open(path: str | Path) -> tuple[Header, np.ndarray]:
+    span = Span(str(path))
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            start = file.read(20)
+    except OSError as error:
+        hint = "give the path of a .weights file"
+        raise WeightsError(f"cannot read: {error.strerror}", span=span, hint=hint) from None
+    header = _header(start) if len(start) >= 16 else None
+    if header is None:
+        hint = "give a file that Darknet or ghostyolo wrote"
+        raise WeightsError("not a .weights file", span=span, hint=hint)
+    if (size - header.size) % 4:
+        rest = (size - header.size) % 4
+        hint = "the copy is damaged; fetch the file again"
+        raise WeightsError(f"{rest} bytes beyond whole numbers", span=span, hint=hint)
+    if size == header.size:
+        return header, np.empty(0, np.float32)
+    return header, np.memmap(path, "<f4", "c", header.size)
+
+
+def _header(start: bytes) -> Header | None:
+    major, minor, revision = struct.unpack_from("<iii", start)
+    if not (0 <= major < 10_000 and 0 <= minor < 10_000):
+        return None
+    header = Header(major, minor, revision)
+    if len(start) < header.size:
+        return None
+    (seen,) = struct.unpack_from("<Q" if header.wide else "<I", start, 12)
+    return Header(major, minor, revision, seen)
+
+
+def _check_length(
+    path: str | Path, network: Network, plan: list[tuple[Node, str, tuple[int, ...]]], have: int
+) -> None:
+    need = sum(int(np.prod(shape)) for _, _, shape in plan)
+    if have == need:
+        return
+    span, hint = Span(str(path)), "use the cfg that these weights were trained with"
+    if have > need:
+        message = f"holds {have} floats, the cfg needs {need}: {have - need} too many"
+        raise WeightsError(message, span=span, hint=hint)
+    read_ = 0
+    for node, name, shape in plan:
+        read_ += int(np.prod(shape))
+        if read_ > have:
+            place = f" ({node.span})" if node.span else ""
+            message = (
+                f"holds {have} floats, the cfg needs {need}: it ends in layer {node.index} "
+                f"[{node.layer.kind}] {name}{place}"
+            )
+            raise WeightsError(message, span=span, hint=hint)

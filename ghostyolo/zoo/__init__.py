@@ -1,0 +1,1 @@
+"""The generator: network families as tables, and the necks and heads that make detectors."""

@@ -1,0 +1,50 @@
+"""Necks: maps of several strides in, maps of one width at each wanted stride out.
+
+Source: Lin et al., Feature Pyramid Networks, CVPR 2017 (top down); Liu et al., Path Aggregation
+Network, CVPR 2018 (and up again). The joining blocks here are ghost bottlenecks.
+"""
+
+from __future__ import annotations
+
+from ghostyolo.layers.upsample import Upsample
+from ghostyolo.network import Network, Node
+from ghostyolo.zoo.blocks import concat, conv, depthwise
+from ghostyolo.zoo.ghost import Style, bottleneck
+
+NECKS = ("pan", "fpn", "none")
+SIZE = 5  # kernel of the neck's depthwise convolutions
+
+
+def neck(
+    network: Network, taps: dict[int, Node], kind: str, width: int, style: Style
+) -> dict[int, Node]:
+    """Join the maps of the strides in `taps` and return maps of `width` channels at each.
+
+    kind: "fpn" carries coarse maps down to the fine ones, "pan" carries the result up again,
+    "none" only brings each map to the width.
+    """
+    strides = sorted(taps)
+    maps = {
+        stride: conv(network, taps[stride], width, name=f"neck, lateral {stride}")
+        for stride in reversed(strides)
+    }
+    if kind != "none":
+        for fine, coarse in reversed(list(zip(strides, strides[1:], strict=False))):
+            up = maps[coarse]
+            while up.shape.h < maps[fine].shape.h:
+                up = network.add(Upsample(), up, name=f"neck, up to {fine}")
+            maps[fine] = _join(network, up, maps[fine], style, f"neck, down to stride {fine}")
+    if kind == "pan":
+        for fine, coarse in zip(strides, strides[1:], strict=False):
+            down = maps[fine]
+            while down.shape.h > maps[coarse].shape.h:
+                down = depthwise(network, down, SIZE, stride=2, name=f"neck, shrink to {coarse}")
+                down = conv(network, down, width, name=f"neck, mix at {coarse}")
+            maps[coarse] = _join(network, down, maps[coarse], style, f"neck, up to stride {coarse}")
+    return maps
+
+
+def _join(network: Network, new: Node, own: Node, style: Style, name: str) -> Node:
+    both = concat(network, new, own, name=f"{name}, join")
+    width = own.shape.c
+    return bottleneck(network, both, width, width, size=SIZE, style=style, name=name)

@@ -1,0 +1,154 @@
+"""Batches: a pure function of seed and iteration, whatever prepares them."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ghostyolo.data.augment import NONE, Augmentation
+from ghostyolo.data.batches import Batches
+from ghostyolo.data.sample import Dataset, Sample
+from ghostyolo.errors import DataError, OptionError
+
+SETTINGS = Augmentation(jitter=0.2, resize=1.3, flip=True, hue=0.1, saturation=1.5, exposure=1.5)
+SIZE = (32, 48)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Seven pictures; picture i is a plane of grey 30 * i with i boxes of class i, one ignored."""
+    samples = []
+    for i in range(7):
+        path = str(tmp_path / f"{i}.png")
+        cv2.imwrite(path, np.full((24, 36, 3), 30 * i, np.uint8))
+        boxes = np.tile(np.array([[8, 6, 28, 18]], np.float32), (i, 1))
+        ignore = np.arange(i) == 1
+        samples.append(Sample(path, boxes, np.full(i, i), ignore, (24, 36), i))
+    return Dataset(tuple("abcdefg"), tuple(samples), "train", str(tmp_path))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def grey(batch):
+    """Return which picture each image of a batch shows."""
+    return (batch[0].mean((1, 2, 3)) * 255 / 30).round().int().tolist()
+
+
+def test_a_batch_has_the_shapes_and_units_of_the_contract(dataset):
+    images, truths = Batches(dataset, NONE, 7, SIZE).batch_at(0)
+    assert (images.shape, images.dtype) == ((7, 3, *SIZE), torch.float32)
+    assert images.is_contiguous() and images.min() >= 0 and images.max() <= 1
+    assert (truths.shape[1], truths.dtype) == (6, torch.float32)
+    shown = grey((images, truths))
+    for i, cls in enumerate(shown):
+        own = truths[truths[:, 0] == i]
+        assert len(own) == (cls if cls < 2 else cls - 1) and (own[:, 5] == cls).all()
+    box = torch.tensor([0.5, 0.5, 20 / 36, 0.5])
+    torch.testing.assert_close(truths[:, 1:5], box.expand(len(truths), 4))
+
+
+def test_a_batch_depends_on_seed_and_iteration_alone(dataset):
+    first = Batches(dataset, SETTINGS, 3, SIZE, seed=5)
+    straight = [first.batch_at(i) for i in range(12)]
+    again = Batches(dataset, SETTINGS, 3, SIZE, seed=5, cache_bytes=0)
+    assert all(same(again.batch_at(i), straight[i]) for i in reversed(range(12)))
+    other = Batches(dataset, SETTINGS, 3, SIZE, seed=6)
+    assert not all(same(other.batch_at(i), straight[i]) for i in range(3))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_order_and_content_do_not_depend_on_the_workers(dataset, workers):
+    alone = Batches(dataset, SETTINGS, 3, SIZE, seed=5)
+    batches = list(Batches(dataset, SETTINGS, 3, SIZE, 5, workers).iterate(2, 13))
+    assert len(batches) == 11
+    assert all(same(batch, alone.batch_at(i)) for i, batch in enumerate(batches, 2))
+
+
+def test_every_picture_comes_once_an_epoch_in_changing_order(dataset):
+    batches = Batches(dataset, NONE, 3, SIZE)
+    shown = [cls for i in range(7) for cls in grey(batches.batch_at(i))]
+    epochs = [shown[start : start + 7] for start in (0, 7, 14)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_one_batch_may_hold_several_epochs(dataset):
+    shown = grey(Batches(dataset, NONE, 16, SIZE).batch_at(0))
+    assert sorted(shown[:7]) == sorted(shown[7:14]) == list(range(7))
+
+
+def test_the_size_may_follow_the_iteration(dataset):
+    batches = Batches(dataset, NONE, 2, lambda i: (32, 32) if i < 3 else (64, 32), workers=2)
+    sizes = [tuple(images.shape[2:]) for images, _ in batches.iterate(0, 5)]
+    assert sizes == [(32, 32)] * 3 + [(64, 32)] * 2
+
+
+def test_only_ignored_boxes_and_empty_batches_have_no_truths(dataset):
+    empty = Dataset(dataset.names, dataset.samples[:1], "train", "x")
+    _, truths = Batches(empty, SETTINGS, 2, SIZE).batch_at(0)
+    assert truths.shape == (0, 6) and truths.dtype == torch.float32
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_picture_is_replaced_by_the_next_and_told_once(dataset, workers):
+    with open(dataset.samples[3].path, "wb") as file:
+        file.write(b"no picture")
+    with pytest.warns(UserWarning, match=r"3\.png.*not a picture") as caught:
+        batches = list(Batches(dataset, NONE, 7, SIZE, workers=workers).iterate(0, 4))
+    assert len(caught) == 1 and dataset.defects == {"unreadable picture": 1}
+    for batch in batches:
+        assert sorted(grey(batch)) == [0, 1, 2, 4, 4, 5, 6]
+
+
+def test_a_label_with_the_wrong_size_is_told(dataset):
+    cv2.imwrite(dataset.samples[2].path, np.full((48, 36, 3), 60, np.uint8))
+    with pytest.warns(UserWarning, match="36x48 pixels, but its label says 36x24"):
+        _, truths = Batches(dataset, NONE, 7, SIZE).batch_at(0)
+    torch.testing.assert_close(truths[truths[:, 5] == 2][0, 2], torch.tensor(0.25))
+
+
+def test_without_one_readable_picture_it_stops(dataset):
+    for sample in dataset.samples:
+        with open(sample.path, "wb"):
+            pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(DataError, match="no picture can be read"):
+            Batches(dataset, NONE, 1, SIZE).batch_at(0)
+
+
+def test_leaving_early_stops_the_workers_and_restores_opencv(dataset):
+    before, running = cv2.getNumThreads(), threading.active_count()
+    batches = Batches(dataset, SETTINGS, 2, SIZE, workers=2).iterate(0, 10**9)
+    next(batches)
+    assert threading.active_count() > running
+    batches.close()
+    assert (cv2.getNumThreads(), threading.active_count()) == (before, running)
+
+
+def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
+    read = []
+    source = "ghostyolo.data.batches.read_image"
+    plane = np.zeros((24, 36, 3), np.uint8)
+    monkeypatch.setattr(source, lambda path: read.append(path) or plane)
+    for room, expected in ((0, 21), (plane.nbytes * 3, 7 + 4 + 4), (2**20, 7)):
+        read.clear()
+        batches = Batches(dataset, NONE, 7, SIZE, cache_bytes=room)
+        for i in range(3):
+            batches.batch_at(i)
+        assert len(read) == expected
+
+
+def test_impossible_numbers_are_refused(dataset):
+    for changes in ({"batch": 0}, {"seed": -1}, {"workers": -1}):
+        with pytest.raises(OptionError, match=f"{next(iter(changes))}=-?[01] is under"):
+            Batches(**{"dataset": dataset, "settings": NONE, "batch": 1, "size": SIZE} | changes)
+    with pytest.raises(DataError, match="no picture"):
+        Batches(Dataset(("a",), (), "train", "x"), NONE, 1, SIZE)

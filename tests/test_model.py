@@ -1,0 +1,113 @@
+"""The network in torch, against the numbers of the C program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import goldens
+import numpy as np
+import pytest
+import torch
+from cases import KINDS, random_input, random_model
+
+from ghostyolo.errors import CfgError
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.model import Model
+from ghostyolo.network import loads
+
+LARGE = 40_000_000  # floats; networks above it are run by tools/goldens.py
+SMALL_NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
+
+
+def _visible() -> list[Path]:
+    from conftest import SHARED
+
+    return goldens.zoo(SHARED) if SHARED.is_dir() else []
+
+
+@pytest.mark.parametrize(
+    "path", _visible() or [None], ids=lambda path: getattr(path, "stem", "none")
+)
+def test_golden(path: Path | None, shared: Path) -> None:
+    assert path is not None, f"no goldens in {shared}"
+    golden = goldens.read(path)
+    if golden["n_floats"] > LARGE:
+        pytest.skip(f"{golden['n_floats']:,} floats; tools/goldens.py runs it")
+    cfg = goldens.cfg_of(shared, path)
+    if unknown := goldens.unknown_kinds(cfg):
+        pytest.skip(f"no class for {', '.join(sorted(unknown))}")
+    network = goldens.load(cfg, golden)
+    rules, model = goldens.recipe(shared), Model(network)
+    assert goldens.fill(model, rules) == golden["n_floats"]
+    assert not goldens.departures(golden, rules, model)
+
+
+def test_ghost_yolo_by_numbers(shared: Path) -> None:
+    """The one public GhostNet-YOLO cfg: parameters and layers as Darknet counts them."""
+    network = goldens.load(shared / "darknet/cfg/ghost-yolo.cfg", {"h": 256, "w": 320})
+    assert len(network) == 163
+    assert [node.shape for node in network if isinstance(node.layer, Yolo)] == [
+        (21, 8, 10), (21, 16, 20),
+    ]  # fmt: skip
+
+
+def test_outputs_are_freed_after_their_last_use() -> None:
+    model = random_model(next(path for path in KINDS if path.stem == "yolo"))
+    x = torch.from_numpy(random_input(model.network))
+    kept = model.run(x, frozenset({1}))
+    assert set(kept) == {1}
+    torch.testing.assert_close(kept[1], model.trace(x)[1])
+
+
+def test_forward_returns_the_heads() -> None:
+    model = random_model(next(path for path in KINDS if path.stem == "yolo"))
+    x = torch.from_numpy(random_input(model.network))
+    trace = model.trace(x)
+    for output, node in zip(model(x), (n for n, _ in model.heads), strict=True):
+        torch.testing.assert_close(output, trace[node.index])
+
+
+def test_trace_keeps_the_mode() -> None:
+    model = random_model(KINDS[0]).train()
+    before = [t.clone() for _, t in model.named_buffers()]
+    model.trace(torch.from_numpy(random_input(model.network)))
+    assert model.training
+    assert all(torch.equal(a, b) for a, (_, b) in zip(before, model.named_buffers(), strict=True))
+
+
+def test_xnor_by_hand() -> None:
+    """Weights become sign times mean magnitude, inputs +1 or -1, padding -1."""
+    text = "[convolutional]\nfilters=1\nsize=3\npad=1\nxnor=1\nactivation=linear\n"
+    net = SMALL_NET.replace("16", "2").replace("channels=3", "channels=1")
+    model = Model(loads(net + text)).eval()
+    conv = model.layers[0].conv
+    with torch.no_grad():
+        conv.weight.copy_(torch.arange(9.0).view(1, 1, 3, 3) - 4.5)
+    x = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).view(1, 1, 2, 2)
+    signs = np.full((4, 4), -1.0)
+    signs[1:3, 1:3] = [[1, -1], [1, 1]]
+    mean = np.abs(np.arange(9) - 4.5).mean()
+    kernel = np.where(np.arange(9) - 4.5 > 0, mean, -mean).reshape(3, 3)
+    want = [[(signs[i : i + 3, j : j + 3] * kernel).sum() for j in (0, 1)] for i in (0, 1)]
+    np.testing.assert_allclose(model.trace(x)[0][0, 0].numpy(), want, rtol=1e-6)
+
+
+def test_shared_weights_are_one_tensor() -> None:
+    conv = "[convolutional]\nbatch_normalize=1\nfilters=3\nsize=3\npad=1\nactivation=relu\n"
+    model = Model(loads(SMALL_NET + conv + conv + "share_index=0\n"))
+    assert model.layers[0].conv is model.layers[1].conv
+    assert model.layers[0].norm is model.layers[1].norm
+
+
+def test_dropout_changes_the_layer_above_too() -> None:
+    text = "[avgpool]\n[dropout]\nprobability=.5\n[route]\nlayers=-2\n"
+    model = Model(loads(SMALL_NET.replace("channels=3", "channels=64") + text)).train()
+    kept = model.run(torch.ones(1, 64, 16, 16), frozenset({1, 2}))
+    assert torch.equal(kept[1], kept[2])
+    assert 0 < int((kept[1] == 0).sum()) < 64
+
+
+def test_unsupported_option_is_named_at_its_section() -> None:
+    text = SMALL_NET + "[softmax]\ntree=x.tree\n"
+    with pytest.raises(CfgError, match=r"x\.cfg:5: \[softmax\] tree=x\.tree is not supported"):
+        Model(loads(text, path="x.cfg"))
