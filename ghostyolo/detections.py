@@ -53,7 +53,10 @@ class Detector:
 
 
 def heads_of(network: Network) -> list[Head]:
-    """Return the heads of a detector. Raises `CfgError` if it has none, or one without boxes."""
+    """Return the heads of a detector of things in pictures.
+
+    Raises `CfgError` if it has none, one that makes no boxes, or does not take pictures.
+    """
     found = []
     for node in network:
         if isinstance(node.layer, Head):
@@ -65,6 +68,13 @@ def heads_of(network: Network) -> list[Head]:
                     str(misfit), span=node.span, section=kind, hint=misfit.hint
                 ) from None
             found.append(node.layer)
+            if node.layer.classes != found[0].classes:
+                message = f"classes={node.layer.classes}, the first head has {found[0].classes}"
+                kind, hint = node.layer.kind, "give all heads the same classes"
+                raise CfgError(message, span=node.span, section=kind, hint=hint)
+    if network.options.channels != 3:
+        message = f"channels={network.options.channels}, pictures have 3"
+        raise CfgError(message, section="net", hint="set channels=3")
     if not found:
         span = network[-1].span if len(network) else None
         raise CfgError("no detection head, so no boxes", span=span, hint="add a [yolo]")
@@ -86,11 +96,7 @@ def find(
     `thresh`. Boxes may reach beyond the picture. The last head's nms_kind counts.
     Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
     """
-    size = places[0].target
-    decoded = [
-        head.decode(np.asarray(output), size) for head, output in zip(heads, outputs, strict=True)
-    ]
-    boxes, objectness, classes = (np.concatenate(part, 1) for part in zip(*decoded, strict=True))
+    boxes, objectness, classes = decode(heads, outputs, places[0].target)
     last = heads[-1]
     return [
         _suppressed(
@@ -98,6 +104,19 @@ def find(
         )
         for i, place in enumerate(places)
     ]
+
+
+def decode(
+    heads: Sequence[Head], outputs: Sequence[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the boxes, objectness and classes of all heads, in their order, see `Head.decode`."""
+    with np.errstate(over="ignore"):  # e^w of an untrained network
+        decoded = [
+            head.decode(np.asarray(output), size)
+            for head, output in zip(heads, outputs, strict=True)
+        ]
+    boxes, objectness, classes = (np.concatenate(part, 1) for part in zip(*decoded, strict=True))
+    return boxes, objectness, classes
 
 
 def _suppressed(
@@ -110,8 +129,8 @@ def _suppressed(
     kind: str,
     beta: float,
 ) -> Detections:
-    """Keep the boxes of one picture that are sure enough and not suppressed."""
-    sure = np.flatnonzero(objectness > thresh)
+    """Keep the boxes of one picture that are sure enough, finite and not suppressed."""
+    sure = np.flatnonzero((objectness > thresh) & np.isfinite(cxcywh).all(1))
     scores = objectness[sure, None] * classes[sure]
     rows, labels = np.nonzero(scores > thresh)
     h, w = place.target

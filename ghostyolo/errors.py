@@ -9,11 +9,8 @@ GhostyoloError          what a user can cause; str() is the line that the comman
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple
-
-_log = logging.getLogger("ghostyolo")
 
 
 class Span(NamedTuple):
@@ -26,14 +23,24 @@ class Span(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Edit(NamedTuple):
+    """A line of a cfg to be replaced by `text`, or deleted without one, or to get it `below`."""
+
+    line: int
+    text: str
+    below: bool = False
+
+
 class Diagnostic(NamedTuple):
     """One finding: where it stands, what disagrees, and what to do about it."""
 
-    severity: str  # "error" or "warning"
+    severity: str  # "error", "warning" or, where only other readers mind, "note"
     span: Span | None
     section: str  # the kind named in brackets, "" when the finding is not about a section
     message: str
     hint: str = ""
+    rule: str = ""  # a key of ghostyolo.lint.RULES
+    edits: tuple[Edit, ...] = ()  # what mends it, where that is sure
 
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
@@ -49,9 +56,16 @@ class GhostyoloError(Exception):
     """
 
     def __init__(
-        self, message: str, *, span: Span | None = None, section: str = "", hint: str = ""
+        self,
+        message: str,
+        *,
+        span: Span | None = None,
+        section: str = "",
+        hint: str = "",
+        rule: str = "",
+        edits: tuple[Edit, ...] = (),
     ) -> None:
-        self.diagnostic = Diagnostic("error", span, section, message, hint)
+        self.diagnostic = Diagnostic("error", span, section, message, hint, rule, edits)
         super().__init__(str(self.diagnostic))
 
 
@@ -75,8 +89,10 @@ class Findings:
     """Where findings about a cfg go, and how strictly Darknet's leniencies are taken.
 
     sink: called with every Diagnostic; without one the first error raises `CfgError` and warnings
-    are logged. strict: a warning counts as an error. compat: where Darknet reads a mistake in some
-    way of its own, do the same and warn.
+    are logged. With one, reading goes on after an error: the layer at fault is taken to have the
+    shape of the one above. strict: a warning counts as an error. compat: where Darknet reads a
+    mistake in some way of its own, do the same and warn. doubt: what is added to each side of a
+    shape that had to be assumed; what changes with it is not known.
     """
 
     def __init__(
@@ -85,29 +101,68 @@ class Findings:
         *,
         strict: bool = False,
         compat: bool = False,
+        doubt: int = 0,
     ) -> None:
-        self.sink, self.strict, self.compat = sink, strict, compat
+        self.sink, self.strict, self.compat, self.doubt = sink, strict, compat, doubt
+        self.errors = 0
 
-    def error(self, span: Span | None, section: str, message: str, hint: str = "") -> None:
+    def error(
+        self,
+        span: Span | None,
+        section: str,
+        message: str,
+        hint: str = "",
+        *,
+        rule: str = "",
+        edits: tuple[Edit, ...] = (),
+    ) -> None:
         """Report a mistake; raise `CfgError` unless findings are collected."""
-        if self.sink is None:
-            raise CfgError(message, span=span, section=section, hint=hint)
-        self.sink(Diagnostic("error", span, section, message, hint))
+        self.collect(
+            CfgError(message, span=span, section=section, hint=hint, rule=rule, edits=edits)
+        )
 
-    def warn(self, span: Span | None, section: str, message: str, hint: str = "") -> None:
+    def collect(self, error: CfgError) -> None:
+        """Report an error that was raised; raise it again unless findings are collected."""
+        if self.sink is None:
+            raise error
+        self.errors += 1
+        self.sink(error.diagnostic)
+
+    def warn(
+        self,
+        span: Span | None,
+        section: str,
+        message: str,
+        hint: str = "",
+        *,
+        rule: str = "",
+        edits: tuple[Edit, ...] = (),
+    ) -> None:
         """Report something that is legal and probably not meant."""
         if self.strict:
-            self.error(span, section, message, hint)
-        elif self.sink is None:
-            _log.warning("%s", Diagnostic("warning", span, section, message, hint))
+            self.error(span, section, message, hint, rule=rule, edits=edits)
+            return
+        finding = Diagnostic("warning", span, section, message, hint, rule, edits)
+        if self.sink is None:
+            import logging  # writing a cfg is not to wait for it
+
+            logging.getLogger("ghostyolo").warning("%s", finding)
         else:
-            self.sink(Diagnostic("warning", span, section, message, hint))
+            self.sink(finding)
 
     def oddity(
-        self, span: Span | None, section: str, message: str, hint: str, darknet: str
+        self,
+        span: Span | None,
+        section: str,
+        message: str,
+        hint: str,
+        darknet: str,
+        *,
+        rule: str = "",
+        edits: tuple[Edit, ...] = (),
     ) -> None:
         """Report a mistake that Darknet reads in its own way: an error, or in compat a warning."""
         if self.compat:
-            self.warn(span, section, message, f"Darknet {darknet}")
+            self.warn(span, section, message, f"Darknet {darknet}", rule=rule, edits=edits)
         else:
-            self.error(span, section, message, hint)
+            self.error(span, section, message, hint, rule=rule, edits=edits)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ghostyolo import weights
 from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
 from ghostyolo.detections import Detector
 from ghostyolo.errors import CfgError
-from ghostyolo.layers import Head, Misfit
+from ghostyolo.layers import Head, Layer, Misfit
 from ghostyolo.network import IMAGE, Network, Node, load
 
 
@@ -25,31 +27,36 @@ class Model(nn.Module):
     named `layers.INDEX.NAME`, as in the cfg.
     """
 
-    def __init__(self, network: Network | str | Path) -> None:
-        """Build the modules of a network, or of a cfg file. Raises `CfgError`."""
+    def __init__(self, network: Network | str | Path, file: str | Path | None = None) -> None:
+        """Build the modules of a network, or of a cfg file, with the weights of a file if given.
+
+        Raises `CfgError`, and `WeightsError` before anything is built if the file misfits.
+        """
         super().__init__()
         self.network = network if isinstance(network, Network) else load(network)
-        self.layers = nn.ModuleList(self._module(node) for node in self.network)
+        stored = weights.opened(file, self.network) if file else None
+        held = {node.index for node, _, _ in stored.items} if stored else set()
+        self.layers = nn.ModuleList(
+            self._module(node, layer, drawn=node.index not in held)
+            for node, layer in zip(self.network, self.network.computed(), strict=True)
+        )
         self.seen = 0  # pictures trained on, as the header of a .weights counts them
         self._last_use = _last_uses(self.network)
         for node in self.network:
-            if "share_index" in dict(node.refs):
-                self.layers[node.index] = self._sharing(node)
+            for key, index in node.refs:
+                if key == "share_index":
+                    self.layers[node.index].share(self.layers[index])  # type: ignore[operator]
+        if stored:
+            stored.fill(self.tensors())
+            self.seen = stored.header.seen
 
-    def _module(self, node: Node) -> nn.Module:
+    def _module(self, node: Node, layer: Layer, *, drawn: bool) -> nn.Module:
         try:
-            return node.layer.module(*self.network.input_shapes(node))
+            with nullcontext() if drawn else _Undrawn():
+                return layer.module(*self.network.input_shapes(node))
         except Misfit as misfit:
             kind = node.layer.kind
             raise CfgError(str(misfit), span=node.span, section=kind, hint=misfit.hint) from None
-
-    def _sharing(self, node: Node) -> nn.Module:
-        """Give a node the tensors of the one that its share_index names."""
-        own, other = self.layers[node.index], self.layers[dict(node.refs)["share_index"]]
-        for name, child in other.named_children():
-            if any(True for _ in child.parameters()):
-                setattr(own, name, child)
-        return own
 
     @property
     def heads(self) -> list[tuple[Node, Head]]:
@@ -58,8 +65,9 @@ class Model(nn.Module):
 
     @property
     def ends(self) -> list[int]:
-        """Return the indices of the network's results: its heads, else its last node."""
-        return [node.index for node, _ in self.heads] or [len(self.network) - 1]
+        """Return the indices of the network's results: its heads, else its last node but losses."""
+        results = [node.index for node in self.network if node.layer.result]
+        return [node.index for node, _ in self.heads] or results[-1:]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the outputs of `ends`, as Darknet holds them."""
@@ -135,6 +143,21 @@ class Model(nn.Module):
         """
         seen = self.seen if cutoff is None else 0
         weights.write(path, self.network, self.tensors(), seen=seen, cutoff=cutoff)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leave weights as they lie in memory: a file's are about to replace them.
+
+    Drawing the 64 million of YOLOv4 takes ten times as long as reading them.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (nn.init.uniform_, nn.init.kaiming_uniform_):
+            return kwargs.get("tensor", *args[:1])
+        return function(*args, **kwargs)
 
 
 def _last_uses(network: Network) -> list[list[int]]:

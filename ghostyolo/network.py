@@ -2,112 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from math import prod
+from typing import TYPE_CHECKING
 
-from ghostyolo import syntax
-from ghostyolo.errors import CfgError, Findings, Span
-from ghostyolo.layers import KINDS, Layer, Misfit, Shape
-from ghostyolo.layers.options import Options, distinct, key, nearest
+from ghostyolo import layers, syntax
+from ghostyolo.errors import CfgError, Edit, Findings, Span
+from ghostyolo.layers import Layer, Misfit, Shape
+from ghostyolo.layers.options import distinct
+from ghostyolo.layers.route import Route
+from ghostyolo.netoptions import NetOptions, read_net
 from ghostyolo.syntax import Option, Section
+from ghostyolo.words import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGE = -1  # the index of the network's input
-MAX_SIDE = 1 << 14  # pixels
+MAX_VALUES, MAX_WEIGHTS = 1 << 31, 1 << 28  # of one layer; Darknet counts in 32 bits, 1 GiB
 _RECURRENT = ("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
-_POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "sgdr", "random")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetOptions(Options):
-    """The `[net]` section: the input, and how to train.
-
-    Source: AlexeyAB/darknet src/parser.c parse_net_options.
-    """
-
-    names = ("net", "network")
-
-    batch: int = key(1, always=True)
-    subdivisions: int = key(1, always=True)
-    width: int = key(0, always=True)
-    height: int = key(0, always=True)
-    channels: int = key(0, always=True)
-    inputs: int = key(derive=lambda net: net.width * net.height * net.channels)
-    momentum: float = key(0.9, always=True)
-    decay: float = key(0.0001, always=True)
-    flip: int = key(1)
-    angle: float = key(0.0)
-    aspect: float = key(1.0)
-    saturation: float = key(1.0)
-    exposure: float = key(1.0)
-    hue: float = key(0.0)
-    learning_rate: float = key(0.001, always=True)
-    burn_in: int = key(0)
-    max_batches: int = key(0)
-    policy: str = key("constant", always=True)
-    steps: tuple[int, ...] = key(())
-    scales: tuple[float, ...] = key(())
-    seq_scales: tuple[float, ...] = key(())
-    step: int = key(1)
-    scale: float = key(1.0)
-    gamma: float = key(1.0)
-    power: float = key(4.0)
-    learning_rate_min: float = key(0.00001)
-    sgdr_cycle: int = key(derive=lambda net: net.max_batches)
-    sgdr_mult: int = key(2)
-    adam: int = key(0)
-    B1: float = key(0.9)
-    B2: float = key(0.999)
-    eps: float = key(0.000001)
-    time_steps: int = key(1)
-    sequential_subdivisions: int = key(derive=lambda net: net.subdivisions)
-    track: int = key(0)
-    augment_speed: int = key(2)
-    try_fix_nan: int = key(0)
-    loss_scale: float = key(1.0)
-    ema_alpha: float = key(0.0)
-    dynamic_minibatch: int = key(0)
-    optimized_memory: int = key(0)
-    workspace_size_limit_MB: float = key(1024.0)
-    use_cuda_graph: int = key(0)
-    weights_reject_freq: int = key(0)
-    equidistant_point: int = key(0)
-    badlabels_rejection_percentage: float = key(0.0)
-    num_sigmas_reject_badlabels: float = key(0.0)
-    max_chart_loss: float = key(20.0)
-    show_receptive_field: int = key(0)
-    letter_box: int = key(0)
-    mixup: int = key(0)
-    mosaic: int = key(0)
-    cutmix: int = key(0)
-    mosaic_bound: int = key(0)
-    blur: int = key(0)
-    gaussian_noise: int = key(0)
-    resize_step: int = key(32)
-    label_smooth_eps: float = key(0.0)
-    max_crop: int = key(derive=lambda net: net.width * 2)
-    min_crop: int = key(derive=lambda net: net.width)
-    contrastive: int = key(0)
-    contrastive_jit_flip: int = key(0)
-    contrastive_color: int = key(0)
-    unsupervised: int = key(0)
-    attention: int = key(0)
-    adversarial_lr: float = key(0.0)
-
-    @property
-    def shape(self) -> Shape:
-        """Return the input's shape."""
-        return Shape(self.channels, self.height, self.width)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Return the input's height and width in pixels."""
-        return self.height, self.width
-
-    @property
-    def mini_batch(self) -> int:
-        """Return the images of one forward pass, rounded down as in Darknet."""
-        return max(1, self.batch // self.subdivisions)
 
 
 @dataclass(frozen=True)
@@ -121,6 +36,14 @@ class Node:
     shape: Shape
     name: str = field(default="", compare=False)
     span: Span | None = field(default=None, compare=False)
+
+
+class Assumed(Layer):
+    """Stands for a section that is wrong, where the reader goes on to find what else is."""
+
+    @property
+    def kind(self) -> str:
+        return "assumed"
 
 
 @dataclass
@@ -148,6 +71,19 @@ class Network:
         """Return the shapes that a node reads."""
         return tuple(self.shape(index) for index in node.inputs)
 
+    def computed(self) -> list[Layer]:
+        """Return the layers as they compute at their places; one that an option names may differ.
+
+        With the option counts the layer above; of a sum's sources only the first, as in Darknet.
+        """
+        named = {
+            index
+            for node in self
+            if "data" in node.layer.refs.values()
+            for index in (node.inputs[:2] if node.layer.takes_previous else node.inputs)
+        }
+        return [node.layer.named() if node.index in named else node.layer for node in self]
+
     def add(
         self,
         layer: Layer,
@@ -168,54 +104,88 @@ class Network:
         for index in (*indices, *map(_index, refs.values())):
             if not IMAGE <= index <= above:
                 message = f"refers to layer {index}, above it are layers 0 to {above}"
-                raise CfgError(message, span=span, section=layer.kind, hint="correct the index")
+                hint = "correct the index"
+                raise CfgError(
+                    message, span=span, section=layer.kind, hint=hint, rule="dangling-reference"
+                )
         if layer.takes_previous and indices[0] != above:
-            self.add(KINDS["route"](), indices[0], name=name, span=span)
+            self.add(Route(), indices[0], name=name, span=span)
             above = indices[0] = above + 1
         if IMAGE in indices and (above >= 0 or not layer.takes_previous):
             hint = "only the first layer reads the image"
-            raise CfgError("cannot refer to the image", span=span, section=layer.kind, hint=hint)
+            message, rule = "cannot refer to the image", "dangling-reference"
+            raise CfgError(message, span=span, section=layer.kind, hint=hint, rule=rule)
         side = tuple((name_, _index(item)) for name_, item in refs.items())
-        shape = self._infer(layer, indices, span)
+        shape = self._infer(layer, indices, [self.nodes[index] for _, index in side], span)
         node = Node(above + 1, layer, tuple(indices), side, shape, name, span)
         self.nodes.append(node)
         return node
 
-    def _infer(self, layer: Layer, indices: list[int], span: Span | None) -> Shape:
+    def assume(self, index: int, span: Span, doubt: int) -> None:
+        """Let a node that is wrong pass for one like the node above, each side larger by doubt."""
+        inputs: tuple[int, ...] = (index - 1,)
+        shape = self.shape(index - 1)
+        if index < len(self):
+            node = self.nodes.pop()
+            inputs, shape = node.inputs, node.shape
+        shape = Shape(*(side + doubt for side in shape))
+        self.nodes.append(Node(index, Assumed(), inputs, (), shape, span=span))
+
+    def _infer(
+        self, layer: Layer, indices: list[int], side: list[Node], span: Span | None
+    ) -> Shape:
+        inputs = [self.shape(index) for index in indices]
         try:
-            return layer.shape(*(self.shape(index) for index in indices))
+            shape = layer.shape(*inputs)
+            _check_magnitude(layer, shape, inputs)
+            for node in side:
+                layer.refer(tuple(inputs), node.layer, self.input_shapes(node))
+            return shape
         except Misfit as misfit:
             above = self.nodes[indices[0]].span if indices[0] != IMAGE else None
             line = f"the layer above (line {above.line})" if above else "the layer above"
             hint = misfit.hint.replace("the layer above", line)
-            raise CfgError(str(misfit), span=span, section=layer.kind, hint=hint) from None
+            raise CfgError(
+                str(misfit), span=span, section=layer.kind, hint=hint, rule=misfit.rule
+            ) from None
 
 
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
     """Read a cfg file. Raises `CfgError`, with file and line, for what is wrong in it."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            text = file.read()
     except OSError as error:
-        hint = "give the path of a cfg file"
-        raise CfgError(
-            f"cannot read it: {error.strerror}", span=Span(str(path)), hint=hint
-        ) from None
+        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
+        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
     return loads(text, path=str(path), findings=findings)
 
 
 def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:
-    """Read a cfg from its text; path names it in messages. Raises `CfgError`."""
+    """Read a cfg from its text; path names it in messages.
+
+    Raises `CfgError`; where `findings` collects them, returns what could be read, with `Assumed`
+    for the rest.
+    """
     findings = findings or Findings()
+    kinds = layers.KINDS  # before any key is judged: one that no kind knows may be a slip
     sections = syntax.parse(text, path, findings)
     if not sections or sections[0].name not in NetOptions.names:
-        name = sections[0].name if sections else ""
-        span = sections[0].span if sections else Span(path)
-        raise CfgError("the first section is not [net]", span=span, section=name, hint="add [net]")
-    options = NetOptions.parse(sections[0], findings)
-    _check_net(options, sections[0], findings)
-    network = Network(options, comment=sections[0].comment)
-    for section in sections[1:]:
-        _add_section(network, section, findings)
+        span, name = (sections[0].span, sections[0].name) if sections else (Span(path), "")
+        message, hint = "the first section is not [net]", "add [net]"
+        if not findings.errors:
+            findings.error(span, name, message, hint, rule="no-net")
+        if not sections or name in kinds:
+            sections.insert(0, Section("net", (), span))
+    network = Network(read_net(sections[0], findings), comment=sections[0].comment)
+    for index, section in enumerate(sections[1:]):
+        errors = findings.errors
+        try:
+            _add_section(network, section, kinds, findings)
+        except CfgError as error:
+            findings.collect(error)
+        if findings.errors > errors:
+            network.assume(index, section.span, findings.doubt)
     return network
 
 
@@ -233,54 +203,50 @@ def _index(item: Node | int) -> int:
     return item.index if isinstance(item, Node) else item
 
 
-def _check_net(options: NetOptions, section: Section, findings: Findings) -> None:
-    span, name = section.span, section.name
-    for key_, value in (("width", options.width), ("height", options.height)):
-        if not 0 < value <= MAX_SIDE:
-            hint = f"set {key_}, in pixels, to 1..{MAX_SIDE}"
-            raise CfgError(f"{key_}={value}", span=span, section=name, hint=hint)
-    if options.channels < 1:
-        hint = "set channels=3 for colour pictures"
-        raise CfgError(f"channels={options.channels}", span=span, section=name, hint=hint)
-    if options.policy not in _POLICIES:
-        near = nearest(options.policy, _POLICIES)
-        hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(_POLICIES)}"
-        findings.oddity(
-            span, name, f"unknown policy '{options.policy}'", hint, "keeps the rate constant"
-        )
-    if options.subdivisions < 1 or options.batch < 1:
-        message = f"batch={options.batch} subdivisions={options.subdivisions}"
-        raise CfgError(message, span=span, section=name, hint="set both to 1 or more")
-    if options.batch % options.subdivisions:
-        used = options.mini_batch * options.subdivisions
-        message = f"batch={options.batch} is not a multiple of subdivisions={options.subdivisions}"
-        findings.warn(span, name, message, f"Darknet trains with {used} images a step")
+def _check_magnitude(layer: Layer, shape: Shape, inputs: list[Shape]) -> None:
+    """Raise `Misfit` before a slip of the keyboard asks for all memory."""
+    floats = max((prod(size) for _, size in layer.weights(*inputs)), default=0)
+    for what, value, most in (("values", shape.size, MAX_VALUES), ("weights", floats, MAX_WEIGHTS)):
+        if value > most:
+            hint = "correct its numbers or those of the layers above"
+            raise Misfit(f"gives {value:,} {what}, more than {most:,}", hint, "magnitude")
 
 
-def _add_section(network: Network, section: Section, findings: Findings) -> None:
-    kind = KINDS.get(section.name)
+def _add_section(
+    network: Network, section: Section, kinds: dict[str, type[Layer]], findings: Findings
+) -> None:
+    kind = kinds.get(section.name)
     if kind is None:
-        raise _unknown_section(section)
+        raise _unknown_section(section, kinds)
     layer = kind.parse(section, findings)
+    for message, hint, darknet in layer.oddities():
+        findings.oddity(section.span, section.name, message, hint, darknet, rule="bad-value")
     data, side = _read_references(kind, section, len(network), findings)
     if kind.refs and "data" in kind.refs.values() and not data:
         name = next(name for name, role in kind.refs.items() if role == "data")
         hint = f"add {name}=INDEX, relative to this layer when negative"
-        raise CfgError(f"{name}= is missing", span=section.span, section=section.name, hint=hint)
+        message, rule = f"{name}= is missing", "missing-reference"
+        raise CfgError(message, span=section.span, section=section.name, hint=hint, rule=rule)
     inputs = [len(network) - 1, *data] if kind.takes_previous else data
     network.add(layer, *inputs, name=section.comment, span=section.span, **side)
 
 
-def _unknown_section(section: Section) -> CfgError:
+def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:
+    rule = "unknown-section"
+    edits: tuple[Edit, ...] = ()
     if section.name in _RECURRENT:
+        rule = "recurrent-section"
         message, hint = "recurrent layers are not supported", "use a feed-forward network"
     elif section.name in NetOptions.names:
         message, hint = "stands first, and once", "delete this section"
     else:
-        near = nearest(section.name, KINDS)
+        near = nearest(section.name, kinds)
         message = "unknown section"
-        hint = f"did you mean [{near}]?" if near else f"use one of {', '.join(sorted(KINDS))}"
-    return CfgError(message, span=section.span, section=section.name, hint=hint)
+        hint = f"did you mean [{near}]?" if near else f"use one of {', '.join(sorted(kinds))}"
+        edits = (Edit(section.span.line, f"[{near}]"),) if near else ()
+    return CfgError(
+        message, span=section.span, section=section.name, hint=hint, rule=rule, edits=edits
+    )
 
 
 def _read_references(
@@ -303,22 +269,26 @@ def _read_references(
 def _absolute(part: str, option: Option, section: Section, here: int, findings: Findings) -> int:
     """Return the index of the layer that one reference names; negative ones count from here."""
     number, mark, note = part.partition("#")
-    try:
-        value = int(number)
-    except ValueError:
+    match = re.match(r"[+-]?[0-9]{1,9}", number)
+    value = int(match[0]) if match else 0
+    if not match or match[0] != number:
         message = f"{option.key}={option.value}: '{part}' is not a layer's index"
-        hint = "write whole numbers, separated by commas"
-        raise CfgError(message, span=option.span, section=section.name, hint=hint) from None
-    if mark:
+        hint, darknet = "write whole numbers, separated by commas", f"reads {value}"
+        findings.oddity(option.span, section.name, message, hint, darknet, rule="not-an-index")
+    elif mark:
         message, hint = f"'#{note}' behind '{option.key}' is not read", "move it to its own line"
-        findings.warn(option.span, section.name, message, hint)
+        edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)
+        findings.warn(
+            option.span, section.name, message, hint, rule="trailing-comment", edits=edits
+        )
     absolute = value if value >= 0 else here + value
     if not 0 <= absolute < here:
         message = f"{option.key}={option.value}: layer {absolute} does not stand above"
         hint = f"this is layer {here}, use 0 to {here - 1} or -1 to -{here}"
         if not here:
             hint = "no layer stands above this one; begin with a [convolutional]"
-        raise CfgError(message, span=option.span, section=section.name, hint=hint)
+        rule = "dangling-reference" if absolute < 0 else "forward-reference"
+        raise CfgError(message, span=option.span, section=section.name, hint=hint, rule=rule)
     return absolute
 
 

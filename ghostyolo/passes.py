@@ -9,7 +9,8 @@ from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Layer
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.network import MAX_SIDE, NetOptions, Network, Node
+from ghostyolo.netoptions import MAX_SIDE, NetOptions
+from ghostyolo.network import Network, Node
 
 
 def rebuild(

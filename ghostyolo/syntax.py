@@ -8,11 +8,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ghostyolo.errors import Findings, Span
+from ghostyolo.errors import Edit, Findings, Span
 
 # The shape behind a node's comment in cfgs written here; it is derived, so never read back.
-_SHAPE_NOTE = re.compile(r"\s*->\s*\d+x\d+x\d+\s*$")
-_BLANKS = re.compile(r"[ \t\r\n]+")
+_SHAPE_NOTE = r"\s*->\s*\d+x\d+x\d+\s*$"
+_BLANKS = str.maketrans("", "", " \t\r\n")
+_BYTE_ORDER_MARK = "\ufeff"
+_MARKED = (
+    "an invisible byte-order mark stands before the first character",
+    "save the file as UTF-8 without it",
+    "takes it for part of the first line",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,11 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
             sections.append(Section(header[0], tuple(options), header[1], header[2]))
 
     for number, raw in enumerate(text.split("\n"), start=1):
-        line, span = _BLANKS.sub("", raw), Span(path, number)
+        line, span = raw.translate(_BLANKS), Span(path, number)
+        if number == 1 and line.startswith(_BYTE_ORDER_MARK):
+            edits = (Edit(1, raw.replace(_BYTE_ORDER_MARK, "", 1).strip()),)
+            findings.oddity(span, "", *_MARKED, rule="byte-order-mark", edits=edits)
+            line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line:
             continue
         if line[0] in "#;":
@@ -61,9 +71,8 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
             header = (_section_name(line, span, findings), span, _comment(comments))
             options, comments = [], []
         elif header is None:
-            findings.error(
-                span, "", f"'{line}' stands before the first section", "begin with [net]"
-            )
+            message = f"{line[:40]!r} stands before the first section"
+            findings.error(span, "", message, "begin with [net]", rule="orphan-option")
         else:
             key, equals, value = line.partition("=")
             options.append(Option(key, value if equals else None, span))
@@ -76,9 +85,11 @@ def _section_name(line: str, span: Span, findings: Findings) -> str:
     name, _, rest = line[1:].partition("]")
     if rest or not line.endswith("]"):
         hint = "write the section alone on its line, as [convolutional]"
-        findings.error(span, name, f"unexpected text in the section line '{line}'", hint)
+        message = f"unexpected text in the section line '{line}'"
+        edits = (Edit(span.line, f"[{name}]"),) if rest[:1] in ("#", ";") else ()
+        findings.error(span, name, message, hint, rule="section-text", edits=edits)
     return name
 
 
 def _comment(lines: list[str]) -> str:
-    return "\n".join(_SHAPE_NOTE.sub("", line) for line in lines).strip("\n")
+    return "\n".join(re.sub(_SHAPE_NOTE, "", line) for line in lines).strip("\n")

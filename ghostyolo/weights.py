@@ -6,10 +6,13 @@ Source: AlexeyAB/darknet src/parser.c save_weights_upto, load_weights_upto.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from ghostyolo.layers import count
 from ghostyolo.network import Network, Node
 
 VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
+Item = tuple[Node, str, tuple[int, ...]]  # a stored tensor: its node, name and shape
 _TRANSPOSED = 1000  # from this major or minor version on, [connected] weights are in x out
 
 
@@ -53,6 +57,26 @@ class Header:
         return struct.pack(kind, self.major, self.minor, self.revision, self.seen)
 
 
+class File(NamedTuple):
+    """An opened `.weights` and the tensors that lie in it, in their order."""
+
+    header: Header
+    items: list[Item]
+    floats: np.ndarray  # mapped, not yet read
+
+    def fill(self, tensors: list[dict[str, Tensor]]) -> None:
+        """Copy the file's floats into each node's tensors, by name, as `Model` holds them."""
+        start = 0
+        with torch.no_grad():
+            for node, name, shape in self.items:
+                size = prod(shape)
+                values = torch.from_numpy(self.floats[start : start + size])
+                start += size
+                if name == node.layer.turned(self.header.transposed):
+                    values = values.view(-1, shape[0]).t()
+                tensors[node.index][name].copy_(values.reshape(shape))
+
+
 def file_size(network: Network) -> int:
     """Return the bytes of a `.weights` file of this network."""
     return Header().size + 4 * sum(count(stored(network, node)) for node in network)
@@ -65,31 +89,38 @@ def stored(network: Network, node: Node) -> list[tuple[str, tuple[int, ...]]]:
     return node.layer.weights(*network.input_shapes(node))
 
 
-def read(path: str | Path, network: Network, tensors: list[dict[str, Tensor]]) -> Header:
-    """Fill each node's tensors from a file, all or nothing.
+def cutoff_of(path: str | Path) -> int | None:
+    """Return the N of a partial file's name, `x.conv.N`: it holds the layers below N."""
+    match = re.search(r"\.conv\.(\d{1,9})$", str(path))
+    return int(match[1]) if match else None
 
-    tensors: per node, name to tensor, as `Model` holds them.
+
+def opened(path: str | Path, network: Network, *, partial: bool | None = None) -> File:
+    """Open a file and find a network's tensors in it.
+
+    partial: whether it may end after any layer, with the rest of them absent; by default whether
+    the file is named as a partial one.
     Raises `WeightsError` when the file is no `.weights`, too short (naming the layer at which it
     ends) or too long.
     """
     header, floats = _open(path)
-    plan = [
+    items = [
         (node, name, shape)
         for node in network
         if "share_index" not in dict(node.refs)
         for name, shape in node.layer.loaded(*network.input_shapes(node))
     ]
-    _check_length(path, network, plan, floats.size)
-    start = 0
-    with torch.no_grad():
-        for node, name, shape in plan:
-            size = int(np.prod(shape))
-            values = torch.from_numpy(floats[start : start + size])
-            start += size
-            if header.transposed and name == "linear.weight":
-                values = values.view(shape[1], shape[0]).t()
-            tensors[node.index][name].copy_(values.reshape(shape))
-    return header
+    if partial or (partial is None and cutoff_of(path) is not None):
+        items = _whole_layers(items, floats.size)
+    _check_length(path, items, floats.size)
+    return File(header, items, floats)
+
+
+def read(path: str | Path, network: Network, tensors: list[dict[str, Tensor]]) -> Header:
+    """Fill each node's tensors from a file, all or nothing. Raises `WeightsError`, see `opened`."""
+    file = opened(path, network)
+    file.fill(tensors)
+    return file.header
 
 
 def write(
@@ -106,11 +137,18 @@ def write(
     """
     nodes = network.nodes[:cutoff]
     arrays = (
-        tensors[node.index][name].detach().cpu().float().contiguous().numpy()
+        _as_stored(node, name, tensors[node.index][name].detach().cpu().float())
         for node in nodes
         for name, _ in stored(network, node)
     )
     replace(path, [Header(seen=seen).pack(), *(array.tobytes() for array in arrays)])
+
+
+def _as_stored(node: Node, name: str, tensor: Tensor) -> np.ndarray:
+    """Return a tensor's numbers in the order of the file."""
+    if name == node.layer.turned(Header().transposed):
+        tensor = tensor.flatten(1).t()
+    return tensor.contiguous().numpy()
 
 
 def replace(path: str | Path, chunks: Iterable[bytes | memoryview]) -> None:
@@ -163,20 +201,31 @@ def _header(start: bytes) -> Header | None:
     return Header(major, minor, revision, seen)
 
 
-def _check_length(
-    path: str | Path, network: Network, plan: list[tuple[Node, str, tuple[int, ...]]], have: int
-) -> None:
-    need = sum(int(np.prod(shape)) for _, _, shape in plan)
+def _whole_layers(items: list[Item], have: int) -> list[Item]:
+    """Return the items of the layers above the one where the floats end; all if that cuts one."""
+    total = 0
+    for place, (node, _, shape) in enumerate(items):
+        if total == have and (place == 0 or items[place - 1][0] is not node):
+            return items[:place]
+        total += prod(shape)
+    return items
+
+
+def _check_length(path: str | Path, items: list[Item], have: int) -> None:
+    need = sum(prod(shape) for _, _, shape in items)
     if have == need:
         return
     span, hint = Span(str(path)), "use the cfg that these weights were trained with"
     if have > need:
         message = f"holds {have} floats, the cfg needs {need}: {have - need} too many"
         raise WeightsError(message, span=span, hint=hint)
-    read_ = 0
-    for node, name, shape in plan:
-        read_ += int(np.prod(shape))
-        if read_ > have:
+    whole = _whole_layers(items, have)
+    if 0 < len(whole) < len(items):
+        hint += f", or name it *.conv.{whole[-1][0].index + 1} to load these layers alone"
+    total = 0
+    for node, name, shape in items:
+        total += prod(shape)
+        if total > have:
             place = f" ({node.span})" if node.span else ""
             message = (
                 f"holds {have} floats, the cfg needs {need}: it ends in layer {node.index} "

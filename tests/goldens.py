@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ghostyolo import info, passes, weights
 from ghostyolo import network as networks
-from ghostyolo import passes, syntax
 from ghostyolo.errors import Findings
-from ghostyolo.layers import KINDS
 from ghostyolo.model import Model
 from ghostyolo.network import Network, Node
 
@@ -30,83 +29,107 @@ def recipe(shared: Path) -> ModuleType:
     return module
 
 
-def zoo(shared: Path) -> list[Path]:
-    return sorted((shared / "darknet/oracle/zoo").glob("*.json"))
+def family(shared: Path, name: str) -> list[Path]:
+    """Return the goldens of a family: zoo, ops or det."""
+    return sorted((shared / "darknet/oracle" / name).glob("*.json"))
 
 
 def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def cfg_of(shared: Path, golden: Path) -> Path:
-    return shared / "darknet/cfg" / f"{golden.stem.removesuffix('.native')}.cfg"
-
-
-def unknown_kinds(cfg: Path) -> set[str]:
-    """Return the sections of a cfg that have no class."""
-    sections = syntax.parse(cfg.read_text(), str(cfg), Findings())
-    return {section.name for section in sections[1:]} - set(KINDS)
+def cfg_of(golden: Path) -> Path:
+    """Return the cfg that a golden was computed from: beside it, in train/ or a published one."""
+    oracle, stem = golden.parent.parent, golden.stem.split(".img")[0]
+    for size in (".native", ".96x64"):
+        stem = stem.removesuffix(size)
+    folders = (golden.parent, oracle / "train", oracle.parent / "cfg")
+    return next(path for folder in folders if (path := folder / f"{stem}.cfg").exists())
 
 
 def load(cfg: Path, golden: dict[str, Any]) -> Network:
-    """Load a cfg at the size of its golden."""
-    network = networks.load(cfg, findings=Findings(lambda finding: None))
+    """Load a cfg as Darknet reads it, at the size of its golden."""
+    network = networks.load(cfg, findings=Findings(lambda finding: None, compat=True))
     size = golden["h"], golden["w"]
     return network if network.options.size == size else passes.resize(network, size)
 
 
-_KINDS = {"running_mean": "mean", "running_var": "var"}
+_KINDS = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
 
 
 def _block(node: Node, name: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
-    kind = _KINDS.get(name.rsplit(".")[-1], name.rsplit(".")[-1])
-    if kind == "weight" and name != "weight":
-        kind = "scale" if name.startswith("norm") else "weight"
-    elif kind == "weight":
-        kind = "scale" if node.layer.kind == "batchnorm" else "mix"
-        kind = "weight" if node.layer.kind == "local" else kind
-    fan_in = prod(shape[1:]) if kind == "weight" else 1
-    if node.layer.kind == "local" and kind == "weight":
-        fan_in = shape[-1]
-    return kind, prod(shape), fan_in
+    """Return the recipe's kind of a tensor, its floats, and how many each output sees."""
+    last = name.rsplit(".")[-1]
+    if last in _KINDS:
+        return _KINDS[last], prod(shape), 1
+    if name.startswith("norm") or node.layer.kind == "batchnorm":
+        return "scale", prod(shape), 1
+    if node.layer.kind in ("shortcut", "implicit"):
+        return "mix", prod(shape), 1
+    return "weight", prod(shape), shape[-1] if node.layer.kind == "local" else prod(shape[1:])
 
 
-def fill(model: Model, rules: ModuleType) -> int:
-    """Give a model the recipe's weights; return how many floats that took."""
-    tensors, blocks, targets = model.tensors(), [], []
-    for node in model.network:
-        if "share_index" in dict(node.refs):
-            continue
-        for name, shape in node.layer.weights(*model.network.input_shapes(node)):
-            blocks.append(_block(node, name, shape))
-            targets.append(tensors[node.index][name])
-    start = 0
-    with torch.no_grad():
-        for (kind, size, fan_in), target in zip(blocks, targets, strict=True):
-            values = rules.FORMULA[kind](rules.uniform(rules.SEED_WEIGHTS, start, size), fan_in)
-            target.copy_(torch.from_numpy(values.astype(np.float32)).reshape(target.shape))
-            start += size
-    return start
+def floats(network: Network, rules: ModuleType) -> np.ndarray:
+    """Return the numbers of a `.weights` file by the recipe."""
+    blocks = [_block(*item) for item in _items(network)]
+    return rules.stream(blocks) if blocks else np.empty(0, np.float32)
 
 
-def departures(golden: dict[str, Any], rules: ModuleType, model: Model) -> list[str]:
-    """Return what differs between a model's trace and a golden, one line per layer."""
+def _items(network: Network) -> list[weights.Item]:
+    return [(node, *item) for node in network for item in weights.stored(network, node)]
+
+
+def model(path: Path, rules: ModuleType) -> Model:
+    """Return the network of a golden with the recipe's weights."""
+    built = Model(load(cfg_of(path), read(path)))
+    numbers = floats(built.network, rules)
+    weights.File(weights.Header(), _items(built.network), numbers).fill(built.tensors())
+    return built.eval()
+
+
+def departures(path: Path, rules: ModuleType) -> list[str]:
+    """Return what differs between a network and its golden, one line per layer."""
+    golden, ours = read(path), model(path, rules)
     shape = (1, golden["c"], golden["h"], golden["w"])
-    outputs = model.trace(torch.from_numpy(rules.input_tensor(*shape)))
-    lines = []
-    for node, out, want in zip(model.network, outputs, golden["layers"], strict=True):
-        values = out.numpy().ravel()
-        where = f"layer {node.index} [{node.layer.kind}]"
-        if values.size != want["n"] or (any(want["o"]) and list(node.shape) != want["o"]):
-            lines.append(f"{where}: {node.shape}, {values.size} values; wanted {want['o']}")
-            continue
-        if list(out.shape[1:]) != list(node.shape):
-            lines.append(f"{where}: computes {tuple(out.shape[1:])}, declares {node.shape}")
-        bflops = node.layer.bflops(node.shape, *model.network.input_shapes(node))
-        if abs(bflops - want["bf"]) > 1e-5 * max(1e-4, want["bf"]):
-            lines.append(f"{where}: {bflops} BFLOPs, wanted {want['bf']}")
-        samples = values[rules.sample_indices(values.size, len(want["s"]))]
-        error = np.abs(samples - np.array(want["s"])).max() / max(want["st"][2], 1e-30)
-        if not error <= 1e-4:
-            lines.append(f"{where}: samples differ by {error:.1e} of {want['st'][2]}")
+    outputs = ours.trace(torch.from_numpy(rules.input_tensor(*shape)))
+    lines = _totals(golden, ours.network)
+    for node, out, want in zip(ours.network, outputs, golden["layers"], strict=True):
+        found = _layer(ours.network, node, want) + _values(node, out, want, rules)
+        lines += [f"layer {node.index} [{node.layer.kind}]: {line}" for line in found]
     return lines
+
+
+def _totals(golden: dict[str, Any], network: Network) -> list[str]:
+    total = info.totals(info.rows(network))
+    bflops = f"{total.bflops:.3f}"
+    pairs = {
+        "file_bytes": (weights.file_size(network), golden["file_bytes"]),
+        "header_hex": (weights.Header().pack().hex(), golden["header_hex"]),
+        "bflops": (bflops, f"{golden['total_bflops']:.3f}"),
+    }
+    return [f"{what}: {got}, wanted {want}" for what, (got, want) in pairs.items() if got != want]
+
+
+def _layer(network: Network, node: Node, want: dict[str, Any]) -> list[str]:
+    """Compare what is known without computing; Darknet leaves some kinds' shape at zero."""
+    lines = []
+    if node.shape.size != want["n"] or (any(want["o"]) and list(node.shape) != want["o"]):
+        lines.append(f"{node.shape}, wanted {want['o']}, {want['n']} values")
+    bflops = node.layer.bflops(node.shape, *network.input_shapes(node))
+    if abs(bflops - want["bf"]) > 1e-5 * want["bf"]:
+        lines.append(f"{bflops} BFLOPs, wanted {want['bf']}")
+    stored = sum(prod(shape) for _, shape in weights.stored(network, node))
+    if stored != want.get("np", 0):
+        lines.append(f"{stored} floats, wanted {want.get('np', 0)}")
+    return lines
+
+
+def _values(node: Node, out: torch.Tensor, want: dict[str, Any], rules: ModuleType) -> list[str]:
+    if tuple(out.shape[1:]) != tuple(node.shape):
+        return [f"computes {tuple(out.shape[1:])}, declares {node.shape}"]
+    values = out.numpy().ravel()
+    samples = values[rules.sample_indices(values.size, len(want["s"]))]
+    error = np.abs(samples - np.array(want["s"])).max()
+    if not error <= 1e-4 * want["st"][2]:
+        return [f"samples differ by {error:.1e}, the largest value is {want['st'][2]}"]
+    return []

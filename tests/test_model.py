@@ -15,31 +15,7 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model import Model
 from ghostyolo.network import loads
 
-LARGE = 40_000_000  # floats; networks above it are run by tools/goldens.py
 SMALL_NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
-
-
-def _visible() -> list[Path]:
-    from conftest import SHARED
-
-    return goldens.zoo(SHARED) if SHARED.is_dir() else []
-
-
-@pytest.mark.parametrize(
-    "path", _visible() or [None], ids=lambda path: getattr(path, "stem", "none")
-)
-def test_golden(path: Path | None, shared: Path) -> None:
-    assert path is not None, f"no goldens in {shared}"
-    golden = goldens.read(path)
-    if golden["n_floats"] > LARGE:
-        pytest.skip(f"{golden['n_floats']:,} floats; tools/goldens.py runs it")
-    cfg = goldens.cfg_of(shared, path)
-    if unknown := goldens.unknown_kinds(cfg):
-        pytest.skip(f"no class for {', '.join(sorted(unknown))}")
-    network = goldens.load(cfg, golden)
-    rules, model = goldens.recipe(shared), Model(network)
-    assert goldens.fill(model, rules) == golden["n_floats"]
-    assert not goldens.departures(golden, rules, model)
 
 
 def test_ghost_yolo_by_numbers(shared: Path) -> None:
@@ -93,10 +69,37 @@ def test_xnor_by_hand() -> None:
 
 
 def test_shared_weights_are_one_tensor() -> None:
+    """The geometry stays each convolution's own."""
     conv = "[convolutional]\nbatch_normalize=1\nfilters=3\nsize=3\npad=1\nactivation=relu\n"
-    model = Model(loads(SMALL_NET + conv + conv + "share_index=0\n"))
-    assert model.layers[0].conv is model.layers[1].conv
-    assert model.layers[0].norm is model.layers[1].norm
+    model = Model(loads(SMALL_NET + conv + conv + "share_index=0\nstride=2\n"))
+    first, second = model.layers
+    assert first.conv.weight is second.conv.weight
+    assert first.norm is second.norm
+    assert [first.conv.stride, second.conv.stride] == [(1, 1), (2, 2)]
+
+
+def test_flipped_weights_lie_inputs_first_in_the_file(tmp_path: Path) -> None:
+    text = "[convolutional]\nfilters=4\nsize=3\nflipped={}\nactivation=linear\n"
+    plain, flipped = (Model(loads(SMALL_NET + text.format(value))) for value in (0, 1))
+    flipped.save_weights(tmp_path / "x.weights")
+    plain.load_weights(tmp_path / "x.weights")
+    stored = plain.layers[0].conv.weight.reshape(-1, 4).t()
+    assert torch.equal(stored, flipped.layers[0].conv.weight.flatten(1))
+
+
+def test_binary_output_is_activated_where_an_option_names_it() -> None:
+    """Source: AlexeyAB/darknet src/parser.c, use_bin_output = 0."""
+    conv = "[convolutional]\nfilters=3\nxnor=1\nbin_output=1\nactivation=relu\n"
+    model = Model(loads(SMALL_NET + conv + conv + conv + "[route]\nlayers=0\n[maxpool]\n"))
+    bare = [isinstance(layer.act, torch.nn.Identity) for layer in list(model.layers)[:3]]
+    assert bare == [False, True, True]
+
+
+def test_a_loss_is_no_result() -> None:
+    model = random_model(loads(SMALL_NET + "[avgpool]\n[softmax]\n[cost]\n"))
+    x = torch.from_numpy(random_input(model.network))
+    assert model.ends == [1]
+    assert not model.trace(x)[2].any()
 
 
 def test_dropout_changes_the_layer_above_too() -> None:

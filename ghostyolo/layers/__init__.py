@@ -1,13 +1,28 @@
-"""The layer kinds, one file each; `KINDS` maps a section's name to its class."""
+"""The layer kinds, one file each; `KINDS` maps a section's name to its class.
+
+All files are imported when `KINDS` is first asked for: a cfg to be read may hold any kind, one to
+be written holds those that its writer imported.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
 
-from ghostyolo.layers.base import ACTIVATIONS, KINDS, Head, Layer, Misfit, Shape, count
+from ghostyolo.layers import base
+from ghostyolo.layers.base import ACTIVATIONS, Head, Layer, Misfit, Shape, count
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+if TYPE_CHECKING:
+    from ghostyolo.layers.base import KINDS
 
 __all__ = ["ACTIVATIONS", "KINDS", "Head", "Layer", "Misfit", "Shape", "count"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "KINDS":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    globals()["KINDS"] = base.KINDS
+    return base.KINDS

@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/activation_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import ACTIVATIONS, Layer, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Activation(Layer):
     """One of Darknet's activations, alone."""
 

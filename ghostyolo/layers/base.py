@@ -7,11 +7,11 @@ function: reading and writing cfgs costs no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ghostyolo.layers.options import Options, key
+from ghostyolo.layers.options import Options, key, options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,15 +41,18 @@ class Shape(NamedTuple):
         return f"{self.c}x{self.h}x{self.w}"
 
 
+Shapes = tuple[Shape, ...]
+
+
 class Misfit(ValueError):
-    """Inputs that a layer cannot take; hint says what to write instead."""
+    """Inputs that a layer cannot take; hint says what to write instead, rule is lint's."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", rule: str = "bad-value") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.rule = hint, rule
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Layer(Options):
     """A layer without a place: its kind and its options.
 
@@ -58,6 +61,7 @@ class Layer(Options):
 
     takes_previous: ClassVar[bool] = True  # whether the node just above is the first input
     in_place: ClassVar[bool] = False  # whether the output replaces the input for later readers too
+    result: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
 
     # Keys that Darknet reads in every section. Source: src/parser.c parse_network_cfg_custom.
     clip: float = key(0.0)
@@ -84,20 +88,34 @@ class Layer(Options):
         """Return the output's shape. Raises `Misfit` where the inputs do not fit."""
         return inputs[0]
 
+    def oddities(self) -> Iterator[tuple[str, str, str]]:
+        """Yield values that Darknet reads in its own way: message, hint, what Darknet does."""
+        yield from ()
+
+    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+        """Raise `Misfit` where a side reference must not name that other layer."""
+
+    def named(self) -> Layer:
+        """Return the layer as it computes where another layer's option names it."""
+        return self
+
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         """Return name and shape of each stored tensor, in the order of the `.weights` file."""
         return []
 
+    def turned(self, transposed: bool) -> str:
+        """Return the name of the matrix that a file holds as inputs x outputs, if one does.
+
+        transposed: whether the file's header says so of dense matrices.
+        """
+        return ""
+
     def loaded(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         """Return those of `weights` that a file to be read holds.
 
-        Source: src/parser.c load_weights_upto (dontload), load_convolutional_weights
-        (dontloadscales).
+        Source: src/parser.c load_weights_upto.
         """
-        if self.dontload:
-            return []
-        scales = ("norm.weight", "running_mean", "running_var") if self.dontloadscales else ()
-        return [item for item in self.weights(*inputs) if not item[0].endswith(scales or ("\0",))]
+        return [] if self.dontload else self.weights(*inputs)
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         """Return the multiply-adds of convolutions and matrix products for one image."""
@@ -116,7 +134,7 @@ class Layer(Options):
         raise NotImplementedError(f"[{self.kind}] has no module")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Head(Layer):
     """A layer that turns maps into boxes."""
 
@@ -133,7 +151,8 @@ class Head(Layer):
 
         output: (N, C, H, W), numpy or torch, as Darknet holds it. size: the network's (h, w).
         Returns boxes (N, n, 4) as cx, cy, w, h relative to the network's input, objectness (N, n)
-        and class probabilities (N, n, classes).
+        and class probabilities (N, n, classes). A score is the product of the two; a head that
+        does not drop boxes by their objectness gives 1 there and has it in the classes.
         """
         raise NotImplementedError(f"[{self.kind}] does not decode")
 
@@ -143,9 +162,18 @@ def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
     return sum(prod(shape) for _, shape in weights)
 
 
+def pair(inputs: Shapes) -> tuple[Shape, Shape]:
+    """Return the layer above and the one that `from` names. Raises `Misfit` where it names more."""
+    if len(inputs) != 2:
+        raise Misfit(f"from= names {len(inputs) - 1} layers, one counts", "give one index")
+    return inputs[0], inputs[1]
+
+
 def same_size(inputs: tuple[Shape, ...], hint: str) -> None:
     """Raise `Misfit` unless all inputs have the height and width of the first."""
     for index, shape in enumerate(inputs[1:], start=2):
         if shape[1:] != inputs[0][1:]:
             first, other = (f"{s.h}x{s.w}" for s in (inputs[0], shape))
-            raise Misfit(f"input 1 is {first} (HxW), input {index} is {other}", hint)
+            raise Misfit(
+                f"input 1 is {first} (HxW), input {index} is {other}", hint, "size-mismatch"
+            )

@@ -5,16 +5,16 @@ Source: AlexeyAB/darknet src/batchnorm_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.options import options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Batchnorm(Layer):
     """Per channel, with running statistics in inference."""
 

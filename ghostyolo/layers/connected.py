@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_connected, src/connected_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Connected(Layer):
     """`output` numbers per image, each seeing all of the input."""
 
@@ -36,6 +35,9 @@ class Connected(Layer):
             return [("linear.bias", (self.output,)), matrix]
         scales = ("norm.weight", "norm.running_mean", "norm.running_var")
         return [("norm.bias", (self.output,)), matrix] + [(n, (self.output,)) for n in scales]
+
+    def turned(self, transposed: bool) -> str:
+        return "linear.weight" if transposed else ""
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         return out.size * inputs[0].size

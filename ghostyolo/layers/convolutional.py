@@ -5,20 +5,23 @@ Source: AlexeyAB/darknet src/parser.c parse_convolutional, src/convolutional_lay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.antialiasing import blurred, kernel_size
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, Shapes
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Convolutional(Layer):
-    """Square kernels; `pad=1` means size // 2 pixels each side and overrides `padding`."""
+    """Square kernels; `pad=1` means size // 2 pixels each side and overrides `padding`.
+
+    `binary` changes weights on Darknet's GPUs only, and nothing here.
+    """
 
     names = ("convolutional", "conv")
     refs = {"share_index": "side"}
@@ -71,18 +74,32 @@ class Convolutional(Layer):
 
     @property
     def spread(self) -> int:
-        """Return the dilation that is computed; a 1x1 kernel has none."""
-        return 1 if self.size == 1 else self.dilation
+        """Return the dilation that is computed; a 1x1 kernel has none, nor does xnor."""
+        return 1 if self.size == 1 or self.xnor else self.dilation
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Return the (y, x) stride of the convolution itself; with antialiasing the blur has it."""
+        return (1, 1) if self.antialiasing else (self.stride_y, self.stride_x)
 
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
         self._check(x)
+        out = self._convolved(x)
+        if self.antialiasing:
+            return blurred(out, self.antialiasing, (self.stride_y, self.stride_x))
+        return out
+
+    def _convolved(self, x: Shape) -> Shape:
+        """Return the shape before antialiasing, as Darknet declares it: without the dilation."""
         h, w = (
             (side + 2 * self.pad_px - self.size) // stride + 1
-            for side, stride in ((x.h, self.stride_y), (x.w, self.stride_x))
+            for side, stride in zip(x[1:], self.strides, strict=True)
         )
         if h < 1 or w < 1:
-            raise Misfit(f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1")
+            raise Misfit(
+                f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
+            )
         return Shape(self.filters, h, w)
 
     def _check(self, x: Shape) -> None:
@@ -94,10 +111,33 @@ class Convolutional(Layer):
         for what, channels in (("input channels", x.c), ("filters", self.filters)):
             if channels % self.parts:
                 message = f"groups={self.groups} does not divide {channels} {what}"
-                raise Misfit(message, "choose groups that divide the input channels and filters")
-        if self.spread > 1 and 2 * self.pad_px != self.size - 1:
+                raise Misfit(
+                    message, "choose groups that divide the input channels and filters", "groups"
+                )
+        wide = self.spread * (self.size - 1) + 1
+        sides = [
+            (side + 2 * self.pad_px * self.spread - wide) // stride + 1
+            for side, stride in zip(x[1:], self.strides, strict=True)
+        ]
+        if sides != list(self._convolved(x)[1:]):
             hint = "use an odd size with pad=1; Darknet's sizes are wrong otherwise"
-            raise Misfit(f"dilation={self.dilation} needs {self.size // 2} pixels of padding", hint)
+            raise Misfit(
+                f"dilation={self.dilation} needs {self.size // 2} pixels of padding",
+                hint,
+                "dilation",
+            )
+
+    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+        if other.weights(*other_inputs) != self.weights(*inputs):
+            hint = "share with a convolution of the same input channels, filters, size and groups"
+            raise Misfit("share_index names a layer with other weights", hint, "share-index")
+
+    def named(self) -> Layer:
+        """Return the layer without `bin_output`: Darknet's readers other than the next need it so.
+
+        Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (use_bin_output = 0).
+        """
+        return self.changed(bin_output=0)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         kernel = (self.filters, inputs[0].c // self.parts, self.size, self.size)
@@ -106,11 +146,25 @@ class Convolutional(Layer):
         names = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var")
         return [(name, (self.filters,)) for name in names] + [("conv.weight", kernel)]
 
+    def loaded(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        """Source: AlexeyAB/darknet src/parser.c load_convolutional_weights."""
+        held = super().loaded(*inputs)
+        scales = ("norm.weight", "norm.running_mean", "norm.running_var")
+        return [item for item in held if not (self.dontloadscales and item[0] in scales)]
+
+    def turned(self, transposed: bool) -> str:
+        return "conv.weight" if self.flipped else ""
+
     def macs(self, out: Shape, *inputs: Shape) -> int:
-        return prod(self.weights(*inputs)[-1][1]) * out.h * out.w
+        blur = kernel_size(self.antialiasing) ** 2 * out.size if self.antialiasing else 0
+        return self._own_macs(inputs[0]) + blur
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:
-        return 2 * self.macs(out, *inputs) / 1e9 / (32 if self.xnor else 1)
+        return 2 * self._own_macs(inputs[0]) / 1e9 / (32 if self.xnor else 1)
+
+    def _own_macs(self, x: Shape) -> int:
+        _, h, w = self._convolved(x)
+        return prod(self.weights(x)[-1][1]) * h * w
 
     def summary(self) -> str:
         stride = f"/{self.stride}" if self.stride > 1 else ""
@@ -125,7 +179,7 @@ class Convolutional(Layer):
             inputs[0].c,
             self.filters,
             size=self.size,
-            stride=(self.stride_y, self.stride_x),
+            stride=self.strides,
             padding=self.pad_px * self.spread,
             dilation=self.spread,
             groups=self.parts,
@@ -133,9 +187,17 @@ class Convolutional(Layer):
             activation=self.activation,
             binary_input=bool(self.xnor),
             activate=not (self.xnor and self.bin_output),
+            blur=self._blur(),
         )
 
+    def _blur(self) -> nn.Module | None:
+        from ghostyolo import ops
+
+        size = kernel_size(self.antialiasing)
+        return ops.Blur(size, (self.stride_y, self.stride_x)) if self.antialiasing else None
+
     def _refuse(self) -> None:
-        for name in ("antialiasing", "flipped", "coordconv"):
-            if getattr(self, name):
-                raise Misfit(f"{name}={getattr(self, name)} is not supported", f"set {name}=0")
+        if self.coordconv:
+            raise Misfit(f"coordconv={self.coordconv} is not supported", "set coordconv=0")
+        if self.xnor and self.antialiasing:
+            raise Misfit("xnor=1 has no antialiasing", "set antialiasing=0")

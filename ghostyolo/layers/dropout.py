@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_dropout, src/dropout_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Dropout(Layer):
     """Works on the buffer of the layer above: whoever reads that layer sees dropped values too.
 

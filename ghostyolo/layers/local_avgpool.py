@@ -6,18 +6,18 @@ forward_local_avgpool_layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Shape
-from ghostyolo.layers.maxpool import Maxpool
+from ghostyolo.layers.options import options
+from ghostyolo.layers.pooling import Pooling
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalAvgpool(Maxpool):
+@options
+class LocalAvgpool(Pooling):
     """Windows as in `[maxpool]`; pixels outside do not count."""
 
     names = ("local_avgpool", "local_avg")
@@ -25,4 +25,4 @@ class LocalAvgpool(Maxpool):
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops
 
-        return ops.LocalAvgpool(self.size, (self.stride_y, self.stride_x), self.padding)
+        return ops.LocalAvgpool(self.size, self.strides, self.padding)

@@ -5,27 +5,34 @@ Source: AlexeyAB/darknet src/reorg_old_layer.c, src/blas.c reorg_cpu.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Misfit, Shape
+from ghostyolo.layers.options import options
 from ghostyolo.layers.reorg3d import Reorg3d
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Reorg(Reorg3d):
-    """The rule of `[reorg3d]` on the flat buffer seen as (c / s^2, h * s, w * s)."""
+    """The rule of `[reorg3d]` on the flat buffer seen as (c / s^2, h * s, w * s).
+
+    `reverse` is a plain depth to space.
+    """
 
     names = ("reorg",)
 
+    @property
+    def quantum(self) -> int:
+        return self.stride**2
+
     def shape(self, *inputs: Shape) -> Shape:
-        shape, square = super().shape(*inputs), self.stride**2
-        if inputs[0].c % square:
+        shape = super().shape(*inputs)
+        if inputs[0].c % self.quantum:
             message = f"stride={self.stride} squared does not divide {inputs[0].c} channels"
-            raise Misfit(message, "use a divisor, or [reorg3d]")
+            raise Misfit(message, "use a divisor, or [reorg3d]", "stride")
         return shape
 
     def module(self, *inputs: Shape) -> nn.Module:

@@ -5,34 +5,46 @@ Source: AlexeyAB/darknet src/parser.c parse_reorg, src/blas.c reorg_cpu.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Reorg3d(Layer):
-    """Blocks of stride x stride pixels become channels; output channel = offset * c + channel."""
+    """Blocks of stride x stride pixels become channels; output channel = offset * c + channel.
+
+    `reverse` is not the way back: it mixes channels and pixels, as `[reorg]` does.
+    """
 
     names = ("reorg3d",)
 
     stride: int = key(1, always=True)
     reverse: int = key(0)
 
+    @property
+    def quantum(self) -> int:
+        """Return what the input channels of `reverse` are a multiple of."""
+        return self.stride**4
+
     def shape(self, *inputs: Shape) -> Shape:
         c, h, w = inputs[0]
         s = self.stride
+        if s < 1:
+            raise Misfit(f"stride={s} is below 1", "set stride=1 or more")
         if self.reverse:
-            if c % (s * s):
-                raise Misfit(f"stride={s} squared does not divide {c} channels", "use a divisor")
+            if c % self.quantum:
+                message = f"{c} channels are not a multiple of {self.quantum} for stride={s}"
+                raise Misfit(message, "use a smaller stride", "stride")
             return Shape(c // (s * s), h * s, w * s)
         if h % s or w % s:
-            raise Misfit(f"stride={s} does not divide {h}x{w}", "use an input size that it divides")
+            raise Misfit(
+                f"stride={s} does not divide {h}x{w}", "use an input size that it divides", "stride"
+            )
         return Shape(c * s * s, h // s, w // s)
 
     def module(self, *inputs: Shape) -> nn.Module:

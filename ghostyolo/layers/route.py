@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_route, src/route_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Misfit, Shape, same_size
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Route(Layer):
     """Concatenation in the order of `layers`; `groups` slices each source before it is joined."""
 
@@ -25,6 +24,8 @@ class Route(Layer):
 
     groups: int = key(1)
     group_id: int = key(0)
+    stream: int = key(-1)
+    wait_stream: int = key(-1)
 
     def shape(self, *inputs: Shape) -> Shape:
         same_size(inputs, "route layers of one size, or resample one of them")
@@ -34,7 +35,7 @@ class Route(Layer):
         for shape in inputs:
             if shape.c % self.groups:
                 message = f"groups={self.groups} does not divide {shape.c} channels"
-                raise Misfit(message, "choose groups that divide every source")
+                raise Misfit(message, "choose groups that divide every source", "groups")
         return Shape(sum(shape.c for shape in inputs) // self.groups, *inputs[0][1:])
 
     def module(self, *inputs: Shape) -> nn.Module:

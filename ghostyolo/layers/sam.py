@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_sam, src/sam_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, pair
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Sam(Layer):
     """The node above is the attention map; `from` has the same shape."""
 
@@ -25,10 +24,10 @@ class Sam(Layer):
     activation: str = key("linear", choices=ACTIVATIONS, always=True)
 
     def shape(self, *inputs: Shape) -> Shape:
-        above, source = inputs
+        above, source = pair(inputs)
         if above != source:
             hint = "multiply layers of one shape"
-            raise Misfit(f"the layer above is {above}, from= is {source}", hint)
+            raise Misfit(f"the layer above is {above}, from= is {source}", hint, "size-mismatch")
         return source
 
     def module(self, *inputs: Shape) -> nn.Module:

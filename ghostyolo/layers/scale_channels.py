@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_scale_channels, src/scale_channels_l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, pair
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class ScaleChannels(Layer):
     """The node above is the gate, Cx1x1 (or 1xHxW with scale_wh); `from` is what it scales."""
 
@@ -26,11 +25,11 @@ class ScaleChannels(Layer):
     activation: str = key("linear", choices=ACTIVATIONS, always=True)
 
     def shape(self, *inputs: Shape) -> Shape:
-        gate, scaled = inputs
+        gate, scaled = pair(inputs)
         wanted = Shape(1, scaled.h, scaled.w) if self.scale_wh else Shape(scaled.c, 1, 1)
         if gate != wanted:
             hint = f"let the layer above give {wanted}, or correct from="
-            raise Misfit(f"the gate is {gate}, scaling {scaled} needs {wanted}", hint)
+            raise Misfit(f"the gate is {gate}, scaling {scaled} needs {wanted}", hint, "gate-shape")
         return scaled
 
     def module(self, *inputs: Shape) -> nn.Module:

@@ -6,11 +6,10 @@ src/blas.c shortcut_multilayer_cpu.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, same_size
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _NO_NORM = "weights_type needs a weights_normalization; Darknet stops without one"
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Shortcut(Layer):
     """A sum with the shape of its first input; of a source with more channels the first count."""
 
@@ -37,7 +36,7 @@ class Shortcut(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         same_size(inputs, "add layers of one size")
         if self.weighted and self.weights_normalization == "none":
-            raise Misfit(_NO_NORM, "set weights_normalization=relu or softmax")
+            raise Misfit(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
         return inputs[0]
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_softmax, src/softmax_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Softmax(Layer):
     """Over all values of an image, or over each of `groups` equal parts, divided by temperature."""
 
@@ -28,9 +27,9 @@ class Softmax(Layer):
     noloss: int = key(0)
 
     def shape(self, *inputs: Shape) -> Shape:
-        if inputs[0].size % self.groups:
+        if self.groups < 1 or inputs[0].size % self.groups:
             message = f"groups={self.groups} does not divide {inputs[0].size} values"
-            raise Misfit(message, "choose groups that divide the input")
+            raise Misfit(message, "choose groups that divide the input", "groups")
         return inputs[0]
 
     def module(self, *inputs: Shape) -> nn.Module:

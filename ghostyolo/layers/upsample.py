@@ -5,17 +5,16 @@ Source: AlexeyAB/darknet src/parser.c parse_upsample, src/upsample_layer.c.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Misfit, Shape
-from ghostyolo.layers.options import key
+from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@options
 class Upsample(Layer):
     """Nearest neighbour, times `scale`; stride 1 is a plain multiplication."""
 
@@ -30,7 +29,9 @@ class Upsample(Layer):
             return Shape(x.c, x.h * self.stride, x.w * self.stride)
         step = -self.stride
         if not step or x.h % step or x.w % step:
-            raise Misfit(f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor")
+            raise Misfit(
+                f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor", "stride"
+            )
         return Shape(x.c, x.h // step, x.w // step)
 
     def module(self, *inputs: Shape) -> nn.Module:

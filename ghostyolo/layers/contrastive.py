@@ -1,0 +1,39 @@
+"""`[contrastive]`: the loss of embeddings, for pictures or for the boxes of a `[yolo]`.
+
+Source: AlexeyAB/darknet src/parser.c parse_contrastive, src/softmax_layer.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape, Shapes
+from ghostyolo.layers.options import key, options
+from ghostyolo.layers.yolo import Yolo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Contrastive(Layer):
+    """Counts in training only; in inference its output stays zero."""
+
+    names = ("contrastive",)
+    refs = {"yolo_layer": "side"}
+    result = False
+
+    classes: int = key(1000, always=True)
+    temperature: float = key(1.0)
+    cls_normalizer: float = key(1.0)
+    max_delta: float = key(float("inf"))
+    contrastive_neg_max: int = key(3)
+
+    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+        if not isinstance(other, Yolo):
+            raise Misfit(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Loss()

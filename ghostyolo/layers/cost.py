@@ -1,0 +1,31 @@
+"""`[cost]`: the loss of a classifier.
+
+Source: AlexeyAB/darknet src/parser.c parse_cost, src/cost_layer.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Cost(Layer):
+    """Counts in training only; in inference its output stays zero, and the result is above it."""
+
+    names = ("cost",)
+    result = False
+
+    type: str = key("sse", choices=("sse", "masked", "smooth"), always=True)
+    scale: float = key(1.0)
+    ratio: float = key(0.0)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Loss()

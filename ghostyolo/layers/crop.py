@@ -1,0 +1,45 @@
+"""`[crop]`: the middle of the picture.
+
+Source: AlexeyAB/darknet src/parser.c parse_crop, src/crop_layer.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Crop(Layer):
+    """crop_height x crop_width pixels, from -1 to 1 unless `noadjust`.
+
+    The other keys change pictures in training, for which this kind has no module.
+    """
+
+    names = ("crop",)
+
+    crop_height: int = key(1, always=True)
+    crop_width: int = key(1, always=True)
+    flip: int = key(0)
+    angle: float = key(0.0)
+    saturation: float = key(1.0)
+    exposure: float = key(1.0)
+    shift: float = key(0.0)
+    noadjust: int = key(0)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if not (0 < self.crop_height <= x.h and 0 < self.crop_width <= x.w):
+            message = f"{self.crop_height}x{self.crop_width} (HxW) of a {x.h}x{x.w} picture"
+            raise Misfit(message, "set crop_height and crop_width to at most that")
+        return Shape(x.c, self.crop_height, self.crop_width)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Crop(self.crop_height, self.crop_width, adjust=not self.noadjust)

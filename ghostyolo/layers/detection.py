@@ -1,0 +1,88 @@
+"""`[detection]`: YOLOv1's head, boxes per cell of a grid.
+
+Source: AlexeyAB/darknet src/parser.c parse_detection, src/detection_layer.c; Redmon et al. 2016.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ghostyolo.layers.anchored import library, places
+from ghostyolo.layers.base import Head, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Detection(Head):
+    """A vector: the cells' class probabilities, then each box's confidence, then the boxes."""
+
+    names = ("detection",)
+
+    classes: int = key(1, always=True)
+    coords: int = key(1, always=True)
+    rescore: int = key(0, always=True)
+    side: int = key(7, always=True)
+    num: int = key(1, always=True)
+    softmax: int = key(0, always=True)
+    sqrt: int = key(0, always=True)
+    max: int = key(200)
+    coord_scale: float = key(1.0)
+    forced: int = key(0)
+    object_scale: float = key(1.0)
+    noobject_scale: float = key(1.0)
+    class_scale: float = key(1.0)
+    jitter: float = key(0.2, always=True)
+    resize: float = key(1.0)
+    random: float = key(0.0)
+    reorg: int = key(0)
+
+    @property
+    def cells(self) -> int:
+        """Return the cells of the grid."""
+        return self.side**2
+
+    def shape(self, *inputs: Shape) -> Shape:
+        need = self.cells * ((1 + self.coords) * self.num + self.classes)
+        if inputs[0].size != need:
+            boxes = f"{self.num} boxes * (1 + {self.coords} coords)"
+            sum_ = f"{self.side}^2 cells * ({boxes} + {self.classes} classes)"
+            hint = f"set output={need} in the layer above"
+            raise Misfit(
+                f"gets {inputs[0].size} values, needs {need} = {sum_}", hint, "head-filters"
+            )
+        return inputs[0]
+
+    def check(self) -> None:
+        if self.coords != 4:
+            raise Misfit(f"coords={self.coords} makes no boxes", "set coords=4")
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from torch import nn
+
+        from ghostyolo import ops
+
+        return ops.DetectionActivation(self.cells, self.classes) if self.softmax else nn.Identity()
+
+    def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+        """Turn the vector into boxes, cell by cell.
+
+        The confidence is in the class probabilities; on its own it decides nothing, and counts 1.
+        Source: AlexeyAB/darknet src/detection_layer.c get_detection_detections.
+        """
+        xp = library(output)
+        n, cells, num = output.shape[0], self.cells, self.num
+        flat = output.reshape(n, -1)
+        first, second = cells * self.classes, cells * (self.classes + num)
+        classes = flat[:, :first].reshape(n, cells, 1, self.classes)
+        confidence = flat[:, first:second].reshape(n, cells, num, 1)
+        raw = flat[:, second:].reshape(n, self.side, self.side, num, 4)
+        plane = xp.ones_like(raw[0, :, :, :1, 0])
+        column, row = places(plane, xp)
+        wh = raw[..., 2:] ** 2 if self.sqrt else raw[..., 2:]
+        xy = [(raw[..., 0] + column) / self.side, (raw[..., 1] + row) / self.side]
+        boxes = xp.concatenate((xp.stack(xy, -1), wh), -1).reshape(n, -1, 4)
+        scores = (confidence * classes).reshape(n, -1, self.classes)
+        return boxes, xp.ones_like(scores[..., 0]), scores

@@ -1,0 +1,53 @@
+"""`[Gaussian_yolo]`: `[yolo]` that also tells how unsure it is of each coordinate.
+
+Source: AlexeyAB/darknet src/parser.c parse_gaussian_yolo, src/gaussian_yolo_layer.c; Choi et al.
+2019.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ghostyolo.layers.anchored import Anchored, by_slot, library
+from ghostyolo.layers.base import Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
+# What x and y tell of a box, as the way from there to its centre in widths and heights.
+POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
+
+
+@options
+class GaussianYolo(Anchored):
+    """A slot holds x, y, w and h, each followed by its uncertainty, then objectness and classes."""
+
+    names = ("Gaussian_yolo",)
+    cxcywh = (0, 2, 4, 6)
+    lead = 9
+
+    uc_normalizer: float = key(1.0)
+    nms_kind: str = key("default", choices=NMS_KINDS)
+    yolo_point: str = key("center", choices=tuple(POINTS))
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.GaussianActivation(len(self.mask), self.scale_x_y)
+
+    def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+        """Turn the activated output into boxes; the uncertainties lower the class probabilities.
+
+        Source: AlexeyAB/darknet src/gaussian_yolo_layer.c get_gaussian_yolo_detections.
+        """
+        boxes, objectness, classes = super().decode(output, size)
+        xp = library(output)
+        n, _, h, w = output.shape
+        maps = output.reshape(n, len(self.mask), self.lead + self.classes, h, w)
+        certainty = 1 - by_slot(maps[:, :, 1:8:2], xp).mean(-1)
+        if way := POINTS[self.yolo_point]:
+            centre = boxes[..., :2] + way * boxes[..., 2:]
+            boxes = xp.concatenate((centre, boxes[..., 2:]), -1)
+        return boxes, objectness, classes * certainty[..., None]

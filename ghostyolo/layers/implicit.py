@@ -1,0 +1,40 @@
+"""`[implicit]`: learned numbers in place of a computed map.
+
+Source: AlexeyAB/darknet src/parser.c parse_implicit, src/representation_layer.c; Wang et al. 2021.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Implicit(Layer):
+    """The same for every picture; what stands above only tells how many pictures there are."""
+
+    names = ("implicit",)
+
+    mean: float = key(0.0, always=True)
+    std: float = key(0.2, always=True)
+    filters: int = key(128, always=True)
+    atoms: int = key(1)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if min(self.filters, self.atoms) < 1:
+            message = f"filters={self.filters} atoms={self.atoms}"
+            raise Misfit(message, "set both to 1 or more")
+        return Shape(self.filters, self.atoms, 1)
+
+    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        return [("weight", (self.filters, self.atoms, 1))]
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Constant((self.filters, self.atoms, 1), self.mean, self.std)

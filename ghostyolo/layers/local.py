@@ -1,0 +1,71 @@
+"""`[local]`: a convolution whose kernels differ from place to place.
+
+Source: AlexeyAB/darknet src/parser.c parse_local, src/local_layer.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Local(Layer):
+    """`pad` is the zero pixels on each side, yet the output has the size of a padded 3x3."""
+
+    names = ("local",)
+
+    filters: int = key(1, always=True)
+    size: int = key(1, always=True)
+    stride: int = key(1, always=True)
+    pad: int = key(0, always=True)
+    activation: str = key("logistic", choices=ACTIVATIONS, always=True)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        for name in ("filters", "size", "stride"):
+            if getattr(self, name) < 1:
+                raise Misfit(f"{name}={getattr(self, name)} is below 1", f"set {name}=1 or more")
+        sides = [self._side(side) for side in x[1:]]
+        if min(sides) < 1:
+            raise Misfit(
+                f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
+            )
+        for side, out in zip(x[1:], sides, strict=True):
+            if out != (side + 2 * self.pad - self.size) // self.stride + 1:
+                hint = "use size=3 with pad=1, or pad=0; Darknet's sizes are wrong otherwise"
+                raise Misfit(f"pad={self.pad} with size={self.size}", hint)
+        return Shape(self.filters, *sides)
+
+    def _side(self, side: int) -> int:
+        return (side - (1 if self.pad else self.size)) // self.stride + 1
+
+    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+        out = self.shape(*inputs)
+        kernel = (out.h * out.w, self.filters, inputs[0].c * self.size**2)
+        return [("bias", tuple(out)), ("weight", kernel)]
+
+    def macs(self, out: Shape, *inputs: Shape) -> int:
+        return out.size * inputs[0].c * self.size**2
+
+    def summary(self) -> str:
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        return f"{self.size}x{self.size}{stride} {self.activation}"
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.Local(
+            inputs[0].c,
+            self.filters,
+            size=self.size,
+            stride=self.stride,
+            padding=self.pad,
+            out=self.shape(*inputs)[1:],
+            activation=self.activation,
+        )

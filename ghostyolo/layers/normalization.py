@@ -1,0 +1,37 @@
+"""`[normalization]`: local response normalisation across channels.
+
+Source: AlexeyAB/darknet src/parser.c parse_normalization, src/normalization_layer.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Normalization(Layer):
+    """Each value over (kappa + alpha * squares of `size` neighbouring channels) ** beta."""
+
+    names = ("normalization", "lrn")
+
+    alpha: float = key(0.0001, always=True)
+    beta: float = key(0.75, always=True)
+    kappa: float = key(1.0, always=True)
+    size: int = key(5, always=True)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if not 0 <= self.size // 2 <= inputs[0].c:
+            message = f"size={self.size} over {inputs[0].c} channels"
+            raise Misfit(message, "use a size of at most twice the channels")
+        return inputs[0]
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        return ops.LocalResponse(self.size, self.alpha, self.beta, self.kappa)

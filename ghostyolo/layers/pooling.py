@@ -1,0 +1,41 @@
+"""What `[maxpool]` and `[local_avgpool]` share: windows and their geometry."""
+
+from __future__ import annotations
+
+from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+
+@options
+class Pooling(Layer):
+    """`padding` counts both sides together."""
+
+    stride: int = key(1, always=True)
+    stride_x: int = key(derive=lambda layer: layer.stride)
+    stride_y: int = key(derive=lambda layer: layer.stride)
+    size: int = key(derive=lambda layer: layer.stride, always=True)
+    padding: int = key(derive=lambda layer: layer.size - 1)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Return the windows' (y, x) stride."""
+        return self.stride_y, self.stride_x
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return self._pooled(inputs[0])
+
+    def _pooled(self, x: Shape) -> Shape:
+        if min(self.size, self.stride_x, self.stride_y) < 1:
+            raise Misfit(f"size={self.size} stride={self.stride}", "set both to 1 or more")
+        h, w = (
+            (side + self.padding - self.size) // stride + 1
+            for side, stride in zip(x[1:], self.strides, strict=True)
+        )
+        if h < 1 or w < 1:
+            message = f"a {self.size}x{self.size} window leaves nothing of {x}"
+            raise Misfit(message, "use a smaller size or a larger network input", "vanishing")
+        return Shape(x.c, h, w)
+
+    def bflops(self, out: Shape, *inputs: Shape) -> float:
+        _, h, w = self._pooled(inputs[0])
+        return self.size**2 * inputs[0].c * h * w / 1e9

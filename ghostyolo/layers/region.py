@@ -1,0 +1,103 @@
+"""`[region]`: YOLOv2's head, with anchors in grid cells.
+
+Source: AlexeyAB/darknet src/parser.c parse_region, src/region_layer.c; Redmon & Farhadi 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ghostyolo.layers.anchored import few, library, pairs, places
+from ghostyolo.layers.base import Head, Misfit, Shape
+from ghostyolo.layers.options import key, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class Region(Head):
+    """Per anchor x, y, w, h, objectness, classes; the output is re-ordered cell by cell."""
+
+    names = ("region",)
+
+    anchors: tuple[float, ...] = key(derive=lambda layer: (0.5,) * 2 * layer.num, always=True)
+    classes: int = key(20, always=True)
+    coords: int = key(4, always=True)
+    num: int = key(1, always=True, most=1024)
+    softmax: int = key(0, always=True)
+    max: int = key(200)
+    log: int = key(0)
+    sqrt: int = key(0)
+    focal_loss: int = key(0)
+    jitter: float = key(0.2, always=True)
+    resize: float = key(1.0)
+    rescore: int = key(0)
+    thresh: float = key(0.5, always=True)
+    classfix: int = key(0)
+    absolute: int = key(0)
+    random: float = key(0.0)
+    coord_scale: float = key(1.0)
+    object_scale: float = key(1.0)
+    noobject_scale: float = key(1.0)
+    mask_scale: float = key(1.0)
+    class_scale: float = key(1.0)
+    bias_match: int = key(0)
+    tree: str = key("")
+    map: str = key("")
+
+    def oddities(self) -> Iterator[tuple[str, str, str]]:
+        yield from few(self.anchors, self.num)
+
+    @property
+    def depth(self) -> int:
+        """Return the input channels that this head needs."""
+        return self.num * (self.coords + 1 + self.classes)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if inputs[0].c != self.depth:
+            sum_ = f"{self.num} anchors * ({self.coords + 1} + {self.classes} classes)"
+            message = f"gets {inputs[0].c} channels, needs {self.depth} = {sum_}"
+            raise Misfit(message, f"set filters={self.depth} in the layer above", "head-filters")
+        if self.coords < 4:
+            raise Misfit(f"coords={self.coords}", "set coords=4")
+        return inputs[0]
+
+    def check(self) -> None:
+        if self.coords != 4:
+            raise Misfit(f"coords={self.coords} makes no boxes", "set coords=4")
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from ghostyolo import ops
+
+        if self.tree:
+            raise Misfit(f"tree={self.tree} is not supported", "delete the line")
+        return ops.RegionActivation(self.num, self.classes, bool(self.softmax))
+
+    def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+        """Turn the re-ordered output into boxes.
+
+        The objectness is in the class probabilities; on its own it decides nothing, and counts 1.
+        Source: AlexeyAB/darknet src/region_layer.c get_region_boxes, get_region_box.
+        """
+        xp = library(output)
+        n, _, h, w = output.shape
+        slots = output.reshape(n, h, w, self.num, 5 + self.classes)
+        plane = xp.ones_like(slots[0, :, :, :1, 0])
+        column, row = places(plane, xp)
+        anchor_w, anchor_h = (
+            xp.concatenate([plane * pair[axis] for pair in pairs(self.anchors, self.num)], -1)
+            for axis in (0, 1)
+        )
+        boxes = [
+            (column + 1 / (1 + xp.exp(-slots[..., 0]))) / w,
+            (row + 1 / (1 + xp.exp(-slots[..., 1]))) / h,
+            xp.exp(slots[..., 2]) * anchor_w / w,
+            xp.exp(slots[..., 3]) * anchor_h / h,
+        ]
+        objectness = slots[..., 4:5]
+        if self.classfix == -1:
+            objectness = objectness * (objectness >= 0.5)
+        classes = (objectness * slots[..., 5:]).reshape(n, -1, self.classes)
+        return xp.stack(boxes, -1).reshape(n, -1, 4), xp.ones_like(classes[..., 0]), classes

@@ -1,0 +1,92 @@
+"""Values moved about: cropped, repeated, reordered."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Crop(nn.Module):
+    """The middle h x w pixels; adjust: stretched from [0, 1] to [-1, 1].
+
+    Darknet moves and mirrors the window in training, which is not done here.
+    Source: AlexeyAB/darknet src/crop_layer.c.
+    """
+
+    def __init__(self, h: int, w: int, adjust: bool) -> None:
+        super().__init__()
+        self.h, self.w, self.adjust = h, w, adjust
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise NotImplementedError("[crop] is computed in inference only")
+        top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
+        x = x[:, :, top : top + self.h, left : left + self.w]
+        return 2 * x - 1 if self.adjust else x
+
+
+class Upsample(nn.Module):
+    """Repeat each pixel `stride` times both ways, or sum blocks of -stride pixels; times scale."""
+
+    def __init__(self, stride: int, scale: float) -> None:
+        super().__init__()
+        self.stride, self.scale = stride, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride > 1:
+            x = F.interpolate(x, scale_factor=float(self.stride), mode="nearest")
+        elif self.stride < 0:
+            x = F.avg_pool2d(x, -self.stride, divisor_override=1)
+        return x if self.scale == 1 else x * self.scale
+
+
+class SpaceToDepth(nn.Module):
+    """Blocks of stride x stride pixels to channels: output channel = (dy * stride + dx) * c + k.
+
+    Reverse is not the way back: depth to space on the flat buffer seen as (c / s^2, h * s, w * s).
+    Source: AlexeyAB/darknet src/reorg_layer.c forward_reorg_layer, src/blas.c reorg_cpu.
+    """
+
+    def __init__(self, stride: int, reverse: bool) -> None:
+        super().__init__()
+        self.stride, self.reverse = stride, reverse
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        s = self.stride
+        if not self.reverse:
+            return _space_to_depth(x, s)
+        out = _depth_to_space(x.reshape(n, c // (s * s), h * s, w * s), s)
+        return out.reshape(n, c // (s * s), h * s, w * s)
+
+
+class Passthrough(nn.Module):
+    """The reorg of YOLOv2: the flat buffer seen as (c / s^2, h * s, w * s), then space to depth.
+
+    Reverse is a plain depth to space.
+    Source: AlexeyAB/darknet src/reorg_old_layer.c forward_reorg_old_layer.
+    """
+
+    def __init__(self, stride: int, reverse: bool) -> None:
+        super().__init__()
+        self.stride, self.reverse = stride, reverse
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        s = self.stride
+        if self.reverse:
+            return _depth_to_space(x, s)
+        out = _space_to_depth(x.reshape(n, c // (s * s), h * s, w * s), s)
+        return out.reshape(n, c * s * s, h // s, w // s)
+
+
+def _space_to_depth(x: Tensor, s: int) -> Tensor:
+    n, c, h, w = x.shape
+    blocks = x.reshape(n, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(n, c * s * s, h // s, w // s)
+
+
+def _depth_to_space(x: Tensor, s: int) -> Tensor:
+    n, c, h, w = x.shape
+    blocks = x.reshape(n, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(n, c // (s * s), h * s, w * s)

@@ -1,0 +1,110 @@
+"""The ends of a network: class probabilities, losses, the activations of detection heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Softmax(nn.Module):
+    """Softmax over all values of an image, over `groups` parts of them, or per pixel."""
+
+    def __init__(self, groups: int, temperature: float, spatial: bool) -> None:
+        super().__init__()
+        self.groups, self.temperature, self.spatial = groups, temperature, spatial
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x / self.temperature
+        if self.spatial:
+            return x.softmax(1)
+        return x.reshape(x.shape[0], self.groups, -1).softmax(2).reshape(x.shape)
+
+
+class YoloActivation(nn.Module):
+    """Logistic on x, y, objectness and classes, then scale_x_y about the cell's centre.
+
+    With new_coords the convolution before has applied the logistic, to all of them.
+    Source: AlexeyAB/darknet src/yolo_layer.c forward_yolo_layer.
+    """
+
+    def __init__(self, anchors: int, scale_x_y: float, new_coords: bool) -> None:
+        super().__init__()
+        self.anchors, self.scale_x_y, self.new_coords = anchors, scale_x_y, new_coords
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = x.reshape(n, self.anchors, c // self.anchors, h, w)
+        xy, wh, rest = x[:, :, :2], x[:, :, 2:4], x[:, :, 4:]
+        if not self.new_coords:
+            xy, rest = xy.sigmoid(), rest.sigmoid()
+        if self.scale_x_y != 1:
+            xy = xy * self.scale_x_y - (self.scale_x_y - 1) / 2
+        return torch.cat((xy, wh, rest), 2).reshape(n, c, h, w)
+
+
+class GaussianActivation(nn.Module):
+    """Logistic on all but the means of w and h, then scale_x_y about the cell's centre.
+
+    A slot holds x, y, w and h, each followed by its uncertainty, then objectness and classes.
+    Source: AlexeyAB/darknet src/gaussian_yolo_layer.c forward_gaussian_yolo_layer.
+    """
+
+    def __init__(self, anchors: int, scale_x_y: float) -> None:
+        super().__init__()
+        self.anchors, self.scale_x_y = anchors, scale_x_y
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = x.reshape(n, self.anchors, c // self.anchors, h, w)
+        parts = list(x.sigmoid().split((1, 1, 1, 1, 1, 1, 1, c // self.anchors - 7), 2))
+        for xy in (0, 2):
+            parts[xy] = parts[xy] * self.scale_x_y - (self.scale_x_y - 1) / 2
+        for wh in (4, 6):
+            parts[wh] = x[:, :, wh : wh + 1]
+        return torch.cat(parts, 2).reshape(n, c, h, w)
+
+
+class RegionActivation(nn.Module):
+    """Re-order to row, column, anchor, value; logistic on the objectness, softmax on the classes.
+
+    The result keeps the input's shape, its values lie in that order.
+    Source: AlexeyAB/darknet src/region_layer.c forward_region_layer.
+    """
+
+    def __init__(self, anchors: int, classes: int, softmax: bool) -> None:
+        super().__init__()
+        self.anchors, self.classes, self.softmax = anchors, classes, softmax
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        slots = x.reshape(n, self.anchors, -1, h, w).permute(0, 3, 4, 1, 2)
+        box, objectness, classes, rest = slots.split(
+            (4, 1, self.classes, c // self.anchors - 5 - self.classes), -1
+        )
+        if self.softmax:
+            classes = classes.softmax(-1)
+        return torch.cat((box, objectness.sigmoid(), classes, rest), -1).reshape(n, c, h, w)
+
+
+class DetectionActivation(nn.Module):
+    """Softmax over the class probabilities of each cell, which come first; the rest as it is.
+
+    Source: AlexeyAB/darknet src/detection_layer.c forward_detection_layer.
+    """
+
+    def __init__(self, cells: int, classes: int) -> None:
+        super().__init__()
+        self.cells, self.classes = cells, classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        first = self.cells * self.classes
+        classes = flat[:, :first].reshape(-1, self.cells, self.classes).softmax(2)
+        return torch.cat((classes.flatten(1), flat[:, first:]), 1).reshape(x.shape)
+
+
+class Loss(nn.Module):
+    """Zeros: what Darknet leaves in the output of a layer that only computes a loss."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)

@@ -1,0 +1,94 @@
+"""Pooling, and what else looks at windows or at neighbouring channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Maxpool(nn.Module):
+    """Max pooling with `padding` pixels in all, the odd one right and below.
+
+    Source: AlexeyAB/darknet src/maxpool_layer.c forward_maxpool_layer.
+    """
+
+    def __init__(self, size: int, stride: tuple[int, int], padding: int) -> None:
+        super().__init__()
+        self.size, self.stride, self.padding = size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = self.padding // 2
+        after = self.padding - before
+        if before == after and 2 * before <= self.size:
+            return F.max_pool2d(x, self.size, self.stride, before)
+        x = F.pad(x, (before, after, before, after), value=torch.finfo(x.dtype).min)
+        return F.max_pool2d(x, self.size, self.stride)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, stride={self.stride}, padding={self.padding}"
+
+
+class LocalAvgpool(Maxpool):
+    """The mean over the pixels of a window that lie in the map; padding as for `Maxpool`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, area = self.padding // 2, self.size**2
+        pad = (before, self.padding - before) * 2
+        total = F.avg_pool2d(F.pad(x, pad), self.size, self.stride) * area
+        inside = F.pad(torch.ones_like(x[:1, :1]), pad)
+        return total / (F.avg_pool2d(inside, self.size, self.stride) * area)
+
+
+class DepthMax(nn.Module):
+    """The largest of the channels k, k + out, k + 2 out, ... for each of `out` channels."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % self.out), value=-torch.inf)
+        n, c, h, w = x.shape
+        return x.reshape(n, c // self.out, self.out, h, w).amax(1)
+
+
+class Blur(nn.Module):
+    """Each channel by the 3x3 binomial kernel, or the mean of 2x2 pixels without padding.
+
+    Source: Zhang 2019, Making convolutional networks shift-invariant again; AlexeyAB/darknet
+    src/convolutional_layer.c make_convolutional_layer (antialiasing).
+    """
+
+    def __init__(self, size: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        row = torch.tensor({3: (1.0, 2.0, 1.0), 2: (1.0, 1.0)}[size])
+        self.kernel = row.outer(row)[None, None] / row.sum() ** 2  # no buffer: it is not stored
+        self.stride, self.padding = stride, size - 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel.to(x).expand(x.shape[1], -1, -1, -1)
+        return F.conv2d(x, kernel, None, self.stride, self.padding, groups=x.shape[1])
+
+
+class LocalResponse(nn.Module):
+    """Divide by (kappa + alpha * the squares of neighbouring channels) ** beta.
+
+    Darknet moves a window of `size` channels along, but channel size // 2 never enters its sum,
+    which is later taken out all the same.
+    Source: AlexeyAB/darknet src/normalization_layer.c; Krizhevsky et al. 2012.
+    """
+
+    def __init__(self, size: int, alpha: float, beta: float, kappa: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.kappa = size, alpha, beta, kappa
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, half = x.shape[1], self.size // 2
+        sums = F.pad(x.square().cumsum(1), (0, 0, 0, 0, 1, 0))  # [:, k]: of the channels below k
+        k = torch.arange(channels, device=x.device)
+        first, skipped = sums[:, half, None], sums[:, min(half + 1, channels), None]
+        entered = sums[:, (k + half + 1).clamp(max=channels)] - skipped
+        left = sums[:, (k - (self.size - 1) // 2).clamp(min=0)]
+        window = first + entered - left
+        return x * (self.kappa + self.alpha * window) ** -self.beta

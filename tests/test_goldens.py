@@ -1,0 +1,86 @@
+"""Every golden of the C program: layers, weights, boxes. Large networks: tools/goldens.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import goldens
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED
+
+from ghostyolo import boxes, detections
+from ghostyolo.data.images import place
+from ghostyolo.errors import Diagnostic, Findings
+from ghostyolo.network import load
+
+LARGE = 40_000_000  # floats
+
+
+def each(family: str) -> pytest.MarkDecorator:
+    paths = goldens.family(SHARED, family) or [None]
+    return pytest.mark.parametrize("path", paths, ids=lambda path: getattr(path, "stem", "none"))
+
+
+@pytest.fixture(scope="module")
+def rules(shared: Path) -> ModuleType:
+    return goldens.recipe(shared)
+
+
+@each("ops")
+def test_small_network(path: Path, rules: ModuleType) -> None:
+    assert not goldens.departures(path, rules)
+
+
+@each("zoo")
+def test_published_network(path: Path, rules: ModuleType) -> None:
+    floats = goldens.read(path)["n_floats"]
+    if floats > LARGE:
+        pytest.skip(f"{floats:,} floats; tools/goldens.py runs it")
+    assert not goldens.departures(path, rules)
+
+
+@each("det")
+def test_boxes_and_suppression(path: Path, rules: ModuleType) -> None:
+    golden, model = goldens.read(path), goldens.model(path, rules)
+    held = np.load(path.with_suffix(".npz"))
+    heads, size = detections.heads_of(model.network), (golden["h"], golden["w"])
+    with torch.inference_mode():
+        outputs = [out.numpy() for out in model(torch.from_numpy(rules.input_tensor(1, 3, *size)))]
+    source = golden["img_h"], golden["img_w"]
+    where = place(source, size, bool(golden["letter"]))
+
+    cxcywh, objectness, classes = (part[0] for part in detections.decode(heads, outputs, size))
+    sure = objectness > golden["thresh"]
+    input_px = boxes.cxcywh_to_xyxy(cxcywh[sure]) * np.array([*size[::-1] * 2], np.float32)
+    relative = where.to_source(input_px) / np.array([*source[::-1] * 2], np.float32)
+    scores = objectness[sure, None] * classes[sure]
+    scores *= scores > golden["thresh"]
+    np.testing.assert_allclose(boxes.xyxy_to_cxcywh(relative), held["boxes"], atol=1e-5)
+    np.testing.assert_allclose(scores, held["prob"], atol=1e-5)
+
+    rows, labels = np.nonzero(scores)
+    names = {"default": "prob_nms_sort", "greedynms": "prob_greedynms", "diounms": "prob_diounms"}
+    for kind, name in names.items():
+        values = scores[rows, labels]
+        kept = boxes.nms(relative[rows], values, labels, golden["nms"], kind, beta=0.6)
+        left = np.zeros_like(scores)
+        left[rows[kept], labels[kept]] = values[kept]
+        np.testing.assert_allclose(left, held[name], atol=1e-5, err_msg=kind)
+
+    found = detections.find(heads, outputs, [where], thresh=golden["thresh"], iou=golden["nms"])[0]
+    want = held[names[heads[-1].nms_kind]]
+    np.testing.assert_allclose(found.scores, -np.sort(-want[want > 0]), atol=1e-5)
+    for thresh, (count, probabilities) in golden["n_at_thresh"].items():
+        sure = objectness > float(thresh)
+        over = objectness[sure, None] * classes[sure] > float(thresh)
+        assert (sure.sum(), over.sum()) == (count, probabilities)
+
+
+@each("zoo")
+def test_published_cfg_has_no_error(path: Path) -> None:
+    found: list[Diagnostic] = []
+    load(goldens.cfg_of(path), findings=Findings(found.append))
+    assert [finding for finding in found if finding.severity == "error"] == []
