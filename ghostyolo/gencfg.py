@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import math
+import os
+import shlex
 import sys
-from pathlib import Path
 
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import Network, dumps
@@ -19,15 +20,25 @@ EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 0.5 --names my.names --size 320x320 --out my.cfg
   python -m ghostyolo.gencfg --task classify --gate hard --out ghostnet-imagenet.cfg
 """
+# What only a detector has: the options and their defaults.
+DETECTOR = {"neck": "pan", "neck_width": recipes.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help of one width: asking the terminal for its own would slow every start, help or not."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=98)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the generator's options."""
     p = argparse.ArgumentParser(
+        allow_abbrev=False,  # the cfg quotes the words, and they are to mean the same later
         prog="python -m ghostyolo.gencfg",
         description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) to standard output.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     p.add_argument(
         "--task",
@@ -51,32 +62,29 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--size", metavar="HxW", help="input size in pixels (416x416; classify: 224x224)"
     )
-    p.add_argument("--neck", choices=NECKS, default="pan", help="how scales are joined (pan)")
+    p.add_argument("--neck", choices=NECKS, help="how scales are joined (pan)")
     p.add_argument(
         "--neck-width",
         type=int,
-        default=recipes.NECK_WIDTH,
         help=f"channels of neck and heads ({recipes.NECK_WIDTH})",
     )
     p.add_argument(
         "--heads",
         metavar="STRIDES",
-        default="8,16,32",
         help="strides of the heads, among 4, 8, 16, 32 (8,16,32)",
     )
     p.add_argument(
         "--anchors",
         metavar="W,H,W,H,...",
-        default="",
         help="anchors in pixels of the input, for the heads from fine to coarse (COCO's)",
     )
     p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+    p.set_defaults(**DETECTOR)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the generator; return the exit code: 0 done, 1 the options do not fit, 2 usage."""
-    logging.basicConfig(format="%(message)s")
     words = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(words)
     try:
@@ -96,7 +104,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build(args: argparse.Namespace, comment: str) -> Network:
-    """Build the network that the options describe."""
+    """Build the network that the options describe. Raises `OptionError`."""
+    _check_task(args)
     style = Style(args.width, args.ratio, args.dw_size, args.gate)
     size = (416, 416) if args.task == "detect" else (224, 224)
     size = parse_size(args.size) if args.size else size
@@ -117,6 +126,17 @@ def build(args: argparse.Namespace, comment: str) -> Network:
     )
 
 
+def _check_task(args: argparse.Namespace) -> None:
+    """Raise `OptionError` for an option that the task has no use for."""
+    useless = {**DETECTOR} if args.task != "detect" else {}
+    if args.task == "backbone":
+        useless |= {"classes": None, "names": None}
+    for name, default in useless.items():
+        if getattr(args, name) != default:
+            option = f"--{name.replace('_', '-')} {getattr(args, name)}"
+            raise OptionError(f"{option} is not for --task {args.task}", hint="leave it out")
+
+
 def _command(words: list[str]) -> str:
     """Return the command that writes the same file, without where it goes."""
     kept, skip = [], False
@@ -124,21 +144,24 @@ def _command(words: list[str]) -> str:
         if not skip and not word.startswith("--out"):
             kept.append(word)
         skip = word == "--out"
-    return " ".join(["Written by python -m ghostyolo.gencfg", *kept])
+    return f"Written by python -m ghostyolo.gencfg {shlex.join(kept)}".rstrip()
 
 
 def _classes(args: argparse.Namespace, default: int) -> int:
     if not args.names:
         return default if args.classes is None else args.classes
     try:
-        lines = Path(args.names).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with open(args.names, encoding="utf-8", errors="replace") as file:
+            lines = file.read().rstrip().split("\n")
+    except OSError as error:
         hint = "give a text file with one class name a line"
-        raise OptionError(f"cannot read names: {error}", span=Span(args.names), hint=hint) from None
-    names = [line for line in lines if line.strip()]
-    if not names:
-        raise OptionError("no class names", span=Span(args.names), hint="write one name a line")
-    return len(names)
+        message = f"cannot read names: {error.strerror}"
+        raise OptionError(message, span=Span(args.names), hint=hint) from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            span = Span(args.names, number)
+            raise OptionError("no class name here", span=span, hint="one name a line")
+    return len(lines)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -152,19 +175,26 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[float]:
     try:
-        return [kind(part) for part in text.split(",") if text.strip()]
+        numbers = [kind(part) for part in text.split(",") if text.strip()]
     except ValueError:
-        raise OptionError(f"{option} {text}", hint="write numbers separated by commas") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise OptionError(f"{option} {text}", hint="write numbers separated by commas")
+    return numbers
 
 
 def _write(path: str, text: str) -> None:
-    beside = Path(f"{path}.part")
+    beside = f"{path}.part"
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OptionError(f"cannot write: {error.strerror}", span=Span(path)) from None
+        if os.path.exists(beside):
+            os.unlink(beside)
+        hint = "give a file in a folder that can be written"
+        message = f"cannot write: {error.strerror}"
+        raise OptionError(message, span=Span(path), hint=hint) from None
 
 
 if __name__ == "__main__":

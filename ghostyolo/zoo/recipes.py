@@ -5,7 +5,8 @@ from __future__ import annotations
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.softmax import Softmax
-from ghostyolo.network import MAX_SIDE, NetOptions, Network
+from ghostyolo.netoptions import MAX_SIDE, NetOptions
+from ghostyolo.network import Network
 from ghostyolo.zoo.blocks import GATES, conv
 from ghostyolo.zoo.ghost import Style, body, tail
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
@@ -13,6 +14,7 @@ from ghostyolo.zoo.necks import NECKS, neck
 
 HARD_GATE = "The gates are hard sigmoids through hardtan: OpenCV's Darknet importer refuses this."
 NECK_WIDTH = 64
+VOC_CLASSES = 20
 DROPOUT = 0.2  # before the classifier; ghostnet_pytorch/ghostnet.py
 
 
@@ -65,11 +67,16 @@ def backbone(style: Style, *, size: tuple[int, int] = (224, 224), comment: str =
 
 
 def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
-    """Length and steps follow AlexeyAB's rule: 2000 iterations a class, at least 6000."""
+    """Length and steps follow AlexeyAB's rule: 2000 iterations a class, at least 6000.
+
+    His batch of 64 is for sets as large as VOC; on a few hundred pictures many small steps learn
+    much faster than few large ones.
+    """
     iterations = max(6000, 2000 * classes)
+    large = classes >= VOC_CLASSES
     return NetOptions(
-        batch=16,
-        subdivisions=1,
+        batch=64 if large else 4,
+        subdivisions=4 if large else 1,
         width=size[1],
         height=size[0],
         channels=3,
@@ -78,7 +85,7 @@ def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
         saturation=1.5,
         exposure=1.5,
         hue=0.1,
-        learning_rate=0.002,
+        learning_rate=0.001,
         burn_in=1000,
         max_batches=iterations,
         policy="steps",
