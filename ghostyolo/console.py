@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from ghostyolo.train import State
+    from ghostyolo.state import State
 
 LOG_SECONDS = 15.0  # between two lines of a log
 
@@ -55,15 +55,34 @@ class Progress:
 class TrainProgress:
     """What a person sees of a training run."""
 
-    def __init__(self, total: int, start: int = 0) -> None:
-        self.progress = Progress(total, "train", "iteration", start=start)
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.progress: Progress | None = None  # from the first update on: a run may be resumed
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Leave the run after the update under way."""
+        self.stopping = True
 
     def step(self, state: State, rate: float, images_per_second: float) -> None:
         """Show an update: the smoothed loss, the learning rate, pictures a second."""
         note = f"loss {state.loss:.2f}, rate {rate:.3g}, {images_per_second:.1f} pictures/s"
-        self.progress.advance_to(state.iteration, note)
+        self._from(state.iteration).advance_to(state.iteration, note)
+        if self.stopping:
+            raise KeyboardInterrupt
 
     def validated(self, row: dict[str, float]) -> None:
         """Show a validation."""
         scores = [f"{key} {row[key]:.3f}" for key in ("AP", "AP50", "AP75") if key in row]
-        self.progress.say(", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores]))
+        line = ", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores])
+        self._from(int(row["iteration"])).say(line)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.close()
+
+    def _from(self, iteration: int) -> Progress:
+        if self.progress is None:
+            self.progress = Progress(self.total, "train", "iteration", start=iteration)
+        return self.progress

@@ -17,7 +17,7 @@ from ghostyolo.boxes import Detections
 from ghostyolo.data import read_image
 from ghostyolo.detections import Detector
 from ghostyolo.draw import draw
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.weights import replace
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
@@ -119,15 +119,22 @@ def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
     replace(path, [json.dumps(rows, indent=1).encode()])
 
 
-def target_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return a file name for each picture; equal names from several folders get a number."""
+def target_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Return a file of the folder for each picture; equal names get a number.
+
+    Raises `OptionError` where that would overwrite one of the pictures.
+    """
+    sources = {path.resolve() for path in paths}
     taken: set[str] = set()
-    names = {}
+    targets = {}
     for path in paths:
         name, number = path.name, 1
         while name in taken:
             number += 1
             name = f"{path.stem}-{number}{path.suffix}"
         taken.add(name)
-        names[path] = name
-    return names
+        targets[path] = folder / name
+        if targets[path].resolve() in sources:
+            hint = "give another folder with --out"
+            raise OptionError("would be overwritten", span=Span(str(targets[path])), hint=hint)
+    return targets

@@ -102,17 +102,22 @@ def _need(condition: bool, found: str, hint: str) -> None:
 
 
 def stretched(options: Any, iterations: int) -> Any:
-    """Return the options for a run of another length: steps and cycles keep their share of it.
+    """Return the options for a run of another length: the rate's course keeps its shape.
 
     Burn-in is cut to a tenth of the run where it would be longer. options: with `changed(**keys)`.
     """
     factor = iterations / options.max_batches if options.max_batches else 1.0
+    course = {
+        "steps": {"steps": tuple(max(1, round(step * factor)) for step in options.steps)},
+        "step": {"step": max(1, round(options.step * factor))},
+        "sgdr": {"sgdr_cycle": max(1, round(options.sgdr_cycle * factor) or iterations)},
+        "exp": {"gamma": options.gamma ** (1 / factor)},
+        "sigmoid": {"step": round(options.step * factor), "gamma": options.gamma / factor},
+    }
     return options.changed(
         max_batches=iterations,
-        steps=tuple(max(1, round(step * factor)) for step in options.steps),
-        step=max(1, round(options.step * factor)),
-        sgdr_cycle=max(1, round(options.sgdr_cycle * factor)) or iterations,
         burn_in=min(options.burn_in, iterations // 10),
+        **course.get(options.policy, {}),
     )
 
 

@@ -5,54 +5,38 @@ Everything that changes while training lies in `State`, which is saved and resto
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostyolo import evaluate, passes, report
+from ghostyolo import evaluate, report
 from ghostyolo.data import Dataset
 from ghostyolo.data.augment import Augmentation
 from ghostyolo.data.batches import Batches
-from ghostyolo.detections import heads_of
-from ghostyolo.errors import CfgError, GhostyoloError, OptionError, Span, WeightsError
-from ghostyolo.layers import Layer
-from ghostyolo.layers.options import Options
+from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.limits import check
 from ghostyolo.loss.darknet import loss as darknet_loss
 from ghostyolo.model import Model
 from ghostyolo.network import NetOptions, Network, dumps
 from ghostyolo.schedule import input_size, learning_rate
+from ghostyolo.state import State
 from ghostyolo.weights import replace
 
 PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
 _DECAYED = ("conv.weight", "linear.weight")  # weights, no biases, no batch norm; reference: Darknet
-_SCALES = 3  # which stream of chance; the batches have others
-
-# Keys that change training in a way that is not written here, with the value that is.
-_NET_LIMITS = {
-    "adam": 0, "mosaic": 0, "mixup": 0, "cutmix": 0, "blur": 0, "gaussian_noise": 0,
-    "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
-    "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
-    "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
-}  # fmt: skip
-_LAYER_LIMITS = {
-    "clip": 0.0, "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "stopbackward": 0,
-    "train_only_bn": 0, "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
-    "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
-    "maxpool_zero_nonmax": 0, "map": "",
-}  # fmt: skip
+_SCALES, _RATES = 3, 4  # which stream of chance; the batches have others
 
 
 class NanError(GhostyoloError):
-    """The loss stopped being a number."""
+    """The loss or a weight stopped being a number."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +52,7 @@ class TrainConfig:
     val: Dataset | None
     folder: Path
     seed: int = 0
-    workers: int = 1
+    workers: int = 0
     device: str = "cpu"
     val_every: int = 0
     save_every: int = 0
@@ -79,61 +63,18 @@ class TrainConfig:
         """Return the length of the run."""
         return self.network.options.max_batches
 
-
-@dataclass
-class State:
-    """What changes while training. iteration: updates done; rows: the table of results so far."""
-
-    model: Model
-    optimizer: torch.optim.SGD
-    iteration: int = 0
-    best: float = -1.0
-    loss: float = math.nan  # smoothed as Darknet prints it
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    def save(self, path: Path, identity: dict[str, str]) -> None:
-        """Write all of it, with what the run is made of, beside the file and rename."""
-        content = {
-            "identity": identity,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "best": self.best,
-            "loss": self.loss,
-            "rows": self.rows,
-            "rng": torch.get_rng_state(),
-        }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        replace(path, [buffer.getbuffer()])
-
-    def restore(self, path: Path, identity: dict[str, str]) -> None:
-        """Take up a saved run. Raises `WeightsError` if it is none, `OptionError` if another's."""
-        span = Span(str(path))
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            hint = "start it without --resume"
-            raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
-        except Exception as error:  # torch raises whatever the damage leads to
-            message = f"not a checkpoint: {type(error).__name__}"
-            raise WeightsError(message, span=span, hint="start the run anew") from None
-        for name, value in identity.items():
-            if content["identity"].get(name) != value:
-                hint = "resume with the options that the run was started with"
-                raise OptionError(f"the run has another {name}", span=span, hint=hint)
-        self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.iteration, self.best = content["iteration"], content["best"]
-        self.loss, self.rows = content["loss"], content["rows"]
-        torch.set_rng_state(content["rng"])
+    @property
+    def batch(self) -> int:
+        """Return the pictures of an update."""
+        options = self.network.options
+        return options.mini_batch * options.subdivisions
 
 
 class Observer(Protocol):
     """Who watches a run."""
 
     def step(self, state: State, rate: float, images_per_second: float) -> None:
-        """Hear of an update."""
+        """Hear of an update; raise KeyboardInterrupt to save the run and leave it there."""
 
     def validated(self, row: dict[str, float]) -> None:
         """Hear of a validation."""
@@ -147,6 +88,7 @@ def train(
     weights: a `.weights` file to start from. Writes into `config.folder`: model.cfg, model.names,
     last.weights, best.weights (by AP on val), checkpoint.pt, results.csv and curve.png.
     Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is no number.
+    An interruption that does not come from the observer may tear an update, so nothing is saved.
     """
     options, size_of = config.network.options, _sizes(config)
     check(config.network)
@@ -157,43 +99,44 @@ def train(
     batches = Batches(
         config.train,
         augmentation(config.network),
-        options.mini_batch * options.subdivisions,
+        config.batch,
         size_of,
         config.seed,
         config.workers,
     )
     _describe(config)
     clock = time.monotonic()
-    try:
-        for images, truths in batches.iterate(state.iteration, config.iterations):
-            rate = set_rate(state, options)
-            cost = gradient(state, images, truths, options.subdivisions, config.device)
-            _check_cost(cost, state, config)
-            state.optimizer.step()
-            state.iteration += 1
-            state.loss = cost if math.isnan(state.loss) else 0.9 * state.loss + 0.1 * cost
-            now = time.monotonic()
-            observer.step(state, rate, len(images) / max(now - clock, 1e-9))
-            if _due(state, config, config.val_every):
-                observer.validated(_validate(state, config, rate))
-                _save(state, config)
-            elif config.save_every and state.iteration % config.save_every == 0:
-                _save(state, config)
-            clock = time.monotonic()
-    except KeyboardInterrupt:
-        _save(state, config)
-        raise
+    for images, truths in batches.iterate(state.iteration, config.iterations):
+        rate = set_rate(state, options, config.seed)
+        cost = gradient(state, images, truths, options.subdivisions, config.device)
+        _check(math.isfinite(cost), f"the loss is {cost}", state, config)
+        state.optimizer.step()
+        state.iteration += 1
+        _check(_is_finite(state.model), "a weight is no number", state, config)
+        state.loss = cost if math.isnan(state.loss) else 0.9 * state.loss + 0.1 * cost
+        speed = len(images) / max(time.monotonic() - clock, 1e-9)
+        if _due(state, config, config.val_every):
+            row = _validate(state, config, rate)
+            _save(state, config)
+            observer.validated(row)
+        elif config.save_every and state.iteration % config.save_every == 0:
+            _save(state, config)
+        try:
+            observer.step(state, rate, speed)
+        except KeyboardInterrupt:
+            _save(state, config)
+            raise
+        clock = time.monotonic()
     return state
 
 
 def start(config: TrainConfig, weights: str | None = None) -> State:
     """Return the state before the first update."""
     model = Model(config.network)
+    initialise_heads(model)  # also before a partial file, which ends above them
     if weights:
         model.load_weights(weights)
         model.seen = 0
-    else:
-        initialise_heads(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = config.bn_momentum
@@ -236,9 +179,10 @@ def initialise_heads(model: Model) -> None:
             bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
 
 
-def set_rate(state: State, options: NetOptions) -> float:
-    """Set the learning rate of the next update and return it."""
-    rate = learning_rate(options, state.iteration + 1)
+def set_rate(state: State, options: NetOptions, seed: int = 0) -> float:
+    """Set the learning rate of the next update and return it; seed: of policy=random."""
+    rng = np.random.default_rng((seed, _RATES, state.iteration))
+    rate = learning_rate(options, state.iteration + 1, rng)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate
@@ -291,32 +235,6 @@ def augmentation(network: Network) -> Augmentation:
     )
 
 
-def check(network: Network) -> None:
-    """Raise `CfgError` for what training cannot honour."""
-    for head in heads_of(network):
-        if not isinstance(head, Yolo):
-            raise CfgError("is not trained here", section=head.kind, hint="use [yolo] heads")
-    if network.options.max_batches < 1:
-        raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
-    _refuse(network.options, _NET_LIMITS, None, "run with --set net.{key}={value}")
-    for node in network:
-        _refuse(node.layer, _LAYER_LIMITS, node.span, "set {key}={value} for training")
-
-
-def adapt(network: Network, names: tuple[str, ...]) -> Network:
-    """Return the network with heads for these classes."""
-    return passes.reclass(network, len(names))
-
-
-def _refuse(options: Options, limits: dict[str, Any], span: Span | None, hint: str) -> None:
-    for key, value in limits.items():
-        if getattr(options, key, value) != value:
-            message = f"{key}={getattr(options, key)} cannot be honoured in training"
-            section = options.kind if isinstance(options, Layer) else "net"
-            text = hint.format(key=key, value=value)
-            raise CfgError(message, span=span, section=section, hint=text)
-
-
 def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
     """Return the input size as a function of the iteration; ten share one."""
     options = config.network.options
@@ -329,13 +247,19 @@ def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
     return size
 
 
-def _check_cost(cost: float, state: State, config: TrainConfig) -> None:
-    if not math.isfinite(cost):
-        message = f"the loss is {cost} at iteration {state.iteration + 1}"
+def _check(sound: bool, fault: str, state: State, config: TrainConfig) -> None:
+    """Raise `NanError` unless all is sound; what was saved before stays."""
+    if not sound:
         last = config.folder / "last.weights"
         kept = f"{last} holds what was good; " if last.exists() else ""
         hint = f"{kept}lower the rate with --set net.learning_rate=..."
+        message = f"{fault} after iteration {state.iteration}"
         raise NanError(message, span=Span(config.train.path), hint=hint)
+
+
+def _is_finite(model: Model) -> bool:
+    sums = [parameter.detach().sum() for parameter in model.parameters()]
+    return bool(torch.stack(sums).isfinite().all())
 
 
 def _due(state: State, config: TrainConfig, every: int) -> bool:
@@ -346,16 +270,17 @@ def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float
     """Measure, note a row of results, and keep the best weights."""
     row = {
         "iteration": state.iteration,
-        "epoch": state.iteration * config.network.options.batch / len(config.train),
+        "epoch": state.iteration * config.batch / len(config.train),
         "loss": state.loss,
         "rate": rate,
     }
     if config.val is not None:
         scores = evaluate.evaluate(state.model.detector(**evaluate.LIMITS), config.val).mean
         row |= {"AP": scores.ap, "AP50": scores.ap50, "AP75": scores.ap75, "VOC": scores.voc_area}
+        row = {key: float(value) for key, value in row.items()}  # a checkpoint holds no numpy
         state.model.train()
     state.rows.append(row)
-    state.model.seen = state.iteration * config.network.options.batch
+    state.model.seen = state.iteration * config.batch
     if row.get("AP", 0.0) >= state.best or config.val is None:
         state.best = row.get("AP", 0.0)
         state.model.save_weights(config.folder / "best.weights")
@@ -365,7 +290,7 @@ def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float
 
 
 def _save(state: State, config: TrainConfig) -> None:
-    state.model.seen = state.iteration * config.network.options.batch
+    state.model.seen = state.iteration * config.batch
     state.model.save_weights(config.folder / "last.weights")
     state.save(config.folder / "checkpoint.pt", _identity(config))
 
@@ -383,7 +308,12 @@ def _identity(config: TrainConfig) -> dict[str, str]:
 
 
 def _describe(config: TrainConfig) -> None:
-    config.folder.mkdir(parents=True, exist_ok=True)
+    """Make the folder and write into it what the run is made of. Raises `OptionError`."""
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
+        raise OptionError(message, span=Span(str(config.folder)), hint=hint) from None
     replace(config.folder / "model.cfg", [dumps(config.network).encode()])
     names = "".join(f"{name}\n" for name in config.train.names)
     replace(config.folder / "model.names", [names.encode()])

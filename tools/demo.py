@@ -14,7 +14,8 @@ FOLDER = "runs/demo"  # made anew each time
 DATA = f"{FOLDER}/data"
 CFG = f"{FOLDER}/ghostnet.cfg"
 PICTURES = f"{FOLDER}/pictures"
-WEIGHTS = "runs/train/demo/best.weights"
+RUN = f"{FOLDER}/train"
+WEIGHTS = f"{RUN}/best.weights"
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     ghostyolo("sample-data", DATA)
     names = ("--names", f"{DATA}/shapes.names")
     step("ghostyolo.gencfg", "--width", "0.5", *names, "--size", "256x256", "--out", CFG)
-    ghostyolo("train", CFG, DATA, "--epochs", "30", "--name", "demo")
+    recipe = ("--epochs", "30", "--set", "net.learning_rate=0.002")
+    ghostyolo("train", CFG, DATA, *recipe, "--project", FOLDER, "--name", "train")
     ghostyolo("val", CFG, WEIGHTS, DATA, "--split", "test")
     ghostyolo("detect", CFG, WEIGHTS, *first_pictures(4), "--out", PICTURES)
     say(f"done; the pictures with their boxes are in {ROOT / PICTURES}")

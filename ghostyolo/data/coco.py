@@ -35,10 +35,12 @@ LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
 
 
 def is_coco(folder: Path) -> bool:
+    """Say whether a folder is laid out as COCO is."""
     return bool(splits(folder))
 
 
 def splits(folder: Path) -> list[str]:
+    """Return the names of the splits that a folder has annotations of."""
     files = (folder / "annotations").glob(f"{PREFIX}*.json")
     return sorted(path.stem.removeprefix(PREFIX) for path in files)
 

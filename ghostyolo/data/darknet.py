@@ -37,6 +37,8 @@ YEARS = ("train2017", "val2017", "train2014", "val2014")
 
 
 class Option(NamedTuple):
+    """The value of a key in a .data file, and where it stands."""
+
     value: str
     span: Span
 

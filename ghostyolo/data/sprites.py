@@ -34,7 +34,7 @@ def paint_thing(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray,
     x, y = (np.arange(side, dtype=np.float32) + 0.5 for side in fine[::-1])
     x, y = x / scale[0] + low[0], y[:, None] / scale[1] + low[1]
     u, v = (x * turn[axis, 0] + y * turn[axis, 1] for axis in (0, 1))
-    first, second = _colours(rng)
+    first, second = _colours(name, rng)
     share = np.clip(texture(u, v, rng), 0, 1)
     colour = _blend(first, second, share) * _relief(mask)[..., None]
     return _shrink(mask, size), _shrink(colour, size)
@@ -201,9 +201,12 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array(((cos, sin), (-sin, cos)), np.float32)
 
 
-def _colours(rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Return two colours that stand apart: one deep, one light, in random order."""
-    hue = rng.random()
+def _colours(name: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """Return two colours that stand apart: one deep, one light, in random order.
+
+    Each class has its part of the hues, which reaches a little into its neighbours'.
+    """
+    hue = (list(KINDS).index(name) + rng.uniform(-0.7, 0.7)) / len(KINDS)
     deep = _hsv(hue, rng.uniform(0.65, 0.95), rng.uniform(0.45, 0.75))
     light = _hsv(hue + rng.uniform(-0.12, 0.12), rng.uniform(0.1, 0.5), rng.uniform(0.9, 1))
     return (deep, light) if rng.random() < 0.7 else (light, deep)

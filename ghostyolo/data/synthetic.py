@@ -1,7 +1,7 @@
 """The embedded data set: pictures that the program paints itself, in PASCAL VOC's layout.
 
 A scene is a textured ground, things of six classes on it, and distractors that are no class. A
-class is known by its shape and its texture, never by its colour. A thing is painted to fill its
+class is known by its shape, its texture and roughly its colour. A thing is painted to fill its
 box to the pixel, so the labels are exact. As in VOC a box goes round what the border leaves of a
 thing (`truncated`); what a later thing covers of it still counts (`occluded`).
 """
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ghostyolo.data.sprites import KINDS, noise, paint_distractor, paint_ground, paint_thing
-from ghostyolo.errors import DataError, OptionError
+from ghostyolo.errors import DataError, OptionError, Span
 
 NAMES = tuple(KINDS)
 COUNTS = {"train": 400, "val": 60, "test": 60}
@@ -55,8 +55,12 @@ def write_dataset(
     root = Path(folder)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} exists and is not empty", hint="name a new folder")
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
+        raise DataError(message, span=Span(str(root)), hint=hint) from None
     for split, count in (COUNTS if counts is None else counts).items():
         stems = [f"{split}_{index:05}" for index in range(count)]
         for index, stem in enumerate(stems):

@@ -36,6 +36,7 @@ CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
 
 
 def is_voc(folder: Path) -> bool:
+    """Say whether a folder is laid out as VOC is."""
     return (folder / "Annotations").is_dir() and (folder / "ImageSets").is_dir()
 
 

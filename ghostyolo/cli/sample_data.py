@@ -1,0 +1,18 @@
+"""ghostyolo sample-data: a small labelled data set to try things on."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """Declare what sample-data takes."""
+    p.add_argument("folder", metavar="FOLDER", help="new or empty")
+    p.add_argument("--seed", type=int, default=0, help="another seed, other pictures (0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Paint a small labelled data set."""
+    from ghostyolo.data.synthetic import write_dataset
+
+    print(f"{write_dataset(args.folder, seed=args.seed)}: JPEGImages, Annotations, ImageSets")

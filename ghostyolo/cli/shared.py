@@ -1,0 +1,163 @@
+"""What several commands take and do alike."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostyolo.errors import CfgError, Findings, OptionError, Span
+from ghostyolo.network import Network, load
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ghostyolo.data import Dataset
+    from ghostyolo.model import Model
+
+
+def add_cfg(p: argparse.ArgumentParser) -> None:
+    """Declare CFG and how strictly it is read."""
+    p.add_argument("cfg", metavar="CFG")
+    p.add_argument("--strict", action="store_true", help="take warnings about the cfg as errors")
+    p.add_argument(
+        "--darknet-compat", action="store_true", help="read its mistakes as Darknet does"
+    )
+
+
+def add_run(p: argparse.ArgumentParser) -> None:
+    """Declare what every command that computes takes."""
+    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+
+
+def add_data(p: argparse.ArgumentParser, split: str) -> None:
+    """Declare DATA and which part of it, by default `split`."""
+    p.add_argument("data", metavar="DATA", help="VOC or COCO folder, YOLO .yaml or Darknet .data")
+    p.add_argument("--split", default=split, help=f"part of DATA ({split})")
+    p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
+    add_run(p)
+
+
+def add_input(p: argparse.ArgumentParser, default: str) -> None:
+    """Declare where a single input comes from."""
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--input", metavar="IMAGE", help="picture to run on")
+    which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
+
+
+def read_input(network: Network, args: argparse.Namespace) -> np.ndarray:
+    """Return the picture of --input or the random numbers of --seed, (1, C, h, w)."""
+    from ghostyolo.data.images import fit, read_image
+    from ghostyolo.parity.trace import random_input
+
+    if args.input is None:
+        seed = args.seed or 0
+        if not 0 <= seed < 2**32:
+            raise OptionError(f"--seed {seed}", hint="use 0 to 4294967295")
+        return random_input(network, seed)
+    options = network.options
+    if options.channels != 3:
+        message = f"--input: the network takes {options.channels} channels, a picture has 3"
+        raise OptionError(message, hint="use --seed for random numbers")
+    return fit(read_image(args.input), options.size, bool(options.letter_box))[0][None]
+
+
+def read_network(args: argparse.Namespace) -> Network:
+    """Return the network of CFG, at --size. Raises `CfgError`, `OptionError`."""
+    from ghostyolo import passes
+    from ghostyolo.gencfg import parse_size
+
+    findings = Findings(strict=args.strict, compat=args.darknet_compat)
+    network = load(args.cfg, findings=findings)
+    if not args.size:
+        return network
+    size = parse_size(args.size)
+    try:
+        return passes.resize(network, size)
+    except CfgError as error:
+        step = network.options.resize_step
+        fitting_ = "x".join(str(max(1, round(side / step)) * step) for side in size)
+        hint = f"use multiples of {step}, such as {fitting_}"
+        raise OptionError(f"--size {args.size} does not fit: {error}", hint=hint) from None
+
+
+def read_model(network: Network, args: argparse.Namespace) -> Model:
+    """Return the network with WEIGHTS, ready for inference on --device."""
+    from ghostyolo.model import Model
+
+    device = pick_device(args.device)
+    return Model(network, args.weights).to(device).eval()
+
+
+def pick_device(name: str) -> str:
+    """Return a device of torch. Raises `OptionError` for one that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise OptionError(f"--device {name} is not there", hint="use cpu or auto") from None
+    return name
+
+
+def names_file(path: str | None) -> tuple[str, ...] | None:
+    """Return the class names in a file, or None without a path."""
+    from ghostyolo.data import read_names
+
+    return read_names(path) if path else None
+
+
+def make_folder(path: str) -> Path:
+    """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "give a folder that can be written"
+        raise OptionError(f"cannot make it: {error.strerror}", span=Span(path), hint=hint) from None
+    return Path(path)
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
+def fitting(network: Network, data: Dataset, hint: str, *, adapt: bool = False) -> Network:
+    """Return the network if its classes are those of the data; adapt it if it may change.
+
+    Raises `OptionError` otherwise, with the hint.
+    """
+    from ghostyolo import passes
+    from ghostyolo.layers import Head
+
+    for node in network:
+        if isinstance(node.layer, Head) and node.layer.classes != len(data.names):
+            if adapt:
+                return passes.reclass(network, len(data.names))
+            names = ", ".join(data.names[:8]) + (", ..." if len(data.names) > 8 else "")
+            message = f"classes={node.layer.classes}, {data.path} has {len(data.names)} ({names})"
+            raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)
+    return network
+
+
+def report_defects(data: Dataset) -> None:
+    """Say what was repaired or left out of a data set."""
+    for defect, count in sorted(data.defects.items()):
+        print(f"ghostyolo: {data.path} {data.split}: {count} x {defect}", file=sys.stderr)

@@ -1,0 +1,55 @@
+"""What a cfg may ask of training and does not get: it is refused, not overlooked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ghostyolo.detections import heads_of
+from ghostyolo.errors import CfgError, Span
+from ghostyolo.layers import Layer
+from ghostyolo.layers.options import Options
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.network import Network
+from ghostyolo.schedule import learning_rate
+
+# Keys that change training in a way that is not written here, with the value that is.
+_NET_LIMITS = {
+    "adam": 0, "mosaic": 0, "mixup": 0, "cutmix": 0, "blur": 0, "gaussian_noise": 0,
+    "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
+    "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
+    "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
+}  # fmt: skip
+_LAYER_LIMITS = {
+    "clip": 0.0, "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "stopbackward": 0,
+    "train_only_bn": 0, "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
+    "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
+    "maxpool_zero_nonmax": 0, "map": "",
+}  # fmt: skip
+
+
+def check(network: Network) -> None:
+    """Raise `CfgError` for what training cannot honour."""
+    for head in heads_of(network):
+        if not isinstance(head, Yolo):
+            raise CfgError("is not trained here", section=head.kind, hint="use [yolo] heads")
+    if network.options.max_batches < 1:
+        raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
+    try:
+        learning_rate(network.options, network.options.max_batches, np.random.default_rng(0))
+    except ValueError as error:
+        raise CfgError(str(error), section="net") from None
+    _refuse(network.options, _NET_LIMITS, None, "run with --set net.{key}={value}")
+    for node in network:
+        _refuse(node.layer, _LAYER_LIMITS, node.span, "set {key}={value} for training")
+
+
+def _refuse(options: Options, limits: dict[str, Any], span: Span | None, hint: str) -> None:
+    known = options.keys()
+    for key, value in limits.items():
+        if key in known and getattr(options, key) != value:
+            message = f"{key}={getattr(options, key)} cannot be honoured in training"
+            section = options.kind if isinstance(options, Layer) else "net"
+            text = hint.format(key=key, value=value)
+            raise CfgError(message, span=span, section=section, hint=text)

@@ -1,0 +1,679 @@
+"""The commands: what they write and print, and how each says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+from cases import ERRORS
+
+import ghostyolo
+from ghostyolo import cli
+from ghostyolo.network import load
+
+ROOT = Path(__file__).parents[1]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.pictures(tmp_path_factory.mktemp("data") / "shapes")
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Return a function that runs a command in an empty folder: its exit code, output, errors."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def command(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    return tiny.write(tmp_path)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return tiny.eager_weights(tmp_path)
+
+
+def assert_refused(done: tuple[int, str, str], message: str, *, lines: int = 1) -> None:
+    """Check for exit code 1, nothing printed, and the message on a line of its own; no files."""
+    code, out, err = done
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"ghostyolo: {message}"
+    assert len(err.splitlines()) == lines
+    assert not list(Path().rglob("*")), "something was left"
+
+
+# --- info
+
+
+@pytest.mark.parametrize("path", ERRORS, ids=lambda path: path.stem)
+def test_broken_cfg(path: Path, run: Command) -> None:
+    expected = path.read_text().splitlines()[0].removeprefix("# expect: ")
+    assert_refused(run("info", path), f"{path}:{expected}")
+
+
+@pytest.mark.parametrize("command", ["train", "val", "detect"])
+def test_broken_cfg_stops_every_command(
+    command: str, run: Command, data: Path, weights: Path
+) -> None:
+    path = next(path for path in ERRORS if path.stem == "section")
+    rest = {"train": [data], "val": [weights, data], "detect": [weights, data / "JPEGImages"]}
+    message = f"{path}:7: [convolutionl] unknown section; did you mean [convolutional]?"
+    assert_refused(run(command, path, *rest[command]), message)
+
+
+def test_info_tells_all(run: Command, cfg: Path) -> None:
+    code, out, err = run("info", cfg)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 1 + 4 + 2
+    assert "1,022 parameters" in out
+    code, out, err = run("info", cfg, "--json", "--size", "128x64")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert found["input"] == [3, 128, 64]
+    assert [row["shape"] for row in found["table"]][-1] == [22, 8, 4]
+    assert found["parameters"] == 1022 == sum(row["parameters"] for row in found["table"])
+
+
+def test_warning_goes_to_standard_error_and_strict_stops(
+    run: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tiny.write(tmp_path, ("mask=0,1\n", "mask=0,1\nmax_epochs=3\n"))
+    code, out, _ = run("info", path, "--json")
+    assert code == 0
+    assert json.loads(out)["layers"] == 4
+    assert f"{path}:38: [yolo] unknown key 'max_epochs'" in caplog.text
+    message = f"{path}:38: [yolo] unknown key 'max_epochs'; Darknet does not read it here; "
+    assert_refused(run("info", path, "--strict"), f"{message}delete the line")
+
+
+def test_darknet_compat_reads_on(run: Command, tmp_path: Path) -> None:
+    path = tiny.write(tmp_path, ("activation=linear", "activation=lineer"))
+    assert run("info", path)[0] == 1
+    assert run("info", path, "--darknet-compat")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the first section is not [net]; add [net]"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\n", "stands before the first section"),
+    ],
+)
+def test_file_that_is_no_cfg(content: bytes, message: str, run: Command, tmp_path: Path) -> None:
+    path = tmp_path / "x.cfg"
+    path.write_bytes(content)
+    code, out, err = run("info", path)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert err.isprintable() or err[:-1].isprintable()
+
+
+def test_cfg_that_is_not_there(run: Command, tmp_path: Path) -> None:
+    reasons = {tmp_path / "x.cfg": "No such file or directory", tmp_path: "Is a directory"}
+    for path, reason in reasons.items():
+        message = f"{path}: cannot read it: {reason}; give the path of a cfg file"
+        assert_refused(run("info", path), message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["paint"], ["info"], ["info", "x.cfg", "--sise", "3"], ["detect", "a", "b"],
+     ["val", "a", "b", "c", "--thresh", "2"], ["val", "a", "b", "c", "--nms", "high"],
+     ["train", "a", "b", "--epochs", "0"], ["train", "a", "b", "--batch", "-2"],
+     ["train", "a", "b", "--bn-momentum", "7"], ["train", "a", "b", "--val-every", "no"]],
+)  # fmt: skip
+def test_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: ghostyolo")
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, want in ((["--version"], ghostyolo.__version__), (["train", "--help"], "--adapt")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(words)
+        assert caught.value.code == 0
+        assert want in capsys.readouterr().out
+
+
+# --- detect
+
+
+def test_detect_draws_and_lists(run: Command, cfg: Path, weights: Path, data: Path) -> None:
+    code, out, err = run(
+        "detect", cfg, weights, data / "JPEGImages", "--names", data / "shapes.names"
+    )
+    assert (code, err) == (0, "")
+    sources = sorted((data / "JPEGImages").iterdir())
+    rows = json.loads(Path("runs/detect/detections.json").read_text())
+    names = (data / "shapes.names").read_text().split()
+    assert [row["file"] for row in rows] == [str(path) for path in sources]
+    assert len(out.splitlines()) == len(sources)
+    for row, path in zip(rows, sources, strict=True):
+        drawn, plain = cv2.imread(f"runs/detect/{path.name}"), cv2.imread(str(path))
+        assert drawn.shape == plain.shape == (row["height"], row["width"], 3)
+        assert row["detections"], "these weights find something everywhere"
+        assert np.abs(drawn.astype(int) - plain).max() > 100
+        for found in row["detections"]:
+            x, y, w, h = found["box"]
+            assert x >= 0 and y >= 0 and x + w <= 128.01 and y + h <= 96.01
+            assert found["name"] == names[found["class"]]
+            assert 0.25 < found["score"] <= 1
+
+
+def test_detect_json_writes_nothing(run: Command, cfg: Path, weights: Path, data: Path) -> None:
+    picture = data / "JPEGImages/test_00000.jpg"
+    code, out, err = run("detect", cfg, weights, picture, "--json", "--thresh", "0.99")
+    assert code == 0
+    assert json.loads(out) == [{"file": str(picture), "height": 96, "width": 128, "detections": []}]
+    assert err == "ghostyolo: no class names; give them with --names FILE\n"
+    assert not list(Path().rglob("*"))
+
+
+def test_names_beside_the_weights(run: Command, cfg: Path, weights: Path, data: Path) -> None:
+    picture = data / "JPEGImages/test_00000.jpg"
+    shutil.copy(data / "shapes.names", weights.parent / "model.names")
+    (weights.parent / "other.names").write_text("one\ntwo\n")  # not as many as the classes
+    code, out, err = run("detect", cfg, weights, picture, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)[0]["detections"][0]["name"] in (data / "shapes.names").read_text()
+
+
+def test_blanks_and_letters_of_all_kinds_in_paths(
+    run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
+) -> None:
+    folder = tmp_path / "größe mit 空白"
+    folder.mkdir()
+    for path in (cfg, weights):
+        shutil.copy(path, folder / f"ein {path.name}")
+    shutil.copy(data / "JPEGImages/test_00000.jpg", folder / "Bild ä 1.JPG")
+    code, _, err = run(
+        "detect",
+        folder / "ein tiny.cfg",
+        folder / "ein tiny.weights",
+        folder,
+        "--out",
+        folder / "ö",
+    )
+    assert (code, err.count("\n")) == (0, 1)
+    assert sorted(p.name for p in (folder / "ö").iterdir()) == ["Bild ä 1.JPG", "detections.json"]
+
+
+def test_equal_names_from_two_folders(
+    run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
+) -> None:
+    for folder, source in (("a", "test_00000"), ("b", "test_00001")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(data / f"JPEGImages/{source}.jpg", tmp_path / folder / "x.jpg")
+    code, _, _ = run("detect", cfg, weights, tmp_path / "a", tmp_path / "b", tmp_path / "a/x.jpg")
+    assert code == 0
+    written = sorted(path.name for path in Path("runs/detect").iterdir())
+    assert written == ["detections.json", "x-2.jpg", "x.jpg"]
+
+
+def test_pictures_are_not_overwritten(
+    run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
+) -> None:
+    shutil.copy(data / "JPEGImages/test_00000.jpg", tmp_path / "x.jpg")
+    before = (tmp_path / "x.jpg").read_bytes()
+    done = run("detect", cfg, weights, tmp_path / "x.jpg", "--out", tmp_path)
+    names = "ghostyolo: no class names; give them with --names FILE"
+    assert done[2].splitlines()[0] == names
+    message = f"{tmp_path / 'x.jpg'}: would be overwritten; give another folder with --out"
+    assert_refused(done, message, lines=2)
+    assert (tmp_path / "x.jpg").read_bytes() == before
+
+
+def test_one_bad_picture_does_not_stop_the_others(
+    run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("not a picture")
+    shutil.copy(data / "JPEGImages/test_00000.jpg", folder / "b.jpg")
+    code, out, err = run("detect", cfg, weights, folder, "--names", data / "shapes.names")
+    assert code == 1
+    assert len(out.splitlines()) == 1
+    assert err.startswith(f"ghostyolo: {folder / 'a.jpg'}: ")
+    assert err.count("\n") == 1
+    assert [p.name for p in sorted(Path("runs/detect").iterdir())] == ["b.jpg", "detections.json"]
+
+
+def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], str]]:
+    """Return wrong words for detect, and the message that each gets."""
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    picture = data / "JPEGImages/test_00000.jpg"
+    whole = weights.read_bytes()
+    for name, content in (("short", whole[:-400]), ("long", whole + b"\0" * 8), ("text", b"hello")):
+        (tmp_path / f"{name}.weights").write_bytes(content)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "two.names").write_text("one\ntwo\n")
+    (tmp_path / "headless.cfg").write_text(tiny.CFG.partition("[yolo]")[0])
+    gray = tiny.CFG.replace("channels=3", "channels=1")
+    (tmp_path / "gray.cfg").write_text(gray)
+    ghostyolo.Model(load(tmp_path / "gray.cfg")).save_weights(tmp_path / "gray.weights")
+    names = ["--names", data / "shapes.names"]
+    trained = "use the cfg that these weights were trained with"
+    floats = (len(whole) - 20) // 4
+    last = f"layer 2 [convolutional] conv.weight ({cfg}:31)"
+    return {
+        "truncated": (
+            [cfg, tmp_path / "short.weights", picture, *names],
+            f"{tmp_path}/short.weights: holds {floats - 100} floats, the cfg needs {floats}: "
+            f"it ends in {last}; {trained}",
+        ),
+        "too long": (
+            [cfg, tmp_path / "long.weights", picture, *names],
+            f"{tmp_path}/long.weights: holds {floats + 2} floats, the cfg needs {floats}: "
+            f"2 too many; {trained}",
+        ),
+        "not weights": (
+            [cfg, tmp_path / "text.weights", picture, *names],
+            f"{tmp_path}/text.weights: not a .weights file; "
+            "give a file that Darknet or ghostyolo wrote",
+        ),
+        "no weights": (
+            [cfg, tmp_path / "none.weights", picture, *names],
+            f"{tmp_path}/none.weights: cannot read: No such file or directory; "
+            "give the path of a .weights file",
+        ),
+        "empty folder": (
+            [cfg, weights, tmp_path / "empty"],
+            f"{tmp_path}/empty: no pictures in this folder; put .bmp, .jpeg, .jpg, .png, .ppm, "
+            ".tif, .tiff, .webp files there",
+        ),
+        "no source": (
+            [cfg, weights, tmp_path / "none.jpg"],
+            f"{tmp_path}/none.jpg: no such file or folder; check the path",
+        ),
+        "no match": (
+            [cfg, weights, tmp_path / "*.png"],
+            f"{tmp_path}/*.png: no such file or folder; check the path",
+        ),
+        "names that do not fit": (
+            [cfg, weights, picture, "--names", tmp_path / "two.names"],
+            f"{tmp_path}/two.names: 2 names, {cfg} has classes=6; give one name for each class",
+        ),
+        "no names": (
+            [cfg, weights, picture, "--names", tmp_path / "none.names"],
+            f"{tmp_path}/none.names: cannot read it: no such file or directory; check the path",
+        ),
+        "no heads": (
+            [tmp_path / "headless.cfg", weights, picture, *names],
+            f"{tmp_path}/headless.cfg:31: no detection head, so no boxes; add a [yolo]",
+        ),
+        "gray": (
+            [tmp_path / "gray.cfg", tmp_path / "gray.weights", picture, *names],
+            "[net] channels=1, pictures have 3; set channels=3",
+        ),
+        "no such device": (
+            [cfg, weights, picture, "--device", "warp:9", *names],
+            "--device warp:9 is not there; use cpu or auto",
+        ),
+        "empty size": (
+            [cfg, weights, picture, "--size", "0x0"],
+            "height 0; use 1 to 16384 pixels",
+        ),
+        "no size": (
+            [cfg, weights, picture, "--size", "33x-1"],
+            "--size 33x-1; write height x width, as 416x416, or one number for a square",
+        ),
+        "file in the way": (
+            [cfg, weights, picture, *names, "--out", cfg],
+            f"{cfg}: cannot make it: File exists; give a folder that can be written",
+        ),
+    }  # fmt: skip
+
+
+DETECT_INPUTS = (
+    "truncated", "too long", "not weights", "no weights", "empty folder", "no source", "no match",
+    "names that do not fit", "no names", "no heads", "gray", "no such device", "empty size",
+    "no size", "file in the way",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DETECT_INPUTS)
+def test_detect_refuses(case: str, run: Command, tmp_path: Path, data: Path) -> None:
+    words, message = detect_inputs(tmp_path, data)[case]
+    assert_refused(run("detect", *words), message)
+
+
+def test_size_that_the_network_does_not_take(run: Command, data: Path) -> None:
+    path = ROOT / "cfg/ghostnet-0.5-voc.cfg"
+    code, out, err = run("detect", path, "none.weights", data / "JPEGImages", "--size", "300x330")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"ghostyolo: --size 300x330 does not fit: {path}:")
+    assert err.endswith("; use multiples of 32, such as 288x320\n")
+    assert err.count("\n") == 1
+
+
+def test_cuda_that_is_not_there(run: Command, cfg: Path, weights: Path, data: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("it is there")
+    done = run(
+        "detect", cfg, weights, data / "JPEGImages", "--device", "cuda",
+        "--names", data / "shapes.names",
+    )  # fmt: skip
+    assert_refused(done, "--device cuda is not there; use cpu or auto")
+
+
+# --- val
+
+
+def test_val_prints_a_table_or_json(run: Command, cfg: Path, weights: Path, data: Path) -> None:
+    code, out, err = run("val", cfg, weights, data, "--split", "test")
+    assert code == 0
+    assert out.split()[:2] == ["class", "truths"]
+    assert err == "val 2/2 pictures\n"
+    code, out, _ = run("val", cfg, weights, data, "--split", "test", "--json", "--size", "64x96")
+    found = json.loads(out)
+    names = (data / "shapes.names").read_text().split()
+    assert code == 0
+    assert sorted(row["name"] for row in found["classes"]) == sorted(names)
+    assert 0 <= found["mean"]["ap50"] <= 1
+
+
+def voc(folder: Path, name: str, box: str, split: str = "val") -> Path:
+    """Write a VOC data set of one picture with one box; return its folder."""
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    (folder / f"ImageSets/Main/{split}.txt").write_text("x\n")
+    cv2.imwrite(str(folder / "JPEGImages/x.jpg"), np.zeros((64, 64, 3), np.uint8))
+    x1, y1, x2, y2 = box.split()
+    (folder / "Annotations/x.xml").write_text(
+        "<annotation>\n<size><width>64</width><height>64</height><depth>3</depth></size>\n"
+        f"<object>\n<name>{name}</name>\n<bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>\n</object>\n"
+        "<object>\n<name>ring</name>\n<bndbox><xmin>1</xmin><ymin>1</ymin>"
+        "<xmax>20</xmax><ymax>20</ymax></bndbox>\n</object>\n</annotation>\n"
+    )
+    return folder
+
+
+def test_class_that_is_not_in_the_names(
+    run: Command, cfg: Path, weights: Path, data: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "six.names"
+    names.write_text("a\nb\nc\nd\ne\nring\n")
+    folder = voc(tmp_path / "voc", "zebra", "1 1 9 9")
+    code, out, err = run("val", cfg, weights, folder, "--names", names)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"ghostyolo: {folder / 'Annotations/x.xml'}")
+    assert "unknown class" in err and "zebra" in err and "--names" in err
+
+
+def test_box_outside_the_picture_is_counted(
+    run: Command, cfg: Path, weights: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "six.names"
+    names.write_text("a\nb\nc\nd\ne\nring\n")
+    folder = voc(tmp_path / "voc", "a", "70 70 90 90")
+    code, out, err = run("val", cfg, weights, folder, "--names", names, "--json")
+    assert code == 0
+    assert json.loads(out)["mean"]["truths"] == 1
+    assert err.splitlines()[0] == f"ghostyolo: {folder} val: 1 x box outside the picture"
+
+
+def test_val_refuses(run: Command, cfg: Path, weights: Path, data: Path, tmp_path: Path) -> None:
+    message = f"{data}: there is no split 'tset'"
+    code, out, err = run("val", cfg, weights, data, "--split", "tset")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "no split 'tset'" in err and "test" in err, message
+    names = tmp_path / "two.names"
+    names.write_text("one\ntwo\n")
+    other = voc(tmp_path / "voc", "ring", "1 1 9 9")
+    done = run("val", cfg, weights, other)
+    assert_refused(
+        done,
+        f"{cfg}:36: [yolo] classes=6, {other} has 1 (ring); "
+        "give the cfg that was trained on these, such as the run's model.cfg",
+    )
+    (tmp_path / "nothing").mkdir()
+    code, out, err = run("val", cfg, weights, tmp_path / "nothing")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "not a data set" in err
+    code, out, err = run("val", cfg, weights, tmp_path / "nowhere")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"ghostyolo: {tmp_path / 'nowhere'}: it does not exist; give")
+
+
+# --- train
+
+
+def test_train_goes_the_whole_way(run: Command, cfg: Path, data: Path) -> None:
+    code, out, err = run("train", cfg, data, "--workers", "0", "--val-every", "1")
+    folder = Path("runs/train/tiny")
+    assert code == 0
+    assert out == f"{folder}: model.cfg, best.weights, last.weights, results.csv, curve.png\n"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
+        "results.csv",
+    ]  # fmt: skip
+    assert err.splitlines()[-1].startswith("train 4/4 iterations, loss ")
+    assert sum("AP50" in line for line in err.splitlines()) == 2  # after 3 of 4 iterations, and 4
+    code, out, _ = run("val", folder / "model.cfg", folder / "best.weights", data, "--json")
+    assert code == 0
+    code, out, err = run(
+        "detect", folder / "model.cfg", folder / "last.weights", data / "JPEGImages"
+    )
+    assert (code, err) == (0, "")
+
+
+def test_flags_override_the_cfg_and_are_saved(run: Command, cfg: Path, data: Path) -> None:
+    code, _, _ = run(
+        "train", cfg, data, "--workers", "0", "--epochs", "2", "--batch", "3", "--size", "32x64",
+        "--set", "net.learning_rate = 0.0005", "--set", "net.flip=0", "--set", "net.subdivisions=3",
+        "--name", "my run", "--project", "out", "--val-split", "none",
+    )  # fmt: skip
+    assert code == 0
+    options = load("out/my run/model.cfg").options
+    assert (options.max_batches, options.batch, options.subdivisions) == (4, 3, 3)
+    assert (options.height, options.width, options.flip) == (32, 64, 0)
+    assert options.learning_rate == 0.0005
+
+
+def test_size_set_as_keys_reshapes_the_network(run: Command, cfg: Path, data: Path) -> None:
+    words = ("--workers", "0", "--val-split", "none", "--set", "net.width=96")
+    code, _, _ = run("train", cfg, data, *words, "--set", "net.height=32")
+    assert code == 0
+    assert load("runs/train/tiny/model.cfg")[-1].shape == (22, 2, 6)
+
+
+def test_adapt_rewrites_the_heads(run: Command, cfg: Path, tmp_path: Path) -> None:
+    folder = voc(tmp_path / "voc", "ring", "5 5 40 50", split="train")
+    done = run("train", cfg, folder, "--val-split", "none")
+    assert_refused(
+        done,
+        f"{cfg}:36: [yolo] classes=6, {folder} has 1 (ring); "
+        "give --adapt to rewrite the heads for these",
+    )
+    code, _, _ = run("train", cfg, folder, "--val-split", "none", "--adapt", "--workers", "0")
+    assert code == 0
+    network = load("runs/train/tiny/model.cfg")
+    assert (network[-1].layer.classes, network[2].layer.filters) == (1, 12)
+    assert Path("runs/train/tiny/model.names").read_text() == "ring\n"
+
+
+WRITE_SET = "write it as --set net.learning_rate=0.01"
+DIVIDE = "change one, such as --set net.subdivisions=1"
+REFUSED = {
+    "--set learning_rate=1": f"--set learning_rate=1; {WRITE_SET}",
+    "--set net.learning_rate": f"--set net.learning_rate; {WRITE_SET}",
+    "--set net.lerning_rate=1": "--set: [net] unknown key 'lerning_rate'; "
+    "did you mean 'learning_rate'?",
+    "--set net.batch=two": "--set: [net] batch=two: 'two' is not a whole number; "
+    "write a whole number",
+    "--set net.policy=stepps": "--set: [net] unknown policy 'stepps'; did you mean 'steps'?",
+    "--set net.subdivisions=0": "--set: [net] batch=2 subdivisions=0; set both to 1 or more",
+    "--set net.subdivisions=3": f"batch=2 is not a multiple of subdivisions=3; {DIVIDE}",
+    "--batch 3 --set net.subdivisions=2": f"batch=3 is not a multiple of subdivisions=2; {DIVIDE}",
+    "--set net.width=0": "--set: [net] width=0; set width, in pixels, to 1..16384",
+    "--set net.mosaic=1": "[net] mosaic=1 cannot be honoured in training; "
+    "run with --set net.mosaic=0",
+    "--set net.adam=1": "[net] adam=1 cannot be honoured in training; run with --set net.adam=0",
+    "--set net.max_batches=0": "[net] max_batches=0; set it, or give --epochs",
+    "--set net.policy=steps": "[net] the learning rate cannot be computed from 0 steps and "
+    "0 scales; give each step its scale",
+    "--seed -1": "seed=-1 is under 0; raise seed",
+    "--workers -1": "workers=-1 is under 0; raise workers",
+    "--resume": "runs/train/tiny/checkpoint.pt: no checkpoint to resume; start it without --resume",
+    "--device warp": "--device warp is not there; use cpu or auto",
+    "--size 0": "height 0; use 1 to 16384 pixels",
+    "--weights none.weights": "none.weights: cannot read: No such file or directory; "
+    "give the path of a .weights file",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_train_refuses(words: str, run: Command, cfg: Path, data: Path) -> None:
+    assert_refused(run("train", cfg, data, *words.split()), REFUSED[words])
+
+
+def test_train_refuses_what_a_layer_asks_for(run: Command, tmp_path: Path, data: Path) -> None:
+    path = tiny.write(tmp_path, ("jitter=.2", "jitter=.2\nclip=3"))
+    done = run("train", path, data)
+    message = (
+        f"{path}:36: [yolo] clip=3.0 cannot be honoured in training; set clip=0.0 for training"
+    )
+    assert_refused(done, message)
+
+
+def test_run_that_exists_is_left_alone(run: Command, cfg: Path, data: Path) -> None:
+    folder = Path("runs/train/tiny")
+    folder.mkdir(parents=True)
+    (folder / "precious").write_text("mine")
+    code, out, err = run("train", cfg, data)
+    assert (code, out) == (1, "")
+    assert (
+        err == f"ghostyolo: {folder}: this run exists; give another --name, or --resume to go on\n"
+    )
+    assert [path.name for path in folder.iterdir()] == ["precious"]
+
+
+def test_file_in_the_way_of_a_run(run: Command, cfg: Path, data: Path) -> None:
+    Path("runs").write_text("a file")
+    code, out, err = run("train", cfg, data)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("ghostyolo: runs/train/tiny: cannot make it: ")
+    Path("runs").unlink()
+    Path("runs/train").mkdir(parents=True)
+    Path("runs/train/tiny").write_text("a file")
+    code, out, err = run("train", cfg, data)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("ghostyolo: runs/train/tiny: cannot make it: File exists; give")
+
+
+def test_checkpoint_that_is_none(run: Command, cfg: Path, data: Path) -> None:
+    import torch
+
+    folder = Path("runs/train/tiny")
+    folder.mkdir(parents=True)
+    for content in (b"junk", None):
+        if content is None:
+            torch.save({"another": "thing"}, folder / "checkpoint.pt")
+        else:
+            (folder / "checkpoint.pt").write_bytes(content)
+        code, out, err = run("train", cfg, data, "--resume")
+        assert (code, out) == (1, "")
+        path = folder / "checkpoint.pt"
+        message = "not a checkpoint, or a damaged one; start the run anew"
+        assert err == f"ghostyolo: {path}: {message}\n"
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(
+    run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes in the middle of an update, which is finished before anything is saved."""
+    from ghostyolo import train
+
+    whole, calls = train.gradient, []
+
+    def interrupted(*arguments: Any) -> float:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return whole(*arguments)
+
+    words = ("train", cfg, data, "--workers", "0", "--val-split", "none")
+    assert run(*words, "--name", "whole")[0] == 0
+    monkeypatch.setattr(train, "gradient", interrupted)
+    code, out, err = run(*words, "--name", "parts")
+    assert (code, out, len(calls)) == (130, "", 2)
+    assert err.splitlines()[-3:] == [
+        "ghostyolo: stopping after this iteration; again to stop now",
+        "ghostyolo: --resume goes on with runs/train/parts",
+        "ghostyolo: interrupted",
+    ]
+    assert run(*words, "--name", "parts", "--resume")[0] == 0
+    for name in ("last.weights", "best.weights", "results.csv"):
+        a, b = (Path("runs/train", run_, name).read_bytes() for run_ in ("whole", "parts"))
+        assert a == b, name
+
+
+def test_second_ctrl_c_stops_at_once(
+    run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(*_: object) -> float:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("ghostyolo.train.gradient", impatient)
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = run("train", cfg, data, "--workers", "0")
+    assert code == 130
+    assert err.splitlines()[-1] == "ghostyolo: interrupted"
+    assert not Path("runs/train/tiny/checkpoint.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# --- sample-data
+
+
+def test_sample_data_refuses_a_place_that_is_taken(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file/below", tmp_path):
+        code, out, err = run("sample-data", place)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("ghostyolo: ")
+    code, _, err = run("sample-data", tmp_path / "new", "--seed", "-1")
+    assert (code, err) == (1, "ghostyolo: the seed -1 is below 0; use 0 or more\n")
+    assert not (tmp_path / "new").exists()
+
+
+def test_module_runs_as_a_script() -> None:
+    command = [sys.executable, "-m", "ghostyolo", "info", "none.cfg"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ghostyolo: none.cfg: cannot read it")
+    assert "Traceback" not in done.stderr

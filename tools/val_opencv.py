@@ -1,0 +1,40 @@
+"""Average precision of a cfg and its weights as OpenCV's Darknet importer runs them (OpenCV 4).
+
+python tools/val_opencv.py CFG WEIGHTS DATA [--split test]
+
+A second opinion on `ghostyolo val`: OpenCV computes the network up to each head, decoding and
+scoring are ghostyolo's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ghostyolo.data import open_dataset
+from ghostyolo.detections import Detector
+from ghostyolo.errors import GhostyoloError
+from ghostyolo.evaluate import LIMITS, evaluate
+from ghostyolo.model import Model
+from ghostyolo.network import load
+from ghostyolo.runtime import opencv
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("cfg", "weights", "data"):
+        parser.add_argument(name)
+    parser.add_argument("--split", default="val")
+    args = parser.parse_args()
+    try:
+        model = Model(load(args.cfg), args.weights)
+        detector = Detector(model.network, opencv.run(model), **LIMITS)
+        print(evaluate(detector, open_dataset(args.data, args.split)).table())
+    except GhostyoloError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
