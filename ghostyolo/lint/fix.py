@@ -1,0 +1,113 @@
+"""Edits of lines: all that is not changed stays as it is, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ghostyolo.errors import Edit, OptionError, Span
+
+_LOST = "\ufffd"  # stands for bytes that are no UTF-8
+_PARTS = re.compile(r"(\s*)(.*?)(\s*=\s*)(.*?)(\s*)", re.DOTALL)
+
+
+class Change(NamedTuple):
+    """A line that was changed, counted as it was then: what it was, what stands there now."""
+
+    line: int
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        if not self.old:
+            return f"line {self.line}: added '{self.new}' below"
+        if not self.new:
+            return f"line {self.line}: deleted '{self.old}'"
+        return f"line {self.line}: '{self.old}' is now '{self.new}'"
+
+
+def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
+    """Return the text with the edits made, and the changes; of two for one line the first counts.
+
+    A comment behind what is replaced moves to a line above.
+    """
+    lines = text.split("\n")
+    chosen: dict[int, Edit] = {}
+    for edit in edits:
+        if _LOST not in edit.text and 0 < edit.line <= len(lines):
+            chosen.setdefault(edit.line, edit)
+    changes: list[Change] = []
+    for number, edit in sorted(chosen.items(), reverse=True):
+        old = lines[number - 1]
+        new = _below(lines, number, edit.text) if edit.below else _replaced(old, edit.text)
+        if new != [old]:
+            lines[number - 1 : number] = new
+            shown = [line.strip() for line in new if edit.below is False or line is not new[0]]
+            changes.append(Change(number, "" if edit.below else old.strip(), " / ".join(shown)))
+    return "\n".join(lines), changes[::-1]
+
+
+def replace_file(path: str | Path, text: str) -> None:
+    """Write a text in place of a file, beside it first, so that a crash leaves the old one.
+
+    Raises `OptionError`.
+    """
+    target = Path(path).resolve()
+    beside = target.with_name(f"{target.name}.part")
+    try:
+        beside.write_bytes(text.encode("utf-8", "surrogateescape"))
+        shutil.copymode(target, beside)
+        os.replace(beside, target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        hint = "give a file in a folder that can be written"
+        message = f"cannot write: {error.strerror}"
+        raise OptionError(message, span=Span(str(path)), hint=hint) from None
+
+
+def _below(lines: list[str], number: int, text: str) -> list[str]:
+    """Return a line and a new one below it, indented and ended as it is."""
+    old = lines[number - 1]
+    indent = old[: len(old) - len(old.lstrip())]
+    end = "\r" if old.endswith("\r") else ""
+    last = number == len(lines)  # a file without a last line end
+    if last and not end and len(lines) > 1 and lines[-2].endswith("\r"):
+        return [f"{old}\r", indent + text]
+    return [old, indent + text + end]
+
+
+def _replaced(old: str, text: str) -> list[str]:
+    """Return the lines in place of one: a comment that stood behind it, and the new text."""
+    if not text:
+        return []
+    body, comment = _split(old, text)
+    indent = old[: len(old) - len(old.lstrip())]
+    end = "\r" if old.endswith("\r") else ""
+    above = [indent + comment.strip() + end] if comment.strip() else []
+    return above + [_styled(body.rstrip(), text, indent) + (old[len(old.rstrip()) :] or "")]
+
+
+def _split(old: str, text: str) -> tuple[str, str]:
+    """Part a line from the comment behind it; one that the new text keeps is none."""
+    marks = "#;" if text.startswith("[") else "#"
+    starts = [old.find(mark) for mark in marks if mark in old and mark not in text]
+    start = min(starts, default=-1)
+    return (old[:start], old[start:]) if start > 0 and old[:start].strip() else (old, "")
+
+
+def _styled(old: str, text: str, indent: str) -> str:
+    """Return the new text with the blanks of the old one around and in its parts."""
+    parts, (key, equals, value) = _PARTS.fullmatch(old), text.partition("=")
+    if not parts or not equals or text != _bare(text):
+        return indent + text
+    key = parts[2] if _bare(parts[2]) == key else key
+    value = parts[4] if _bare(parts[4]) == value else value
+    return parts[1] + key + parts[3] + value
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())

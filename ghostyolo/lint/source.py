@@ -1,0 +1,115 @@
+"""A cfg as its text and as its network, so that a finding knows the line of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ghostyolo import syntax
+from ghostyolo.errors import Diagnostic, Edit, Findings, Span
+from ghostyolo.layers import Head
+from ghostyolo.netoptions import NetOptions
+from ghostyolo.network import Assumed, Network, Node, loads
+from ghostyolo.syntax import Option, Section
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the rules look at. A node of None is `[net]`."""
+
+    text: str
+    network: Network
+    sections: tuple[Section, ...]
+
+    @cached_property
+    def by_line(self) -> dict[int, Section]:
+        """Return the sections by the line where they begin."""
+        return {section.span.line: section for section in self.sections}
+
+    @cached_property
+    def readers(self) -> dict[int, list[Node]]:
+        """Return the nodes that read each node's output, by its index."""
+        found: dict[int, list[Node]] = {}
+        for node in self.network:
+            for index in set(node.inputs):
+                found.setdefault(index, []).append(node)
+        return found
+
+    @cached_property
+    def heads(self) -> list[Node]:
+        """Return the nodes that make boxes."""
+        return [node for node in self.network if isinstance(node.layer, Head)]
+
+    @property
+    def sure(self) -> bool:
+        """Return whether no layer had to be assumed."""
+        return not any(isinstance(node.layer, Assumed) for node in self.network)
+
+    def section(self, node: Node | None) -> Section:
+        """Return the section of a node."""
+        if node is not None and node.span is not None:
+            return self.by_line[node.span.line]
+        if self.sections and self.sections[0].name in NetOptions.names:
+            return self.sections[0]
+        return Section("net", (), Span("<cfg>"))
+
+    def option(self, node: Node | None, key: str) -> Option | None:
+        """Return the line that gives a node's key its value: the first, as in Darknet."""
+        return next((item for item in self.section(node).options if item.key == key), None)
+
+    def span(self, node: Node | None, key: str = "") -> Span:
+        """Return the line of a node's key, or of its section where it has none."""
+        option = self.option(node, key)
+        return option.span if option else self.section(node).span
+
+    def set(self, node: Node, key: str, value: str) -> Edit:
+        """Return the edit that gives a key of a node a value."""
+        section, option = self.section(node), self.option(node, key)
+        if option:
+            return Edit(option.span.line, f"{key}={value}")
+        last = section.options[-1].span if section.options else section.span
+        return Edit(last.line, f"{key}={value}", below=True)
+
+    def error(self, rule: str, node: Node | None, key: str, message: str, hint: str) -> Diagnostic:
+        """Return a finding that stops Darknet or ghostyolo."""
+        return self._finding("error", rule, node, key, message, hint)
+
+    def warn(
+        self, rule: str, node: Node | None, key: str, message: str, hint: str, *edits: Edit
+    ) -> Diagnostic:
+        """Return a finding about what is legal and probably not meant."""
+        return self._finding("warning", rule, node, key, message, hint, *edits)
+
+    def note(self, rule: str, node: Node | None, key: str, message: str, hint: str) -> Diagnostic:
+        """Return a finding about other readers."""
+        return self._finding("note", rule, node, key, message, hint)
+
+    def _finding(
+        self,
+        severity: str,
+        rule: str,
+        node: Node | None,
+        key: str,
+        message: str,
+        hint: str,
+        *edits: Edit,
+    ) -> Diagnostic:
+        name = self.section(node).name
+        return Diagnostic(severity, self.span(node, key), name, message, hint, rule, edits)
+
+
+def read(text: str, path: str, findings: Findings) -> Source:
+    """Read a cfg as far as it goes."""
+    network = loads(text, path=path, findings=findings)
+    return Source(text, network, tuple(syntax.parse(text, path, Findings(lambda _: None))))
+
+
+def place(line: Span | None) -> str:
+    """Return "line N" for a message."""
+    return f"line {line.line}" if line else "another line"
+
+
+def nodes(source: Source, *kinds: type) -> Iterator[Node]:
+    """Yield the nodes of some kinds."""
+    return (node for node in source.network if isinstance(node.layer, kinds))

@@ -1,0 +1,239 @@
+"""Feed mutated cfgs and weights to the readers, which may refuse them and do nothing else.
+
+Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--seed S] [FILE.cfg ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ghostyolo import lint
+from ghostyolo.errors import CfgError, Findings, GhostyoloError, WeightsError
+from ghostyolo.network import dumps, load, loads
+
+if TYPE_CHECKING:
+    from ghostyolo.model import Model
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS, CALLS = 1.0, 4  # the longest call; the calls that are timed together
+BYTES = 1 << 30  # that the process may grow by
+NUMBERS = (
+    "0", "-1", "-0", "1", "3", "255", "65536", "2147483647", "2147483648", "-2147483649",
+    "99999999999999999999", "9" * 5000, "1e9", "1e308", "1e999", "-1e999", "nan", "inf", "-inf",
+    "0x10", "1_000", "\u0663", "\uff11", ".5", "-.5", "+", "-", "1,2,3", ",", ",,,,", "-1,-2", "",
+)  # fmt: skip
+BYTES_SEEN = (
+    b"\x00",
+    b"\xff",
+    b"\xfe\xff",
+    b"\xef\xbb\xbf",
+    b"=",
+    b"[",
+    b"]",
+    b"#",
+    b";",
+    b"\r",
+    b"\n",
+)
+Mutation = Callable[[random.Random, bytes], bytes]
+
+
+def flip(rng: random.Random, data: bytes) -> bytes:
+    """Change some bytes."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5, 40))):
+        out[rng.randrange(len(out))] = rng.randrange(256)
+    return bytes(out)
+
+
+def splice(rng: random.Random, data: bytes) -> bytes:
+    """Put odd bytes somewhere."""
+    place = rng.randrange(len(data))
+    return data[:place] + rng.choice(BYTES_SEEN) * rng.choice((1, 1, 3)) + data[place:]
+
+
+def drop(rng: random.Random, data: bytes) -> bytes:
+    """Leave lines out, or all behind one."""
+    lines = data.split(b"\n")
+    place = rng.randrange(len(lines))
+    if rng.random() < 0.1:
+        return b"\n".join(lines[:place])[: rng.randrange(1, len(data))]
+    del lines[place : place + rng.choice((1, 1, 1, 2, 10))]
+    return b"\n".join(lines)
+
+
+def repeat(rng: random.Random, data: bytes) -> bytes:
+    """Write a line several times."""
+    lines = data.split(b"\n")
+    place = rng.randrange(len(lines))
+    lines[place:place] = [lines[place]] * rng.choice((1, 2, 300))
+    return b"\n".join(lines)
+
+
+def swap(rng: random.Random, data: bytes) -> bytes:
+    """Exchange two sections."""
+    parts = data.split(b"\n[")
+    first, second = rng.randrange(len(parts)), rng.randrange(len(parts))
+    parts[first], parts[second] = parts[second], parts[first]
+    return b"\n[".join(parts)
+
+
+def number(rng: random.Random, data: bytes) -> bytes:
+    """Give a key another value."""
+    lines = data.split(b"\n")
+    places = [place for place, line in enumerate(lines) if b"=" in line]
+    for place in rng.sample(places, min(len(places), rng.choice((1, 1, 2, 4)))):
+        lines[place] = lines[place].partition(b"=")[0] + b"=" + rng.choice(NUMBERS).encode()
+    return b"\n".join(lines)
+
+
+def exchange(rng: random.Random, data: bytes) -> bytes:
+    """Give a key the value of another."""
+    lines = data.split(b"\n")
+    places = [place for place, line in enumerate(lines) if b"=" in line]
+    if len(places) > 1:
+        to, source = rng.sample(places, 2)
+        value = lines[source].partition(b"=")[2]
+        lines[to] = lines[to].partition(b"=")[0] + b"=" + value
+    return b"\n".join(lines)
+
+
+def deepen(rng: random.Random, data: bytes) -> bytes:
+    """Add layers that refer far back, and double each time."""
+    count = rng.choice((3, 40, 400))
+    extra = rng.choice((
+        b"[route]\nlayers=-1,-1\n",
+        b"[upsample]\nstride=2\n",
+        b"[shortcut]\nfrom=0\n",
+        b"[route]\nlayers=" + b",".join([b"-1"] * 50) + b"\n",
+        b"[shortcut]\nfrom=-1,-2,-3,0,1\nweights_type=per_channel\nweights_normalization=relu\n",
+        b"[" * 500 + b"]" * 500 + b"\n",
+    ))  # fmt: skip
+    return data + b"\n" + extra * count
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    flip, splice, drop, repeat, swap, number, number, number, exchange, deepen
+)  # fmt: skip
+
+
+def read_cfg(data: bytes, folder: Path) -> None:
+    """Read a cfg in every way that there is. Raises `CfgError` if it is none."""
+    path = folder / "fuzz.cfg"
+    path.write_bytes(data)
+    for finding in lint.check_file(path):
+        if not finding.span or not finding.rule or not finding.hint:
+            raise AssertionError(f"a finding without place, rule or hint: {finding}")
+    compat = Findings(lambda _: None, compat=True)
+    load(path, findings=compat)
+    network = load(path)
+    if loads(dumps(network), findings=Findings(lambda _: None)) != network:
+        raise AssertionError("is written as another network")
+
+
+def read_weights(model: Model, data: bytes, folder: Path) -> None:
+    """Read a `.weights`. Raises `WeightsError` if it is none of the model's network."""
+    path = folder / "fuzz.weights"
+    path.write_bytes(data)
+    model.load_weights(path)
+
+
+def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
+    """Return what is wrong with how a call ended; "refused" and "read" are both right."""
+    start = time.process_time()
+    try:
+        call()
+        result = "read"
+    except refusal as error:
+        result = "refused" if error.diagnostic.span else f"refused without a place: {error}"
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        name = Path(last.filename).name
+        return f"{type(error).__name__} in {name}:{last.lineno}: {str(error)[:120]}"
+    seconds = time.process_time() - start
+    return result if seconds < SECONDS * CALLS else f"took {seconds:.1f} s"
+
+
+def fuzz_cfgs(count: int, seed: int, files: list[Path], keep: Path) -> Counter[str]:
+    """Read `count` mutated cfgs; return how often each end came, keep those that ended wrong."""
+    seeds = [path.read_bytes() for path in files]
+    ends: Counter[str] = Counter()
+    for trial in range(count):
+        rng = random.Random(f"{seed} {trial}")
+        data = rng.choice(seeds)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            data = rng.choice(MUTATIONS)(rng, data or b"\n")
+        end = problem(lambda data=data: read_cfg(data, keep), CfgError)  # type: ignore[misc]
+        ends[end] += 1
+        if end not in ("read", "refused") and ends[end] == 1:
+            (keep / f"{seed}-{trial}.cfg").write_bytes(data)
+    return ends
+
+
+def fuzz_weights(count: int, seed: int, keep: Path) -> Counter[str]:
+    """Read `count` mutated `.weights` into a model of every kind of layer."""
+    from ghostyolo.model import Model
+
+    ends: Counter[str] = Counter()
+    for path in sorted((ROOT / "tests/kinds").glob("*.cfg")):
+        model, whole = Model(load(path)), keep / "whole.weights"
+        model.save_weights(whole)
+        data = whole.read_bytes()
+        for trial in range(count // len(list((ROOT / "tests/kinds").glob("*.cfg"))) + 1):
+            rng = random.Random(f"{seed} {path.stem} {trial}")
+            cut = rng.choice((len(data), len(data), rng.randrange(len(data)), rng.randrange(24)))
+            changed = flip(rng, data[:cut] or b"\n") + rng.randbytes(rng.choice((0, 0, 4, 7, 4000)))
+            call = lambda: read_weights(model, changed, keep)  # noqa: B023, E731
+            ends[problem(call, WeightsError)] += 1
+    return ends
+
+
+def limit() -> None:
+    """Let the process grow by no more than `BYTES`."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    now = pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, resource.RLIM_INFINITY))
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("files", nargs="*", type=Path, metavar="FILE.cfg")
+    p.add_argument("--cfgs", type=int, default=2000, metavar="N")
+    p.add_argument("--weights", type=int, default=200, metavar="N")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--keep", type=Path, help="folder for the inputs that ended wrong")
+    args = p.parse_args()
+    logging.disable()
+    files = args.files or [
+        path
+        for name in ("kinds", "lint", "errors")
+        for path in sorted((ROOT / "tests" / name).glob("*.cfg"))
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        keep = args.keep or Path(folder)
+        keep.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "linux":
+            limit()
+        ends = fuzz_cfgs(args.cfgs, args.seed, files, keep) if args.cfgs else Counter()
+        if args.weights:
+            ends += fuzz_weights(args.weights, args.seed, keep)
+    for end, times in ends.most_common():
+        print(f"{times:>8} {end}")
+    return int(not set(ends) <= {"read", "refused"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
