@@ -91,8 +91,8 @@ class Findings:
     sink: called with every Diagnostic; without one the first error raises `CfgError` and warnings
     are logged. With one, reading goes on after an error: the layer at fault is taken to have the
     shape of the one above. strict: a warning counts as an error. compat: where Darknet reads a
-    mistake in some way of its own, do the same and warn. doubt: what is added to each side of a
-    shape that had to be assumed; what changes with it is not known.
+    mistake in some way of its own, do the same and warn. quiet: say nothing of warnings. doubt:
+    what is added to each side of a shape that had to be assumed; what changes with it is not known.
     """
 
     def __init__(
@@ -101,9 +101,11 @@ class Findings:
         *,
         strict: bool = False,
         compat: bool = False,
+        quiet: bool = False,
         doubt: int = 0,
     ) -> None:
-        self.sink, self.strict, self.compat, self.doubt = sink, strict, compat, doubt
+        self.sink, self.strict, self.compat = sink, strict, compat
+        self.quiet, self.doubt = quiet, doubt
         self.errors = 0
 
     def error(
@@ -143,11 +145,11 @@ class Findings:
             self.error(span, section, message, hint, rule=rule, edits=edits)
             return
         finding = Diagnostic("warning", span, section, message, hint, rule, edits)
-        if self.sink is None:
+        if self.sink is None and not self.quiet:
             import logging  # writing a cfg is not to wait for it
 
             logging.getLogger("ghostyolo").warning("%s", finding)
-        else:
+        elif self.sink:
             self.sink(finding)
 
     def oddity(

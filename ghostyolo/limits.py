@@ -10,7 +10,6 @@ from ghostyolo.detections import heads_of
 from ghostyolo.errors import CfgError, Span
 from ghostyolo.layers import Layer
 from ghostyolo.layers.options import Options
-from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network
 from ghostyolo.schedule import learning_rate
 
@@ -31,9 +30,11 @@ _LAYER_LIMITS = {
 
 def check(network: Network) -> None:
     """Raise `CfgError` for what training cannot honour."""
-    for head in heads_of(network):
-        if not isinstance(head, Yolo):
-            raise CfgError("is not trained here", section=head.kind, hint="use [yolo] heads")
+    heads_of(network)
+    for node in network:
+        if not node.layer.trained:
+            message, hint = "is computed in inference only", "train a network with [yolo] heads"
+            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
     if network.options.max_batches < 1:
         raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
     try:

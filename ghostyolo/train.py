@@ -31,7 +31,6 @@ from ghostyolo.state import State
 from ghostyolo.weights import replace
 
 PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
-_DECAYED = ("conv.weight", "linear.weight")  # weights, no biases, no batch norm; reference: Darknet
 _SCALES, _RATES = 3, 4  # which stream of chance; the batches have others
 
 
@@ -153,7 +152,7 @@ def optimizer(model: Model) -> torch.optim.SGD:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for node, layer in zip(model.network, model.layers, strict=True):
         for name, parameter in layer.named_parameters():
-            decay = options.decay if name.endswith(_DECAYED) else 0.0
+            decay = options.decay if name in node.layer.decayed else 0.0
             factor = node.layer.learning_rate
             if "share_index" not in dict(node.refs):
                 groups.setdefault((factor, decay), []).append(parameter)
@@ -281,8 +280,10 @@ def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float
         state.model.train()
     state.rows.append(row)
     state.model.seen = state.iteration * config.batch
-    if row.get("AP", 0.0) >= state.best or config.val is None:
-        state.best = row.get("AP", 0.0)
+    score = row.get("AP", 0.0)
+    score = 0.0 if math.isnan(score) else score  # no truths to count
+    if score >= state.best or config.val is None:
+        state.best = score
         state.model.save_weights(config.folder / "best.weights")
     report.write_rows(config.folder / "results.csv", state.rows)
     report.curve(config.folder / "curve.png", state.rows)

@@ -77,7 +77,7 @@ def _check(path: str, weights: str | None) -> list[Diagnostic]:
         from ghostyolo import weights as files
 
         try:
-            files.opened(weights, load(path, findings=Findings(lambda _: None)))
+            files.opened(weights, load(path, findings=Findings(quiet=True)))
         except WeightsError as error:
             found.append(error.diagnostic._replace(rule="weights-length"))
     return found

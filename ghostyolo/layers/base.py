@@ -62,6 +62,8 @@ class Layer(Options):
     takes_previous: ClassVar[bool] = True  # whether the node just above is the first input
     in_place: ClassVar[bool] = False  # whether the output replaces the input for later readers too
     result: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
+    trained: ClassVar[bool] = True  # whether training knows it
+    decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # by weight decay
 
     # Keys that Darknet reads in every section. Source: src/parser.c parse_network_cfg_custom.
     clip: float = key(0.0)
@@ -137,6 +139,8 @@ class Layer(Options):
 @options
 class Head(Layer):
     """A layer that turns maps into boxes."""
+
+    trained = False
 
     # What every head answers; kinds that have the key declare it. No annotation: not fields here.
     classes = 20

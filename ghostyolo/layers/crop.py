@@ -22,6 +22,7 @@ class Crop(Layer):
     """
 
     names = ("crop",)
+    trained = False
 
     crop_height: int = key(1, always=True)
     crop_width: int = key(1, always=True)

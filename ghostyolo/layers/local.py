@@ -19,6 +19,7 @@ class Local(Layer):
     """`pad` is the zero pixels on each side, yet the output has the size of a padded 3x3."""
 
     names = ("local",)
+    decayed = ("weight",)
 
     filters: int = key(1, always=True)
     size: int = key(1, always=True)

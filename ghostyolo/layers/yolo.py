@@ -22,6 +22,7 @@ class Yolo(Anchored):
     """A slot holds x, y, w, h, objectness and classes. Decoding: yolo_layer.c get_yolo_box."""
 
     names = ("yolo",)
+    trained = True
     refs = {"embedding_layer": "side"}
     cxcywh = (0, 1, 2, 3)
     lead = 5

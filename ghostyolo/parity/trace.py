@@ -167,7 +167,7 @@ def _read(archive: zipfile.ZipFile, size: int) -> Trace:
     meta = json.loads(_array(archive, "meta", "u1").tobytes())
     if not isinstance(meta, dict) or meta.get("ghostyolo_trace") != FORMAT:
         raise ValueError(f"not of format {FORMAT}")
-    network = loads(meta["cfg"], path="cfg in the trace", findings=Findings(lambda _: None))
+    network = loads(meta["cfg"], path="cfg in the trace", findings=Findings(quiet=True))
     x, samples = _array(archive, "input", "<f4"), int(meta["samples"])
     if x.shape != (1, *network.options.shape):
         raise ValueError(f"input {x.shape} for a network of {network.options.shape}")
