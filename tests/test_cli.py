@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -610,6 +610,15 @@ def test_checkpoint_that_is_none(run: Command, cfg: Path, data: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Hear Ctrl-C, also where a shell started the tests in its background and turned it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_a_run_that_goes_on(
     run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -640,6 +649,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(
         assert a == b, name
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_second_ctrl_c_stops_at_once(
     run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost
+  ghostyolo lint *.cfg                                    mistakes with their lines and mends
   ghostyolo train ghostnet.cfg DATA --adapt --epochs 50   train it on VOC, COCO or YOLO data
   ghostyolo val runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights DATA --split test
   ghostyolo detect runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights dog.jpg

@@ -96,10 +96,11 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _deferred_interruption(stop: Callable[[], None]) -> Iterator[None]:
     """Let the first Ctrl-C call `stop`, which leaves the update under way whole, the next act."""
-    if threading.current_thread() is not threading.main_thread():  # the others hear no signals
+    before = signal.getsignal(signal.SIGINT)
+    hears = threading.current_thread() is threading.main_thread()
+    if not hears or before is signal.SIG_IGN:  # as a shell sets it for what runs in its background
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def interrupted(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
