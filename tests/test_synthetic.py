@@ -43,7 +43,7 @@ def test_scene_holds_every_class_at_every_scale(things: list[Thing]) -> None:
     assert {thing.name for thing in things} == set(NAMES)
     boxes = np.array([thing.box_xyxy_px for thing in things])
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-    assert min(sides) < 18
+    assert min(sides) < 30
     assert max(sides) > 120
     assert sum(thing.truncated for thing in things) > 3
     assert sum(thing.occluded for thing in things) > 3

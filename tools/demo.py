@@ -24,7 +24,7 @@ def main() -> None:
     ghostyolo("sample-data", DATA)
     names = ("--names", f"{DATA}/shapes.names")
     step("ghostyolo.gencfg", "--width", "0.5", *names, "--size", "256x256", "--out", CFG)
-    recipe = ("--epochs", "30", "--set", "net.learning_rate=0.002")
+    recipe = ("--epochs", "15", "--set", "net.learning_rate=0.002")
     ghostyolo("train", CFG, DATA, *recipe, "--project", FOLDER, "--name", "train")
     ghostyolo("val", CFG, WEIGHTS, DATA, "--split", "test")
     ghostyolo("detect", CFG, WEIGHTS, *first_pictures(4), "--out", PICTURES)

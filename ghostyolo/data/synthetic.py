@@ -21,7 +21,7 @@ from ghostyolo.errors import DataError, OptionError, Span
 
 NAMES = tuple(KINDS)
 COUNTS = {"train": 400, "val": 60, "test": 60}
-SMALLEST = 14  # pixels, the longer side of a thing
+SMALLEST = 24  # pixels, the longer side of a thing
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: pixel edges
 
@@ -96,7 +96,7 @@ def paint_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.nda
 def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[Box]:
     """Yield boxes, small and large alike, that cover little of one another."""
     boxes: list[Box] = []
-    for _ in range(rng.integers(2, 9)):
+    for _ in range(rng.integers(3, 10)):
         for _ in range(20):
             box = _random_box(rng, size)
             if all(_shared_part(box, other) < 0.4 for other in boxes):
