@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shlex
 import sys
 
 from ghostyolo.errors import GhostyoloError, OptionError, Span
+from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.zoo import recipes
 from ghostyolo.zoo.blocks import GATES
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         text = dumps(build(args, _command(words)))
         if args.out:
-            _write(args.out, text)
+            replace(args.out, [text.encode()])
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -181,20 +181,6 @@ def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[floa
     if not all(map(math.isfinite, numbers)):
         raise OptionError(f"{option} {text}", hint="write numbers separated by commas")
     return numbers
-
-
-def _write(path: str, text: str) -> None:
-    beside = f"{path}.part"
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(beside, path)
-    except OSError as error:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        hint = "give a file in a folder that can be written"
-        message = f"cannot write: {error.strerror}"
-        raise OptionError(message, span=Span(path), hint=hint) from None
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ghostyolo.data import read_image
 from ghostyolo.detections import Detector
 from ghostyolo.draw import draw
 from ghostyolo.errors import DataError, OptionError, Span
-from ghostyolo.weights import replace
+from ghostyolo.files import replace
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
 

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from ghostyolo.weights import replace
+from ghostyolo.files import replace
 
 _LEFT = ("loss",)
 _RIGHT = ("AP", "AP50")

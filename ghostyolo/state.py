@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from ghostyolo.errors import OptionError, Span, WeightsError
+from ghostyolo.files import replace
 from ghostyolo.model import Model
-from ghostyolo.weights import replace
 
 
 @dataclass

@@ -21,6 +21,7 @@ from ghostyolo.data import Dataset
 from ghostyolo.data.augment import Augmentation
 from ghostyolo.data.batches import Batches
 from ghostyolo.errors import GhostyoloError, OptionError, Span
+from ghostyolo.files import replace
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.limits import check
 from ghostyolo.loss.darknet import loss as darknet_loss
@@ -28,7 +29,6 @@ from ghostyolo.model import Model
 from ghostyolo.network import NetOptions, Network, dumps
 from ghostyolo.schedule import input_size, learning_rate
 from ghostyolo.state import State
-from ghostyolo.weights import replace
 
 PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
 _SCALES, _RATES = 3, 4  # which stream of chance; the batches have others

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ghostyolo.errors import Span, WeightsError
+from ghostyolo.files import replace
 from ghostyolo.layers import count
 from ghostyolo.network import Network, Node
 
@@ -149,23 +149,6 @@ def _as_stored(node: Node, name: str, tensor: Tensor) -> np.ndarray:
     if name == node.layer.turned(Header().transposed):
         tensor = tensor.flatten(1).t()
     return tensor.contiguous().numpy()
-
-
-def replace(path: str | Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file beside its place and rename it there, once it is on the disk."""
-    beside = Path(f"{path}.part")
-    try:
-        with beside.open("wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        hint = "give a folder that can be written, with room left"
-        raise WeightsError(
-            f"cannot write: {error.strerror}", span=Span(str(path)), hint=hint
-        ) from None
 
 
 def _open(path: str | Path) -> tuple[Header, np.ndarray]:

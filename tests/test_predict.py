@@ -11,7 +11,7 @@ import pytest
 
 from ghostyolo import predict
 from ghostyolo.boxes import Detections
-from ghostyolo.errors import DataError, OptionError, WeightsError
+from ghostyolo.errors import DataError, OptionError
 from ghostyolo.predict import Found
 
 NAMES = ("cat", "dog")
@@ -83,7 +83,7 @@ def test_picture_is_written_in_its_format(suffix: str, tmp_path: Path) -> None:
 def test_picture_of_no_known_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.jpgg: cannot be written; give pictures with a suffix"):
         predict.write_picture(tmp_path / "x.jpgg", found(), NAMES)
-    with pytest.raises(WeightsError, match="cannot write: No such file"):
+    with pytest.raises(OptionError, match="cannot write: No such file"):
         predict.write_picture(tmp_path / "none/x.jpg", found(), NAMES)
     assert not list(tmp_path.iterdir())
 

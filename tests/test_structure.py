@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A part of the package imports parts of a lower rank, and those beside it that are named here.
 RANKS = {
     "errors": 0, "words": 0, "ops": 0, "boxes": 0, "schedule": 0, "ema": 0,
-    "syntax": 1,
+    "syntax": 1, "files": 1,
     "layers": 2,
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ghostyolo.errors import WeightsError
+from ghostyolo.errors import OptionError, WeightsError
 from ghostyolo.model import Model
 from ghostyolo.network import loads
 
@@ -105,7 +105,7 @@ def test_missing_file_and_unwritable_place(tmp_path: Path) -> None:
     model = Model(loads(TEXT))
     with pytest.raises(WeightsError, match="cannot read: No such file"):
         model.load_weights(tmp_path / "none.weights")
-    with pytest.raises(WeightsError, match="cannot write: No such file"):
+    with pytest.raises(OptionError, match="cannot write: No such file"):
         model.save_weights(tmp_path / "none" / "x.weights")
 
 

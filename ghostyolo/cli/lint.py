@@ -8,6 +8,7 @@ from collections import Counter
 
 from ghostyolo import lint
 from ghostyolo.errors import CfgError, Diagnostic, Findings, WeightsError
+from ghostyolo.files import replace
 from ghostyolo.network import load
 from ghostyolo.words import nearest
 
@@ -67,7 +68,7 @@ def _mend(path: str) -> list[str]:
         return []
     new, changes = lint.fix(old, path)
     if new != old:
-        lint.replace_file(path, new)
+        replace(path, [new.encode("utf-8", "surrogateescape")])
     return [str(change) for change in changes]
 
 

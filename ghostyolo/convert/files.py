@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ghostyolo.errors import Span, WeightsError
-from ghostyolo.weights import replace
+from ghostyolo.files import replace
 
 TORCH = (".pt", ".pth")
 SUFFIXES = (".safetensors", *TORCH)

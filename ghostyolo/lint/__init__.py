@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ghostyolo.errors import CfgError, Diagnostic, Findings, Span
 from ghostyolo.lint import heads, portability, sizes, structure, training
-from ghostyolo.lint.fix import Change, apply, replace_file
+from ghostyolo.lint.fix import Change, apply
 from ghostyolo.lint.rules import registry
 from ghostyolo.lint.source import read
 
@@ -22,7 +22,6 @@ __all__ = [
     "fix",
     "read_text",
     "registry",
-    "replace_file",
 ]
 
 SEVERITIES = ("error", "warning", "note")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
-from ghostyolo.errors import Edit, OptionError, Span
+from ghostyolo.errors import Edit
 
 _LOST = "\ufffd"  # stands for bytes that are no UTF-8
 _PARTS = re.compile(r"(\s*)(.*?)(\s*=\s*)(.*?)(\s*)", re.DOTALL)
@@ -49,24 +46,6 @@ def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
             shown = [line.strip() for line in new if edit.below is False or line is not new[0]]
             changes.append(Change(number, "" if edit.below else old.strip(), " / ".join(shown)))
     return "\n".join(lines), changes[::-1]
-
-
-def replace_file(path: str | Path, text: str) -> None:
-    """Write a text in place of a file, beside it first, so that a crash leaves the old one.
-
-    Raises `OptionError`.
-    """
-    target = Path(path).resolve()
-    beside = target.with_name(f"{target.name}.part")
-    try:
-        beside.write_bytes(text.encode("utf-8", "surrogateescape"))
-        shutil.copymode(target, beside)
-        os.replace(beside, target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        hint = "give a file in a folder that can be written"
-        message = f"cannot write: {error.strerror}"
-        raise OptionError(message, span=Span(str(path)), hint=hint) from None
 
 
 def _below(lines: list[str], number: int, text: str) -> list[str]:

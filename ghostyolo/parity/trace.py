@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 import ghostyolo
-from ghostyolo.errors import CfgError, DataError, Findings, OptionError, Span
+from ghostyolo.errors import CfgError, DataError, Findings, Span
+from ghostyolo.files import writing
 from ghostyolo.model import Model
 from ghostyolo.network import Network, dumps, loads
 from ghostyolo.parity.measure import on_device_of
@@ -129,15 +130,8 @@ def write(path: str | Path, trace: Trace) -> None:
     }
     arrays = {f"layer_{index}": array for index, array in trace.outputs.items()}
     words = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    beside = Path(f"{path}.part")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, meta=words, input=trace.x, **arrays)  # type: ignore[arg-type]
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        message, hint = f"cannot write: {error.strerror}", "give a file in a folder that is there"
-        raise OptionError(message, span=Span(str(path)), hint=hint) from None
+    with writing(path) as file:
+        np.savez(file, meta=words, input=trace.x, **arrays)  # type: ignore[arg-type]
 
 
 def read(path: str | Path) -> Trace:

@@ -1,0 +1,44 @@
+"""Writing files so that a crash, a full disk or Ctrl-C leaves the old one whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from ghostyolo.errors import OptionError, Span
+
+HINT = "give a file in a folder that can be written"
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file beside `path`; when all of it is on the disk, put it in that place.
+
+    A link is followed, and the permissions of what stood there are kept. Raises `OptionError` when
+    it cannot be written.
+    """
+    target = os.path.realpath(path)
+    beside = f"{target}.part"
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(target):
+            os.chmod(beside, os.stat(target).st_mode & 0o7777)
+        os.replace(beside, target)
+    except BaseException as error:
+        if os.path.isfile(beside):
+            os.unlink(beside)
+        if not isinstance(error, OSError):
+            raise
+        message = f"cannot write: {error.strerror}"
+        raise OptionError(message, span=Span(str(path)), hint=HINT) from None
+
+
+def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file from its parts. Raises `OptionError` when it cannot be written."""
+    with writing(path) as file:
+        file.writelines(chunks)
