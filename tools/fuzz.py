@@ -70,7 +70,7 @@ def drop(rng: random.Random, data: bytes) -> bytes:
     lines = data.split(b"\n")
     place = rng.randrange(len(lines))
     if rng.random() < 0.1:
-        return b"\n".join(lines[:place])[: rng.randrange(1, len(data))]
+        return b"\n".join(lines[:place])[: rng.randrange(1, max(2, len(data)))]
     del lines[place : place + rng.choice((1, 1, 1, 2, 10))]
     return b"\n".join(lines)
 
