@@ -104,7 +104,8 @@ def _need(condition: bool, found: str, hint: str) -> None:
 def stretched(options: Any, iterations: int) -> Any:
     """Return the options for a run of another length: the rate's course keeps its shape.
 
-    Burn-in is cut to a tenth of the run where it would be longer. options: with `changed(**keys)`.
+    Burn-in is cut to a twentieth of the run where it would be longer. options: a value with
+    `changed(**keys)`.
     """
     factor = iterations / options.max_batches if options.max_batches else 1.0
     course = {
@@ -116,7 +117,7 @@ def stretched(options: Any, iterations: int) -> Any:
     }
     return options.changed(
         max_batches=iterations,
-        burn_in=min(options.burn_in, iterations // 10),
+        burn_in=min(options.burn_in, iterations // 20),
         **course.get(options.policy, {}),
     )
 

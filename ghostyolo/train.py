@@ -14,24 +14,25 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ghostyolo import evaluate, report
 from ghostyolo.data import Dataset
 from ghostyolo.data.augment import Augmentation
 from ghostyolo.data.batches import Batches
+from ghostyolo.ema import Ema
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.limits import check
-from ghostyolo.loss.darknet import loss as darknet_loss
 from ghostyolo.model import Model
-from ghostyolo.network import NetOptions, Network, dumps
-from ghostyolo.schedule import input_size, learning_rate
+from ghostyolo.network import Network, dumps
+from ghostyolo.recipe import RECIPES, Recipe, augmentation
+from ghostyolo.schedule import input_size
 from ghostyolo.state import State
+from ghostyolo.update import gradient, initialise_heads, optimizer, set_rate
 
-PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
-_SCALES, _RATES = 3, 4  # which stream of chance; the batches have others
+_SCALES = 3  # which stream of chance; the batches have others
 
 
 class NanError(GhostyoloError):
@@ -50,6 +51,7 @@ class TrainConfig:
     train: Dataset
     val: Dataset | None
     folder: Path
+    loss: str = "modern"
     seed: int = 0
     workers: int = 0
     device: str = "cpu"
@@ -67,6 +69,30 @@ class TrainConfig:
         """Return the pictures of an update."""
         options = self.network.options
         return options.mini_batch * options.subdivisions
+
+    @property
+    def subdivisions(self) -> int:
+        """Return the forward passes of an update."""
+        return self.network.options.subdivisions
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return what belongs to the loss."""
+        return RECIPES[self.loss]
+
+
+class Timer:
+    """Adds up where the time goes. seconds: by phase, changed in place."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.monotonic()
+
+    def lap(self, phase: str) -> float:
+        """Book what has passed since the last lap on a phase and return it, in seconds above 0."""
+        now = time.monotonic()
+        passed, self.last = max(now - self.last, 1e-9), now
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + passed
+        return passed
 
 
 class Observer(Protocol):
@@ -89,7 +115,6 @@ def train(
     Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is no number.
     An interruption that does not come from the observer may tear an update, so nothing is saved.
     """
-    options, size_of = config.network.options, _sizes(config)
     check(config.network)
     torch.manual_seed(config.seed)
     state = start(config, weights)
@@ -97,35 +122,33 @@ def train(
         state.restore(config.folder / "checkpoint.pt", _identity(config))
     batches = Batches(
         config.train,
-        augmentation(config.network),
+        _settings(config),
         config.batch,
-        size_of,
+        _sizes(config),
         config.seed,
         config.workers,
     )
     _describe(config)
-    clock = time.monotonic()
+    timer = Timer(state.seconds)
     for images, truths in batches.iterate(state.iteration, config.iterations):
-        rate = set_rate(state, options, config.seed)
-        cost = gradient(state, images, truths, options.subdivisions, config.device)
-        _check(math.isfinite(cost), f"the loss is {cost}", state, config)
-        state.optimizer.step()
-        state.iteration += 1
-        _check(_is_finite(state.model), "a weight is no number", state, config)
-        state.loss = cost if math.isnan(state.loss) else 0.9 * state.loss + 0.1 * cost
-        speed = len(images) / max(time.monotonic() - clock, 1e-9)
+        timer.lap("pictures")
+        rate = set_rate(state, config.network.options, config.seed)
+        parts = gradient(state, images, truths, config.recipe, config.subdivisions, config.device)
+        _check(state, config, parts)
+        state.advance(parts)
+        speed = len(images) / timer.lap("network")
         if _due(state, config, config.val_every):
             row = _validate(state, config, rate)
-            _save(state, config)
+            timer.lap("validation")
             observer.validated(row)
-        elif config.save_every and state.iteration % config.save_every == 0:
+        if _due(state, config, config.val_every) or _due(state, config, config.save_every):
             _save(state, config)
         try:
             observer.step(state, rate, speed)
         except KeyboardInterrupt:
             _save(state, config)
             raise
-        clock = time.monotonic()
+        timer.lap("the rest")
     return state
 
 
@@ -140,98 +163,17 @@ def start(config: TrainConfig, weights: str | None = None) -> State:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = config.bn_momentum
     model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return State(model.train(), optimizer(model))
+    recipe, model = config.recipe, model.train()
+    ema = Ema(model, recipe.ema * config.iterations) if recipe.ema else None
+    return State(model, optimizer(model, recipe), ema)
 
 
-def optimizer(model: Model) -> torch.optim.SGD:
-    """Return SGD as Darknet updates: decay on weights only, a rate factor per layer.
-
-    Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer.
-    """
-    options = model.network.options
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for node, layer in zip(model.network, model.layers, strict=True):
-        for name, parameter in layer.named_parameters():
-            decay = options.decay if name in node.layer.decayed else 0.0
-            factor = node.layer.learning_rate
-            if "share_index" not in dict(node.refs):
-                groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.SGD(
-        [
-            {"params": parameters, "weight_decay": decay, "factor": factor}
-            for (factor, decay), parameters in groups.items()
-        ],
-        lr=options.learning_rate,
-        momentum=options.momentum,
-    )
-
-
-def initialise_heads(model: Model) -> None:
-    """Let untrained heads expect an object in one slot of a hundred, and no class over another."""
-    for node, head in model.heads:
-        feed = model.layers[node.inputs[0]]
-        conv = getattr(feed, "conv", None)
-        if isinstance(head, Yolo) and isinstance(conv, nn.Conv2d) and conv.bias is not None:
-            nn.init.normal_(conv.weight, std=0.01)
-            bias = conv.bias.detach().view(len(head.mask), -1)
-            bias.zero_()
-            bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
-
-
-def set_rate(state: State, options: NetOptions, seed: int = 0) -> float:
-    """Set the learning rate of the next update and return it; seed: of policy=random."""
-    rng = np.random.default_rng((seed, _RATES, state.iteration))
-    rate = learning_rate(options, state.iteration + 1, rng)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
-    return rate
-
-
-def gradient(state: State, images: Tensor, truths: Tensor, subdivisions: int, device: str) -> float:
-    """Accumulate the gradient of a batch, mean over its pictures, and return Darknet's loss.
-
-    images: (B, 3, h, w). truths: (M, 6), see `Batches`. subdivisions: forward passes it takes.
-    """
-    state.optimizer.zero_grad(set_to_none=True)
-    share, total = len(images) // subdivisions, 0.0
-    for part in range(subdivisions):
-        low, high = part * share, (part + 1) * share
-        x = images[low:high].to(device, memory_format=torch.channels_last)
-        mine = truths[(truths[:, 0] >= low) & (truths[:, 0] < high)].to(device)
-        mine[:, 0] -= low
-        cost = cost_of(state.model, x, mine)
-        (cost / len(images)).backward()
-        total += float(cost.detach())
-    return total / len(images) / len(state.model.heads)
-
-
-def cost_of(model: Model, x: Tensor, truths: Tensor) -> Tensor:
-    """Return the sum of the heads' losses over a mini-batch."""
-    heads = [(node, head) for node, head in model.heads if isinstance(head, Yolo)]
-    keep = frozenset(index for node, _ in heads for index in (node.index, *node.inputs))
-    out = model.run(x, keep)
-    size = (x.shape[2], x.shape[3])
-    costs = [
-        head.delta_normalizer
-        * darknet_loss(head, out[node.inputs[0]], out[node.index], truths, size)[0]
-        for node, head in heads
-    ]
-    return torch.stack(costs).sum()
-
-
-def augmentation(network: Network) -> Augmentation:
-    """Return how the cfg wants pictures changed; jitter and resize are the last head's."""
-    options = network.options
-    last = [node.layer for node in network if isinstance(node.layer, Yolo)][-1]
-    return Augmentation(
-        jitter=last.jitter,
-        resize=last.resize,
-        flip=bool(options.flip),
-        hue=options.hue,
-        saturation=options.saturation,
-        exposure=options.exposure,
-        letter_box=bool(options.letter_box),
-    )
+def _settings(config: TrainConfig) -> Callable[[int], Augmentation]:
+    """Return how pictures are changed as a function of the iteration."""
+    course = augmentation(config.network, config.recipe)
+    end = augmentation(config.network, config.recipe, finish=True)
+    start = config.iterations * (1 - config.recipe.finish)
+    return lambda iteration: end if iteration >= start else course
 
 
 def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
@@ -246,19 +188,16 @@ def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
     return size
 
 
-def _check(sound: bool, fault: str, state: State, config: TrainConfig) -> None:
-    """Raise `NanError` unless all is sound; what was saved before stays."""
-    if not sound:
-        last = config.folder / "last.weights"
-        kept = f"{last} holds what was good; " if last.exists() else ""
-        hint = f"{kept}lower the rate with --set net.learning_rate=..."
-        message = f"{fault} after iteration {state.iteration}"
-        raise NanError(message, span=Span(config.train.path), hint=hint)
-
-
-def _is_finite(model: Model) -> bool:
-    sums = [parameter.detach().sum() for parameter in model.parameters()]
-    return bool(torch.stack(sums).isfinite().all())
+def _check(state: State, config: TrainConfig, parts: dict[str, float]) -> None:
+    """Raise `NanError` unless loss and gradient are finite; what was saved before stays."""
+    if all(map(math.isfinite, parts.values())):
+        return
+    named = ", ".join(f"{name} {value}" for name, value in parts.items())
+    last = config.folder / "last.weights"
+    kept = f"{last} holds what was good; " if last.exists() else ""
+    hint = f"{kept}lower the rate with --set net.learning_rate=..."
+    message = f"the loss is no number after iteration {state.iteration} ({named})"
+    raise NanError(message, span=Span(config.train.path), hint=hint)
 
 
 def _due(state: State, config: TrainConfig, every: int) -> bool:
@@ -271,28 +210,29 @@ def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float
         "iteration": state.iteration,
         "epoch": state.iteration * config.batch / len(config.train),
         "loss": state.loss,
+        **(state.parts if len(state.parts) > 1 else {}),
         "rate": rate,
     }
-    if config.val is not None:
-        scores = evaluate.evaluate(state.model.detector(**evaluate.LIMITS), config.val).mean
-        row |= {"AP": scores.ap, "AP50": scores.ap50, "AP75": scores.ap75, "VOC": scores.voc_area}
-        row = {key: float(value) for key, value in row.items()}  # a checkpoint holds no numpy
-        state.model.train()
+    with state.averaged():
+        if config.val is not None:
+            scores = evaluate.evaluate(state.model.detector(**evaluate.LIMITS), config.val).mean
+            named = {"AP": scores.ap, "AP50": scores.ap50, "AP75": scores.ap75}
+            row |= {**named, "VOC": scores.voc_area}
+            row = {key: float(value) for key, value in row.items()}  # a checkpoint holds no numpy
+        score = row.get("AP", 0.0)
+        score = 0.0 if math.isnan(score) else score  # no truths to count
+        if score >= state.best or config.val is None:
+            state.best = score
+            state.save_weights(config.folder / "best.weights", config.batch)
     state.rows.append(row)
-    state.model.seen = state.iteration * config.batch
-    score = row.get("AP", 0.0)
-    score = 0.0 if math.isnan(score) else score  # no truths to count
-    if score >= state.best or config.val is None:
-        state.best = score
-        state.model.save_weights(config.folder / "best.weights")
     report.write_rows(config.folder / "results.csv", state.rows)
     report.curve(config.folder / "curve.png", state.rows)
     return row
 
 
 def _save(state: State, config: TrainConfig) -> None:
-    state.model.seen = state.iteration * config.batch
-    state.model.save_weights(config.folder / "last.weights")
+    with state.averaged():
+        state.save_weights(config.folder / "last.weights", config.batch)
     state.save(config.folder / "checkpoint.pt", _identity(config))
 
 
@@ -303,6 +243,7 @@ def _identity(config: TrainConfig) -> dict[str, str]:
         "cfg": dumps(config.network),
         "data set": f"{data.path} {data.split} {len(data)}",
         "list of names": "\n".join(data.names),
+        "loss": config.loss,
         "seed": str(config.seed),
         "batch norm momentum": str(config.bn_momentum),
     }

@@ -40,6 +40,12 @@ def options(p: argparse.ArgumentParser) -> None:
     )
     add("--batch", type=shared.count, help="pictures of an update, instead of [net]'s")
     add("--set", action="append", default=[], metavar="net.KEY=VALUE", help="override [net]")
+    add(
+        "--loss",
+        choices=("modern", "darknet"),
+        default="modern",
+        help="modern learns small sets faster; darknet is its own, to the digit (modern)",
+    )
     add("--seed", type=int, default=0, help="of everything random (0)")
     add("--workers", type=int, help="threads that prepare pictures (0; with a GPU 4)")
     add(
@@ -135,6 +141,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         train=data,
         val=watched,
         folder=Path(args.project, args.name or Path(args.cfg).stem),
+        loss=args.loss,
         seed=args.seed,
         workers=(4 if device != "cpu" else 0) if args.workers is None else args.workers,
         device=device,

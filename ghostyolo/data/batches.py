@@ -45,7 +45,7 @@ class Batches:
     def __init__(
         self,
         dataset: Dataset,
-        settings: Augmentation,
+        settings: Augmentation | Callable[[int], Augmentation],
         batch: int,
         size: Size | Callable[[int], Size],
         seed: int = 0,
@@ -75,8 +75,9 @@ class Batches:
             sample, image = self._cache.read(self._index(iteration * self.batch + slot))
             rng = np.random.default_rng((self.seed, CHANGE, iteration, slot))
             trained = ~sample.ignore
+            settings = self.settings(iteration) if callable(self.settings) else self.settings
             changed, cxcywh, kept = augment(
-                image, sample.boxes_xyxy_px[trained], (h, w), self.settings, rng
+                image, sample.boxes_xyxy_px[trained], (h, w), settings, rng
             )
             to_planes(changed, out=images[slot])
             classes = sample.classes[trained][kept]

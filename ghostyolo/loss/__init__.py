@@ -1,1 +1,8 @@
-"""What training minimises: matching of truths to slots, and the deltas or losses that follow."""
+"""Losses of `[yolo]` heads: Darknet's, to the digit, and one that learns small sets faster."""
+
+from ghostyolo.loss import darknet, modern
+from ghostyolo.loss.base import Cost, HeadRun, Loss
+
+__all__ = ["LOSSES", "Cost", "HeadRun", "Loss"]
+
+LOSSES: dict[str, Loss] = {"modern": modern.cost, "darknet": darknet.cost}

@@ -11,6 +11,7 @@ classes. Source, but where noted: AlexeyAB/darknet src/yolo_layer.c, process_bat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.loss.base import Cost, HeadRun
 from ghostyolo.loss.iou import KINDS, darknet_gradient, giou, iou
 
 SURE = 0.25  # only a slot with some class above this is spared as background; compare_yolo_class
@@ -81,6 +83,17 @@ def loss(
     delta, statistics = deltas(head, output, truths, size)
     pull = (raw.to(delta) * delta).sum()
     return statistics.cost - (pull - pull.detach()), statistics
+
+
+def cost(runs: Sequence[HeadRun], truths: Tensor, size: tuple[int, int]) -> Cost:
+    """Return what a forward pass costs, to be divided by its images; shown as the heads' mean."""
+    costs = [
+        head.delta_normalizer * loss(head, raw, output, truths, size)[0]
+        for head, raw, output in runs
+    ]
+    total = torch.stack(costs).sum()
+    count = total.new_tensor(len(runs[0].raw))
+    return Cost(total, count, {"loss": total.detach() / len(runs)})
 
 
 class _Slots(NamedTuple):
