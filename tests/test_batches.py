@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from ghostyolo.data.sample import Dataset, Sample
 from ghostyolo.errors import DataError, OptionError
 
 SETTINGS = Augmentation(jitter=0.2, resize=1.3, flip=True, hue=0.1, saturation=1.5, exposure=1.5)
+MIXED = replace(SETTINGS, mosaic=0.5, mixup=0.5, blur=3, gaussian_noise=5)
 SIZE = (32, 48)
 
 
@@ -65,8 +67,8 @@ def test_a_batch_depends_on_seed_and_iteration_alone(dataset):
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_order_and_content_do_not_depend_on_the_workers(dataset, workers):
-    alone = Batches(dataset, SETTINGS, 3, SIZE, seed=5)
-    batches = list(Batches(dataset, SETTINGS, 3, SIZE, 5, workers).iterate(2, 13))
+    alone = Batches(dataset, MIXED, 3, SIZE, seed=5)
+    batches = list(Batches(dataset, MIXED, 3, SIZE, 5, workers).iterate(2, 13))
     assert len(batches) == 11
     assert all(same(batch, alone.batch_at(i)) for i, batch in enumerate(batches, 2))
 
@@ -88,6 +90,20 @@ def test_the_size_may_follow_the_iteration(dataset):
     batches = Batches(dataset, NONE, 2, lambda i: (32, 32) if i < 3 else (64, 32), workers=2)
     sizes = [tuple(images.shape[2:]) for images, _ in batches.iterate(0, 5)]
     assert sizes == [(32, 32)] * 3 + [(64, 32)] * 2
+
+
+def test_the_settings_may_follow_the_iteration(dataset):
+    batches = Batches(dataset, lambda i: MIXED if i < 2 else NONE, 3, SIZE)
+    for i, settings in ((1, MIXED), (2, NONE)):
+        assert same(batches.batch_at(i), Batches(dataset, settings, 3, SIZE).batch_at(i))
+
+
+def test_mosaics_show_pictures_of_the_data_set_with_their_boxes(dataset):
+    images, truths = Batches(dataset, Augmentation(mosaic=1), 40, SIZE).batch_at(0)
+    shown = [{*np.unique((image * 255 / 30).round()).astype(int)} for image in images]
+    assert {len(greys) for greys in shown} >= {3, 4} and set.union(*shown) == set(range(7))
+    for slot, greys in enumerate(shown):
+        assert {*truths[truths[:, 0] == slot][:, 5].int().tolist()} <= greys
 
 
 def test_only_ignored_boxes_and_empty_batches_have_no_truths(dataset):

@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 import torch
 
-from ghostyolo.data.augment import Augmentation, augment
+from ghostyolo.data.augment import Augmentation
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import read_image, to_planes
+from ghostyolo.data.mosaic import Picture, compose
 from ghostyolo.data.sample import Dataset, Sample
 from ghostyolo.errors import DataError, OptionError, Span
 
@@ -32,9 +33,11 @@ class Batches:
 
     Batch i is the same whoever asks for it, in whatever order and with however many workers: the
     order of epoch e comes from (seed, e), the changes to a picture from (seed, i, place in the
-    batch). Pictures come once an epoch; a batch may straddle two. A picture that cannot be read is
-    replaced by the next of the data set, counted in its `defects` and warned of once.
+    batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
+    adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
+    counted in its `defects` and warned of once.
 
+    settings: how pictures are changed, or a function of the iteration that returns it.
     size: (h, w) of the network's input, or a function of the iteration that returns it.
     workers: threads (OpenCV and torch let others run); 0 prepares batches when they are asked for.
     cache_bytes: decoded pictures are kept up to this size.
@@ -68,20 +71,17 @@ class Batches:
         images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: (M, 6) float32, each the index
         in the batch, cx, cy, w, h relative to the input, and the class.
         """
-        h, w = self.size(iteration) if callable(self.size) else self.size
+        size = h, w = self.size(iteration) if callable(self.size) else self.size
+        settings = self.settings(iteration) if callable(self.settings) else self.settings
         images = np.empty((self.batch, 3, h, w), np.float32)
         truths = []
         for slot in range(self.batch):
-            sample, image = self._cache.read(self._index(iteration * self.batch + slot))
             rng = np.random.default_rng((self.seed, CHANGE, iteration, slot))
-            trained = ~sample.ignore
-            settings = self.settings(iteration) if callable(self.settings) else self.settings
-            changed, cxcywh, kept = augment(
-                image, sample.boxes_xyxy_px[trained], (h, w), settings, rng
-            )
+            first = self._picture(self._index(iteration * self.batch + slot))
+            partner = partial(self._partner, rng)
+            changed, cxcywh, classes = compose(first, partner, size, settings, rng)
             to_planes(changed, out=images[slot])
-            classes = sample.classes[trained][kept]
-            truths.append(np.column_stack((np.full(len(kept), slot), cxcywh, classes)))
+            truths.append(np.column_stack((np.full(len(classes), slot), cxcywh, classes)))
         return torch.from_numpy(images), torch.from_numpy(np.concatenate(truths)).float()
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
@@ -100,6 +100,15 @@ class Batches:
                     yield under_way.popleft().result()
             finally:  # the caller may leave early
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _partner(self, rng: np.random.Generator) -> Picture:
+        return self._picture(int(rng.integers(len(self.dataset))))
+
+    def _picture(self, index: int) -> Picture:
+        """Return a picture, or the next that can be read, with the boxes to be learned."""
+        sample, image = self._cache.read(index)
+        trained = ~sample.ignore
+        return Picture(image, sample.boxes_xyxy_px[trained], sample.classes[trained])
 
     def _index(self, position: int) -> int:
         """Return which sample stands at a position in the endless row of epochs."""
