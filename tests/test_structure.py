@@ -30,6 +30,7 @@ RANKS = {
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {
+    "anchors": {"data", "passes"},
     "network": {"netoptions"},
     "detections": {"data"},
     "model": {"data", "detections", "weights"},
