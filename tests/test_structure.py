@@ -26,7 +26,7 @@ RANKS = {
     "anchors": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4, "export": 4,
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
-    "console": 6, "gencfg": 6, "cli": 6,
+    "sheet": 5, "console": 6, "gencfg": 6, "cli": 6,
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {

@@ -26,6 +26,7 @@ COMMANDS = {
     "trace": "run a network once and keep every layer's output in a file",
     "parity": "compare a network, layer by layer, with another program's run of it",
     "anchors": "fit the anchors of a cfg to a data set",
+    "data": "tell what a data set holds, and draw a sheet of it",
     "sample-data": "paint a small labelled data set to try things on",
 }
 EXAMPLES = """examples:
