@@ -25,8 +25,11 @@ FEWEST, MOST = 12, 40  # pictures of a sheet; more than the fewest where classes
 COLUMNS = 4
 CELL, DPI = 4.8, 100  # width of a picture in inches, pixels of an inch
 LEGEND = 40  # classes; of more the rarest are listed
+LINE, LETTER = 18, 8  # pixels that a line of a class's name takes, and one of its letters at most
+EDGE = 3  # pixels that its ground reaches beyond the letters
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 Picked = tuple[Dataset, Sample]
 
@@ -129,18 +132,29 @@ def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
         (x, y), (wide, high), cls = sample.boxes_xyxy_px[row, :2], sides[row], sample.classes[row]
         style = ":" if sample.ignore[row] else "-"
         colour = _colour(int(cls))
-        for line, width in (((0, 0, 0, 0.6), 3.2), (colour, 1.7)):  # a dark one under it
+        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a shade under it
             axes.add_patch(Rectangle((x, y), wide, high, fill=False, ec=line, lw=width, ls=style))
         if int(cls) not in named:
             named.add(int(cls))
-            _name(axes, data.names[cls], x, y, colour)
+            _name(axes, data.names[cls], (x, y, x + wide, y + high), colour)
 
 
-def _name(axes: Axes, name: str, x: float, y: float, colour: Colour) -> None:
-    """Write a class's name on dark ground within the upper left corner of a box."""
+def _name(axes: Axes, name: str, box_xyxy: Box, colour: Colour) -> None:
+    """Write a class's name above a box; without room there, in a large box or below a small one."""
+    left, top, right, bottom = box_xyxy
+    w, h = axes.get_xlim()[1], axes.get_ylim()[0]
+    pixel = max(w / axes.bbox.width, h / axes.bbox.height)  # of the sheet, in the picture's
+    text = _printable(name, 24)
+    x, side = max(left, EDGE * pixel), "left"
+    if x + LETTER * len(text) * pixel > w:
+        x, side = min(right, w - EDGE * pixel), "right"
+    y, upright = top, "bottom"
+    if top < LINE * pixel:
+        inside = bottom - top > 3 * LINE * pixel
+        y, upright = max(top, EDGE * pixel) if inside else bottom, "top"
     ground = {"facecolor": (0.08, 0.08, 0.08, 0.85), "edgecolor": colour, "pad": 1.5}
     axes.text(
-        x, y, _printable(name, 24), fontsize=8, color="white", ha="left", va="top",
+        x, y, text, fontsize=8, color="white", ha=side, va=upright,
         bbox=ground, zorder=5, clip_on=True, parse_math=False,
     )  # fmt: skip
 

@@ -58,30 +58,31 @@ def splits(path: str | Path) -> list[str]:
     Raises DataError if it is no data set.
     """
     path = Path(path)
-    found: Iterable[str]
     if path.is_dir() and voc.is_voc(path):
         found = voc.splits(path)
     elif path.is_dir() and coco.is_coco(path):
         found = coco.splits(path)
     else:
-        file = _description(path) if path.is_dir() else path
-        reader = READERS.get(file.suffix.lower())
-        if not file.is_file() or reader is None:
-            message = "is not a data set" if path.exists() else "does not exist"
-            hint = "give a VOC or COCO folder, a YOLO .yaml or a Darknet .data file"
-            raise DataError(f"it {message}", span=Span(str(path)), hint=hint)
-        if reader is yolo.open_yolo:
-            keys = yolo.read_entries(file).keys()
-            found = {ours for key, ours in yolo.SPLITS.items() if key in keys}
-        else:
-            keys = darknet.read_options(file).keys()
-            found = [ours for ours, key in darknet.SPLITS.items() if key in keys]
-    order = ("train", "val", "test")
-    known = [split for split in order if split in found]
-    present = known + sorted(set(found) - set(order))
-    if not present:
+        found = _described(path)
+    if not found:
         raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
-    return present
+    known = [split for split in ("train", "val", "test") if split in found]
+    return known + sorted(set(found) - set(known))
+
+
+def _described(path: Path) -> list[str]:
+    """Return the splits of a YOLO or Darknet data set."""
+    file = _description(path) if path.is_dir() else path
+    reader = READERS.get(file.suffix.lower())
+    if not file.is_file() or reader is None:
+        message = "is not a data set" if path.exists() else "does not exist"
+        hint = "give a VOC or COCO folder, a YOLO .yaml or a Darknet .data file"
+        raise DataError(f"it {message}", span=Span(str(path)), hint=hint)
+    if reader is yolo.open_yolo:
+        entries = yolo.read_entries(file)
+        return [ours for key, ours in yolo.SPLITS.items() if key in entries]
+    values = darknet.read_options(file)
+    return [ours for ours, key in darknet.SPLITS.items() if key in values]
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
@@ -149,22 +150,12 @@ def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
 def warnings(summaries: Sequence[Summary], groups: Iterable[Sequence[Copy]]) -> list[str]:
     """Return what a person should look into: leaks between splits, copies, classes never seen."""
     lines = []
-    pairs: dict[tuple[str, str], list[tuple[Copy, Copy]]] = defaultdict(list)
-    for group in groups:
-        first: dict[str, Copy] = {}
-        for copy in group:
-            if copy.split in first:
-                pairs[copy.split, copy.split].append((first[copy.split], copy))
-            else:
-                for other in first.values():
-                    pairs[other.split, copy.split].append((other, copy))
-                first[copy.split] = copy
-    for (one, other), found in pairs.items():
+    for (one, other), found in _pairs(groups).items():
         a, b = found[0]
         example = a.path if a.path == b.path else f"{a.path} and {b.path}"
-        s = "s" * (len(found) != 1)
         where = f"in {one} more than once" if one == other else f"in {one} and in {other}"
-        why = "" if one == other else "; results on either tell less than they seem to"
+        why = "" if one == other else "; results on either say less than they seem to"
+        s = "s" * (len(found) != 1)
         lines.append(f"{len(found)} picture{s} {where}, byte for byte, such as {example}{why}")
     for summary in summaries:
         missing = [name for name, n in zip(summary.names, summary.boxes, strict=True) if not n]
@@ -172,6 +163,21 @@ def warnings(summaries: Sequence[Summary], groups: Iterable[Sequence[Copy]]) -> 
             listed = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
             lines.append(f"{summary.split} has no box of {listed}")
     return lines
+
+
+def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple[Copy, Copy]]]:
+    """Return for each two splits, or one and itself, the pictures that both have."""
+    pairs: dict[tuple[str, str], list[tuple[Copy, Copy]]] = defaultdict(list)
+    for group in groups:
+        first: dict[str, Copy] = {}
+        for copy in group:
+            if copy.split in first:
+                pairs[copy.split, copy.split].append((first[copy.split], copy))
+                continue
+            for other in first.values():
+                pairs[other.split, copy.split].append((other, copy))
+            first[copy.split] = copy
+    return pairs
 
 
 def _digest(path: str) -> bytes:
