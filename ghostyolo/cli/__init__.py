@@ -25,6 +25,8 @@ COMMANDS = {
     "convert": "move weights between file formats and from other checkpoints",
     "trace": "run a network once and keep every layer's output in a file",
     "parity": "compare a network, layer by layer, with another program's run of it",
+    "anchors": "fit the anchors of a cfg to a data set",
+    "data": "tell what a data set holds, and draw a sheet of it",
     "sample-data": "paint a small labelled data set to try things on",
 }
 EXAMPLES = """examples:
