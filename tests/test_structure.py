@@ -23,7 +23,7 @@ RANKS = {
     "layers": 2,
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,
-    "anchors": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4, "export": 4,
+    "anchors": 4, "curves": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4, "export": 4,
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
     "console": 6, "gencfg": 6, "cli": 6,
@@ -31,6 +31,7 @@ RANKS = {
 }  # fmt: skip
 BESIDE = {
     "network": {"netoptions"},
+    "curves": {"data"},
     "detections": {"data"},
     "model": {"data", "detections", "weights"},
     "convert": {"model", "weights", "zoo"},
@@ -38,6 +39,7 @@ BESIDE = {
     "lint": {"passes"},
     "passes": {"zoo"},
     "train": {"evaluate", "limits", "report", "state"},
+    "report": {"evaluate"},
     "parity": {"runtime"},
     "bench": {"runtime"},
     "serve": {"predict", "runtime"},
