@@ -98,7 +98,8 @@ def rank(detections: Sequence[Detections], samples: Sequence[Sample], count: int
     order = order[~np.append(ignored, False)[matched[order]]]  # -1, no match, is the appended one
     rows = [order[classes[order] == cls] for cls in range(count)]
     return [
-        Ranked(scores[row], _hits(matched[row]), int(n)) for row, n in zip(rows, truths, strict=True)
+        Ranked(scores[row], _hits(matched[row]), int(n))
+        for row, n in zip(rows, truths, strict=True)
     ]
 
 

@@ -16,7 +16,7 @@ from ghostyolo.errors import DataError
 
 MOST_PICTURES, MOST_BOXES = 8, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: eight pictures are half a megabyte
-FEW_BOXES = 12  # so few that the right ones can bear their names too
+FEW_BOXES = 12  # so few that each has room for all that is to be said of it
 LETTERS = 26
 
 
@@ -77,9 +77,7 @@ def _picture(
     few = max(len(found), len(sample.classes)) <= FEW_BOXES
     truths = [
         _mark(box * scale, kind, names[cls], "", few)
-        for box, cls, kind in zip(
-            sample.boxes_xyxy_px, sample.classes, verdict.truths, strict=True
-        )
+        for box, cls, kind in zip(sample.boxes_xyxy_px, sample.classes, verdict.truths, strict=True)
     ]
     marks = [
         _mark(box * scale, kind, names[cls], f" {score:.2f}", few)
@@ -103,8 +101,10 @@ def _picture(
 def _mark(box: np.ndarray, kind: str, name: str, score: str, few: bool) -> Mark:
     left, top, right, bottom = (round(float(edge), 1) for edge in box)
     short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
-    fault = "" if kind in (RIGHT, IGNORED) else f"{kind}: "
-    label = f"{fault}{short}{score}" if few or fault else ""
+    fine = kind in (RIGHT, IGNORED)
+    label = f"{short}{score}" if fine else f"{kind}: {short}{score}"
+    if not few:  # the colour has to say the rest
+        label = "" if fine else short
     size = (round(right - left, 1), round(bottom - top, 1))
     return Mark(left, top, *size, kind, label, f"{name}{score}: {kind}")
 

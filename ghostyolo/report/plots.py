@@ -27,7 +27,7 @@ INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {
     f"c{number}": f"#0101{number + 15:02x}" for number in range(1, SERIES + 1)
 }
 COLOURS = tuple(INKS[f"c{number}"] for number in range(1, SERIES + 1))
-STYLE = {
+STYLE: Any = {  # Any: matplotlib names the keys in its types, each version others
     "font.size": 10,
     "svg.fonttype": "none",
     "svg.hashsalt": "ghostyolo",  # else the names inside change with each drawing
