@@ -93,7 +93,8 @@ def _parts(run: RunReport) -> dict[str, Any]:
         "anchors": _anchors(run),
         "data": tables.data([each for each in (run.train, run.val) if each is not None]),
         "time": tables.shares(run.seconds),
-        "origin": {"command": shlex.join(run.command), "versions": run.versions},
+        "origin": (run.command or run.versions)
+        and {"command": shlex.join(run.command), "versions": run.versions},
         "cfg": dumps(run.network),
     }
 
@@ -172,7 +173,9 @@ def _tiles(run: RunReport, parts: Mapping[str, Any]) -> list[tuple[str, str, str
         tiles.append((run.train.split, f"{len(run.train):,}", f"pictures, {boxes:,} boxes"))
     total = info.totals(info.rows(run.network))
     h, w = run.network.options.size
-    remark = f"{total.macs / 1e6:,.0f} M multiply-adds at {w}x{h}"
+    millions = total.macs / 1e6
+    amount = f"{millions:,.0f}" if millions >= 10 else f"{millions:.2f}"
+    remark = f"{amount} M multiply-adds at {w}x{h}"
     tiles.append(("parameters", f"{total.parameters:,}", remark))
     if "time" in parts:
         tiles.append(("time", duration(sum(run.seconds.values())), "all phases"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,15 +15,15 @@ from ghostyolo.curves import CLASS, IGNORED, PLACE, RIGHT, Verdict
 from ghostyolo.data import Sample, read_image
 from ghostyolo.errors import DataError
 
-MOST_PICTURES, MOST_BOXES = 8, 100
-LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: eight pictures are half a megabyte
+MOST_PICTURES, MOST_BOXES = 6, 100
+LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte
 FEW_BOXES = 12  # so few that each has room for all that is to be said of it
 LETTERS = 26
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box in pixels of the small picture. kind: of its verdict; label: what stands beside it."""
+    """A box in units of the drawing. kind: of its verdict; label: what stands beside it."""
 
     x: float
     y: float
@@ -35,8 +36,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """A small JPEG with its marks. errors: how many of each kind there are, in words."""
+    """A JPEG with its marks. errors: how many of each kind there are, in words.
 
+    w, h: of the drawing, whose longer side is LONG_SIDE whatever the picture has, so that lines
+    and letters look alike on all.
+    """
+
+    path: str
     name: str
     uri: str
     w: int
@@ -72,7 +78,7 @@ def worst(
 def _picture(
     image: np.ndarray, found: Detections, sample: Sample, verdict: Verdict, names: Sequence[str]
 ) -> Picture:
-    scale = min(1.0, LONG_SIDE / max(image.shape[:2]))
+    scale = LONG_SIDE / max(image.shape[:2])
     h, w = (max(1, round(side * scale)) for side in image.shape[:2])
     few = max(len(found), len(sample.classes)) <= FEW_BOXES
     truths = [
@@ -86,9 +92,10 @@ def _picture(
         )
     ]
     errors = ", ".join(f"{count} {kind}" for kind, count in verdict.errors().items() if count)
-    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if scale < 1 else image
     return Picture(
-        name=sample.path,
+        path=sample.path,
+        name=Path(sample.path).name,
         uri=_uri(small),
         w=w,
         h=h,

@@ -28,7 +28,7 @@ INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {
 }
 COLOURS = tuple(INKS[f"c{number}"] for number in range(1, SERIES + 1))
 STYLE: Any = {  # Any: matplotlib names the keys in its types, each version others
-    "font.size": 10,
+    "font.size": 9.5,
     "svg.fonttype": "none",
     "svg.hashsalt": "ghostyolo",  # else the names inside change with each drawing
     "axes.spines.top": False,
@@ -46,8 +46,9 @@ STYLE: Any = {  # Any: matplotlib names the keys in its types, each version othe
     "lines.markersize": 3,
     "figure.constrained_layout.use": True,
 }
-SIZE = (5.0, 3.1)  # inches; a phone shows it at two thirds of a desktop's width
+SIZE = (4.2, 2.7)  # inches; a phone shows them at this size, a desktop half as large again
 SHARE = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
+ROOM = 1.15  # between the outermost box and the frame
 DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
 
 
@@ -117,7 +118,10 @@ def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
     """
     shown = sizes[:: max(1, math.ceil(len(sizes) / DRAWN_BOXES))]
     everything = np.maximum(np.concatenate([shown, *scales.values()]), 1)
-    low, high = np.floor(np.log2(everything.min())), np.ceil(np.log2(everything.max()))
+    low, high = (
+        np.floor(np.log2(everything.min() / ROOM)),
+        np.ceil(np.log2(everything.max() * ROOM)),
+    )
     ticks = 2.0 ** np.arange(low, max(high, low + 1) + 1)
     with _axes(xlabel="width, pixels of the input", ylabel="height") as (axes, plot):
         for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
@@ -150,7 +154,8 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
         legend = []
         for number, key in enumerate(keys):
             values = [row.get(key, math.nan) for row in rows]
-            axes.plot(epochs, values, marker="o", color=COLOURS[number % SERIES])
+            style = "--" if key == "VOC" else "-"  # it lies on AP50, nearly
+            axes.plot(epochs, values, style, marker="o", color=COLOURS[number % SERIES])
             legend.append((f"c{number % SERIES + 1}", key))
         if heading == "Average precision":
             axes.set_ylim(*SHARE)

@@ -36,7 +36,7 @@ def sizes(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, str, int, 
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     small, medium, _ = np.bincount(np.digitize(areas, (SMALL, MEDIUM)), minlength=3).tolist()
     return [
-        ("small", "under 32² pixels", small, mean.ap_small),
+        ("small", "under 32²", small, mean.ap_small),
         ("medium", "32² to 96²", medium, mean.ap_medium),
         ("large", "over 96²", len(areas) - small - medium, mean.ap_large),
     ]
@@ -54,13 +54,15 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """Return the matrix to be shown and the pairs that are confused most.
 
     Each cell is its count and its share of the truths of the row (of the last row: of its sum).
-    Of many classes those with most errors are shown.
+    Of many classes those with most errors are shown, and none that does not occur.
     """
     count = len(names)
     wrong = matrix - np.diag(np.diag(matrix))
     shown = np.argsort(-(wrong.sum(0) + wrong.sum(1))[:count], kind="stable")[:MOST_CLASSES]
+    if count > MOST_CLASSES:
+        shown = shown[(matrix.sum(0) + matrix.sum(1))[shown] > 0]
     chosen = [*sorted(shown.tolist()), count]
-    labels = [*names, "nothing"]
+    labels = [*names, "background"]
     part = matrix[np.ix_(chosen, chosen)]
     share = part / np.maximum(matrix[chosen].sum(1, keepdims=True), 1)
     rows = [
