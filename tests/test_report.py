@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,12 +22,14 @@ from test_evaluate import random_case
 
 from ghostyolo import cli, report
 from ghostyolo.boxes import Detections
+from ghostyolo.curves import judge
 from ghostyolo.data import Dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.evaluate import score
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, render, tables
 from ghostyolo.report.page import TITLES, duration
+from ghostyolo.report.pictures import worst
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -44,7 +47,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars", "--window-size=1400,900", "--dump-dom",
 )  # fmt: skip
-WIDTHS = (390, 768, 1280)
+WIDTHS = (390, 1280)
+GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 28)"}
 # Written into the page for the browser test: what sticks out, beside what may scroll in itself.
 MEASURE = """<script>addEventListener("load", () => {
   const all = [...document.body.querySelectorAll("*")], box = e => e.getBoundingClientRect();
@@ -52,7 +56,7 @@ MEASURE = """<script>addEventListener("load", () => {
   const wide = all.filter(e => box(e).right > innerWidth + 1 && !e.closest(".scroll, svg, pre"));
   const flat = all.filter(e => e.matches("svg, section, dd, .bar") &&
     !(box(e).width * box(e).height));
-  parent.document.getElementById(innerWidth).textContent = JSON.stringify({
+  parent.document.getElementById(innerWidth + " " + name).textContent = JSON.stringify({
     scroll: document.documentElement.scrollWidth, wide: wide.map(start), flat: flat.map(start),
     drawings: document.querySelectorAll("svg").length,
     ground: getComputedStyle(document.body).backgroundColor});
@@ -198,6 +202,23 @@ def test_pictures_are_small_jpegs(text: str) -> None:
     assert len(text) < 2e6
 
 
+def test_the_worst_pictures_come_first_with_every_mark(run: RunReport) -> None:
+    assert run.val is not None and run.detections is not None
+    samples = run.val.samples
+    verdicts = [judge(*pair) for pair in zip(run.detections, samples, strict=True)]
+    counts = [sum(verdict.errors().values()) for verdict in verdicts]
+    shown = worst(run.detections, samples, verdicts, HOSTILE)
+    paths = [sample.path for sample in samples]
+    rows = [paths.index(picture.path) for picture in shown]
+    assert [counts[row] for row in rows] == sorted(counts, reverse=True)[: len(rows)]
+    for row, picture in zip(rows, shown, strict=True):
+        assert Counter(mark.kind for mark in picture.truths) == Counter(verdicts[row].truths)
+        assert Counter(mark.kind for mark in picture.found) == Counter(verdicts[row].detections)
+        corners = np.array(sorted((mark.x, mark.y) for mark in picture.truths))
+        expected = sorted(map(tuple, samples[row].boxes_xyxy_px[:, :2] * 560 / 300))
+        assert corners == pytest.approx(np.array(expected), abs=0.06)
+
+
 def test_page_is_the_same_each_time(run: RunReport, text: str) -> None:
     assert render(run) == text
 
@@ -310,26 +331,27 @@ def test_val_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"ghostyolo val {cfg} {weights}" in text
 
 
-@pytest.mark.parametrize("dark, ground", [(False, "rgb(246, 247, 249)"), (True, "rgb(18, 22, 28)")])
-def test_nothing_sticks_out_in_a_browser(
-    text: str, tmp_path: Path, dark: bool, ground: str
-) -> None:
-    """Show the page in frames, since a browser's own window has a least width above a phone's."""
+def test_nothing_sticks_out_in_a_browser(text: str, tmp_path: Path) -> None:
+    """Show the page in frames, since a browser's own window has a least width above a phone's.
+
+    A page in a frame is as light or dark as the frame.
+    """
     if BROWSER is None:
         pytest.skip("no chromium is installed to show the page in")
     measured = re.sub(r"<meta http-equiv.*?>", "", text).replace("</body>", MEASURE)
+    sides = [(width, scheme) for width in WIDTHS for scheme in GROUNDS]
     frames = "".join(
-        f'<pre id="{width}"></pre><iframe srcdoc="{html.escape(measured)}" '
-        f'style="border: 0; width: {width}px; height: 900px"></iframe>'
-        for width in WIDTHS
+        f'<pre id="{width} {scheme}"></pre>'
+        f'<iframe name="{scheme}" srcdoc="{html.escape(measured)}" '
+        f'style="border: 0; width: {width}px; height: 900px; color-scheme: {scheme}"></iframe>'
+        for width, scheme in sides
     )
     page = tmp_path / "frames.html"
-    page.write_text(f'<meta name="color-scheme" content="light dark">{frames}', encoding="utf-8")
-    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    words = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *scheme, page.as_uri()]
+    page.write_text(frames, encoding="utf-8")
+    words = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    for width in WIDTHS:
-        found = re.search(rf'<pre id="{width}">(.+?)</pre>', done.stdout)
+    for width, scheme in sides:
+        found = re.search(rf'<pre id="{width} {scheme}">(.+?)</pre>', done.stdout)
         assert found, done.stderr[-500:]
-        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 19, "ground": ground}
+        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 19, "ground": GROUNDS[scheme]}
         assert json.loads(html.unescape(found[1])) == seen
