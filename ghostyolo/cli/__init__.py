@@ -72,5 +72,5 @@ def parser(words: list[str]) -> argparse.ArgumentParser:
         if name in words:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             module.options(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, words=words)
     return top
