@@ -136,6 +136,17 @@ def test_a_label_with_the_wrong_size_is_told(dataset):
     torch.testing.assert_close(truths[truths[:, 5] == 2][0, 2], torch.tensor(0.25))
 
 
+def test_boxes_beyond_a_picture_of_another_size_are_not_learned(dataset):
+    sample = dataset.samples[2]
+    boxes = np.array([[2, 2, 30, 20], [60, 60, 90, 90]], np.float32)
+    wrong = replace(sample, boxes_xyxy_px=boxes, ignore=np.zeros(2, bool), classes=np.arange(2))
+    wrong = Dataset(dataset.names, (replace(wrong, size=(100, 100)),), "train", "x")
+    settings = Augmentation(jitter=0.4, resize=0.25, mosaic=0.5)
+    with pytest.warns(UserWarning, match="36x24 pixels, but its label says 100x100"):
+        _, truths = Batches(wrong, settings, 40, SIZE).batch_at(0)
+    assert set(truths[:, 5].tolist()) == {0}
+
+
 def test_without_one_readable_picture_it_stops(dataset):
     for sample in dataset.samples:
         with open(sample.path, "wb"):

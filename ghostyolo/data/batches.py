@@ -188,7 +188,10 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         """Return a picture, or the next that can be read, with the boxes to be learned."""
         sample, image = self.cache.read(index)
         trained = ~sample.ignore
-        return Picture(image, sample.boxes_xyxy_px[trained], sample.classes[trained])
+        boxes = sample.boxes_xyxy_px[trained]
+        if image.shape[:2] != sample.size:  # the label was wrong
+            boxes = np.minimum(boxes, image.shape[1::-1] * 2)
+        return Picture(image, boxes, sample.classes[trained])
 
     def _index(self, position: int) -> int:
         """Return which sample stands at a position in the endless row of epochs."""
