@@ -94,12 +94,25 @@ def evaluate(
 
     Raises DataError for a picture that cannot be read.
     """
+    return score(detect(detector, dataset.samples, step), dataset)
+
+
+def detect(
+    detector: Detector, samples: Sequence[Sample], step: Callable[[int], object] = lambda done: None
+) -> list[Detections]:
+    """Run a detector over samples; step hears how many are done. Raises DataError as `evaluate`."""
     found: list[Detections] = []
-    for start in range(0, len(dataset), BATCH):
-        part = dataset.samples[start : start + BATCH]
+    for start in range(0, len(samples), BATCH):
+        part = samples[start : start + BATCH]
         found += detector([read_image(sample.path) for sample in part])
         step(len(found))
-    return score(found, dataset)
+    return found
+
+
+def woven(parts: Sequence[list[Detections]]) -> list[Detections]:
+    """Return in the order of the samples what detectors found in every so-many-th of them."""
+    count = sum(map(len, parts))
+    return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
 
 
 def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:
