@@ -33,7 +33,7 @@ def forward(dtype: torch.dtype | None, device: str) -> AbstractContextManager[No
     """Return the context of a forward pass."""
     if dtype is None:
         return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype)  # type: ignore[return-value]
+    return torch.autocast(torch.device(device).type, dtype)
 
 
 def scaler(dtype: torch.dtype | None, device: str) -> torch.amp.GradScaler:

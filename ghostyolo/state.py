@@ -53,15 +53,17 @@ class State:
     def advance(self, parts: dict[str, float]) -> None:
         """Change the weights by the gradient that lies in the model; parts: of its loss.
 
-        Where fp16 could not hold the gradient, only its scale is lowered.
+        Where fp16 could not hold the gradient, only its scale is lowered. The scaler's own `step`
+        is not used: after a first update that it skips, fused SGD goes on with a momentum that was
+        never set.
         """
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
+        whole = all(map(math.isfinite, parts.values()))
         self.scaler.update()
         self.iteration += 1
-        self.skipped = self.skipped + 1 if self.scaler.get_scale() < scale else 0
-        if self.skipped:
+        self.skipped = 0 if whole else self.skipped + 1
+        if not whole:
             return
+        self.optimizer.step()
         self._clamp()
         if self.ema:
             self.ema.update()
