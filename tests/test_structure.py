@@ -27,7 +27,7 @@ RANKS = {
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
     "recipe": 5, "trainconfig": 5, "update": 5, "guard": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
-    "console": 6, "gencfg": 6, "cli": 6,
+    "console": 6, "tensorboard": 6, "gencfg": 6, "cli": 6,
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {
@@ -45,7 +45,8 @@ BESIDE = {
     "parity": {"runtime"},
     "bench": {"runtime"},
     "serve": {"predict", "runtime"},
-    "cli": {"console", "gencfg"},
+    "cli": {"console", "gencfg", "tensorboard"},
+    "console": {"tensorboard"},
 }
 TORCHLESS = ("", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli")
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350  # lines
