@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from ghostyolo.boxes import Detections, iou
+from ghostyolo.boxes import Detections
+from ghostyolo.curves import envelope, rank
 from ghostyolo.data import Dataset, Sample, read_image
 from ghostyolo.detections import Detector
 from ghostyolo.errors import DataError
 
-VOC_IOU = 0.5
 BATCH = 8  # pictures at once
 # How much a detector reports where the whole precision-recall curve is wanted.
 # Source: AlexeyAB/darknet src/detector.c validate_detector; VOC's curves need more than COCO's 100.
@@ -90,20 +90,20 @@ class Metrics:
 def evaluate(
     detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
 ) -> Metrics:
-    """Run a detector over a data set and score it; step hears how many pictures are done.
-
-    Raises DataError for a picture that cannot be read.
-    """
-    return score(detect(detector, dataset.samples, step), dataset)
+    """Run a detector over a data set and score it, see `detect` and `score`."""
+    return score(detect(detector, dataset, step), dataset)
 
 
 def detect(
-    detector: Detector, samples: Sequence[Sample], step: Callable[[int], object] = lambda done: None
+    detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
 ) -> list[Detections]:
-    """Run a detector over samples; step hears how many are done. Raises DataError as `evaluate`."""
+    """Run a detector over a data set, a picture's detections for each of its samples.
+
+    step hears how many pictures are done. Raises DataError for a picture that cannot be read.
+    """
     found: list[Detections] = []
-    for start in range(0, len(samples), BATCH):
-        part = samples[start : start + BATCH]
+    for start in range(0, len(dataset), BATCH):
+        part = dataset.samples[start : start + BATCH]
         found += detector([read_image(sample.path) for sample in part])
         step(len(found))
     return found
@@ -194,46 +194,14 @@ def _numbered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _voc(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.ndarray]:
     """Return VOC's scores by name, and the number of truths that count, (K,) each.
 
-    Source: the VOC2012 development kit, VOCevaldet.m and VOCap.m; the 11 points from VOC2007's.
+    Source: the VOC2012 development kit, VOCap.m; the 11 points from VOC2007's.
     """
-    samples, count = dataset.samples, len(dataset.names)
-    ignored = _joined([sample.ignore for sample in samples], bool)
-    truths = np.bincount(
-        _joined([sample.classes for sample in samples], np.int64)[~ignored], minlength=count
-    )
-    offsets = np.cumsum([0, *(len(sample.classes) for sample in samples)])
-    matched = _joined(
-        [_match(*pair) for pair in zip(detections, samples, offsets, strict=False)], np.int64
-    )
-    classes = _joined([found.classes for found in detections], np.int64)
-    order = np.argsort(-_joined([found.scores for found in detections], np.float32), kind="stable")
-    order = order[~np.append(ignored, False)[matched[order]]]  # -1, no match, is the appended one
-    curves = [_hits(matched[order[classes[order] == cls]]) for cls in range(count)]
-    pairs = list(zip(curves, truths.tolist(), strict=True))
+    classes = rank(detections, dataset.samples, len(dataset.names))
     return {
-        "truths": truths,
-        "voc_area": np.array([area_ap(*pair) for pair in pairs]),
-        "voc_11_point": np.array([eleven_point_ap(*pair) for pair in pairs]),
+        "truths": np.array([each.truths for each in classes]),
+        "voc_area": np.array([area_ap(each.hits, each.truths) for each in classes]),
+        "voc_11_point": np.array([eleven_point_ap(each.hits, each.truths) for each in classes]),
     }
-
-
-def _match(found: Detections, sample: Sample, offset: int) -> np.ndarray:
-    """Return for each detection the truth of its class that it overlaps most, or -1, (n,).
-
-    -1 where the overlap is under VOC's. Truths are counted from `offset`.
-    """
-    if not len(sample.classes):
-        return np.full(len(found), -1)
-    overlap = iou(found.boxes.astype(np.float64), sample.boxes_xyxy_px.astype(np.float64))
-    overlap = np.where(found.classes[:, None] == sample.classes, overlap, 0)
-    return np.where(overlap.max(1) >= VOC_IOU, overlap.argmax(1) + offset, -1)
-
-
-def _hits(matched: np.ndarray) -> np.ndarray:
-    """Say which detections, best first, are right: the first on each truth, (n,) bool."""
-    hits = np.zeros(len(matched), bool)
-    hits[np.unique(matched, return_index=True)[1]] = True
-    return hits & (matched >= 0)
 
 
 def area_ap(hits: np.ndarray, truths: int) -> float:
@@ -241,7 +209,7 @@ def area_ap(hits: np.ndarray, truths: int) -> float:
 
     hits: (n,) bool, whether each detection is right, best score first.
     """
-    return float(_envelope(hits)[hits].sum() / truths) if truths else math.nan
+    return float(envelope(hits)[hits].sum() / truths) if truths else math.nan
 
 
 def eleven_point_ap(hits: np.ndarray, truths: int) -> float:
@@ -250,17 +218,7 @@ def eleven_point_ap(hits: np.ndarray, truths: int) -> float:
         return math.nan
     # in whole numbers, where .1 * 3 <= 3 / 10; past the last detection the precision is 0
     start = np.searchsorted(10 * np.cumsum(hits), truths * np.arange(11))
-    return float(np.append(_envelope(hits), 0)[start].mean())
-
-
-def _envelope(hits: np.ndarray) -> np.ndarray:
-    """Return the best precision at each detection or after it, (n,)."""
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return np.maximum.accumulate(precision[::-1])[::-1]
-
-
-def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts])
+    return float(np.append(envelope(hits), 0)[start].mean())
 
 
 def _plain(scores: Scores) -> dict[str, float | int | None]:

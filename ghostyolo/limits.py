@@ -15,7 +15,7 @@ from ghostyolo.schedule import learning_rate
 
 # Keys that change training in a way that is not written here, with the value that is.
 _NET_LIMITS = {
-    "mosaic": 0, "mixup": 0, "cutmix": 0, "blur": 0, "gaussian_noise": 0,
+    "cutmix": 0,
     "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
     "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
     "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,

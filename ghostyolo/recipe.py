@@ -10,6 +10,8 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import LOSSES, Loss
 from ghostyolo.network import Network
 
+MIXED = 0.5  # of the pictures, where the cfg asks for mosaic or mixup; src/data.c of Darknet
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -61,5 +63,12 @@ def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> A
         saturation=options.saturation,
         exposure=options.exposure,
         letter_box=bool(options.letter_box),
+        mosaic=MIXED if options.mosaic else 0.0,
+        mosaic_bound=bool(options.mosaic_bound),
+        mixup=MIXED if options.mixup else 0.0,
+        blur=options.blur,
+        gaussian_noise=options.gaussian_noise,
+        visible=recipe.visible,
     )
-    return replace(settings, jitter=settings.jitter / 4, resize=1.0) if finish else settings
+    calm = {"jitter": settings.jitter / 4, "resize": 1.0, "mosaic": 0.0, "mixup": 0.0}
+    return replace(settings, **calm) if finish else settings

@@ -5,6 +5,7 @@ Everything that changes while training lies in `State`, which is saved and resto
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from typing import Protocol
@@ -84,7 +85,7 @@ def train(
         rate = set_rate(state, config.network.options, config.seed)
         parts = gradient(state, images, truths, step)
         if not guard.sound(state, parts):
-            batch = guard.Batch(images, truths, _paths(batches, state.iteration, world))
+            batch = guard.Batch(images, truths, _paths(batches, state.iteration))
             raise guard.failure(state, config, step, batch, parts)
         state.advance(parts)
         speed = config.batch / timer.lap("network")
@@ -151,6 +152,7 @@ def start(config: TrainConfig, weights: str | None = None, world: World = World(
 
 
 def _batches(config: TrainConfig, world: World) -> Batches:
+    far = torch.device(config.device).type == "cuda"
     return Batches(
         config.train,
         config.settings(),
@@ -158,16 +160,16 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         config.sizes(),
         config.seed,
         config.workers,
+        shard=(world.rank, world.size),
+        levels=far,
+        pin_memory=far,
     )
 
 
-def _paths(batches: Batches, iteration: int, world: World) -> list[str]:
-    """Return where the pictures lie that this process has in a batch."""
-    share = batches.batch // world.size
-    first = iteration * batches.batch + world.rank * share
-    samples = [
-        batches.dataset.samples[batches._index(place)] for place in range(first, first + share)
-    ]
+def _paths(batches: Batches, iteration: int) -> list[str]:
+    """Return where the pictures lie that this process has in a batch, each a mosaic's first."""
+    maker, first = batches._maker, iteration * batches.batch
+    samples = [batches.dataset.samples[maker._index(first + place)] for place in maker.places]
     return [str(sample.path) for sample in samples]
 
 
@@ -203,8 +205,8 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     """Return AP on val; each process looks at every so-many-th picture, the first one scores."""
     assert config.val is not None
     detector = model.detector(**evaluate.LIMITS)
-    mine = evaluate.detect(detector, config.val.samples[world.rank :: world.size])
-    found = evaluate.woven(world.gather(mine))
+    mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
+    found = evaluate.woven(world.gather(evaluate.detect(detector, mine)))
     scores: dict[str, float] = {}
     if world.first:
         mean = evaluate.score(found, config.val).mean

@@ -123,13 +123,12 @@ def gradient(state: State, images: Tensor, truths: Tensor, step: Step) -> dict[s
 
 
 def mini_batches(images: Tensor, truths: Tensor, step: Step) -> list[tuple[Tensor, Tensor]]:
-    """Return the inputs of an update's forward passes, on their device."""
+    """Return the inputs of an update's forward passes, on their device, levels from 0 to 1."""
     share, parts = len(images) // step.subdivisions, []
-    if torch.device(step.device).type == "cuda":
-        images = images.pin_memory()  # or the copies would wait for the network
     for low in range(0, share * step.subdivisions, share):
         x = images[low : low + share]
         x = x.to(step.device, memory_format=torch.channels_last, non_blocking=True)
+        x = x / 255 if x.dtype == torch.uint8 else x
         mine = truths[(truths[:, 0] >= low) & (truths[:, 0] < low + share)]
         mine[:, 0] -= low
         parts.append((x, mine.to(step.device, non_blocking=True)))

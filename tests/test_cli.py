@@ -537,8 +537,8 @@ REFUSED = {
     "--set net.subdivisions=3": f"batch=2 is not a multiple of subdivisions=3; {DIVIDE}",
     "--batch 3 --set net.subdivisions=2": f"batch=3 is not a multiple of subdivisions=2; {DIVIDE}",
     "--set net.width=0": "--set: [net] width=0; set width, in pixels, to 1..16384",
-    "--set net.mosaic=1": "[net] mosaic=1 cannot be honoured in training; "
-    "run with --set net.mosaic=0",
+    "--set net.cutmix=1": "[net] cutmix=1 cannot be honoured in training; "
+    "run with --set net.cutmix=0",
     "--set net.track=1": "[net] track=1 cannot be honoured in training; run with --set net.track=0",
     "--val-split none --patience 2": "--patience needs a val split to watch; give --val-split",
     "--set net.max_batches=0": "[net] max_batches=0; set it, or give --epochs",

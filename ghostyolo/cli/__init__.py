@@ -26,6 +26,8 @@ COMMANDS = {
     "convert": "move weights between file formats and from other checkpoints",
     "trace": "run a network once and keep every layer's output in a file",
     "parity": "compare a network, layer by layer, with another program's run of it",
+    "anchors": "fit the anchors of a cfg to a data set",
+    "data": "tell what a data set holds, and draw a sheet of it",
     "sample-data": "paint a small labelled data set to try things on",
 }
 EXAMPLES = """examples:
@@ -71,5 +73,5 @@ def parser(words: list[str]) -> argparse.ArgumentParser:
         if name in words:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             module.options(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, words=words)
     return top

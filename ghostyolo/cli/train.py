@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import threading
@@ -141,6 +142,7 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    own = os.getpid()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # a shell sets it so for what runs in its background
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
@@ -151,6 +153,8 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
     def interrupted(number: int, _: object) -> None:
         restore()
+        if os.getpid() != own:  # a worker, which heard what was sent to all
+            return
         with suppress(RuntimeError):  # where the signal came in the midst of another line
             print("ghostyolo: stopping after this iteration; again to stop now", file=sys.stderr)
         stop(number)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
+
+if TYPE_CHECKING:
+    from ghostyolo.report import RunReport
 
 HINT = "give the cfg that was trained on these, such as the run's model.cfg"
 
@@ -18,19 +24,55 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--thresh", type=shared.share, help="least score (0.001)", default=0.001)
     p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.6)", default=0.6)
     p.add_argument("--json", action="store_true", help="print JSON for programs")
+    p.add_argument(
+        "--report", metavar="FILE.html", help="also write a page with curves, errors and pictures"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure the average precision of a trained cfg."""
+    if args.report:
+        shared.make_folder(str(Path(args.report).parent))
+    found = _measured(args)
+    assert found.metrics is not None
+    print(json.dumps(found.metrics.as_dict()) if args.json else found.metrics.table())
+    if args.report:
+        from ghostyolo import report
+
+        report.write(args.report, found)
+        if not args.json:
+            print(f"report: {args.report}")
+
+
+def _measured(args: argparse.Namespace) -> RunReport:
+    """Detect in all pictures and score what was found."""
+    from ghostyolo import evaluate, report
     from ghostyolo.console import Progress
     from ghostyolo.data import open_dataset
-    from ghostyolo.evaluate import LIMITS, evaluate
 
+    clock = [time.monotonic()]
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
-    model = shared.read_model(shared.fitting(shared.read_network(args), data, HINT), args)
+    network = shared.fitting(shared.read_network(args), data, HINT)
+    model = shared.read_model(network, args)
     shared.report_defects(data)
+    clock.append(time.monotonic())
     progress = Progress(len(data), "val", "picture")
-    limits = {**LIMITS, "thresh": args.thresh, "nms": args.nms}
-    metrics = evaluate(model.detector(**limits), data, progress.advance_to)
+    limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
+    detections = evaluate.detect(model.detector(**limits), data, progress.advance_to)
     progress.close()
-    print(json.dumps(metrics.as_dict()) if args.json else metrics.table())
+    clock.append(time.monotonic())
+    metrics = evaluate.score(detections, data)
+    clock.append(time.monotonic())
+    phases = zip(("reading", "detecting", "scoring"), clock, clock[1:], strict=False)
+    return report.RunReport(
+        title=Path(args.cfg).stem,
+        network=network,
+        command=("ghostyolo", *args.words),
+        seconds={phase: end - start for phase, start, end in phases},
+        val=data,
+        detections=detections,
+        metrics=metrics,
+        weights=args.weights,
+        versions=report.versions(shared.pick_device(args.device)),
+        date=time.strftime("%Y-%m-%d %H:%M"),
+    )

@@ -1,8 +1,8 @@
-"""Darknet's augmentation of one picture: a jittered crop, a flip, other colours.
+"""Darknet's augmentation of one picture: a jittered crop, a flip, other colours, blur and noise.
 
 Pure functions from arrays to arrays; all chance comes from the generator that is passed.
 Source: AlexeyAB/darknet src/data.c load_data_detection and correct_boxes, src/image_opencv.cpp
-image_data_augmentation.
+image_data_augmentation. Pictures made of several are in `mosaic`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ghostyolo.boxes import xyxy_to_cxcywh
+from ghostyolo.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
 
 HUES = 180  # of an 8-bit HSV picture in OpenCV
+BACKGROUND = 17  # side of the Gaussian that blurs what is no object
+SHARPEST = 8  # a blur of a whole picture spans at most this part of its smallest object
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,13 @@ class Augmentation:
 
     jitter: each edge moves by up to this share of the side. resize: the picture is enlarged or
     shrunk by up to this factor. hue: share of a full turn. saturation, exposure: largest factors.
-    letter_box: keep the aspect of the picture.
+    letter_box: keep the aspect of the picture. mosaic: share of pictures that are made of four;
+    mosaic_bound: their boxes end where the quarter ends. mixup: share of the others that are the
+    mean of two. blur: side in pixels of the blur that one picture in three gets whole, and one
+    around its objects (of 17 pixels); 1: around objects only. gaussian_noise: its deviation in
+    levels, in one picture of two. visible: a box is kept when more than this share of its area is.
+
+    Darknet mixes and makes mosaics with probability 0.5, and keeps boxes as visible=0 does.
 
     Raises OptionError for a value out of range.
     """
@@ -37,6 +45,12 @@ class Augmentation:
     saturation: float = 1.0
     exposure: float = 1.0
     letter_box: bool = False
+    mosaic: float = 0.0
+    mosaic_bound: bool = False
+    mixup: float = 0.0
+    blur: int = 0
+    gaussian_noise: float = 0.0
+    visible: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -45,6 +59,11 @@ class Augmentation:
             ("hue", 0, 1),
             ("saturation", 0.01, 100),
             ("exposure", 0.01, 100),
+            ("mosaic", 0, 1),
+            ("mixup", 0, 1),
+            ("blur", 0, 255),
+            ("gaussian_noise", 0, 127),
+            ("visible", 0, 0.99),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -69,12 +88,29 @@ def augment(
     """
     crop = draw_crop(image.shape[:2], size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
-    changed = cut(image, crop, size)
-    if flip:
-        changed = cv2.flip(changed, 1)
-    changed = recolour(changed, *draw_colours(settings, rng))
-    cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size)
-    return changed, cxcywh, kept
+    cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.visible)
+    pixels = cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
+    return finish(cut(image, crop, size), pixels, flip, settings, rng), cxcywh, kept
+
+
+def finish(
+    part: np.ndarray,
+    boxes_xyxy_px: np.ndarray,
+    flip: bool,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return what was cut out flipped, recoloured, blurred and with noise, as drawn.
+
+    part: uint8 RGB, not yet flipped. boxes_xyxy_px: of its objects once it is.
+    """
+    part = cv2.flip(part, 1) if flip else part
+    part = recolour(part, *draw_colours(settings, rng))
+    if settings.blur:
+        part = blur(part, boxes_xyxy_px, settings.blur, int(rng.integers(3)))
+    if settings.gaussian_noise and rng.random() < 0.5:
+        part = add_noise(part, settings.gaussian_noise, rng)
+    return part
 
 
 def draw_crop(
@@ -132,15 +168,44 @@ def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) 
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
+def blur(image: np.ndarray, boxes_xyxy_px: np.ndarray, side: int, extent: int) -> np.ndarray:
+    """Blur nothing (extent 0), all but the boxes (1), or all by a Gaussian of this side (2).
+
+    As in Darknet a blur of all is held to an eighth of the smallest side of a box, so that a
+    picture without boxes keeps sharp; a side of 1 means all but the boxes.
+    """
+    sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
+    if extent == 2 and side > 1:
+        side = min(side, int(sides.min() / SHARPEST) if len(sides) else 0)
+    if extent == 0 or side == 0:
+        return image
+    if extent == 2 and side > 1:
+        return cv2.GaussianBlur(image, (side // 2 * 2 + 1,) * 2, 0)
+    blurred = cv2.GaussianBlur(image, (BACKGROUND, BACKGROUND), 0)
+    for x1, y1, x2, y2 in boxes_xyxy_px.round().clip(0).astype(int):
+        blurred[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    return blurred
+
+
+def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Add normal noise to each value. Darknet's is of bytes, of which those below 0 are lost."""
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
+    return cv2.add(image, noise, dtype=cv2.CV_8U)
+
+
 def move_boxes(
-    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size
+    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size, visible: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes as cxcywh relative to the crop, clipped to it, and the indices of those left."""
+    """Return boxes as cxcywh relative to the crop, clipped to it, and the indices of those left.
+
+    visible: the share of its area that must be left of a box, and more.
+    """
     low, high = crop[:2], crop[2:]
     corners = (boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64) - low) / (high - low)
     if flip:
         corners[..., 0] = 1 - corners[:, ::-1, 0]
     xyxy = np.clip(corners, 0, 1).reshape(-1, 4)
     cxcywh = xyxy_to_cxcywh(xyxy)
-    kept = np.flatnonzero((cxcywh[:, 2:] * size[::-1] >= 1).all(1))
+    left = cxcywh[:, 2] * cxcywh[:, 3] > visible * (corners[:, 1] - corners[:, 0]).prod(1)
+    kept = np.flatnonzero((cxcywh[:, 2:] * size[::-1] >= 1).all(1) & left)
     return cxcywh[kept].astype(np.float32), kept

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import lru_cache, partial
+from multiprocessing.connection import wait
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
-from ghostyolo.data.augment import Augmentation, augment
+from ghostyolo.data.augment import Augmentation
+from ghostyolo.data.cache import Cache, Fault
 from ghostyolo.data.header import Size
-from ghostyolo.data.images import read_image, to_planes
-from ghostyolo.data.sample import Dataset, Sample
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.data.images import to_planes
+from ghostyolo.data.mosaic import Picture, compose
+from ghostyolo.data.sample import Dataset
+from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+T = TypeVar("T")
 
 CACHE_BYTES = 512 * 2**20
 AHEAD = 2  # batches under way for each worker
 ORDER, CHANGE = 0, 1  # which stream of chance
+# Forked workers start at once and share the cache. They are safe from what torch's and OpenCV's
+# threads may have held, as they use neither's; a fork of a Mac's frameworks is not.
+START = "fork" if sys.platform == "linux" else None
 
 
 class Batches:
@@ -32,12 +41,19 @@ class Batches:
 
     Batch i is the same whoever asks for it, in whatever order and with however many workers: the
     order of epoch e comes from (seed, e), the changes to a picture from (seed, i, place in the
-    batch). Pictures come once an epoch; a batch may straddle two. A picture that cannot be read is
-    replaced by the next of the data set, counted in its `defects` and warned of once.
+    batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
+    adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
+    counted in its `defects` and warned of once.
 
-    size: (h, w) of the network's input, or a function of the iteration that returns it.
-    workers: threads (OpenCV and torch let others run); 0 prepares batches when they are asked for.
-    cache_bytes: decoded pictures are kept up to this size.
+    settings: how pictures are changed, or a function of the iteration that returns it.
+    batch: pictures of an update. size: (h, w) of the network's input, or a function of the
+    iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
+    are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
+    shard: (rank, world): only these consecutive places of each batch, of which the rank of several
+    processes that train together has its share; together they have what one would have alone.
+    levels: leave images as the uint8 levels that they are, for whoever divides them by 255 on a
+    GPU: a quarter of the bytes to move. pin_memory: put batches where a GPU, if there is one,
+    fetches them while it computes.
 
     Raises OptionError for numbers that cannot be, DataError if no picture can be read.
     """
@@ -51,6 +67,10 @@ class Batches:
         seed: int = 0,
         workers: int = 0,
         cache_bytes: int = CACHE_BYTES,
+        *,
+        shard: tuple[int, int] = (0, 1),
+        levels: bool = False,
+        pin_memory: bool = False,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -58,120 +78,185 @@ class Batches:
         if not len(dataset):
             raise DataError("no picture", span=Span(dataset.path), hint="choose another split")
         self.dataset, self.settings, self.batch = dataset, settings, batch
-        self.size, self.seed, self.workers = size, seed, workers
-        self._cache = _Cache(dataset, cache_bytes)
-        self._order = lru_cache(maxsize=4)(self._shuffled)
+        self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
+        cache = Cache(dataset, cache_bytes, max(1, workers))
+        dtype = torch.uint8 if levels else torch.float32
+        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype)
+        self._reported: set[tuple[int, str]] = set()
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
 
         images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: (M, 6) float32, each the index
-        in the batch, cx, cy, w, h relative to the input, and the class.
+        in the batch, cx, cy, w, h relative to the input, and the class. Of a shard, B is its share
+        of the batch, and the index counts within it.
         """
-        h, w = self.size(iteration) if callable(self.size) else self.size
-        images = np.empty((self.batch, 3, h, w), np.float32)
-        truths = []
-        for slot in range(self.batch):
-            sample, image = self._cache.read(self._index(iteration * self.batch + slot))
-            rng = np.random.default_rng((self.seed, CHANGE, iteration, slot))
-            trained = ~sample.ignore
-            settings = self.settings(iteration) if callable(self.settings) else self.settings
-            changed, cxcywh, kept = augment(
-                image, sample.boxes_xyxy_px[trained], (h, w), settings, rng
-            )
-            to_planes(changed, out=images[slot])
-            classes = sample.classes[trained][kept]
-            truths.append(np.column_stack((np.full(len(kept), slot), cxcywh, classes)))
-        return torch.from_numpy(images), torch.from_numpy(np.concatenate(truths)).float()
+        return self._told(self._maker[self._task(iteration)])
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield batches start, ..., stop - 1, prepared ahead by the workers."""
-        if not self.workers:
-            yield from map(self.batch_at, range(start, stop))
-            return
-        with _one_opencv_thread(), ThreadPoolExecutor(self.workers) as pool:
-            under_way: deque[Future[Batch]] = deque()
-            try:
-                for iteration in range(start, stop):
-                    under_way.append(pool.submit(self.batch_at, iteration))
-                    if len(under_way) > AHEAD * self.workers:
-                        yield under_way.popleft().result()
-                while under_way:
-                    yield under_way.popleft().result()
-            finally:  # the caller may leave early
-                pool.shutdown(wait=False, cancel_futures=True)
+        """Yield batches start, ..., stop - 1, prepared ahead by the workers.
+
+        Leaving early ends the workers. Raises GhostyoloError if one of them is killed.
+        """
+        several = {}
+        if self.workers:
+            several = {"prefetch_factor": AHEAD, "multiprocessing_context": START}
+        loader = DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=map(self._task, range(start, stop)),
+            num_workers=self.workers,
+            collate_fn=_unchanged,
+            worker_init_fn=_begin_worker,
+            pin_memory=self.pin_memory and torch.cuda.is_available(),
+            generator=torch.Generator(),  # else it would draw from the global one
+            **several,  # type: ignore[arg-type]
+        )
+        with closing(_outcomes(loader)) as outcomes:
+            for prepared in outcomes:
+                yield self._told(prepared)
+
+    def _task(self, iteration: int) -> _Task:
+        size = self.size(iteration) if callable(self.size) else self.size
+        settings = self.settings(iteration) if callable(self.settings) else self.settings
+        return _Task(iteration, size, settings)
+
+    def _told(self, prepared: _Prepared) -> Batch:
+        """Count and warn of what was not yet reported, and return the batch or raise its error."""
+        for sample, defect, message in prepared.faults:
+            if (sample, defect) not in self._reported:
+                self._reported.add((sample, defect))
+                self.dataset.defects[defect] += 1
+                warnings.warn(message, stacklevel=3)
+        if prepared.error:
+            raise prepared.error
+        return prepared.images, prepared.truths
+
+
+class _Task(NamedTuple):
+    """Which batch to make, and all about it that is a function of the iteration."""
+
+    iteration: int
+    size: Size
+    settings: Augmentation
+
+
+class _Prepared(NamedTuple):
+    """A batch as it comes from a worker, with what is wrong with its pictures."""
+
+    images: torch.Tensor
+    truths: torch.Tensor
+    faults: tuple[Fault, ...]
+    error: DataError | None = None
+
+
+class _Maker(torch.utils.data.Dataset[_Prepared]):
+    """Makes batches: what a worker has a copy of."""
+
+    def __init__(
+        self, cache: Cache, batch: int, seed: int, places: range, dtype: torch.dtype
+    ) -> None:
+        self.cache, self.batch, self.seed = cache, batch, seed
+        self.places, self.dtype = places, dtype
+
+    def __getitem__(self, task: _Task) -> _Prepared:
+        images, truths, error = torch.empty(0), torch.empty(0, 6), None
+        try:
+            images, truths = self._made(task)
+        except DataError as stop:
+            error = stop
+        faults = tuple(self.cache.faults)
+        self.cache.faults.clear()
+        return _Prepared(images, truths, faults, error)
+
+    def _made(self, task: _Task) -> Batch:
+        images = torch.empty((len(self.places), 3, *task.size), dtype=self.dtype)
+        truths = []
+        for slot, place in enumerate(self.places):
+            rng = np.random.default_rng((self.seed, CHANGE, task.iteration, place))
+            first = self._picture(self._index(task.iteration * self.batch + place))
+            partner = partial(self._partner, rng)
+            changed, cxcywh, classes = compose(first, partner, task.size, task.settings, rng)
+            to_planes(changed, out=images[slot].numpy())
+            truths.append(np.column_stack((np.full(len(classes), slot), cxcywh, classes)))
+        return images, torch.from_numpy(np.concatenate(truths)).float()
+
+    def _partner(self, rng: np.random.Generator) -> Picture:
+        return self._picture(int(rng.integers(len(self.cache.dataset))))
+
+    def _picture(self, index: int) -> Picture:
+        """Return a picture, or the next that can be read, with the boxes to be learned."""
+        sample, image = self.cache.read(index)
+        trained = ~sample.ignore
+        boxes = sample.boxes_xyxy_px[trained]
+        if image.shape[:2] != sample.size:  # the label was wrong
+            boxes = np.minimum(boxes, image.shape[1::-1] * 2)
+        return Picture(image, boxes, sample.classes[trained])
 
     def _index(self, position: int) -> int:
         """Return which sample stands at a position in the endless row of epochs."""
-        epoch, place = divmod(position, len(self.dataset))
-        return int(self._order(epoch)[place])
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        rng = np.random.default_rng((self.seed, ORDER, epoch))
-        return rng.permutation(len(self.dataset))
+        epoch, place = divmod(position, len(self.cache.dataset))
+        return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[place])
 
 
-class _Cache:
-    """Reads pictures, keeps the first that fit, and steps over those that cannot be read.
-
-    Nothing is evicted: in epochs without replacement the oldest picture is the next to come.
-    """
-
-    def __init__(self, dataset: Dataset, room: int) -> None:
-        self.dataset, self.room = dataset, room
-        self.images: dict[int, np.ndarray] = {}
-        self.reported: set[int] = set()
-        self.lock = threading.Lock()
-
-    def read(self, index: int) -> tuple[Sample, np.ndarray]:
-        """Return a sample and its picture, or the next that can be read."""
-        samples = self.dataset.samples
-        for step in range(len(samples)):
-            place = (index + step) % len(samples)
-            image = self._image(place)
-            if image is not None:
-                return samples[place], image
-        raise DataError(
-            "no picture can be read", span=Span(self.dataset.path), hint="check the files"
-        )
-
-    def _image(self, index: int) -> np.ndarray | None:
-        if index in self.images:
-            return self.images[index]
-        sample = self.dataset.samples[index]
-        try:
-            image = read_image(sample.path)
-        except DataError as error:
-            self._report(index, "unreadable picture", str(error))
-            return None
-        if image.shape[:2] != sample.size:
-            (h, w), (own_h, own_w) = sample.size, image.shape[:2]
-            message = f"{sample.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
-            self._report(index, "picture of another size than its label says", message)
-        self._keep(index, image)
-        return image
-
-    def _keep(self, index: int, image: np.ndarray) -> None:
-        with self.lock:
-            if index not in self.images and image.nbytes <= self.room:
-                self.room -= image.nbytes
-                self.images[index] = image
-
-    def _report(self, index: int, defect: str, message: str) -> None:
-        """Count and warn of a picture once."""
-        with self.lock:
-            if index not in self.reported:
-                self.reported.add(index)
-                self.dataset.defects[defect] += 1
-                warnings.warn(message, stacklevel=2)
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
 
 
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own below ours."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(0)
+def _places(batch: int, shard: tuple[int, int]) -> range:
+    """Return the places of a batch that are a shard's."""
+    rank, world = shard
+    if not 0 <= rank < world:
+        raise OptionError(f"shard={rank}, {world}", hint="give (rank, world), rank under world")
+    if batch % world:
+        message = f"batch={batch} cannot be shared by {world} processes"
+        raise OptionError(message, hint="make it a multiple of them")
+    share = batch // world
+    return range(rank * share, (rank + 1) * share)
+
+
+def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]:
+    """Yield what the workers return, and end them when it is over, for whatever reason."""
+    outcomes: Any = _started(loader)
     try:
-        yield
+        yield from outcomes
+    except (RuntimeError, OSError, EOFError) as error:  # of one killed while it hands a batch over
+        workers = outcomes._workers if loader.num_workers else []
+        if not workers or not wait([worker.sentinel for worker in workers], timeout=1):
+            raise  # none of them has ended
+        message = "a worker that prepares pictures was killed"
+        hint = "if memory ran out, take fewer workers or a smaller batch"
+        raise GhostyoloError(message, hint=hint) from error
     finally:
-        cv2.setNumThreads(before)
+        if loader.num_workers:
+            outcomes._shutdown_workers()
+
+
+def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
+    """Start the workers.
+
+    torch would raise an error at whatever line the main thread is at when one of them dies; without
+    its handler of that signal the error comes where the next batch is waited for.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    outcomes = iter(loader)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
+    return outcomes
+
+
+def _begin_worker(_: int) -> None:
+    """Use one thread, and leave Ctrl-C to the parent, which may want another batch before it ends.
+
+    torch's one thread is set by its loader.
+    """
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _unchanged(value: T) -> T:
+    """Return what a worker made as it is, not collated."""
+    return value

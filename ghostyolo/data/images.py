@@ -116,8 +116,15 @@ def fit(image: np.ndarray, size: Size, letterbox: bool) -> tuple[np.ndarray, Pla
 
 
 def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous; into `out` if given."""
-    return np.divide(image.transpose(2, 0, 1), 255, out=out, order="C", dtype=np.float32)
+    """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous; into `out` if given.
+
+    An `out` of bytes gets the levels as they are.
+    """
+    if out is None:
+        out = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel in zip(out, cv2.split(image), strict=True):
+        plane[...] = channel
+    return out if out.dtype == np.uint8 else np.divide(out, np.float32(255), out=out)
 
 
 def _read_bytes(path: str | Path) -> bytes:

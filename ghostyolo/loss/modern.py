@@ -61,7 +61,8 @@ class _Grid(NamedTuple):
 
     @classmethod
     def of(cls, run: HeadRun, size: tuple[int, int]) -> _Grid:
-        raw, anchors = run.raw.float(), len(run.head.mask)
+        raw, anchors = run.raw, len(run.head.mask)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         n, c, h, w = raw.shape
         values = raw.view(n, anchors, c // anchors, h, w)
         return cls(run.head, values, raw.new_tensor(run.head.own_pairs), size)
@@ -141,12 +142,12 @@ def _near(grid: _Grid, truths: Tensor) -> tuple[_Slots, Tensor]:
     column, row = (first[:, axis, None] + span for axis in (0, 1))
     shape = (m, len(span), len(span), anchors)
     column, row = column[:, None, :, None].expand(shape), row[:, :, None, None].expand(shape)
-    inside = ((column >= 0) & (column < w) & (row >= 0) & (row < h)).reshape(m, -1)
+    inside = ((column >= 0) & (column < w) & (row >= 0) & (row < h)).flatten(1)
     anchor = torch.arange(anchors, device=truths.device).expand(shape)
     image = truths[:, 0].long()[:, None, None, None].expand(shape)
     truth = torch.arange(m, device=truths.device)[:, None, None, None].expand(shape)
     fields = (image, anchor, row.clamp(0, h - 1), column.clamp(0, w - 1), truth)
-    return _Slots(*(field.reshape(m, -1) for field in fields)), inside
+    return _Slots(*(field.flatten(1) for field in fields)), inside
 
 
 def _scored(grid: _Grid, slots: _Slots, inside: Tensor, truths: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a run leaves for people: the table of results and its curve."""
+"""The table of results as CSV and its curve as PNG, for programs and for a quick look."""
 
 from __future__ import annotations
 

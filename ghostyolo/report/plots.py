@@ -1,0 +1,195 @@
+"""Plots as SVG that takes its colours and its font from the page around it.
+
+What matplotlib draws in one of `INKS` is given the page's variable of that name, so that a plot
+follows the page from light to dark. Legends are the page's too: they wrap, and any name is text.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ghostyolo.curves import Ranked, Sweep
+
+SERIES = 8  # colours that can be told apart
+INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {
+    f"c{number}": f"#0101{number + 15:02x}" for number in range(1, SERIES + 1)
+}
+COLOURS = tuple(INKS[f"c{number}"] for number in range(1, SERIES + 1))
+STYLE: Any = {  # Any: matplotlib names the keys in its types, each version others
+    "font.size": 9.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ghostyolo",  # else the names inside change with each drawing
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INKS["line"],
+    "axes.labelcolor": INKS["muted"],
+    "axes.grid": True,
+    "grid.color": INKS["line"],
+    "grid.linewidth": 0.6,
+    "xtick.color": INKS["line"],
+    "ytick.color": INKS["line"],
+    "xtick.labelcolor": INKS["muted"],
+    "ytick.labelcolor": INKS["muted"],
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3,
+    "figure.constrained_layout.use": True,
+}
+SIZE = (4.2, 2.7)  # inches; a phone shows them at this size, a desktop half as large again
+SHARE = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
+ROOM = 1.15  # between the outermost box and the frame
+DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its heading, what it shows in words, and the names of its colours."""
+
+    heading: str
+    alt: str
+    svg: Markup
+    legend: tuple[tuple[str, str], ...] = ()  # variable of the colour, name
+
+
+def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """Draw every column of the table of results over the epochs: loss, precision, rate, others."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    groups: dict[str, list[str]] = {"Loss": [], "Average precision": [], "Learning rate": []}
+    for key in columns:
+        if key in ("iteration", "epoch"):
+            continue
+        groups.setdefault(_group(key), []).append(key)
+    return [_over_epochs(heading, keys, rows) for heading, keys in groups.items() if keys]
+
+
+def precision_recall(ranked: Sequence[Ranked], names: Sequence[str]) -> Plot:
+    """Draw a curve a class, in colour those with most truths, and the mean of all."""
+    recall = np.linspace(0, 1, 101)
+    known = sorted((row for row in range(len(ranked)) if ranked[row].truths), key=_many(ranked))
+    curves = {row: ranked[row].precision_at(recall) for row in known}
+    with _axes(xlabel="recall", ylabel="precision", xlim=SHARE, ylim=SHARE) as (axes, plot):
+        for row in known[SERIES:DRAWN_CLASSES]:
+            axes.plot(recall, curves[row], color=INKS["muted"], linewidth=0.5)
+        legend = []
+        for number, row in enumerate(known[:SERIES]):
+            axes.plot(recall, curves[row], color=COLOURS[number])
+            legend.append((f"c{number + 1}", names[row]))
+        if len(known) > 1:
+            mean = np.mean(list(curves.values()), 0)
+            axes.plot(recall, mean, color=INKS["ink"], linewidth=2.4, linestyle="--")
+            legend.append(("ink", f"mean of {len(known)} classes"))
+        if len(known) > SERIES:
+            legend.append(("muted", f"other classes ({min(len(known), DRAWN_CLASSES) - SERIES})"))
+        alt = f"Precision against recall of {len(known)} classes at an IoU of 0.5"
+        return plot("Precision and recall, class by class", alt, tuple(legend))
+
+
+def thresholds(curve: Sweep) -> Plot:
+    """Draw precision, recall and F1 over the threshold, and where F1 is best."""
+    best = curve.best
+    at, f1 = curve.thresholds[best], curve.f1[best]
+    columns = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
+    with _axes(xlabel="threshold of the score", xlim=SHARE, ylim=SHARE) as (axes, plot):
+        for (_, values), colour in zip(columns.items(), COLOURS, strict=False):
+            axes.plot(curve.thresholds, values, color=colour)
+        axes.axvline(at, color=INKS["ink"], linewidth=1, linestyle=":")
+        axes.plot([at], [f1], "o", color=INKS["ink"], markersize=5)
+        legend = [(f"c{number}", name) for number, name in enumerate(columns, 1)]
+        legend.append(("ink", f"best F1 {f1:.3f} at {at:.3f}"))
+        alt = f"Precision, recall and F1 against the threshold; F1 is best, {f1:.3f}, at {at:.3f}"
+        return plot("Precision, recall and F1 against the threshold", alt, tuple(legend))
+
+
+def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
+    """Draw boxes and anchors by width and height.
+
+    sizes: (n, 2) as w, h in pixels of the network's input. scales: by stride the anchors, (a, 2).
+    """
+    shown = sizes[:: max(1, math.ceil(len(sizes) / DRAWN_BOXES))]
+    everything = np.maximum(np.concatenate([shown, *scales.values()]), 1)
+    low, high = (
+        np.floor(np.log2(everything.min() / ROOM)),
+        np.ceil(np.log2(everything.max() * ROOM)),
+    )
+    ticks = 2.0 ** np.arange(low, max(high, low + 1) + 1)
+    with _axes(xlabel="width, pixels of the input", ylabel="height") as (axes, plot):
+        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            scale("log", base=2)
+            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set(xlim=(ticks[0], ticks[-1]), ylim=(ticks[0], ticks[-1]))
+        w, h = np.maximum(shown, 1).T
+        axes.plot(w, h, ".", color=INKS["muted"], alpha=0.35, markersize=3.5)
+        legend = [("muted", f"boxes ({len(shown):,} of {len(sizes):,})")]
+        for number, (stride, pairs) in enumerate(scales.items()):
+            colour = COLOURS[number % SERIES]
+            axes.plot(*pairs.T, "X", color=colour, markersize=9, markeredgecolor=INKS["ink"])
+            legend.append((f"c{number % SERIES + 1}", f"anchors at stride {stride:g}"))
+        alt = f"Width and height of {len(shown)} boxes, and the anchors of {len(scales)} heads"
+        return plot("Anchors among the boxes", alt, tuple(legend))
+
+
+def _group(key: str) -> str:
+    """Name the plot that a column of results belongs to."""
+    if key.startswith("loss"):
+        return "Loss"
+    if key.startswith("AP") or key == "VOC":
+        return "Average precision"
+    return "Learning rate" if key == "rate" else key
+
+
+def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Plot:
+    epochs = [row.get("epoch", number) for number, row in enumerate(rows, 1)]
+    with _axes(xlabel="epoch") as (axes, plot):
+        legend = []
+        for number, key in enumerate(keys):
+            values = [row.get(key, math.nan) for row in rows]
+            style = "--" if key == "VOC" else "-"  # it lies on AP50, nearly
+            axes.plot(epochs, values, style, marker="o", color=COLOURS[number % SERIES])
+            legend.append((f"c{number % SERIES + 1}", key))
+        if heading == "Average precision":
+            axes.set_ylim(*SHARE)
+        elif heading in ("Loss", "Learning rate"):
+            axes.set_ylim(bottom=0)
+        alt = f"{', '.join(keys)} over {len(rows)} validations"
+        return plot(heading, alt, tuple(legend) if len(keys) > 1 else ())
+
+
+def _many(ranked: Sequence[Ranked]) -> Any:
+    return lambda row: -ranked[row].truths
+
+
+@contextmanager
+def _axes(**labels: Any) -> Iterator[tuple[Axes, Any]]:
+    """Give empty axes, and a function that makes a `Plot` of what was drawn there."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE)
+        axes = figure.add_subplot(**labels)
+        yield axes, lambda heading, alt, legend: Plot(heading, alt, _svg(figure, alt), legend)
+
+
+def _svg(figure: Figure, alt: str) -> Markup:
+    """Return the figure as an element of a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True)
+    text = buffer.getvalue()
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.S)  # holds the text of each label again
+    for name, colour in INKS.items():
+        body = body.replace(colour, f"var(--{name})")
+    prefix = re.sub(r"\W+", "-", alt)
+    body = re.sub(r'( id="|url\(#|xlink:href="#)', rf"\g<1>{prefix}-", body)
+    w, h = (72 * side for side in figure.get_size_inches())
+    opening = Markup('<svg class="plot" role="img" aria-label="{}" viewBox="0 0 {:g} {:g}">')
+    return opening.format(alt, w, h) + Markup(re.sub(r"\n\s*", "\n", body))
