@@ -64,6 +64,10 @@ class World:
             distributed.all_gather_object(values, value)
         return values
 
+    def wait(self) -> None:
+        """Wait until every process has come here. Raises `PeerError`."""
+        self.gather(None)
+
     def any(self, flag: bool) -> bool:
         """Return whether a flag is up in some process. Raises `PeerError`."""
         return flag if self.size == 1 else any(self.gather(flag))

@@ -57,6 +57,7 @@ def failure(
     if step.world.first:
         lines = [f"{message}\n", *(f"{path}\n" for path in paths)]
         replace(config.folder / REPORT, [line.encode() for line in lines])
+    step.world.wait()
     shown = ", ".join(paths[:SHOWN])
     more = f" and {len(paths) - SHOWN} more in {config.folder / REPORT}"
     message += f"; its pictures: {shown}{more if len(paths) > SHOWN else ''}"

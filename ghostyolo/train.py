@@ -217,11 +217,11 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
 
 def _save(state: State, config: TrainConfig, world: World) -> None:
     chances = world.gather(state.chance())
-    if not world.first:
-        return
-    with state.averaged():
-        state.save_weights(config.folder / "last.weights", config.batch)
-    state.save(config.checkpoint, config.identity(world.size), chances)
+    if world.first:
+        with state.averaged():
+            state.save_weights(config.folder / "last.weights", config.batch)
+        state.save(config.checkpoint, config.identity(world.size), chances)
+    world.wait()  # who leaves now is no reason for torchrun to end the one that writes
 
 
 def _describe(config: TrainConfig, world: World) -> None:
