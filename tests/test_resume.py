@@ -168,3 +168,15 @@ def test_limit_of_a_files_size_is_told_in_a_line(
     told = f"ghostyolo: {folder}/checkpoint.pt: cannot write: File too large; free some space"
     assert err.splitlines()[-1] == told
     assert sorted(left(folder)) == ["last.weights", "model.cfg", "model.names"]
+
+
+def test_run_that_died_before_it_saved_is_told_apart(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither way of starting it again is the one that it is told to take."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/model.cfg").write_text("")
+    cfg = tiny.write(tmp_path)
+    assert go(cfg, data, tmp_path, "--resume") == 1
+    told = "no checkpoint to resume; nothing was saved, so start anew with another --name\n"
+    assert capsys.readouterr().err == f"ghostyolo: {tmp_path}/tiny/checkpoint.pt: {told}"
