@@ -70,7 +70,13 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Return whether a flag is up in some process. Raises `PeerError`."""
-        return flag if self.size == 1 else any(self.gather(flag))
+        if self.size == 1:
+            return flag
+        up = torch.tensor(
+            float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu"
+        )
+        self.total([up])
+        return bool(up.item())
 
 
 @contextmanager
