@@ -65,10 +65,11 @@ def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> A
         letter_box=bool(options.letter_box),
         mosaic=MIXED if options.mosaic else 0.0,
         mosaic_bound=bool(options.mosaic_bound),
-        mixup=MIXED if options.mixup else 0.0,
+        mixup=MIXED if options.mixup and not options.mosaic else 0.0,
         blur=options.blur,
         gaussian_noise=options.gaussian_noise,
         visible=recipe.visible,
     )
-    calm = {"jitter": settings.jitter / 4, "resize": 1.0, "mosaic": 0.0, "mixup": 0.0}
-    return replace(settings, **calm) if finish else settings
+    if not finish:
+        return settings
+    return replace(settings, jitter=settings.jitter / 4, resize=1.0, mosaic=0.0, mixup=0.0)

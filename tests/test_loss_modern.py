@@ -123,8 +123,9 @@ class Literal:
                 mine = corners(self.at(self.boxes, place))
                 box += 5 * (1 - float(ciou(mine, corners(truth[1:5]))[0, 0]))
                 for label, probability in enumerate(q):
-                    own = label == truth[5]
-                    classes -= math.log(probability if own else 1 - probability)
+                    target = self.overlap(place, truth) if label == truth[5] else 0
+                    classes -= target * math.log(probability)
+                    classes -= (1 - target) * math.log(1 - probability)
         return box, objectness, classes
 
 
@@ -232,7 +233,7 @@ def test_huge_and_half_precision_outputs_stay_numbers() -> None:
 
 
 def test_descent_ends_at_the_truths() -> None:
-    """With every number of the heads free, a box that is sure of its class is the truth."""
+    """With every number of the heads free, the box that is surest of a class is the truth."""
     truths = torch.tensor([[0, 0.3, 0.3, 0.3, 0.25, 0], [0, 0.7, 0.6, 0.4, 0.5, 1]])
     runs = make_runs(0, 1)
     optimizer = torch.optim.Adam([run.raw for run in runs], lr=0.1)
@@ -246,5 +247,6 @@ def test_descent_ends_at_the_truths() -> None:
     boxes, objectness, classes = (torch.cat(part, 1) for part in zip(*decoded, strict=True))
     for row in truths:
         score = (objectness * classes[..., int(row[5])])[0]
-        sure = [corners(box) for box in boxes[0, score > 0.9].numpy()]
-        assert max(float(iou(box, corners(row[1:5].numpy()))[0, 0]) for box in sure) > 0.9
+        found = boxes[0, score.argmax()].numpy()
+        assert float(iou(corners(found), corners(row[1:5].numpy()))[0, 0]) > 0.85
+        assert float(score.max()) > 0.8

@@ -49,8 +49,8 @@ class Batches:
     batch: pictures of an update. size: (h, w) of the network's input, or a function of the
     iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
     are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
-    shard: (rank, world): only these consecutive places of each batch, of which the rank of several
-    processes that train together has its share; together they have what one would have alone.
+    shard: (rank, world), to make only one of `world` equal parts of each batch, for processes that
+    train together; the parts together are the batch that one process would have.
     levels: leave images as the uint8 levels that they are, for whoever divides them by 255 on a
     GPU: a quarter of the bytes to move. pin_memory: put batches where a GPU, if there is one,
     fetches them while it computes.

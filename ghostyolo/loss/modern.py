@@ -6,7 +6,8 @@ otherwise get one slot with a bad box, and their objectness would stay where it 
 one anchor in one cell of one image, its values are x, y, w, h, objectness and classes.
 
 Of `[yolo]` it reads what decoding reads, and label_smooth_eps; the rest is Darknet's loss's own.
-Source: Ge et al., YOLOX, 2021, section 2.3 (SimOTA: cost, dynamic k); Zheng et al. 2020 (CIoU).
+Source: Ge et al., YOLOX, 2021, section 2.3 (SimOTA: cost, dynamic k), and its code (IoU in the
+classes' targets); Zheng et al. 2020 (CIoU).
 The floor, the window and the weights were chosen on validation sets.
 """
 
@@ -182,10 +183,14 @@ def _undisputed(slots: _Slots, costs: Tensor) -> _Slots:
 
 
 def _parts(grid: _Grid, slots: _Slots, truths: Tensor) -> Iterator[Tensor]:
-    """Yield one head's sums of box, objectness and class loss."""
+    """Yield one head's sums of box, objectness and class loss.
+
+    A slot is to be as sure of its class as its box is good, which ranks boxes; the objectness is to
+    be 1, as it would not rise where boxes are bad.
+    """
     values, mine = slots.of(grid.values), truths[slots.truth]
-    boxes = grid.boxes(values, slots.anchor, slots.cell)
-    yield (1 - ciou(boxes, _pixels(mine, grid.size))).sum()
+    boxes, wanted = grid.boxes(values, slots.anchor, slots.cell), _pixels(mine, grid.size)
+    yield (1 - ciou(boxes, wanted)).sum()
     objectness = grid.logits(grid.values[:, :, 4])
     taken = torch.zeros_like(objectness)
     taken[slots.image, slots.anchor, slots.row, slots.column] = 1
@@ -193,8 +198,8 @@ def _parts(grid: _Grid, slots: _Slots, truths: Tensor) -> Iterator[Tensor]:
     smooth = grid.head.label_smooth_eps
     hot = torch.full_like(values[:, 5:], smooth / 2)
     hot.scatter_(1, mine[:, 5:].long(), 1 - smooth / 2)
-    classes = grid.logits(values[:, 5:])
-    yield F.binary_cross_entropy_with_logits(classes, hot, reduction="sum")
+    classes, quality = grid.logits(values[:, 5:]), iou(boxes.detach(), wanted)[:, None]
+    yield F.binary_cross_entropy_with_logits(classes, hot * quality, reduction="sum")
 
 
 def _pixels(truths: Tensor, size: tuple[int, int]) -> Tensor:
