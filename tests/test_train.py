@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from runs import Silent
 
 from ghostyolo import passes, weights
 from ghostyolo.data import Dataset, open_dataset
@@ -40,26 +41,6 @@ PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")
 LIMIT = 1e-5  # of the largest magnitude in the tensor
 DARKNET = RECIPES["darknet"]
 LOSSES = pytest.mark.parametrize("loss", RECIPES)
-
-
-class Silent:
-    """Hears all and remembers; may stop a run after an update."""
-
-    def __init__(self, stop_after: int = 0) -> None:
-        self.stop_after = stop_after
-        self.losses: list[float] = []
-        self.rates: list[float] = []
-        self.rows: list[dict[str, float]] = []
-
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
-        self.losses.append(state.loss)
-        self.rates.append(rate)
-        assert images_per_second > 0
-        if state.iteration == self.stop_after:
-            raise KeyboardInterrupt
-
-    def validated(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
 
 
 @pytest.fixture(scope="module")
