@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ghostyolo.state import State
+    from ghostyolo.tensorboard import TensorBoard
 
 LOG_SECONDS = 15.0  # between two lines of a log
 
@@ -37,8 +39,9 @@ class Progress:
         if self.bar is None and (now - self.said > LOG_SECONDS or done == self.total):
             self.said = now
             left = (now - self.began) / max(1, done - self.start) * (self.total - done)
+            wait = tqdm.format_interval(left)
             line = f"{self.what} {done}/{self.total} {self.unit}s"
-            tail = f", {left:.0f} s left" if done < self.total else ""
+            tail = f", {wait} left" if done < self.total else ""
             self.say(f"{line}{', ' + note if note else ''}{tail}")
 
     def say(self, line: str) -> None:
@@ -58,18 +61,13 @@ class TrainProgress:
     def __init__(self, total: int) -> None:
         self.total = total
         self.progress: Progress | None = None  # from the first update on: a run may be resumed
-        self.stopping = False
-
-    def stop(self) -> None:
-        """Leave the run after the update under way."""
-        self.stopping = True
 
     def step(self, state: State, rate: float, images_per_second: float) -> None:
         """Show an update: the smoothed loss, the learning rate, pictures a second."""
-        note = f"loss {state.loss:.2f}, rate {rate:.3g}, {images_per_second:.1f} pictures/s"
+        parts = ", ".join(f"{name} {part:.2f}" for name, part in state.parts.items())
+        loss = f"loss {state.loss:.2f}" + (f" ({parts})" if len(state.parts) > 1 else "")
+        note = f"{loss}, rate {rate:.3g}, {images_per_second:.1f} pictures/s"
         self._from(state.iteration).advance_to(state.iteration, note)
-        if self.stopping:
-            raise KeyboardInterrupt
 
     def validated(self, row: dict[str, float]) -> None:
         """Show a validation."""
@@ -86,3 +84,32 @@ class TrainProgress:
         if self.progress is None:
             self.progress = Progress(self.total, "train", "iteration", start=iteration)
         return self.progress
+
+
+class Watch:
+    """All who watch a run, and the wish to leave it: the update under way is finished first."""
+
+    def __init__(self, observers: Sequence[TrainProgress | TensorBoard]) -> None:
+        self.observers = observers
+        self.stopping = 0  # number of the signal
+
+    def stop(self, signal: int) -> None:
+        """Leave the run after the update under way."""
+        self.stopping = signal
+
+    def step(self, state: State, rate: float, images_per_second: float) -> None:
+        """Tell all of an update. Raises `KeyboardInterrupt` with the signal's number."""
+        for observer in self.observers:
+            observer.step(state, rate, images_per_second)
+        if self.stopping:
+            raise KeyboardInterrupt(self.stopping)
+
+    def validated(self, row: dict[str, float]) -> None:
+        """Tell all of a validation."""
+        for observer in self.observers:
+            observer.validated(row)
+
+    def close(self) -> None:
+        """Let all of them end."""
+        for observer in self.observers:
+            observer.close()

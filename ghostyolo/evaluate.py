@@ -109,6 +109,12 @@ def detect(
     return found
 
 
+def woven(parts: Sequence[list[Detections]]) -> list[Detections]:
+    """Return in the order of the samples what detectors found in every so-many-th of them."""
+    count = sum(map(len, parts))
+    return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
+
+
 def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:
     """Compare what was found in each sample of a data set with its truths.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import BinaryIO
 from ghostyolo.errors import OptionError, Span
 
 HINT = "give a file in a folder that can be written"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -35,7 +37,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if not isinstance(error, OSError):
             raise
         message = f"cannot write: {error.strerror}"
-        raise OptionError(message, span=Span(str(path)), hint=HINT) from None
+        hint = "free some space" if error.errno in FULL else HINT
+        raise OptionError(message, span=Span(str(path)), hint=hint) from None
 
 
 def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:

@@ -15,14 +15,14 @@ from ghostyolo.schedule import learning_rate
 
 # Keys that change training in a way that is not written here, with the value that is.
 _NET_LIMITS = {
-    "adam": 0, "cutmix": 0,
+    "cutmix": 0,
     "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
     "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
     "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
 }  # fmt: skip
 _LAYER_LIMITS = {
-    "clip": 0.0, "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "stopbackward": 0,
-    "train_only_bn": 0, "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
+    "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "train_only_bn": 0,
+    "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
     "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
     "maxpool_zero_nonmax": 0, "map": "",
 }  # fmt: skip
@@ -43,7 +43,27 @@ def check(network: Network) -> None:
         raise CfgError(str(error), section="net") from None
     _refuse(network.options, _NET_LIMITS, None, "run with --set net.{key}={value}")
     for node in network:
-        _refuse(node.layer, _LAYER_LIMITS, node.span, "set {key}={value} for training")
+        clip = {} if node.layer.clipped else {"clip": 0.0}
+        limits = {**_LAYER_LIMITS, **clip}
+        _refuse(node.layer, limits, node.span, "set {key}={value} for training")
+    _check_stops(network)
+
+
+def _check_stops(network: Network) -> None:
+    """Refuse a `stopbackward` for a while, and one that leaves nothing to train."""
+    stops = [node for node in network if node.layer.stopbackward]
+    for node in stops:
+        if node.layer.stopbackward != 1:
+            message = f"stopbackward={node.layer.stopbackward} cannot be honoured in training"
+            hint = "set stopbackward=1, which stops there for good, or 0"
+            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+    if not stops:
+        return
+    last = stops[-1]
+    rest = list(network)[last.index + 1 :]
+    if not any(node.layer.weights(*network.input_shapes(node)) for node in rest):
+        message, hint = "stopbackward=1 leaves nothing to train", "set it in a layer further up"
+        raise CfgError(message, span=last.span, section=last.layer.kind, hint=hint)
 
 
 def _refuse(options: Options, limits: dict[str, Any], span: Span | None, hint: str) -> None:

@@ -1,84 +1,33 @@
-"""Training: the cfg's `[net]` and `[yolo]`, Darknet's loss and update rule, one visible loop.
+"""Training: the cfg's `[net]` and `[yolo]`, a loss and its update rule, one visible loop.
 
 Everything that changes while training lies in `State`, which is saved and restored whole.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
-from ghostyolo import evaluate, report
-from ghostyolo.data import Dataset
-from ghostyolo.data.augment import Augmentation
+from ghostyolo import evaluate, guard, precision, report
 from ghostyolo.data.batches import Batches
+from ghostyolo.distributed import World
 from ghostyolo.ema import Ema
-from ghostyolo.errors import GhostyoloError, OptionError, Span
+from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import replace
-from ghostyolo.layers.yolo import Yolo
+from ghostyolo.guard import NanError
 from ghostyolo.limits import check
 from ghostyolo.model import Model
-from ghostyolo.network import Network, dumps
-from ghostyolo.recipe import RECIPES, Recipe, augmentation
-from ghostyolo.schedule import input_size
+from ghostyolo.network import dumps
 from ghostyolo.state import State
-from ghostyolo.update import gradient, initialise_heads, optimizer, set_rate
+from ghostyolo.trainconfig import TrainConfig
+from ghostyolo.update import Step, freeze, gradient, initialise_heads, optimizer, set_rate
 
-_SCALES = 3  # which stream of chance; the batches have others
-
-
-class NanError(GhostyoloError):
-    """The loss or a weight stopped being a number."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What a run is made of. network: as trained, its `[net]` included.
-
-    folder: where weights, checkpoint and curves go. val_every, save_every: in iterations; 0 means
-    at the end only. bn_momentum: share of a new batch in the running statistics.
-    """
-
-    network: Network
-    train: Dataset
-    val: Dataset | None
-    folder: Path
-    loss: str = "modern"
-    seed: int = 0
-    workers: int = 0
-    device: str = "cpu"
-    val_every: int = 0
-    save_every: int = 0
-    bn_momentum: float = 0.1
-
-    @property
-    def iterations(self) -> int:
-        """Return the length of the run."""
-        return self.network.options.max_batches
-
-    @property
-    def batch(self) -> int:
-        """Return the pictures of an update."""
-        options = self.network.options
-        return options.mini_batch * options.subdivisions
-
-    @property
-    def subdivisions(self) -> int:
-        """Return the forward passes of an update."""
-        return self.network.options.subdivisions
-
-    @property
-    def recipe(self) -> Recipe:
-        """Return what belongs to the loss."""
-        return RECIPES[self.loss]
+__all__ = ["NanError", "Observer", "Timer", "TrainConfig", "start", "train"]
 
 
 class Timer:
@@ -106,7 +55,12 @@ class Observer(Protocol):
 
 
 def train(
-    config: TrainConfig, observer: Observer, *, resume: bool = False, weights: str | None = None
+    config: TrainConfig,
+    observer: Observer,
+    *,
+    resume: bool = False,
+    weights: str | None = None,
+    world: World = World(),  # noqa: B008 (a value)
 ) -> State:
     """Train a detector and return the last state.
 
@@ -116,44 +70,67 @@ def train(
     An interruption that does not come from the observer may tear an update, so nothing is saved.
     """
     check(config.network)
+    step = plan(config, world)
     torch.manual_seed(config.seed)
-    state = start(config, weights)
+    state = start(config, weights, world)
+    step = compiled(step, state.model) if config.compile else step
     if resume:
-        state.restore(config.folder / "checkpoint.pt", _identity(config))
-    batches = Batches(
-        config.train,
-        _settings(config),
-        config.batch,
-        _sizes(config),
-        config.seed,
-        config.workers,
-    )
-    _describe(config)
+        state.restore(config.checkpoint, config.identity(world.size), world.rank)
+    batches = _batches(config, world)
+    _describe(config, world)
     timer = Timer(state.seconds)
-    for images, truths in batches.iterate(state.iteration, config.iterations):
+    ends = state.iteration if _exhausted(state, config) else config.iterations
+    for images, truths in batches.iterate(state.iteration, ends):
         timer.lap("pictures")
         rate = set_rate(state, config.network.options, config.seed)
-        parts = gradient(state, images, truths, config.recipe, config.subdivisions, config.device)
-        _check(state, config, parts)
+        parts = gradient(state, images, truths, step)
+        if not guard.sound(state, parts):
+            batch = guard.Batch(images, truths, _paths(batches, state.iteration))
+            raise guard.failure(state, config, step, batch, parts)
         state.advance(parts)
-        speed = len(images) / timer.lap("network")
-        if _due(state, config, config.val_every):
-            row = _validate(state, config, rate)
+        speed = config.batch / timer.lap("network")
+        row, stop = None, None
+        if config.due(state.iteration, config.val_every):
+            row = _validate(state, config, rate, world)
             timer.lap("validation")
             observer.validated(row)
-        if _due(state, config, config.val_every) or _due(state, config, config.save_every):
-            _save(state, config)
+        if row or config.due(state.iteration, config.save_every):
+            _save(state, config, world)
         try:
             observer.step(state, rate, speed)
-        except KeyboardInterrupt:
-            _save(state, config)
-            raise
+        except KeyboardInterrupt as interruption:
+            stop = interruption
+        if world.any(stop is not None):
+            _save(state, config, world)
+            raise stop or KeyboardInterrupt
+        if _exhausted(state, config):
+            break
         timer.lap("the rest")
     return state
 
 
-def start(config: TrainConfig, weights: str | None = None) -> State:
-    """Return the state before the first update."""
+def plan(config: TrainConfig, world: World) -> Step:
+    """Return how updates are made. Raises `OptionError` where processes cannot share a batch."""
+    amp = precision.dtype_of(config.amp, config.device)
+    share, left = divmod(config.batch, world.size)
+    passes = math.ceil(config.subdivisions / world.size)  # no larger than in one process
+    if left or share % passes:
+        message = f"{world.size} processes cannot share a batch of {config.batch}"
+        if not left:
+            message += f" in {config.subdivisions} subdivisions"
+        hint = "give a --batch that is a multiple, and --set net.subdivisions=1"
+        raise OptionError(message, hint=hint)
+    return Step(config.recipe, passes, config.device, amp, None, world)
+
+
+def compiled(step: Step, model: Model) -> Step:
+    """Return the step with a forward pass that torch compiles when it first meets a size."""
+    run = torch.compile(model.run)
+    return Step(step.recipe, step.subdivisions, step.device, step.amp, run, step.world)
+
+
+def start(config: TrainConfig, weights: str | None = None, world: World = World()) -> State:  # noqa: B008
+    """Return the state before the first update, the same in all processes."""
     model = Model(config.network)
     initialise_heads(model)  # also before a partial file, which ends above them
     if weights:
@@ -162,49 +139,46 @@ def start(config: TrainConfig, weights: str | None = None) -> State:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = config.bn_momentum
+    if world.size > 1 and torch.device(config.device).type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if world.size > 1:
+        torch.manual_seed(config.seed + world.rank)  # dropout is not to be the same in all
     model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe, model = config.recipe, model.train()
+    freeze(model.train())
+    recipe, amp = config.recipe, precision.dtype_of(config.amp, config.device)
     ema = Ema(model, recipe.ema * config.iterations) if recipe.ema else None
-    return State(model, optimizer(model, recipe), ema)
+    scaler = precision.scaler(amp, config.device)
+    return State(model, optimizer(model, recipe), ema, scaler)
 
 
-def _settings(config: TrainConfig) -> Callable[[int], Augmentation]:
-    """Return how pictures are changed as a function of the iteration."""
-    course = augmentation(config.network, config.recipe)
-    end = augmentation(config.network, config.recipe, finish=True)
-    start = config.iterations * (1 - config.recipe.finish)
-    return lambda iteration: end if iteration >= start else course
+def _batches(config: TrainConfig, world: World) -> Batches:
+    far = torch.device(config.device).type == "cuda"
+    return Batches(
+        config.train,
+        config.settings(),
+        config.batch,
+        config.sizes(),
+        config.seed,
+        config.workers,
+        shard=(world.rank, world.size),
+        levels=far,
+        pin_memory=far,
+    )
 
 
-def _sizes(config: TrainConfig) -> Callable[[int], tuple[int, int]]:
-    """Return the input size as a function of the iteration; ten share one."""
-    options = config.network.options
-    random = [node.layer.random for node in config.network if isinstance(node.layer, Yolo)][-1:]
-
-    def size(iteration: int) -> tuple[int, int]:
-        rng = np.random.default_rng((config.seed, _SCALES, iteration // 10))
-        return input_size(options, random[0] if random else 0, iteration, rng)
-
-    return size
+def _paths(batches: Batches, iteration: int) -> list[str]:
+    """Return where the pictures lie that this process has in a batch, each a mosaic's first."""
+    maker, first = batches._maker, iteration * batches.batch
+    samples = [batches.dataset.samples[maker._index(first + place)] for place in maker.places]
+    return [str(sample.path) for sample in samples]
 
 
-def _check(state: State, config: TrainConfig, parts: dict[str, float]) -> None:
-    """Raise `NanError` unless loss and gradient are finite; what was saved before stays."""
-    if all(map(math.isfinite, parts.values())):
-        return
-    named = ", ".join(f"{name} {value}" for name, value in parts.items())
-    last = config.folder / "last.weights"
-    kept = f"{last} holds what was good; " if last.exists() else ""
-    hint = f"{kept}lower the rate with --set net.learning_rate=..."
-    message = f"the loss is no number after iteration {state.iteration} ({named})"
-    raise NanError(message, span=Span(config.train.path), hint=hint)
+def _exhausted(state: State, config: TrainConfig) -> bool:
+    """Return whether the run has waited for a better AP for long enough."""
+    return 0 < config.patience <= state.stale
 
 
-def _due(state: State, config: TrainConfig, every: int) -> bool:
-    return state.iteration == config.iterations or bool(every and state.iteration % every == 0)
-
-
-def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float]:
+def _validate(state: State, config: TrainConfig, rate: float, world: World) -> dict[str, float]:
     """Measure, note a row of results, and keep the best weights."""
     row = {
         "iteration": state.iteration,
@@ -215,44 +189,49 @@ def _validate(state: State, config: TrainConfig, rate: float) -> dict[str, float
     }
     with state.averaged():
         if config.val is not None:
-            scores = evaluate.evaluate(state.model.detector(**evaluate.LIMITS), config.val).mean
-            named = {"AP": scores.ap, "AP50": scores.ap50, "AP75": scores.ap75}
-            row |= {**named, "VOC": scores.voc_area}
-            row = {key: float(value) for key, value in row.items()}  # a checkpoint holds no numpy
-        score = row.get("AP", 0.0)
-        score = 0.0 if math.isnan(score) else score  # no truths to count
-        if score >= state.best or config.val is None:
-            state.best = score
+            row |= _scores(state.model, config, world)
+        ap = row.get("AP", 0.0)
+        ap = 0.0 if math.isnan(ap) else ap  # no truths to count
+        if (state.judge(ap) or config.val is None) and world.first:
             state.save_weights(config.folder / "best.weights", config.batch)
     state.rows.append(row)
-    report.write_rows(config.folder / "results.csv", state.rows)
-    report.curve(config.folder / "curve.png", state.rows)
+    if world.first:
+        report.write_rows(config.folder / "results.csv", state.rows)
+        report.curve(config.folder / "curve.png", state.rows)
     return row
 
 
-def _save(state: State, config: TrainConfig) -> None:
-    with state.averaged():
-        state.save_weights(config.folder / "last.weights", config.batch)
-    state.save(config.folder / "checkpoint.pt", _identity(config))
+def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]:
+    """Return AP on val; each process looks at every so-many-th picture, the first one scores."""
+    assert config.val is not None
+    detector = model.detector(**evaluate.LIMITS)
+    mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
+    found = evaluate.woven(world.gather(evaluate.detect(detector, mine)))
+    scores: dict[str, float] = {}
+    if world.first:
+        mean = evaluate.score(found, config.val).mean
+        named = {"AP": mean.ap, "AP50": mean.ap50, "AP75": mean.ap75, "VOC": mean.voc_area}
+        scores = {name: float(value) for name, value in named.items()}  # no numpy in checkpoints
+    return world.gather(scores)[0]
 
 
-def _identity(config: TrainConfig) -> dict[str, str]:
-    """Return what must be the same for a run to go on exactly."""
-    data = config.train
-    return {
-        "cfg": dumps(config.network),
-        "data set": f"{data.path} {data.split} {len(data)}",
-        "list of names": "\n".join(data.names),
-        "loss": config.loss,
-        "seed": str(config.seed),
-        "batch norm momentum": str(config.bn_momentum),
-    }
+def _save(state: State, config: TrainConfig, world: World) -> None:
+    chances = world.gather(state.chance())
+    if world.first:
+        with state.averaged():
+            state.save_weights(config.folder / "last.weights", config.batch)
+        state.save(config.checkpoint, config.identity(world.size), chances)
+    world.wait()  # who leaves now is no reason for torchrun to end the one that writes
 
 
-def _describe(config: TrainConfig) -> None:
+def _describe(config: TrainConfig, world: World) -> None:
     """Make the folder and write into it what the run is made of. Raises `OptionError`."""
+    if not world.first:
+        return
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
+        for torn in config.folder.glob("*.part"):  # of a run that was killed
+            torn.unlink()
     except OSError as error:
         message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
         raise OptionError(message, span=Span(str(config.folder)), hint=hint) from None

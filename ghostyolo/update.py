@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostyolo import precision
+from ghostyolo.distributed import World
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import Cost, HeadRun
 from ghostyolo.model import Model
@@ -18,26 +23,52 @@ from ghostyolo.state import State
 
 PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
 _RATES = 4  # which stream of chance; the batches have others
+Run = Callable[[Tensor, frozenset[int]], dict[int, Tensor]]  # as Model.run
 
 
-def optimizer(model: Model, recipe: Recipe) -> torch.optim.SGD:
-    """Return SGD as Darknet updates: decay on weights only, a rate factor per layer.
+@dataclass(frozen=True)
+class Step:
+    """How an update is made.
 
-    Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer.
+    subdivisions: forward passes it takes. amp: dtype of the forward pass, None for the weights'
+    own. run: what computes it, if not the model as it is. world: who else has a part in it.
+    """
+
+    recipe: Recipe
+    subdivisions: int = 1
+    device: str = "cpu"
+    amp: torch.dtype | None = None
+    run: Run | None = None
+    world: World = field(default_factory=World)
+
+
+def optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return what updates as Darknet does: SGD, or with `[net] adam` Adam; a factor per layer.
+
+    SGD decays weights only, Adam everything. In Darknet Adam receives sums over the batch; it does
+    not notice, but for eps and the decay, which are made to fit. A recipe's rate is for SGD.
+    Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer, src/blas_kernels
+    adam_update_gpu.
     """
     options = model.network.options
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for node, layer in zip(model.network, model.layers, strict=True):
         for name, parameter in layer.named_parameters():
-            decay = options.decay if name in node.layer.decayed else 0.0
+            decay = options.decay if options.adam or name in node.layer.decayed else 0.0
             factor = node.layer.learning_rate
-            if "share_index" not in dict(node.refs):
+            if "share_index" not in dict(node.refs) and parameter.requires_grad:
                 groups.setdefault((factor, decay), []).append(parameter)
+    rate = 1.0 if options.adam else recipe.rate
+    settings: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "factor": factor * rate}
+        for (factor, decay), parameters in groups.items()
+    ]
+    if options.adam:
+        betas, batch = (options.B1, options.B2), options.mini_batch * options.subdivisions
+        eps = options.eps / batch
+        return torch.optim.Adam(settings, options.learning_rate, betas, eps, fused=True)
     return torch.optim.SGD(
-        [
-            {"params": parameters, "weight_decay": decay, "factor": factor * recipe.rate}
-            for (factor, decay), parameters in groups.items()
-        ],
+        settings,
         lr=options.learning_rate,
         momentum=options.momentum,
         nesterov=recipe.nesterov and options.momentum > 0,
@@ -66,42 +97,78 @@ def set_rate(state: State, options: NetOptions, seed: int = 0) -> float:
     return rate
 
 
-def gradient(
-    state: State, images: Tensor, truths: Tensor, recipe: Recipe, subdivisions: int, device: str
-) -> dict[str, float]:
+def gradient(state: State, images: Tensor, truths: Tensor, step: Step) -> dict[str, float]:
     """Leave a batch's gradient in the model and return the parts of its loss.
 
-    images: (B, 3, h, w). truths: (M, 6), see `Batches`. subdivisions: forward passes it takes.
+    images: (B, 3, h, w), this process's share. truths: (M, 6), see `Batches`. All processes get
+    the same.
     """
     state.optimizer.zero_grad(set_to_none=True)
-    share, costs = len(images) // subdivisions, []
-    for part in range(subdivisions):
-        low, high = part * share, (part + 1) * share
-        x = images[low:high].to(device, memory_format=torch.channels_last)
-        mine = truths[(truths[:, 0] >= low) & (truths[:, 0] < high)].to(device)
-        mine[:, 0] -= low
-        cost = cost_of(state.model, x, mine, recipe)
-        cost.total.backward()
+    freeze(state.model)
+    costs = []
+    for x, mine in mini_batches(images, truths, step):
+        cost = cost_of(state.model, x, mine, step)
+        state.scaler.scale(cost.total).backward()
         costs.append(cost)
-    count = torch.stack([cost.divisor for cost in costs]).sum()
-    norm = _scale(state.model, count, recipe.clip)
-    sums = [torch.stack([cost.parts[name] for cost in costs]).sum() for name in costs[0].parts]
-    shown = torch.stack(sums) / count + 0 * norm  # no number if the gradient is none
-    return dict(zip(costs[0].parts, shown.tolist(), strict=True))
+    names = list(costs[0].parts)
+    columns = [[cost.divisor for cost in costs]]
+    columns += [[cost.parts[name] for cost in costs] for name in names]
+    sums = [torch.stack(column).sum() for column in columns]
+    step.world.total([*_gradients(state.model), *sums])
+    step.world.mean(_statistics(state.model))
+    state.scaler.unscale_(state.optimizer)
+    norm = _scale(state.model, sums[0], step.recipe.clip)
+    shown = torch.stack(sums[1:]) / sums[0] + 0 * norm  # no number if the gradient is none
+    return dict(zip(names, shown.tolist(), strict=True))
 
 
-def cost_of(model: Model, x: Tensor, truths: Tensor, recipe: Recipe) -> Cost:
-    """Return what a forward pass of a mini-batch costs."""
+def mini_batches(images: Tensor, truths: Tensor, step: Step) -> list[tuple[Tensor, Tensor]]:
+    """Return the inputs of an update's forward passes, on their device, levels from 0 to 1."""
+    share, parts = len(images) // step.subdivisions, []
+    for low in range(0, share * step.subdivisions, share):
+        x = images[low : low + share]
+        x = x.to(step.device, memory_format=torch.channels_last, non_blocking=True)
+        x = x / 255 if x.dtype == torch.uint8 else x
+        mine = truths[(truths[:, 0] >= low) & (truths[:, 0] < low + share)]
+        mine[:, 0] -= low
+        parts.append((x, mine.to(step.device, non_blocking=True)))
+    return parts
+
+
+def cost_of(model: Model, x: Tensor, truths: Tensor, step: Step) -> Cost:
+    """Return what a forward pass of a mini-batch costs; the loss is in float32 at least."""
     heads = [(node, head) for node, head in model.heads if isinstance(head, Yolo)]
     keep = frozenset(index for node, _ in heads for index in (node.index, *node.inputs))
-    out = model.run(x, keep)
+    with precision.forward(step.amp, step.device):
+        out = (step.run or model.run)(x, keep)
+    out = {i: y.to(torch.promote_types(y.dtype, torch.float32)) for i, y in out.items()}
     runs = [HeadRun(head, out[node.inputs[0]], out[node.index]) for node, head in heads]
-    return recipe.loss(runs, truths, (x.shape[2], x.shape[3]))
+    return step.recipe.loss(runs, truths, (x.shape[2], x.shape[3]))
+
+
+def freeze(model: Model) -> None:
+    """Leave the layers up to the last `stopbackward=1` as they are, running statistics included.
+
+    Source: AlexeyAB/darknet src/network.c backward_network, src/parser.c. There, decay still
+    shrinks the weights of that last layer.
+    """
+    stops = [node.index for node in model.network if node.layer.stopbackward]
+    for layer in model.layers[: max(stops, default=-1) + 1]:
+        layer.eval().requires_grad_(False)
+
+
+def _gradients(model: Model) -> list[Tensor]:
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def _statistics(model: Model) -> list[Tensor]:
+    """Return the running statistics, which each process takes from its own pictures."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
 
 
 def _scale(model: Model, count: Tensor, clip: float) -> Tensor:
     """Divide the gradient by what the loss counted, shorten it to `clip`; return its norm."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = _gradients(model)
     norm = torch.nn.utils.get_total_norm(gradients) / count
     factor = (clip / norm).clamp(max=1) / count
     torch._foreach_mul_(gradients, factor.to(gradients[0]))

@@ -537,9 +537,10 @@ REFUSED = {
     "--set net.subdivisions=3": f"batch=2 is not a multiple of subdivisions=3; {DIVIDE}",
     "--batch 3 --set net.subdivisions=2": f"batch=3 is not a multiple of subdivisions=2; {DIVIDE}",
     "--set net.width=0": "--set: [net] width=0; set width, in pixels, to 1..16384",
-    "--set net.mosaic=1": "[net] mosaic=1 cannot be honoured in training; "
-    "run with --set net.mosaic=0",
-    "--set net.adam=1": "[net] adam=1 cannot be honoured in training; run with --set net.adam=0",
+    "--set net.cutmix=1": "[net] cutmix=1 cannot be honoured in training; "
+    "run with --set net.cutmix=0",
+    "--set net.track=1": "[net] track=1 cannot be honoured in training; run with --set net.track=0",
+    "--val-split none --patience 2": "--patience needs a val split to watch; give --val-split",
     "--set net.max_batches=0": "[net] max_batches=0; set it, or give --epochs",
     "--set net.policy=steps": "[net] the learning rate cannot be computed from 0 steps and "
     "0 scales; give each step its scale",
@@ -619,8 +620,14 @@ def ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_leaves_a_run_that_goes_on(
-    run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "want"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_leaves_a_run_that_goes_on(
+    number: signal.Signals,
+    want: int,
+    run: Command,
+    cfg: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The signal comes in the middle of an update, which is finished before anything is saved."""
     from ghostyolo import train
@@ -630,14 +637,14 @@ def test_ctrl_c_leaves_a_run_that_goes_on(
     def interrupted(*arguments: Any) -> float:
         calls.append(1)
         if len(calls) == 2:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return whole(*arguments)
 
     words = ("train", cfg, data, "--workers", "0", "--val-split", "none")
     assert run(*words, "--name", "whole")[0] == 0
     monkeypatch.setattr(train, "gradient", interrupted)
     code, out, err = run(*words, "--name", "parts")
-    assert (code, out, len(calls)) == (130, "", 2)
+    assert (code, out, len(calls)) == (want, "", 2)
     assert err.splitlines()[-3:] == [
         "ghostyolo: stopping after this iteration; again to stop now",
         "ghostyolo: --resume goes on with runs/train/parts",
@@ -665,6 +672,49 @@ def test_second_ctrl_c_stops_at_once(
     assert err.splitlines()[-1] == "ghostyolo: interrupted"
     assert not Path("runs/train/tiny/checkpoint.pt").exists()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_patience_ends_a_run(run: Command, cfg: Path, data: Path) -> None:
+    """Nothing moves, so nothing gets better: the first validation is the best, and the last."""
+    words = ("train", cfg, data, "--workers", "0", "--set", "net.learning_rate=0")
+    words += ("--set", "net.max_batches=30", "--val-every", "1", "--patience", "2")
+    words += ("--bn-momentum", "0")
+    code, _, err = run(*words)
+    told = "ghostyolo: no better AP in 2 validations, stopped after 9 of 30 iterations"
+    assert (code, err.splitlines()[-1]) == (0, told)
+    lines = Path("runs/train/tiny/results.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["iteration", "3", "6", "9"]
+    code, _, err = run(*words, "--resume")
+    assert (code, err.splitlines()[-1]) == (0, told)
+    assert Path("runs/train/tiny/results.csv").read_text().splitlines() == lines
+
+
+def test_tensorboard_hears_what_the_table_has(run: Command, cfg: Path, data: Path) -> None:
+    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = ("train", cfg, data, "--workers", "0", "--val-every", "1", "--tensorboard")
+    assert run(*words)[0] == 0
+    events = loading.EventAccumulator("runs/train/tiny/tensorboard").Reload()
+    table = Path("runs/train/tiny/results.csv").read_text().splitlines()
+    rows = [dict(zip(table[0].split(","), line.split(","), strict=True)) for line in table[1:]]
+    for name in ("AP", "AP50", "AP75", "VOC"):
+        got = [(event.step, event.value) for event in events.Scalars(f"val/{name}")]
+        want = [(int(row["iteration"]), float(row[name])) for row in rows]
+        assert got == [(step, pytest.approx(value, rel=1e-5)) for step, value in want]
+    losses = [events.Scalars(f"loss/{part}") for part in ("box", "objectness", "class", "all")]
+    assert [event.step for event in losses[0]] == [1, 2, 3, 4]
+    for *parts, whole in zip(*losses, strict=True):
+        assert sum(part.value for part in parts) == pytest.approx(whole.value, rel=1e-5)
+    assert [event.value for event in events.Scalars("rate")] == pytest.approx([0.01] * 4)
+    assert all(event.value > 0 for event in events.Scalars("pictures per second"))
+
+
+def test_tensorboard_that_is_missing(
+    run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = "--tensorboard needs a package that is not there; pip install it: "
+    done = run("train", cfg, data, "--tensorboard")
+    assert_refused(done, f"{message}pip install 'ghostyolo[tensorboard]'")
 
 
 # --- sample-data

@@ -11,7 +11,7 @@ from ghostyolo import console
 
 
 def state(iteration: int) -> Any:
-    return SimpleNamespace(iteration=iteration, loss=1.5)
+    return SimpleNamespace(iteration=iteration, loss=1.5, parts={"loss": 1.5})
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_log_has_a_line_now_and_then(clock: list[float], capsys: pytest.CaptureF
         progress.advance_to(done, "all well")
     progress.close()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "val 2/10 pictures, all well, 64 s left"
+    assert lines[0] == "val 2/10 pictures, all well, 01:04 left"
     assert lines[-1] == "val 10/10 pictures, all well"
     assert len(lines) == 5
 
@@ -44,7 +44,7 @@ def test_time_left_counts_from_where_a_run_was_resumed(
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert (
-        lines[0] == "train 903/1000 iterations, loss 1.50, rate 0.001, 3.2 pictures/s, 970 s left"
+        lines[0] == "train 903/1000 iterations, loss 1.50, rate 0.001, 3.2 pictures/s, 16:10 left"
     )
 
 
@@ -59,9 +59,19 @@ def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_stop_comes_after_an_update() -> None:
-    progress = console.TrainProgress(10)
-    progress.step(state(1), 0.1, 1)
-    progress.stop()
-    with pytest.raises(KeyboardInterrupt):
-        progress.step(state(2), 0.1, 1)
-    progress.close()
+    watch = console.Watch([console.TrainProgress(10)])
+    watch.step(state(1), 0.1, 1)
+    watch.stop(15)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        watch.step(state(2), 0.1, 1)
+    watch.close()
+    assert caught.value.args == (15,)
+
+
+def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
+    progress, now = console.TrainProgress(3), state(3)
+    now.parts = {"box": 1.0, "class": 0.5}
+    progress.step(now, 0.1, 1)
+    assert capsys.readouterr().err.startswith(
+        "train 3/3 iterations, loss 1.50 (box 1.00, class 0.50), rate 0.1, 1.0 pictures/s"
+    )

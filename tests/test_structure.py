@@ -19,15 +19,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A part of the package imports parts of a lower rank, and those beside it that are named here.
 RANKS = {
     "errors": 0, "words": 0, "ops": 0, "boxes": 0, "schedule": 0, "ema": 0,
-    "syntax": 1, "files": 1,
+    "syntax": 1, "files": 1, "distributed": 1, "precision": 1,
     "layers": 2,
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,
     "anchors": 4, "curves": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4, "export": 4,
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
-    "recipe": 5, "update": 5,
+    "recipe": 5, "trainconfig": 5, "update": 5, "guard": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
-    "sheet": 5, "console": 6, "gencfg": 6, "cli": 6,
+    "sheet": 5, "console": 6, "tensorboard": 6, "gencfg": 6, "cli": 6,
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {
@@ -40,13 +40,16 @@ BESIDE = {
     "export": {"model"},
     "lint": {"passes"},
     "passes": {"zoo"},
+    "trainconfig": {"recipe"},
     "update": {"recipe", "state"},
-    "train": {"evaluate", "limits", "recipe", "report", "state", "update"},
+    "guard": {"state", "trainconfig", "update"},
+    "train": {"evaluate", "guard", "limits", "report", "state", "trainconfig", "update"},
     "report": {"evaluate"},
     "parity": {"runtime"},
     "bench": {"runtime"},
     "serve": {"predict", "runtime"},
-    "cli": {"console", "gencfg"},
+    "cli": {"console", "gencfg", "tensorboard"},
+    "console": {"tensorboard"},
 }
 TORCHLESS = ("", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli")
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350  # lines

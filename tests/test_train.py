@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from runs import Silent
 
 from ghostyolo import passes, weights
 from ghostyolo.data import Dataset, open_dataset
@@ -29,7 +30,7 @@ from ghostyolo.recipe import RECIPES, augmentation
 from ghostyolo.schedule import input_size, learning_rate, stretched
 from ghostyolo.state import State
 from ghostyolo.train import NanError, TrainConfig, start, train
-from ghostyolo.update import gradient, optimizer, set_rate
+from ghostyolo.update import Step, gradient, optimizer, set_rate
 
 # mini_quirks_nobn is left out: it holds the layers whose gradient in Darknet is none (README 8-10).
 NETS = (
@@ -40,26 +41,6 @@ PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")
 LIMIT = 1e-5  # of the largest magnitude in the tensor
 DARKNET = RECIPES["darknet"]
 LOSSES = pytest.mark.parametrize("loss", RECIPES)
-
-
-class Silent:
-    """Hears all and remembers; may stop a run after an update."""
-
-    def __init__(self, stop_after: int = 0) -> None:
-        self.stop_after = stop_after
-        self.losses: list[float] = []
-        self.rates: list[float] = []
-        self.rows: list[dict[str, float]] = []
-
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
-        self.losses.append(state.loss)
-        self.rates.append(rate)
-        assert images_per_second > 0
-        if state.iteration == self.stop_after:
-            raise KeyboardInterrupt
-
-    def validated(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +115,7 @@ def test_updates_are_darknets(name: str, shared: Path) -> None:
     checked = 0
     for update in (1, 2, 3):
         set_rate(state, model.network.options)
-        cost = gradient(state, images, truths, DARKNET, golden["subdivisions"], "cpu")["loss"]
+        cost = gradient(state, images, truths, Step(DARKNET, golden["subdivisions"]))["loss"]
         costs = [sub["cost"] for sub in golden["iters"][update - 1]["sub"]]
         assert cost * count == pytest.approx(sum(costs), rel=1e-5)
         state.optimizer.step()
@@ -162,7 +143,7 @@ def test_update_is_the_formula(data: Path) -> None:
     kept = {name: torch.zeros_like(p) for name, p in before.items()}
     for _ in range(2):
         rate = set_rate(state, options)
-        gradient(state, images, truths, DARKNET, 1, "cpu")
+        gradient(state, images, truths, Step(DARKNET))
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None
             decay = options.decay if name.endswith("conv.weight") else 0.0
@@ -192,7 +173,7 @@ def test_layers_have_rates_of_their_own(data: Path) -> None:
     for each in (model, plain):
         state = State(each.train(), optimizer(each, DARKNET))
         set_rate(state, each.network.options)
-        gradient(state, images, truths, DARKNET, 1, "cpu")
+        gradient(state, images, truths, Step(DARKNET))
         state.optimizer.step()
     for name, factor in (("0.conv.weight", 0), ("1.conv.weight", 1), ("2.conv.bias", 0.5)):
         moved = model.state_dict()[f"layers.{name}"] - before[f"layers.{name}"]
@@ -205,7 +186,7 @@ def test_subdivisions_change_nothing_without_batch_norm(data: Path) -> None:
     state, (images, truths) = State(model, optimizer(model, DARKNET)), batch(data)
     found = []
     for subdivisions in (1, 2, 4):
-        cost = gradient(state, images, truths, DARKNET, subdivisions, "cpu")["loss"]
+        cost = gradient(state, images, truths, Step(DARKNET, subdivisions))["loss"]
         found.append((cost, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     (cost, whole), *parts = found
     for other, pieces in parts:
@@ -379,7 +360,7 @@ def test_numbers_that_run_away_stop_the_run(
 
     recipe = replace(DARKNET, loss=broken)
     monkeypatch.setitem(RECIPES, "darknet", recipe)
-    message = r"the loss is no number after iteration 2 \(loss nan\); .*last.weights holds"
+    message = r"the loss is no number after iteration 2 \(loss nan\): .*last.weights holds"
     with pytest.raises(NanError, match=message):
         train(settings, Silent(), resume=True)
     assert (settings.folder / "last.weights").read_bytes() == good
@@ -411,9 +392,9 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("hue=.1", "mosaic=1", r"\[net\] mosaic=1 cannot be honoured in training; run with"),
+        ("hue=.1", "cutmix=1", r"\[net\] cutmix=1 cannot be honoured in training; run with"),
         ("max_batches=4", "max_batches=0", r"max_batches=0; set it, or give --epochs"),
-        ("size=1", "size=1\nclip=1", r"x\.cfg:31: \[convolutional\] clip=1\.0 cannot be honoured"),
+        ("size=1", "size=1\nsway=1", r"x\.cfg:31: \[convolutional\] sway=1 cannot be honoured"),
         ("max_batches=4", "max_batches=4\npolicy=step\nstep=0", "from step=0; set step"),
         ("mask=0,1", "mask=0,7", "mask 7 of num=2 anchors; use masks from 0 to 1"),
     ],

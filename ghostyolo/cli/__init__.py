@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
 
 import ghostyolo
 from ghostyolo.errors import GhostyoloError
 
-INTERRUPTED = 130  # the shell's code for Ctrl-C
+SIGNALLED = 128  # what the shell adds to the number of a signal that ended a program
 COMMANDS = {
     "info": "print the layers of a cfg and what they cost",
     "lint": "find what is wrong or odd in cfgs, and mend it",
@@ -49,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     except GhostyoloError as error:
         print(f"ghostyolo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("ghostyolo: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return SIGNALLED + int(stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -29,7 +29,7 @@ def add_cfg(p: argparse.ArgumentParser) -> None:
 def add_run(p: argparse.ArgumentParser) -> None:
     """Declare what every command that computes takes."""
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps ... (auto)")
 
 
 def add_data(p: argparse.ArgumentParser, split: str) -> None:
@@ -96,7 +96,8 @@ def pick_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        return next((device for device, found in there.items() if found), "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):

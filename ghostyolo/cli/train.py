@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ from ghostyolo.network import Network
 from ghostyolo.syntax import Option, Section
 
 if TYPE_CHECKING:
-    from ghostyolo.train import TrainConfig
+    from ghostyolo.console import Watch
+    from ghostyolo.trainconfig import TrainConfig
 
 VALIDATIONS = 20  # of a run, unless told otherwise
 HINT = "give --adapt to rewrite the heads for these"
@@ -47,6 +49,13 @@ def options(p: argparse.ArgumentParser) -> None:
         help="modern learns small sets faster; darknet is its own, to the digit (modern)",
     )
     add("--seed", type=int, default=0, help="of everything random (0)")
+    add(
+        "--amp",
+        choices=("auto", "off", "bf16", "fp16"),
+        default="auto",
+        help="numbers of the forward pass; auto: bf16 or fp16 on a GPU that has it (auto)",
+    )
+    add("--compile", action="store_true", help="let torch compile the forward pass")
     add("--workers", type=int, help="threads that prepare pictures (0; with a GPU 4)")
     add(
         "--val-every",
@@ -62,6 +71,13 @@ def options(p: argparse.ArgumentParser) -> None:
         help="also save every N iterations",
     )
     add(
+        "--patience",
+        type=shared.count,
+        default=0,
+        metavar="N",
+        help="end after N validations without a better AP",
+    )
+    add(
         "--bn-momentum",
         type=shared.share,
         default=0.1,
@@ -72,58 +88,90 @@ def options(p: argparse.ArgumentParser) -> None:
     )
     add("--name", help="name of the run (the cfg's)")
     add("--resume", action="store_true", help="go on with a run where it stopped")
+    add("--tensorboard", action="store_true", help="write the run's course for TensorBoard")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train a cfg on pictures."""
-    from ghostyolo.console import TrainProgress
+    from ghostyolo.distributed import joined
     from ghostyolo.train import train
 
     config = _config(args)
+    folder = config.folder
+    with joined(config.device) as world:
+        watch = _watch(config, args, shown=world.first)
+        try:
+            with _deferred_signals(watch.stop):
+                state = train(config, watch, resume=args.resume, weights=args.weights, world=world)
+        except KeyboardInterrupt:
+            if world.first and config.checkpoint.exists():
+                print(f"ghostyolo: --resume goes on with {folder}", file=sys.stderr)
+            raise
+        finally:
+            watch.close()
+    if world.first:
+        if state.iteration < config.iterations:
+            told = f"stopped after {state.iteration} of {config.iterations} iterations"
+            print(f"ghostyolo: no better AP in {state.stale} validations, {told}", file=sys.stderr)
+        print(f"{folder}: model.cfg, best.weights, last.weights, results.csv, curve.png")
+    return 0
+
+
+def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Watch:
+    """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
+    from ghostyolo.console import TrainProgress, Watch
+    from ghostyolo.tensorboard import TensorBoard
+
+    if not shown:
+        return Watch([])
     folder = config.folder
     if folder.is_dir() and any(folder.iterdir()) and not args.resume:
         hint = "give another --name, or --resume to go on"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
     shared.report_defects(config.train)
-    observer = TrainProgress(config.iterations)
-    try:
-        with _deferred_interruption(observer.stop):
-            train(config, observer, resume=args.resume, weights=args.weights)
-    except KeyboardInterrupt:
-        if (folder / "checkpoint.pt").exists():
-            print(f"ghostyolo: --resume goes on with {folder}", file=sys.stderr)
-        raise
-    finally:
-        observer.close()
-    print(f"{folder}: model.cfg, best.weights, last.weights, results.csv, curve.png")
-    return 0
+    boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
+    return Watch([*boards, TrainProgress(config.iterations)])
 
 
 @contextmanager
-def _deferred_interruption(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C call `stop`, which leaves the update under way whole, the next act."""
-    before = signal.getsignal(signal.SIGINT)
-    hears = threading.current_thread() is threading.main_thread()
-    if not hears or before is signal.SIG_IGN:  # as a shell sets it for what runs in its background
+def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM call `stop`, which leaves the update under way whole.
+
+    The next acts at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    own = os.getpid()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # a shell sets it so for what runs in its background
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
-    def interrupted(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        print("ghostyolo: stopping after this iteration; again to stop now", file=sys.stderr)
-        stop()
+    def restore() -> None:
+        for number in heard:
+            signal.signal(number, before[number])
 
-    signal.signal(signal.SIGINT, interrupted)
+    def interrupted(number: int, _: object) -> None:
+        restore()
+        if os.getpid() != own:  # a worker, which heard what was sent to all
+            return
+        with suppress(RuntimeError):  # where the signal came in the midst of another line
+            print("ghostyolo: stopping after this iteration; again to stop now", file=sys.stderr)
+        stop(number)
+
+    for number in heard:
+        signal.signal(number, interrupted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     from ghostyolo import passes
     from ghostyolo.data import open_dataset
-    from ghostyolo.train import TrainConfig
+    from ghostyolo.distributed import own_device
+    from ghostyolo.trainconfig import TrainConfig
 
     names = shared.names_file(args.names)
     data = open_dataset(args.data, args.split, names)
@@ -134,7 +182,9 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
     epoch = len(data) / network.options.batch
     epochs = network.options.max_batches / epoch
-    device = shared.pick_device(args.device)
+    device = own_device(shared.pick_device(args.device))
+    if args.patience and watched is None:
+        raise OptionError("--patience needs a val split to watch", hint="give --val-split")
     every = args.val_every or max(1.0, epochs / VALIDATIONS)
     return TrainConfig(
         network=network,
@@ -148,6 +198,9 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         val_every=max(1, round(every * epoch)),
         save_every=args.save_every,
         bn_momentum=args.bn_momentum,
+        amp=args.amp,
+        compile=args.compile,
+        patience=args.patience,
     )
 
 

@@ -64,6 +64,7 @@ class Layer(Options):
     result: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
     trained: ClassVar[bool] = True  # whether training knows it
     decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # by weight decay
+    clipped: ClassVar[tuple[str, ...]] = ()  # by `clip`, after each update
 
     # Keys that Darknet reads in every section. Source: src/parser.c parse_network_cfg_custom.
     clip: float = key(0.0)

@@ -25,6 +25,7 @@ class Convolutional(Layer):
 
     names = ("convolutional", "conv")
     refs = {"share_index": "side"}
+    clipped = ("conv.weight",)
 
     batch_normalize: int = key(0)
     filters: int = key(1, always=True)

@@ -19,7 +19,7 @@ class Implicit(Layer):
     """The same for every picture; what stands above only tells how many pictures there are."""
 
     names = ("implicit",)
-    decayed = ("weight",)
+    decayed = clipped = ("weight",)
 
     mean: float = key(0.0, always=True)
     std: float = key(0.2, always=True)
