@@ -15,7 +15,6 @@ from ghostyolo.schedule import learning_rate
 
 # Keys that change training in a way that is not written here, with the value that is.
 _NET_LIMITS = {
-    "cutmix": 0,
     "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
     "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
     "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
@@ -35,6 +34,12 @@ def check(network: Network) -> None:
         if not node.layer.trained:
             message, hint = "is computed in inference only", "train a network with [yolo] heads"
             raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+    if network.options.cutmix and not network.options.mosaic:
+        message, hint = (
+            "cutmix=1 without mosaic=1 is for classifiers",
+            "run with --set net.cutmix=0",
+        )
+        raise CfgError(message, section="net", hint=hint)
     if network.options.max_batches < 1:
         raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
     try:

@@ -85,7 +85,7 @@ def train(
         rate = set_rate(state, config.network.options, config.seed)
         parts = gradient(state, images, truths, step)
         if not guard.sound(state, parts):
-            batch = guard.Batch(images, truths, _paths(batches, state.iteration))
+            batch = guard.Batch(images, truths, batches.paths(state.iteration))
             raise guard.failure(state, config, step, batch, parts)
         state.advance(parts)
         speed = config.batch / timer.lap("network")
@@ -164,13 +164,6 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         levels=far,
         pin_memory=far,
     )
-
-
-def _paths(batches: Batches, iteration: int) -> list[str]:
-    """Return where the pictures lie that this process has in a batch, each a mosaic's first."""
-    maker, first = batches._maker, iteration * batches.batch
-    samples = [batches.dataset.samples[maker._index(first + place)] for place in maker.places]
-    return [str(sample.path) for sample in samples]
 
 
 def _exhausted(state: State, config: TrainConfig) -> bool:

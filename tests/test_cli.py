@@ -473,11 +473,14 @@ def test_train_goes_the_whole_way(run: Command, cfg: Path, data: Path) -> None:
     code, out, err = run("train", cfg, data, "--workers", "0", "--val-every", "1")
     folder = Path("runs/train/tiny")
     assert code == 0
-    assert out == f"{folder}: model.cfg, best.weights, last.weights, results.csv, curve.png\n"
+    made = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
+    assert out == f"{folder}: {made}\n"
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
-        "results.csv",
+        "report.html", "results.csv",
     ]  # fmt: skip
+    page = (folder / "report.html").read_text()
+    assert "Precision" in page and "train tiny.cfg" not in page.partition("</style>")[0]
     assert err.splitlines()[-1].startswith("train 4/4 iterations, loss ")
     assert sum("AP50" in line for line in err.splitlines()) == 2  # after 3 of 4 iterations, and 4
     code, out, _ = run("val", folder / "model.cfg", folder / "best.weights", data, "--json")

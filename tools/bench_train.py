@@ -30,9 +30,9 @@ from ghostyolo import passes
 from ghostyolo.data import open_dataset
 from ghostyolo.data.batches import Batches
 from ghostyolo.data.synthetic import write_dataset
-from ghostyolo.recipe import augmentation
+from ghostyolo.distributed import World
 from ghostyolo.state import State
-from ghostyolo.train import TrainConfig, start, train
+from ghostyolo.train import TrainConfig, plan, start, train
 from ghostyolo.update import gradient, set_rate
 from ghostyolo.zoo.ghost import Style
 from ghostyolo.zoo.recipes import detector
@@ -90,13 +90,8 @@ def configured(folder: Path, args: argparse.Namespace) -> TrainConfig:
 def parts_of_a_step(config: TrainConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time the bare network, then with loss and update, then with the loader, in turns."""
     state = start(config)
-    batches = Batches(
-        config.train,
-        augmentation(config.network, config.recipe),
-        config.batch,
-        config.network.options.size,
-        workers=config.workers,
-    )
+    size = config.network.options.size
+    batches = Batches(config.train, config.settings(), config.batch, size, workers=config.workers)
     held = batches.batch_at(0)
     loaded = batches.iterate(1, 1 << 30)
     kinds: dict[str, Callable[[], object]] = {
@@ -129,7 +124,7 @@ def bare(state: State, images: torch.Tensor) -> None:
 def step(state: State, batch: tuple[torch.Tensor, torch.Tensor], config: TrainConfig) -> None:
     """Do one update as `train` does."""
     set_rate(state, config.network.options)
-    state.advance(gradient(state, *batch, config.recipe, config.subdivisions, config.device))
+    state.advance(gradient(state, *batch, plan(config, World())))
 
 
 def in_turns(kinds: dict[str, Callable[[], object]], steps: int) -> dict[str, list[float]]:

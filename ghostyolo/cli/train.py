@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from ghostyolo.syntax import Option, Section
 
 if TYPE_CHECKING:
     from ghostyolo.console import Watch
+    from ghostyolo.state import State
     from ghostyolo.trainconfig import TrainConfig
 
 VALIDATIONS = 20  # of a run, unless told otherwise
+MADE = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
 HINT = "give --adapt to rewrite the heads for these"
 
 
@@ -113,12 +116,43 @@ def run(args: argparse.Namespace) -> int:
         if state.iteration < config.iterations:
             told = f"stopped after {state.iteration} of {config.iterations} iterations"
             print(f"ghostyolo: no better AP in {state.stale} validations, {told}", file=sys.stderr)
-        print(f"{folder}: model.cfg, best.weights, last.weights, results.csv, curve.png")
+        _report(config, state, args.words)
+        print(
+            f"{folder}: report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
+        )
     return 0
+
+
+def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
+    """Write the page of the run, with what its best weights find in val."""
+    from ghostyolo import evaluate, report
+    from ghostyolo.model import Model
+
+    detections = metrics = None
+    if config.val is not None:
+        best = Model(config.network, config.folder / "best.weights").to(config.device)
+        detections = evaluate.detect(best.detector(**evaluate.LIMITS), config.val)
+        metrics = evaluate.score(detections, config.val)
+    page = report.RunReport(
+        title=config.folder.name,
+        network=config.network,
+        command=("ghostyolo", *words),
+        rows=state.rows,
+        seconds=state.seconds,
+        train=config.train,
+        val=config.val,
+        detections=detections,
+        metrics=metrics,
+        weights="best.weights",
+        versions=report.versions(config.device),
+        date=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    report.write(config.folder / "report.html", page)
 
 
 def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Watch:
     """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
+    from ghostyolo.anchors import misfit
     from ghostyolo.console import TrainProgress, Watch
     from ghostyolo.tensorboard import TensorBoard
 
@@ -129,6 +163,8 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
         hint = "give another --name, or --resume to go on"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
     shared.report_defects(config.train)
+    if misfitting := misfit(config.train, config.network):
+        print(f"ghostyolo: {misfitting}", file=sys.stderr)
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
     return Watch([*boards, TrainProgress(config.iterations)])
 

@@ -22,7 +22,7 @@ from ghostyolo.data.cache import Cache, Fault
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
 from ghostyolo.data.mosaic import Picture, compose
-from ghostyolo.data.sample import Dataset
+from ghostyolo.data.sample import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -92,6 +92,10 @@ class Batches:
         of the batch, and the index counts within it.
         """
         return self._told(self._maker[self._task(iteration)])
+
+    def paths(self, iteration: int) -> list[str]:
+        """Return where the pictures of a batch lie; of a mosaic, that of its first."""
+        return [str(sample.path) for sample in self._maker.samples(iteration)]
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield batches start, ..., stop - 1, prepared ahead by the workers.
@@ -168,6 +172,11 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         faults = tuple(self.cache.faults)
         self.cache.faults.clear()
         return _Prepared(images, truths, faults, error)
+
+    def samples(self, iteration: int) -> list[Sample]:
+        """Return the samples of a batch, before any mosaic or mixup."""
+        first, samples = iteration * self.batch, self.cache.dataset.samples
+        return [samples[self._index(first + place)] for place in self.places]
 
     def _made(self, task: _Task) -> Batch:
         images = torch.empty((len(self.places), 3, *task.size), dtype=self.dtype)
