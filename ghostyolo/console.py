@@ -58,8 +58,9 @@ class Progress:
 class TrainProgress:
     """What a person sees of a training run."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self, total: int, warning: str | None = None) -> None:
+        """total: iterations. warning: to be told once the run is under way."""
+        self.total, self.warning = total, warning
         self.progress: Progress | None = None  # from the first update on: a run may be resumed
 
     def step(self, state: State, rate: float, images_per_second: float) -> None:
@@ -83,6 +84,8 @@ class TrainProgress:
     def _from(self, iteration: int) -> Progress:
         if self.progress is None:
             self.progress = Progress(self.total, "train", "iteration", start=iteration)
+            if self.warning:
+                self.progress.say(f"ghostyolo: {self.warning}")
         return self.progress
 
 

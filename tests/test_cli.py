@@ -540,7 +540,7 @@ REFUSED = {
     "--set net.subdivisions=3": f"batch=2 is not a multiple of subdivisions=3; {DIVIDE}",
     "--batch 3 --set net.subdivisions=2": f"batch=3 is not a multiple of subdivisions=2; {DIVIDE}",
     "--set net.width=0": "--set: [net] width=0; set width, in pixels, to 1..16384",
-    "--set net.cutmix=1": "[net] cutmix=1 cannot be honoured in training; "
+    "--set net.cutmix=1": "[net] cutmix=1 without mosaic=1 is for classifiers; "
     "run with --set net.cutmix=0",
     "--set net.track=1": "[net] track=1 cannot be honoured in training; run with --set net.track=0",
     "--val-split none --patience 2": "--patience needs a val split to watch; give --val-split",

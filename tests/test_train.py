@@ -392,7 +392,7 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("hue=.1", "cutmix=1", r"\[net\] cutmix=1 cannot be honoured in training; run with"),
+        ("hue=.1", "cutmix=1", r"\[net\] cutmix=1 without mosaic=1 is for classifiers"),
         ("max_batches=4", "max_batches=0", r"max_batches=0; set it, or give --epochs"),
         ("size=1", "size=1\nsway=1", r"x\.cfg:31: \[convolutional\] sway=1 cannot be honoured"),
         ("max_batches=4", "max_batches=4\npolicy=step\nstep=0", "from step=0; set step"),

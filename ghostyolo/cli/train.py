@@ -163,10 +163,9 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
         hint = "give another --name, or --resume to go on"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
     shared.report_defects(config.train)
-    if misfitting := misfit(config.train, config.network):
-        print(f"ghostyolo: {misfitting}", file=sys.stderr)
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
-    return Watch([*boards, TrainProgress(config.iterations)])
+    progress = TrainProgress(config.iterations, misfit(config.train, config.network))
+    return Watch([*boards, progress])
 
 
 @contextmanager
