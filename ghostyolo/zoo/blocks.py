@@ -94,10 +94,11 @@ def squeeze_excite(
 
 
 def hard_swish(network: Network, x: Node, *, name: str = "") -> Node:
-    """Multiply each value by its hard sigmoid: x * relu6(x + 3) / 6 = (x + x * hardtan(x / 3)) / 2.
+    """Multiply each value by its hard sigmoid, x * relu6(x + 3) / 6.
 
-    Darknet has no such activation. x / 6 added to itself is x / 3, and a `[shortcut]` may clamp what
-    it adds; `[sam]` multiplies maps; `[upsample]` of stride 1 multiplies by a number.
+    Darknet has no such activation, but (x + x * hardtan(x / 3)) / 2 is the same: `[upsample]` of
+    stride 1 multiplies by a number, `[sam]` multiplies maps, `[shortcut]` adds x / 6 to itself and
+    clamps the sum.
     Source: Howard et al., Searching for MobileNetV3, ICCV 2019, section 5.2.
     """
     part = network.add(Upsample(stride=1, scale=1 / 6), x, name=f"{name}, x / 6")

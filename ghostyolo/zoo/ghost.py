@@ -202,7 +202,8 @@ def bottleneck(
 ) -> Node:
     """Add a ghost bottleneck: expand, [downsample], [squeeze-excite to `reduced`], project, add x.
 
-    Of a style with a ratio for each stage the last counts. Where the shapes differ, x goes through a depthwise and a 1x1 convolution on its way to the sum.
+    Of a style with a ratio for each stage the last counts. Where the shapes differ, x goes through
+    a depthwise and a 1x1 convolution on its way to the sum.
     """
     ratio = style.ratios[-1]
     y = ghost(network, x, exp, ratio=ratio, dw=style.dw, name=f"{name}, ghost 1")

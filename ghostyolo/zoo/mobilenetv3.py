@@ -91,7 +91,7 @@ class MobileNetV3(Family):
         check_word("gate", self.gate, GATES)
 
     def notes(self) -> Iterator[str]:
-        if HARD_SWISH == self.activation or self.gate == "hard":
+        if self.activation == HARD_SWISH or self.gate == "hard":
             yield NO_HARDTAN
 
     def channels(self, base: float) -> int:

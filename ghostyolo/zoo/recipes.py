@@ -61,9 +61,7 @@ def classifier(
     return network
 
 
-def backbone(
-    family: Family, *, size: tuple[int, int] | None = None, comment: str = ""
-) -> Network:
+def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: str = "") -> Network:
     """Build all but the classifier. Raises `OptionError`."""
     size = size or family.size
     family.check()

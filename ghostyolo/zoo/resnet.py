@@ -18,6 +18,7 @@ EXPANSION = 4  # of a bottleneck
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
           152: (3, 8, 36, 3)}  # fmt: skip
 CIFAR_WIDTHS = (16, 32, 64)
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 
 
 def bottlenecks(depth: int) -> bool:
@@ -50,7 +51,7 @@ class ResNet(Family):
 
 @dataclass(frozen=True)
 class CifarResNet(Family):
-    """depth: 6 n + 2, with n blocks in each of three stages."""
+    """depth: one of `CIFAR_DEPTHS`, 6 n + 2 with n blocks in each of three stages."""
 
     size = CIFAR
     classes = 10
