@@ -163,13 +163,16 @@ def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
 
 
 def _kind(path: str | Path, tensors: dict[str, Tensor], kind: str, eps: float | None) -> str:
-    """Return whose names these are: as told, or by the names that are most like them."""
+    """Return whose names these are: as told, or by the names that are most like them.
+
+    Of two families that hold all of them, as a deeper ResNet does, the smaller is meant.
+    """
     if kind == PARTIAL:
         message = f"holds named tensors, starting with '{next(iter(tensors), '')}'"
         raise _error(path, Misfit(message, "leave --from partial out"))
     if not kind and not any(map(_OWN_NAME.match, tensors)):
         shared = {name: len(layout.keys & tensors.keys()) for name, layout in LAYOUTS.items()}
-        kind = max(shared, key=lambda name: shared[name])
+        kind = max(shared, key=lambda name: (shared[name], -len(LAYOUTS[name].keys)))
         if not shared[kind]:
             message = f"of no known family, its first tensor is '{next(iter(tensors), '')}'"
             raise _error(path, Misfit(message, f"known are {', '.join(LAYOUTS)}"))

@@ -6,7 +6,7 @@ A family is one function that yields its layers in the order of our cfg's sectio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ghostyolo.layers.convolutional import Convolutional
@@ -34,6 +34,14 @@ class Role(NamedTuple):
     rows: tuple[int, ...] = ()
     filters: int = 0
     order: tuple[int, ...] = ()
+
+
+class TimmRow(NamedTuple):
+    """A block of timm's: output channels, whether it expands, whether it has squeeze-excite."""
+
+    out: int
+    expands: bool
+    se: bool = False
 
 
 class Layout(NamedTuple):
@@ -136,6 +144,48 @@ def mobilenetv3_(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
     return roles
 
 
+def timm_(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Callable[[list[Node]], Iterator[Role]]:
+    """Source: huggingface/pytorch-image-models, timm/models/_efficientnet_blocks.py.
+
+    A stage holds the blocks of one number of channels; tail: what follows them.
+    """
+
+    def roles(_: list[Node]) -> Iterator[Role]:
+        yield Role("conv_stem", "bn1")
+        stage, place, before = -1, 0, 0
+        for row in rows:
+            stage, place = (stage, place + 1) if row.out == before else (stage + 1, 0)
+            before, block = row.out, f"blocks.{stage}.{place}"
+            names = ("conv_pw", "conv_dw", "conv_pwl") if row.expands else ("conv_dw", "conv_pw")
+            for number, name in enumerate(names, start=1):
+                if row.se and number == len(names):
+                    yield Role(f"{block}.se.conv_reduce")
+                    yield Role(f"{block}.se.conv_expand")
+                yield Role(f"{block}.{name}", f"{block}.bn{number}")
+        yield from tail
+        yield Role("classifier", matrix=True)
+
+    return roles
+
+
+def _timm_v2() -> Callable[[list[Node]], Iterator[Role]]:
+    stages = [(stage, number) for stage in mobilenet.V2 for number in range(stage.blocks)]
+    return timm_(
+        [TimmRow(stage.out, stage.factor > 1) for stage, _ in stages],
+        [Role("conv_head", "bn2")],
+    )
+
+
+def _timm_v3(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
+    table = mobilenetv3.TABLES[variant]
+    rows = [
+        TimmRow(row.out, bool(number), row.se) for number, row in enumerate(table)
+    ]  # the first expands nothing
+    stages = len({row.out for row in rows})
+    tail = [Role(f"blocks.{stages}.0.conv", f"blocks.{stages}.0.bn1"), Role("conv_head")]
+    return timm_(rows, tail)
+
+
 def shufflenetv2(nodes: list[Node]) -> Iterator[Role]:
     """Source: pytorch/vision, torchvision/models/shufflenetv2.py."""
     yield Role("conv1.0", "conv1.1")
@@ -222,6 +272,9 @@ LAYOUTS = {
     "mobilenetv2": Layout(mobilenetv2, activation="relu6"),
     "mobilenetv3-large": Layout(mobilenetv3_("large"), eps=1e-3, hard=True),
     "mobilenetv3-small": Layout(mobilenetv3_("small"), eps=1e-3, hard=True),
+    "timm-mobilenetv2": Layout(_timm_v2(), activation="relu6"),
+    "timm-mobilenetv3-large": Layout(_timm_v3("large"), hard=True),
+    "timm-mobilenetv3-small": Layout(_timm_v3("small"), hard=True),
     "shufflenetv2": Layout(shufflenetv2),
     **{f"squeezenet{variant}": Layout(squeezenet_(variant)) for variant in squeezenet.TABLES},
     **{f"resnet{depth}": Layout(resnet_(depth)) for depth in resnet.BLOCKS},

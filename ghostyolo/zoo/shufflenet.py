@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.local_avgpool import LocalAvgpool
@@ -21,6 +22,7 @@ STEM = 24
 UNITS = (4, 8, 4)  # of each stage, the first with stride 2
 # V1: output channels of the first stage by groups; each later stage has twice as many.
 V1 = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
+WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)
 SHRINK = 4  # output channels of a V1 unit to those between its convolutions
 # V2: output channels of the stages and of the last convolution, by width.
 V2 = {
@@ -43,17 +45,18 @@ class ShuffleNetV1(Family):
         if self.groups not in V1:
             hint = f"use one of {', '.join(map(str, V1))}"
             raise OptionError(f"groups {self.groups}", hint=hint)
-        first, quantum = V1[self.groups] * self.width, SHRINK * self.groups
-        if first % quantum or STEM * self.width % self.groups:
-            message = f"width {self.width:g} leaves {first:g} channels for {self.groups} groups"
-            hint = f"choose it for a multiple of {quantum}, such as 0.25, 0.5, 1.5 or 2"
-            raise OptionError(message, hint=hint)
+        quantum = SHRINK * self.groups
+        if (first := V1[self.groups] * self.width) % quantum:
+            fits = [width for width in WIDTHS if V1[self.groups] * width % quantum == 0]
+            message = f"width {self.width:g} leaves {first:g} channels, no multiple of {quantum}"
+            raise OptionError(message, hint=f"use one such as {', '.join(map(str, fits))}")
 
     def notes(self) -> Iterator[str]:
         yield NO_LOCAL_AVGPOOL
 
     def body(self, network: Network) -> dict[int, Node]:
-        x = _stem(network, round(STEM * self.width))
+        stem = ceil(STEM * self.width / self.groups) * self.groups  # what a unit adds is grouped
+        x = _stem(network, stem)
         taps = {4: x}
         for level, units in enumerate(UNITS):
             out = round(V1[self.groups] * self.width) << level
@@ -132,6 +135,8 @@ def shuffled_conv(
             pieces.append(conv(network, x, sum(counts), groups=groups, name=label))
             continue
         for group, count in enumerate(counts):
+            if not count:
+                continue
             part = network.add(Route(groups=groups, group_id=group), x, name=f"{label}, inputs")
             pieces.append(conv(network, part, count, name=label))
     return concat(network, *pieces, name=f"{name}, shuffled")
