@@ -67,10 +67,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_family_options(p)
     classes = p.add_mutually_exclusive_group()
-    classes.add_argument("--classes", type=int, help="number of classes (80; classify: 1000)")
+    classes.add_argument(
+        "--classes", type=int, help="number of classes (80; classify: the paper's)"
+    )
     classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
     p.add_argument(
-        "--size", metavar="HxW", help="input size in pixels (416x416; classify: 224x224)"
+        "--size", metavar="HxW", help="input size in pixels (416x416; classify: the paper's)"
     )
     p.add_argument("--neck", choices=NECKS, help="how scales are joined (pan)")
     p.add_argument(
@@ -113,7 +115,7 @@ def _add_family_options(p: argparse.ArgumentParser) -> None:
         help="gate of squeeze-excite: logistic loads everywhere, hard is the official "
         "hard sigmoid and not for OpenCV (logistic; mobilenetv3: hard)",
     )
-    p.add_argument("--se", choices=SE, help="which ghost bottlenecks have squeeze-excite")
+    p.add_argument("--se", choices=SE, help="ghost bottlenecks with squeeze-excite (published)")
     p.add_argument(
         "--groups",
         type=int,

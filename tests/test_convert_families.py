@@ -26,6 +26,7 @@ from ghostyolo.zoo.checkpoints import LAYOUTS
 from ghostyolo.zoo.mobilenet import MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import MobileNetV3
 from ghostyolo.zoo.shufflenet import ShuffleNetV2
+from ghostyolo.zoo.squeezenet import SqueezeNet
 from ghostyolo.zoo.vgg import VGG
 
 States = dict[str, Tensor]
@@ -270,6 +271,15 @@ def test_another_activation_is_warned_of(tmp_path: Path) -> None:
     assert report.kept and len(report.matched) > 200
     same = Model(recipes.detector(MobileNetV2(0.25), classes=3, size=(64, 64)))
     assert not convert.start(same, tmp_path / "x.pth").warning
+
+
+def test_squeezenet_for_detection_takes_the_published_weights(tmp_path: Path) -> None:
+    source = random_model(recipes.classifier(SqueezeNet("1.0"), classes=4, size=(64, 64)))
+    convert.save(source, tmp_path / "x.pth", kind="squeezenet1.0")
+    network = recipes.detector(SqueezeNet("1.0"), classes=3, size=(64, 64))
+    assert "padded, unlike the published" in network.comment
+    report = convert.start(Model(network), tmp_path / "x.pth")
+    assert len(report.matched) == len(source.state_dict()) - 2  # all but the classifier's
 
 
 def test_wider_shufflenet_is_a_misfit(tmp_path: Path) -> None:

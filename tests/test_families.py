@@ -38,7 +38,8 @@ def generated(words: str) -> Network:
 
 # Parameters and multiply-adds of the classifier, counted, beside what its paper says. Ours count
 # convolutions and matrices: neither pooling, activations, sums nor batch norm, which papers leave
-# out too, but for ShuffleNetV2's (see `test_size_of_shufflenet_v2`).
+# out too, but for ShuffleNetV2's (see `test_size_of_shufflenet_v2`). Of the thin ResNet-20 and of
+# VGG-16 with batch norm only parameters are published.
 PUBLISHED = {
     "squeezenet1.0": (1_248_424, 818_924_576, 1.25, 820),
     "squeezenet1.1": (1_235_496, 349_151_936, 1.24, 350),
@@ -52,7 +53,7 @@ PUBLISHED = {
     "shufflenetv1 --groups 8": (2_434_768, 138_365_952, 2.4, 138),
     "shufflenetv2": (2_278_604, 144_907_992, 2.3, 146),
     "resnet50": (25_557_032, 4_089_184_256, 25.6, 4100),
-    "resnet20": (269_722, 40_551_040, 0.27, 41),
+    "resnet20": (269_722, 40_551_040, 0.27, 40.6),
     "resnet56": (853_018, 125_485_696, 0.85, 125),
     "vgg16": (138_361_768, 15_470_264_320, 138.4, 15470),
     "vgg16-cifar": (14_987_210, 313_463_808, 15.0, 313),
@@ -328,7 +329,7 @@ REFUSED = {
 @pytest.mark.parametrize("words", LOADS)
 def test_opencv_computes_the_same(words: str, tmp_path: Path) -> None:
     network = generated(f"--family {words} --classes 3 --size 96x128")
-    assert not network.comment
+    assert "OpenCV" not in network.comment
     assert max(departures(network, (96, 128), tmp_path)) < LIMIT, cv2.__version__
 
 

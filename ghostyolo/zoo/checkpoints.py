@@ -36,6 +36,9 @@ class Role(NamedTuple):
     order: tuple[int, ...] = ()
 
 
+Roles = Callable[[list[Node]], Iterator[Role]]  # takes the cfg's layers with weights
+
+
 class TimmRow(NamedTuple):
     """A block of timm's: output channels, whether it expands, whether it has squeeze-excite."""
 
@@ -47,11 +50,11 @@ class TimmRow(NamedTuple):
 class Layout(NamedTuple):
     """A family's layers. eps: of its batch norms; hard: whether its gates are hard sigmoids.
 
-    activation: of its convolutions, beside linear ones. roles: takes the cfg's layers with weights,
-    for families whose sections follow from the width.
+    activation: of its convolutions, beside linear ones. roles: in the cfg's order, for the layers
+    that it has where the sections follow from the width.
     """
 
-    roles: Callable[[list[Node]], Iterator[Role]]
+    roles: Roles
     eps: float = 1e-5
     hard: bool = False
     activation: str = "relu"
@@ -120,7 +123,7 @@ def mobilenetv2(_: list[Node]) -> Iterator[Role]:
     yield Role("classifier.1", matrix=True)
 
 
-def mobilenetv3_(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
+def mobilenetv3_of(variant: str) -> Roles:
     """Source: pytorch/vision, torchvision/models/mobilenetv3.py."""
 
     def roles(_: list[Node]) -> Iterator[Role]:
@@ -144,7 +147,7 @@ def mobilenetv3_(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
     return roles
 
 
-def timm_(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Callable[[list[Node]], Iterator[Role]]:
+def timm(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Roles:
     """Source: huggingface/pytorch-image-models, timm/models/_efficientnet_blocks.py.
 
     A stage holds the blocks of one number of channels; tail: what follows them.
@@ -168,22 +171,21 @@ def timm_(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Callable[[list[Node]
     return roles
 
 
-def _timm_v2() -> Callable[[list[Node]], Iterator[Role]]:
-    stages = [(stage, number) for stage in mobilenet.V2 for number in range(stage.blocks)]
-    return timm_(
-        [TimmRow(stage.out, stage.factor > 1) for stage, _ in stages],
-        [Role("conv_head", "bn2")],
-    )
-
-
-def _timm_v3(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
-    table = mobilenetv3.TABLES[variant]
+def timm_v2() -> Roles:
+    """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v2."""
     rows = [
-        TimmRow(row.out, bool(number), row.se) for number, row in enumerate(table)
-    ]  # the first expands nothing
+        TimmRow(stage.out, stage.factor > 1) for stage in mobilenet.V2 for _ in range(stage.blocks)
+    ]
+    return timm(rows, [Role("conv_head", "bn2")])
+
+
+def timm_v3(variant: str) -> Roles:
+    """Source: huggingface/pytorch-image-models, timm/models/mobilenetv3.py, _gen_mobilenet_v3."""
+    table = mobilenetv3.TABLES[variant]
+    rows = [TimmRow(row.out, place > 0, row.se) for place, row in enumerate(table)]
     stages = len({row.out for row in rows})
     tail = [Role(f"blocks.{stages}.0.conv", f"blocks.{stages}.0.bn1"), Role("conv_head")]
-    return timm_(rows, tail)
+    return timm(rows, tail)
 
 
 def shufflenetv2(nodes: list[Node]) -> Iterator[Role]:
@@ -215,7 +217,7 @@ def _half(nodes: list[Node]) -> int:
     return grouped[1] if len(grouped) > 1 else shufflenet.V2[1.0][0] // 2
 
 
-def squeezenet_(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
+def squeezenet_of(variant: str) -> Roles:
     """Source: pytorch/vision, torchvision/models/squeezenet.py."""
 
     def roles(_: list[Node]) -> Iterator[Role]:
@@ -232,7 +234,7 @@ def squeezenet_(variant: str) -> Callable[[list[Node]], Iterator[Role]]:
     return roles
 
 
-def resnet_(depth: int) -> Callable[[list[Node]], Iterator[Role]]:
+def resnet_of(depth: int) -> Roles:
     """Source: pytorch/vision, torchvision/models/resnet.py."""
 
     def roles(_: list[Node]) -> Iterator[Role]:
@@ -250,7 +252,7 @@ def resnet_(depth: int) -> Callable[[list[Node]], Iterator[Role]]:
     return roles
 
 
-def vgg_(depth: int) -> Callable[[list[Node]], Iterator[Role]]:
+def vgg_of(depth: int) -> Roles:
     """Source: pytorch/vision, torchvision/models/vgg.py, those with batch norm."""
 
     def roles(_: list[Node]) -> Iterator[Role]:
@@ -270,15 +272,15 @@ LAYOUTS = {
     "ghostnet": Layout(ghostnet, hard=True),
     "mobilenetv1": Layout(mobilenetv1, activation="relu6"),
     "mobilenetv2": Layout(mobilenetv2, activation="relu6"),
-    "mobilenetv3-large": Layout(mobilenetv3_("large"), eps=1e-3, hard=True),
-    "mobilenetv3-small": Layout(mobilenetv3_("small"), eps=1e-3, hard=True),
-    "timm-mobilenetv2": Layout(_timm_v2(), activation="relu6"),
-    "timm-mobilenetv3-large": Layout(_timm_v3("large"), hard=True),
-    "timm-mobilenetv3-small": Layout(_timm_v3("small"), hard=True),
+    "mobilenetv3-large": Layout(mobilenetv3_of("large"), eps=1e-3, hard=True),
+    "mobilenetv3-small": Layout(mobilenetv3_of("small"), eps=1e-3, hard=True),
+    "timm-mobilenetv2": Layout(timm_v2(), activation="relu6"),
+    "timm-mobilenetv3-large": Layout(timm_v3("large"), hard=True),
+    "timm-mobilenetv3-small": Layout(timm_v3("small"), hard=True),
     "shufflenetv2": Layout(shufflenetv2),
-    **{f"squeezenet{variant}": Layout(squeezenet_(variant)) for variant in squeezenet.TABLES},
-    **{f"resnet{depth}": Layout(resnet_(depth)) for depth in resnet.BLOCKS},
-    **{f"vgg{depth}": Layout(vgg_(depth)) for depth in vgg.CONVOLUTIONS},
+    **{f"squeezenet{variant}": Layout(squeezenet_of(variant)) for variant in squeezenet.TABLES},
+    **{f"resnet{depth}": Layout(resnet_of(depth)) for depth in resnet.BLOCKS},
+    **{f"vgg{depth}": Layout(vgg_of(depth)) for depth in vgg.CONVOLUTIONS},
 }
 
 

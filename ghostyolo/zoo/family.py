@@ -22,6 +22,10 @@ NO_HARDTAN = (
     "importer refuses this."
 )
 NO_LOCAL_AVGPOOL = "[local_avgpool] averages 3x3 pixels: OpenCV's Darknet importer has none."
+IN_PIECES = (
+    "A convolution before a channel shuffle stands in pieces, one for each reader of its channels: "
+    "no section reorders them."
+)
 IMAGENET = (224, 224)
 CIFAR = (32, 32)
 # [net] of the CIFAR networks. Source: He et al., Deep Residual Learning, CVPR 2016, section 4.2.

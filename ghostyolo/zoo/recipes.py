@@ -33,10 +33,11 @@ def detector(
     w, h, ... in pixels of the input, dealt out to the heads from fine to coarse; COCO's by default.
     Raises `OptionError` for values that do not fit each other.
     """
+    family = family.for_detection()
     family.check()
     _check_heads(classes, size, neck_kind, neck_width, strides, anchors)
     network = Network(_detector_net(size, classes), comment=_header(comment, family))
-    taps = _reach(network, family.for_detection().body(network), strides)
+    taps = _reach(network, family.body(network), strides)
     joins = family if isinstance(family, Style) else Style()
     maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, joins)
     yolo_heads(network, maps, classes, anchors or default_anchors(strides, size))

@@ -15,7 +15,7 @@ from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.blocks import add_relu, concat, conv, depthwise, logits, maxpool, pool
-from ghostyolo.zoo.family import NO_LOCAL_AVGPOOL, Family, check_width
+from ghostyolo.zoo.family import IN_PIECES, NO_LOCAL_AVGPOOL, Family, check_width
 from ghostyolo.zoo.shuffle import Pieces, grouped_pieces, plan
 
 STEM = 24
@@ -52,6 +52,8 @@ class ShuffleNetV1(Family):
             raise OptionError(message, hint=f"use one such as {', '.join(map(str, fits))}")
 
     def notes(self) -> Iterator[str]:
+        if self.groups > 1:
+            yield IN_PIECES
         yield NO_LOCAL_AVGPOOL
 
     def body(self, network: Network) -> dict[int, Node]:
@@ -82,6 +84,9 @@ class ShuffleNetV2(Family):
         if self.width not in V2:
             hint = f"use one of {', '.join(map(str, V2))}"
             raise OptionError(f"width {self.width:g}", hint=hint)
+
+    def notes(self) -> Iterator[str]:
+        yield IN_PIECES
 
     def body(self, network: Network) -> dict[int, Node]:
         x = _stem(network, STEM)

@@ -6,6 +6,7 @@ forresti/SqueezeNet, SqueezeNet_v1.1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -54,6 +55,10 @@ class SqueezeNet(Family):
 
     def for_detection(self) -> Family:
         return replace(self, pad=1)
+
+    def notes(self) -> Iterator[str]:
+        if self.pad:
+            yield "The first convolution is padded, unlike the published: its maps halve exactly."
 
     def body(self, network: Network) -> dict[int, Node]:
         filters, size, stages = TABLES[self.variant]
