@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from cases import random_model
+from cases import departure, random_input, random_model
 from opencv import needs_importer, read
 from test_opencv import LIMIT, departures
 from torch.nn import functional as F
@@ -331,6 +331,18 @@ def test_opencv_computes_the_same(words: str, tmp_path: Path) -> None:
     network = generated(f"--family {words} --classes 3 --size 96x128")
     assert "OpenCV" not in network.comment
     assert max(departures(network, (96, 128), tmp_path)) < LIMIT, cv2.__version__
+
+
+@needs_importer
+@pytest.mark.parametrize("family", ["squeezenet1.0", "vgg16-cifar", "shufflenetv2 --width 0.5"])
+def test_opencv_classifies_the_same(family: str, tmp_path: Path) -> None:
+    network = generated(f"--task classify --family {family}")
+    model = random_model(network)
+    x = random_input(network)
+    net = read(model, tmp_path)
+    net.setInput(x)
+    want = model.trace(torch.from_numpy(x))[-1].numpy()
+    assert departure(net.forward().reshape(want.shape), want) < LIMIT, cv2.__version__
 
 
 @needs_importer
