@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shlex
 import sys
 
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
-from ghostyolo.zoo import recipes
-from ghostyolo.zoo.blocks import GATES
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo import recipes, shufflenet
+from ghostyolo.zoo.blocks import GATES, HARD_SWISH
+from ghostyolo.zoo.families import FAMILIES
+from ghostyolo.zoo.family import Family
+from ghostyolo.zoo.ghost import SE
 from ghostyolo.zoo.necks import NECKS
 
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg           a detector for COCO's 80 classes
   python -m ghostyolo.gencfg --width 0.5 --names my.names --size 320x320 --out my.cfg
   python -m ghostyolo.gencfg --task classify --gate hard --out ghostnet-imagenet.cfg
+  python -m ghostyolo.gencfg --family shufflenetv2 --width 0.5 --task classify
+families and the options of each:
+{families}
 """
+# The options that describe a family, by its field; without them the family's defaults hold.
+FAMILY = {
+    "width": "width", "ratio": "ratio", "dw": "dw_size", "gate": "gate", "se": "se",
+    "groups": "groups", "activation": "activation",
+}  # fmt: skip
 # What only a detector has: the options and their defaults.
 DETECTOR = {"neck": "pan", "neck_width": recipes.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
 
@@ -36,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         allow_abbrev=False,  # the cfg quotes the words, and they are to mean the same later
         prog="python -m ghostyolo.gencfg",
-        description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) to standard output.",
-        epilog=EXAMPLES,
+        description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) or of another small "
+        "network to standard output.",
+        epilog=EXAMPLES.format(families="\n".join(_described())),
         formatter_class=_Formatter,
     )
     p.add_argument(
@@ -46,21 +58,21 @@ def parser() -> argparse.ArgumentParser:
         default="detect",
         help="detector with [yolo] heads, the paper's classifier, or neither (detect)",
     )
-    p.add_argument("--width", type=float, default=1.0, help="width multiplier (1.0)")
-    p.add_argument("--ratio", type=int, default=2, help="s: maps per intrinsic map (2)")
-    p.add_argument("--dw-size", type=int, default=3, help="d: kernel of the cheap operation (3)")
     p.add_argument(
-        "--gate",
-        choices=GATES,
-        default="logistic",
-        help="gate of squeeze-excite: logistic loads everywhere, hard is the official "
-        "hard sigmoid and not for OpenCV (logistic)",
+        "--family",
+        choices=FAMILIES,
+        default="ghostnet",
+        metavar="NAME",
+        help="which network, of those listed below (ghostnet)",
     )
+    _add_family_options(p)
     classes = p.add_mutually_exclusive_group()
-    classes.add_argument("--classes", type=int, help="number of classes (80; classify: 1000)")
+    classes.add_argument(
+        "--classes", type=int, help="number of classes (80; classify: the paper's)"
+    )
     classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
     p.add_argument(
-        "--size", metavar="HxW", help="input size in pixels (416x416; classify: 224x224)"
+        "--size", metavar="HxW", help="input size in pixels (416x416; classify: the paper's)"
     )
     p.add_argument("--neck", choices=NECKS, help="how scales are joined (pan)")
     p.add_argument(
@@ -81,6 +93,57 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     p.set_defaults(**DETECTOR)
     return p
+
+
+def _add_family_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--width", type=float, help="width multiplier (1.0)")
+    p.add_argument(
+        "--ratio",
+        type=_whole,
+        metavar="S",
+        help="maps per intrinsic map of a ghost module, one or five for its stages: 2,2,4,2,2 (2)",
+    )
+    p.add_argument(
+        "--dw-size",
+        type=_whole,
+        metavar="D",
+        help="kernel of a ghost module's cheap operation, or several side by side: 3,5 (3)",
+    )
+    p.add_argument(
+        "--gate",
+        choices=GATES,
+        help="gate of squeeze-excite: logistic loads everywhere, hard is the official "
+        "hard sigmoid and not for OpenCV (logistic; mobilenetv3: hard)",
+    )
+    p.add_argument("--se", choices=SE, help="ghost bottlenecks with squeeze-excite (published)")
+    p.add_argument(
+        "--groups",
+        type=int,
+        choices=shufflenet.V1,
+        help="groups of the 1x1 convolutions of shufflenetv1 (3)",
+    )
+    p.add_argument(
+        "--activation",
+        choices=("relu6", "relu", HARD_SWISH, "swish"),
+        help="relu6, or relu which loads everywhere, for mobilenetv1 and v2 (relu6); "
+        "exact hard swish in several sections, or swish which is another function, for "
+        "mobilenetv3 (hswish)",
+    )
+
+
+def _described() -> list[str]:
+    """Return a line for each set of options and the families that have them."""
+    having: dict[tuple[str, ...], list[str]] = {}
+    for name, entry in FAMILIES.items():
+        having.setdefault(entry.options, []).append(name)
+    return [
+        f"  {', '.join(names)}: {' '.join(map(_option, options)) or 'none'}"
+        for options, names in having.items()
+    ]
+
+
+def _option(field: str) -> str:
+    return f"--{FAMILY[field].replace('_', '-')}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,24 +169,39 @@ def main(argv: list[str] | None = None) -> int:
 def build(args: argparse.Namespace, comment: str) -> Network:
     """Build the network that the options describe. Raises `OptionError`."""
     _check_task(args)
-    style = Style(args.width, args.ratio, args.dw_size, args.gate)
-    size = (416, 416) if args.task == "detect" else (224, 224)
-    size = parse_size(args.size) if args.size else size
+    family = _family(args)
+    size = parse_size(args.size) if args.size else None
     if args.task == "backbone":
-        return recipes.backbone(style, size=size, comment=comment)
-    classes = _classes(args, 80 if args.task == "detect" else 1000)
+        return recipes.backbone(family, size=size, comment=comment)
+    classes = _classes(args, 80 if args.task == "detect" else family.classes)
     if args.task == "classify":
-        return recipes.classifier(style, classes=classes, size=size, comment=comment)
+        return recipes.classifier(family, classes=classes, size=size, comment=comment)
     return recipes.detector(
-        style,
+        family,
         classes=classes,
-        size=size,
+        size=size or (416, 416),
         neck_kind=args.neck,
         neck_width=args.neck_width,
         strides=tuple(int(stride) for stride in _numbers("--heads", args.heads, int)),
         anchors=tuple(_numbers("--anchors", args.anchors, float)),
         comment=comment,
     )
+
+
+def _family(args: argparse.Namespace) -> Family:
+    """Return the family with its options. Raises `OptionError` for those of another."""
+    entry = FAMILIES[args.family]
+    given = {
+        field: getattr(args, name)
+        for field, name in FAMILY.items()
+        if getattr(args, name) is not None
+    }
+    for field, value in given.items():
+        if field not in entry.options:
+            words = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            message = f"{_option(field)} {words} is not for --family {args.family}"
+            raise OptionError(message, hint="leave it out")
+    return entry.make(**given)
 
 
 def _check_task(args: argparse.Namespace) -> None:
@@ -171,6 +249,14 @@ def parse_size(text: str) -> tuple[int, int]:
         hint = "write height x width, as 416x416, or one number for a square"
         raise OptionError(f"--size {text}", hint=hint)
     return int(sides[0]), int(sides[-1])
+
+
+def _whole(text: str) -> int | tuple[int, ...]:
+    """Read one whole number, or several separated by commas."""
+    if not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text}; write whole numbers separated by commas")
+    numbers = tuple(int(part) for part in text.split(","))
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[float]:

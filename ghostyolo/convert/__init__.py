@@ -19,10 +19,10 @@ from ghostyolo.convert.pairs import (
     HINT,
     OWN,
     Pair,
+    departures,
     fill,
     fitting,
     label,
-    other_gate,
     own_name,
     pairs,
 )
@@ -31,7 +31,7 @@ from ghostyolo.layers import Layer, Misfit
 from ghostyolo.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.ops import EPS
-from ghostyolo.zoo.checkpoints import LAYOUTS, gates
+from ghostyolo.zoo.checkpoints import LAYOUTS
 
 DARKNET, PARTIAL = "darknet", "partial"
 _OWN_NAME = re.compile(r"layers\.\d+\.")
@@ -69,7 +69,7 @@ def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = 
         if kind in LAYOUTS and misfit.hint == HINT:
             misfit.hint += ", or take what fits with --backbone-only"
         raise _error(path, misfit)
-    used = {pair.key for pair in matched} | set(model.state_dict())
+    used = {key for pair in matched for key in pair.keys} | set(model.state_dict())
     unused = [key for key in named.tensors if key not in used and not key.endswith(_COUNT)]
     if unused:
         message = f"'{unused[0]}' (of {len(unused)} such tensors) has no place in the cfg"
@@ -108,9 +108,9 @@ def start(
         raise _error(path, misfit or Misfit("the cfg has no layers with weights", HINT))
     fill(model.tensors(), matched, named.tensors)
     report = _report(kind, model.network, _own_names(matched), str(misfit or ""))
-    soft = gates(model.network).soft if LAYOUTS[kind].hard else []
-    shared = [node for node in soft if node.index < matched[-1].node.index]
-    return replace(report, warning=other_gate(shared[0])) if shared else report
+    last = matched[-1].node.index
+    shared = [unlike for node, unlike in departures(model.network, kind) if node.index < last]
+    return replace(report, warning=str(shared[0])) if shared else report
 
 
 def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None = None) -> None:
@@ -128,7 +128,9 @@ def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None =
         listed = [pair for layer in pairs(model.network, kind, eps) for pair in layer]
     except Misfit as misfit:
         raise _error(path, misfit) from None
-    values = {pair.key: pair.theirs(tensors[pair.node.index][pair.name]) for pair in listed}
+    values: dict[str, Tensor] = {}
+    for pair in listed:
+        pair.write(tensors[pair.node.index][pair.name], values)
     files.write(path, values, seen=model.seen, wrapped=kind == OWN)
 
 
@@ -161,13 +163,16 @@ def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
 
 
 def _kind(path: str | Path, tensors: dict[str, Tensor], kind: str, eps: float | None) -> str:
-    """Return whose names these are: as told, or by the names that are most like them."""
+    """Return whose names these are: as told, or by the names that are most like them.
+
+    Of two families that hold all of them, as a deeper ResNet does, the smaller is meant.
+    """
     if kind == PARTIAL:
         message = f"holds named tensors, starting with '{next(iter(tensors), '')}'"
         raise _error(path, Misfit(message, "leave --from partial out"))
     if not kind and not any(map(_OWN_NAME.match, tensors)):
         shared = {name: len(layout.keys & tensors.keys()) for name, layout in LAYOUTS.items()}
-        kind = max(shared, key=lambda name: shared[name])
+        kind = max(shared, key=lambda name: (shared[name], -len(LAYOUTS[name].keys)))
         if not shared[kind]:
             message = f"of no known family, its first tensor is '{next(iter(tensors), '')}'"
             raise _error(path, Misfit(message, f"known are {', '.join(LAYOUTS)}"))

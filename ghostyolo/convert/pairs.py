@@ -11,16 +11,23 @@ from torch import Tensor
 
 from ghostyolo import weights
 from ghostyolo.layers import Misfit
+from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.network import Network, Node
 from ghostyolo.ops import EPS
 from ghostyolo.zoo.checkpoints import LAYOUTS, Role, gates
 
 OWN = "ghostyolo"  # the names of `Model.state_dict`
+SWAPPED = {"relu", "relu6", "swish"}  # what gencfg writes in each other's place
 HINT = "use the cfg of the same network: family, width and classes"
 
 
 class Pair(NamedTuple):
-    """A tensor of ours and its counterpart `key` in a file: ours = theirs / divisor + shift."""
+    """A tensor of ours and its counterpart `key` in a file.
+
+    ours = theirs / divisor - minus + shift. minus: the key of another tensor, if any. rows: which
+    rows of theirs ours has, all when empty. order: for each of our input channels its place in
+    theirs.
+    """
 
     node: Node
     name: str
@@ -29,17 +36,38 @@ class Pair(NamedTuple):
     their_shape: tuple[int, ...]
     divisor: int = 1
     shift: float = 0.0
+    minus: str = ""
+    rows: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()
 
-    def ours(self, theirs: Tensor) -> Tensor:
-        """Return what a tensor of the file is here, rounded once."""
-        value = theirs.double() / self.divisor
-        return (value + self.shift if self.shift else value).float().reshape(self.shape)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the tensors of the file that ours comes from."""
+        return (self.key, self.minus) if self.minus else (self.key,)
 
-    def theirs(self, ours: Tensor) -> Tensor:
-        """Return what a tensor of the model is in the file, rounded once."""
+    def ours(self, theirs: dict[str, Tensor]) -> Tensor:
+        """Return what a file's tensors make here, rounded once."""
+        value = theirs[self.key].double() / self.divisor
+        value = value - theirs[self.minus].double() if self.minus else value
+        value = value + self.shift if self.shift else value
+        value = value[list(self.rows)] if self.rows else value
+        value = value[:, list(self.order)] if self.order else value
+        return value.float().reshape(self.shape)
+
+    def write(self, ours: Tensor, theirs: dict[str, Tensor]) -> None:
+        """Put what a tensor of the model is in a file among the file's, rounded once.
+
+        What is subtracted here is zero there: ours holds both in one.
+        """
         value = ours.detach().cpu().double()
-        value = (value - self.shift if self.shift else value) * self.divisor
-        return value.float().reshape(self.their_shape)
+        value = ((value - self.shift if self.shift else value) * self.divisor).float()
+        if self.order:
+            value = value[:, [self.order.index(place) for place in range(len(self.order))]]
+        whole = theirs.setdefault(self.key, torch.zeros(self.their_shape))
+        rows = list(self.rows) or slice(None)
+        whole[rows] = value.reshape(whole[rows].shape)
+        if self.minus:
+            theirs[self.minus] = torch.zeros(self.their_shape)
 
 
 def pairs(
@@ -56,12 +84,11 @@ def pairs(
             yield [Pair(node, name, shape, own_name(node, name), shape) for name, shape in stored]
         return
     layout, found = LAYOUTS[kind], gates(network)
-    if exact and layout.hard and found.soft:
-        hint = "make the cfg with gencfg --gate hard, or start a training with --backbone-only"
-        raise Misfit(other_gate(found.soft[0]), hint)
+    if exact and (unlike := departures(network, kind)):
+        raise unlike[0][1]
     shift = (layout.eps if eps is None else eps) - EPS
     nodes = [node for node in network if weights.stored(network, node)]
-    for node, role in zip_longest(nodes, layout.roles):
+    for node, role in zip_longest(nodes, layout.roles(nodes)):
         if node is None:
             raise Misfit(f"the cfg ends before {kind}'s {role.conv}", HINT)
         if role is None:
@@ -73,6 +100,24 @@ def pairs(
             )
             for pair in _renamed(node, weights.stored(network, node), role, kind)
         ]
+
+
+def departures(network: Network, kind: str) -> list[tuple[Node, Misfit]]:
+    """Return the nodes that compute something else than a family's with the same weights, and what.
+
+    The order is that of the nodes.
+    """
+    layout, found = LAYOUTS[kind], []
+    if layout.hard:
+        hint = "make the cfg with gencfg --gate hard, or start a training with --backbone-only"
+        found = [(node, Misfit(other_gate(node), hint)) for node in gates(network).soft]
+    for node in network:
+        own = getattr(node.layer, "activation", "")
+        if isinstance(node.layer, Convolutional) and own in SWAPPED - {layout.activation}:
+            message = f"{label(node)} has activation={own}, {kind}'s is {layout.activation}"
+            hint = "make the cfg without gencfg --activation, or train with --backbone-only"
+            found.append((node, Misfit(message, hint)))
+    return sorted(found, key=lambda item: item[0].index)
 
 
 def fitting(
@@ -94,7 +139,7 @@ def fill(ours: list[dict[str, Tensor]], pairs: list[Pair], theirs: dict[str, Ten
     """Copy a file's tensors into those of the nodes, as `Model.tensors` returns them."""
     with torch.no_grad():
         for pair in pairs:
-            ours[pair.node.index][pair.name].copy_(pair.ours(theirs[pair.key]))
+            ours[pair.node.index][pair.name].copy_(pair.ours(theirs))
 
 
 def own_name(node: Node, name: str) -> str:
@@ -125,21 +170,32 @@ def _renamed(
     for name, shape in stored:
         part, _, leaf = name.partition(".")
         key = f"{role.norm if part == 'norm' else role.conv}.{leaf}"
-        yield Pair(node, name, shape, key, shape[:2] if role.matrix else shape)
+        there = (role.filters or shape[0], *shape[1:])
+        yield Pair(
+            node,
+            name,
+            shape,
+            key,
+            there[:2] if role.matrix else there,
+            minus=f"{role.conv}.bias" if role.biased and leaf == "running_mean" else "",
+            rows=role.rows,
+            order=role.order if leaf == "weight" and part != "norm" else (),
+        )
 
 
 def _check(pair: Pair, tensors: dict[str, Tensor]) -> None:
-    """Raise `Misfit` unless a file holds a pair's counterpart, as floats of its shape."""
-    theirs = tensors.get(pair.key)
-    if theirs is None:
-        raise Misfit(f"holds no '{pair.key}' for {label(pair.node)} {pair.name}", HINT)
-    if not _plain(theirs):
-        message = f"'{pair.key}' is {theirs.dtype}, {theirs.layout} on {theirs.device}"
-        raise Misfit(message, "save it as dense floats")
-    if _trimmed(theirs.shape) != _trimmed(pair.their_shape):
-        have, want = ("x".join(map(str, shape)) for shape in (theirs.shape, pair.their_shape))
-        message = f"'{pair.key}' is {have}, {label(pair.node)} {pair.name} needs {want}"
-        raise Misfit(message, HINT)
+    """Raise `Misfit` unless a file holds a pair's counterparts, as floats of their shape."""
+    for key in pair.keys:
+        theirs = tensors.get(key)
+        if theirs is None:
+            raise Misfit(f"holds no '{key}' for {label(pair.node)} {pair.name}", HINT)
+        if not _plain(theirs):
+            message = f"'{key}' is {theirs.dtype}, {theirs.layout} on {theirs.device}"
+            raise Misfit(message, "save it as dense floats")
+        if _trimmed(theirs.shape) != _trimmed(pair.their_shape):
+            have, want = ("x".join(map(str, shape)) for shape in (theirs.shape, pair.their_shape))
+            message = f"'{key}' is {have}, {label(pair.node)} {pair.name} needs {want}"
+            raise Misfit(message, HINT)
 
 
 def _plain(tensor: Tensor) -> bool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from ghostyolo.layers.avgpool import Avgpool
 from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.dropout import Dropout
+from ghostyolo.layers.maxpool import Maxpool
 from ghostyolo.layers.route import Route
+from ghostyolo.layers.sam import Sam
 from ghostyolo.layers.scale_channels import ScaleChannels
 from ghostyolo.layers.shortcut import Shortcut
+from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 
 GATES = ("logistic", "hard")
+HARD_SWISH = "hswish"  # not an activation of Darknet's: `conv` writes it as sections
 
 
 def conv(
@@ -22,19 +27,25 @@ def conv(
     groups: int = 1,
     activation: str = "relu",
     norm: bool = True,
+    pad: int = 1,
     name: str = "",
 ) -> Node:
-    """Add a convolution that keeps the size at stride 1; norm=False gives it a bias instead."""
+    """Add a convolution; norm=False gives it a bias instead, pad=0 no pixels around the map.
+
+    activation: one of Darknet's, or `HARD_SWISH`, which follows as sections of its own.
+    """
+    hard = activation == HARD_SWISH
     layer = Convolutional(
         batch_normalize=int(norm),
         filters=filters,
         groups=groups,
         size=size,
         stride=stride,
-        pad=1,
-        activation=activation,
+        pad=pad,
+        activation="linear" if hard else activation,
     )
-    return network.add(layer, x, name=name)
+    node = network.add(layer, x, name=name)
+    return hard_swish(network, node, name=name) if hard else node
 
 
 def depthwise(
@@ -82,6 +93,44 @@ def squeeze_excite(
     return network.add(Shortcut(), scaled, x, name=f"{name} x + x * gate")
 
 
+def hard_swish(network: Network, x: Node, *, name: str = "") -> Node:
+    """Multiply each value by its hard sigmoid, x * relu6(x + 3) / 6.
+
+    Darknet has no such activation, but (x + x * hardtan(x / 3)) / 2 is the same: `[upsample]` of
+    stride 1 multiplies by a number, `[sam]` multiplies maps, `[shortcut]` adds x / 6 to itself and
+    clamps the sum.
+    Source: Howard et al., Searching for MobileNetV3, ICCV 2019, section 5.2.
+    """
+    part = network.add(Upsample(stride=1, scale=1 / 6), x, name=f"{name}, x / 6")
+    gate = network.add(Shortcut(activation="hardtan"), part, part, name=f"{name}, clamp x / 3")
+    gated = network.add(Sam(), gate, x, name=f"{name}, x * clamp")
+    both = network.add(Shortcut(), gated, x, name=f"{name}, x + x * clamp")
+    return network.add(Upsample(stride=1, scale=0.5), both, name=f"{name}, h-swish")
+
+
+def maxpool(
+    network: Network, x: Node, size: int, *, stride: int = 2, padding: int, name: str = ""
+) -> Node:
+    """Add a max pooling; padding: pixels in all, of which the odd one is right and below."""
+    layer = Maxpool(size=size, stride=stride, padding=padding)
+    return network.add(layer, x, name=name)
+
+
+def dropout(network: Network, x: Node, probability: float) -> Node:
+    """Drop values in training."""
+    return network.add(Dropout(probability=probability), x, name="dropout")
+
+
+def pool(network: Network, x: Node) -> Node:
+    """Reduce every map to its mean."""
+    return network.add(Avgpool(), x, name="pool")
+
+
+def logits(network: Network, x: Node, classes: int) -> Node:
+    """Add the linear layer of a classifier, to pooled features."""
+    return conv(network, x, classes, norm=False, activation="linear", name="classes")
+
+
 def concat(network: Network, *inputs: Node, name: str = "") -> Node:
     """Join maps by channel, in the order given."""
     return network.add(Route(), *inputs, name=name)
@@ -90,6 +139,11 @@ def concat(network: Network, *inputs: Node, name: str = "") -> Node:
 def add(network: Network, *inputs: Node, name: str = "") -> Node:
     """Sum maps of one shape."""
     return network.add(Shortcut(), *inputs, name=name)
+
+
+def add_relu(network: Network, *inputs: Node, name: str = "") -> Node:
+    """Sum maps of one shape, or of more channels in the first, and cut off what is negative."""
+    return network.add(Shortcut(activation="relu"), *inputs, name=name)
 
 
 def make_divisible(value: float, divisor: int = 4) -> int:

@@ -3,17 +3,35 @@
 Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR 2020, table 1 and figures
 2 and 3; details that the paper leaves open from huawei-noah/Efficient-AI-Backbones,
 ghostnet_pytorch/ghostnet.py.
+
+GhostNetV2 (Tang et al., NeurIPS 2022) is not here: its attention filters with depthwise kernels of
+1x5 and 5x1 pixels, while `[convolutional]` has one size for both sides (a 5x5 kernel of zeros but
+for a line computes the same, until training moves the zeros), and spreads the 3x3 gates of a 7x7
+map over 7x7 pixels, while `[upsample]` repeats each pixel a whole number of times.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.avgpool import Avgpool
+from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.blocks import add, concat, conv, depthwise, make_divisible, squeeze_excite
+from ghostyolo.zoo.blocks import (
+    GATES,
+    add,
+    concat,
+    conv,
+    depthwise,
+    dropout,
+    logits,
+    make_divisible,
+    squeeze_excite,
+)
+from ghostyolo.zoo.family import Family, check_width, check_word
 
 
 class Row(NamedTuple):
@@ -49,18 +67,68 @@ TABLE = (
 STEM, TAIL, FEATURES = 16, 960, 1280  # channels before and after the table; 1280 is not scaled
 
 
+STAGES, DROPOUT = 5, 0.2
+SE_SHARE = 0.25  # squeezed to expanded channels, where a block has squeeze-excite
+SE = ("published", "all", "none")
+HARD_GATE = "The gates are hard sigmoids through hardtan: OpenCV's Darknet importer refuses this."
+
+
 @dataclass(frozen=True)
-class Style:
-    """How ghost modules are built. ratio: s of the paper; dw: its d; gate: of squeeze-excite."""
+class Style(Family):
+    """How ghost modules are built.
+
+    ratio: s of the paper, one or one for each stage. dw: its d, one kernel or several side by side.
+    gate: of squeeze-excite. se: the bottlenecks that have it, those of table 1 or all or none.
+    """
 
     width: float = 1.0
-    ratio: int = 2
-    dw: int = 3
+    ratio: int | tuple[int, ...] = 2
+    dw: int | tuple[int, ...] = 3
     gate: str = "logistic"
+    se: str = "published"
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Return the ratio of each stage."""
+        return (self.ratio,) * STAGES if isinstance(self.ratio, int) else self.ratio
 
     def channels(self, base: int) -> int:
         """Return a channel count of the table at this width."""
         return make_divisible(base * self.width)
+
+    def squeezed(self, row: Row) -> int:
+        """Return the channels between a bottleneck's squeeze and excitation, 0 without."""
+        share = {"published": row.se, "all": SE_SHARE, "none": 0}[self.se]
+        return make_divisible(share * self.channels(row.exp)) if share else 0
+
+    def check(self) -> None:
+        check_width(self.width)
+        if len(self.ratios) != STAGES:
+            hint = f"give one, or one for each of the {STAGES} stages"
+            raise OptionError(f"{len(self.ratios)} ratios", hint=hint)
+        if low := [ratio for ratio in self.ratios if ratio < 1]:
+            raise OptionError(f"ratio {low[0]} is below 1", hint="use 2, the paper's")
+        for size in kernels(self.dw):
+            if size < 1 or size % 2 == 0:
+                hint = "use an odd kernel, such as 3"
+                raise OptionError(f"cheap kernels of {size}x{size} have no centre", hint=hint)
+        check_word("gate", self.gate, GATES)
+        check_word("squeeze-excite", self.se, SE)
+
+    def notes(self) -> Iterator[str]:
+        if self.gate == "hard":
+            yield HARD_GATE
+
+    def body(self, network: Network) -> dict[int, Node]:
+        return body(network, self)
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        return logits(network, dropout(network, tail(network, x, self), DROPOUT), classes)
+
+
+def kernels(dw: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of the cheap kernels."""
+    return (dw,) if isinstance(dw, int) else dw
 
 
 def ghost(
@@ -70,13 +138,14 @@ def ghost(
     *,
     ratio: int = 2,
     size: int = 1,
-    dw: int = 3,
+    dw: int | tuple[int, ...] = 3,
     activation: str = "relu",
     name: str = "",
 ) -> Node:
     """Add a ghost module: filters / ratio maps by convolution, the rest by cheap depthwise filters.
 
-    The output is [primary, cheap] by channel. Raises `OptionError` unless ratio divides filters.
+    dw: the cheap kernel; of several, each has an equal share of the cheap maps. The output is
+    [primary, cheap] by channel. Raises `OptionError` unless ratio divides filters.
     """
     if filters % ratio:
         divisors = [s for s in range(1, 9) if filters % s == 0]
@@ -86,16 +155,37 @@ def ghost(
     primary = conv(network, x, intrinsic, size, activation=activation, name=f"{name} primary")
     if ratio == 1:
         return primary
-    cheap = conv(
-        network,
-        primary,
-        filters - intrinsic,
-        dw,
-        groups=intrinsic,
-        activation=activation,
-        name=f"{name} cheap",
-    )
-    return concat(network, primary, cheap, name=name)
+    count = filters - intrinsic
+    if isinstance(dw, int):
+        dw = (dw,)
+    cheap = _cheap(network, primary, count, dw, activation=activation, name=f"{name} cheap")
+    return concat(network, primary, *cheap, name=name)
+
+
+def _cheap(
+    network: Network, primary: Node, count: int, dw: tuple[int, ...], *, activation: str, name: str
+) -> list[Node]:
+    """Add cheap maps: each kernel filters all intrinsic maps, or its own part of them.
+
+    Raises `OptionError` where the parts are unequal.
+    """
+    intrinsic, share = primary.shape.c, len(dw)
+    parts = 1 if count // intrinsic % share == 0 else share
+    if intrinsic % parts:
+        message = f"{share} kernels do not share {intrinsic} intrinsic maps ({name})"
+        raise OptionError(message, hint="use one cheap kernel, or a width for which they do")
+    made = []
+    for place, size in enumerate(dw):
+        own, label = primary, f"{name} {size}x{size}" if share > 1 else name
+        if parts > 1:
+            part = Route(groups=parts, group_id=place)
+            own = network.add(part, primary, name=f"{label}, inputs")
+        groups = own.shape.c
+        cheap = conv(
+            network, own, count // share, size, groups=groups, activation=activation, name=label
+        )
+        made.append(cheap)
+    return made
 
 
 def bottleneck(
@@ -112,9 +202,11 @@ def bottleneck(
 ) -> Node:
     """Add a ghost bottleneck: expand, [downsample], [squeeze-excite to `reduced`], project, add x.
 
-    Where the shapes differ, x goes through a depthwise and a 1x1 convolution on its way to the sum.
+    Of a style with a ratio for each stage the last counts. Where the shapes differ, x goes through
+    a depthwise and a 1x1 convolution on its way to the sum.
     """
-    y = ghost(network, x, exp, ratio=style.ratio, dw=style.dw, name=f"{name}, ghost 1")
+    ratio = style.ratios[-1]
+    y = ghost(network, x, exp, ratio=ratio, dw=style.dw, name=f"{name}, ghost 1")
     if stride > 1:
         y = depthwise(network, y, size, stride=stride, name=f"{name}, downsample")
     if reduced:
@@ -123,7 +215,7 @@ def bottleneck(
         network,
         y,
         out,
-        ratio=style.ratio,
+        ratio=ratio,
         dw=style.dw,
         activation="linear",
         name=f"{name}, ghost 2",
@@ -146,16 +238,15 @@ def body(network: Network, style: Style) -> dict[int, Node]:
     for row in TABLE:
         stride *= row.stride
         stage, place = row.stage, place + 1 if row.stage == stage else 1
-        exp = style.channels(row.exp)
         x = bottleneck(
             network,
             x,
-            exp,
+            style.channels(row.exp),
             style.channels(row.out),
             size=row.size,
             stride=row.stride,
-            reduced=make_divisible(row.se * exp) if row.se else 0,
-            style=style,
+            reduced=style.squeezed(row),
+            style=replace(style, ratio=style.ratios[stage - 1]),
             name=f"stage {stage}, bottleneck {place}",
         )
         taps[stride] = x
@@ -170,9 +261,10 @@ def tail(network: Network, x: Node, style: Style) -> Node:
 
 
 def _check_ratio(style: Style) -> None:
-    counts = {style.channels(n) for row in TABLE for n in (row.exp, row.out)}
-    bad = sorted(n for n in counts if n % style.ratio)
-    if bad:
-        fits = [s for s in range(1, 17) if not any(n % s for n in counts)]
-        message = f"ratio {style.ratio} does not divide {bad[0]}, a channel count at this width"
-        raise OptionError(message, hint=f"use one of {', '.join(map(str, fits))}")
+    for ratio in style.ratios:
+        rows = [row for row in TABLE if style.ratios[row.stage - 1] == ratio]
+        counts = {style.channels(n) for row in rows for n in (row.exp, row.out)}
+        if bad := sorted(n for n in counts if n % ratio):
+            fits = [s for s in range(1, 17) if not any(n % s for n in counts)]
+            message = f"ratio {ratio} does not divide {bad[0]}, a channel count at this width"
+            raise OptionError(message, hint=f"use one of {', '.join(map(str, fits))}")

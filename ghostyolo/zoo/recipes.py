@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from ghostyolo.errors import OptionError
-from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.softmax import Softmax
 from ghostyolo.netoptions import MAX_SIDE, NetOptions
-from ghostyolo.network import Network
-from ghostyolo.zoo.blocks import GATES, conv
-from ghostyolo.zoo.ghost import Style, body, tail
+from ghostyolo.network import Network, Node
+from ghostyolo.zoo.blocks import conv, depthwise
+from ghostyolo.zoo.family import Family
+from ghostyolo.zoo.ghost import Style
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
 from ghostyolo.zoo.necks import NECKS, neck
 
-HARD_GATE = "The gates are hard sigmoids through hardtan: OpenCV's Darknet importer refuses this."
 NECK_WIDTH = 64
 VOC_CLASSES = 20
-DROPOUT = 0.2  # before the classifier; ghostnet_pytorch/ghostnet.py
 
 
 def detector(
-    style: Style,
+    family: Family,
     *,
     classes: int = 80,
     size: tuple[int, int] = (416, 416),
@@ -29,41 +27,68 @@ def detector(
     anchors: tuple[float, ...] = (),
     comment: str = "",
 ) -> Network:
-    """Build a GhostNet-YOLO detector.
+    """Build a YOLO detector on a family's body; neck and heads are the same for all.
 
     size: the input's (h, w) in pixels. strides: of the heads, among 4, 8, 16 and 32. anchors: w, h,
     w, h, ... in pixels of the input, dealt out to the heads from fine to coarse; COCO's by default.
     Raises `OptionError` for values that do not fit each other.
     """
-    _check_style(style)
+    family = family.for_detection()
+    family.check()
     _check_heads(classes, size, neck_kind, neck_width, strides, anchors)
-    network = Network(_detector_net(size, classes), comment=_header(comment, style))
-    taps = body(network, style)
-    maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, style)
+    network = Network(_detector_net(size, classes), comment=_header(comment, family))
+    taps = _reach(network, family.body(network), strides)
+    joins = family if isinstance(family, Style) else Style()
+    maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, joins)
     yolo_heads(network, maps, classes, anchors or default_anchors(strides, size))
     return network
 
 
 def classifier(
-    style: Style, *, classes: int = 1000, size: tuple[int, int] = (224, 224), comment: str = ""
+    family: Family,
+    *,
+    classes: int | None = None,
+    size: tuple[int, int] | None = None,
+    comment: str = "",
 ) -> Network:
-    """Build the paper's classification network. Raises `OptionError`."""
-    network = backbone(style, size=size, comment=comment)
+    """Build the paper's classification network, for its own pictures by default.
+
+    Raises `OptionError`.
+    """
+    network = backbone(family, size=size, comment=comment)
+    classes = family.classes if classes is None else classes
     _check_classes(classes)
-    x = tail(network, network[-1], style)
-    x = network.add(Dropout(probability=DROPOUT), x, name="dropout")
-    x = conv(network, x, classes, norm=False, activation="linear", name="classes")
-    network.add(Softmax(), x, name="probabilities")
+    network.add(Softmax(), family.logits(network, network[-1], classes), name="probabilities")
     return network
 
 
-def backbone(style: Style, *, size: tuple[int, int] = (224, 224), comment: str = "") -> Network:
-    """Build stem and bottlenecks alone. Raises `OptionError`."""
-    _check_style(style)
+def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: str = "") -> Network:
+    """Build all but the classifier. Raises `OptionError`."""
+    size = size or family.size
+    family.check()
     _check_size(size)
-    network = Network(_classifier_net(size), comment=_header(comment, style))
-    body(network, style)
+    options = _classifier_net(size).changed(**family.training)
+    network = Network(options, comment=_header(comment, family))
+    family.body(network)
     return network
+
+
+def _reach(network: Network, taps: dict[int, Node], strides: tuple[int, ...]) -> dict[int, Node]:
+    """Return the taps with what a body that ends early lacks: maps that shrink further.
+
+    Raises `OptionError` for a stride finer than the body has.
+    """
+    finest, stride = min(taps), max(taps)
+    x, taps = taps[stride], dict(taps)
+    for wanted in sorted(strides):
+        if wanted < finest:
+            hint = f"use strides of {finest} and more"
+            raise OptionError(f"the network has no maps of stride {wanted}", hint=hint)
+        while stride < wanted:
+            stride *= 2
+            x = depthwise(network, x, 3, stride=2, name=f"extra, shrink to {stride}")
+            x = taps[stride] = conv(network, x, x.shape.c, name=f"extra, mix at {stride}")
+    return taps
 
 
 def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
@@ -118,21 +143,8 @@ def _classifier_net(size: tuple[int, int]) -> NetOptions:
     )
 
 
-def _header(comment: str, style: Style) -> str:
-    lines = [comment, HARD_GATE if style.gate == "hard" else ""]
-    return "\n".join(line for line in lines if line)
-
-
-def _check_style(style: Style) -> None:
-    if not 0.05 <= style.width <= 16:
-        raise OptionError(f"width {style.width:g}", hint="use 0.05 to 16, such as 0.5, 1.0 or 1.3")
-    if style.ratio < 1:
-        raise OptionError(f"ratio {style.ratio} is below 1", hint="use 2, the paper's")
-    if style.dw < 1 or style.dw % 2 == 0:
-        hint = "use an odd kernel, such as 3"
-        raise OptionError(f"cheap kernels of {style.dw}x{style.dw} have no centre", hint=hint)
-    if style.gate not in GATES:
-        raise OptionError(f"gate '{style.gate}'", hint=f"use {' or '.join(GATES)}")
+def _header(comment: str, family: Family) -> str:
+    return "\n".join(line for line in (comment, *family.notes()) if line)
 
 
 def _check_classes(classes: int) -> None:

@@ -1,0 +1,107 @@
+"""ResNet for ImageNet, and the thin ones for CIFAR.
+
+Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and section 4.2.
+A bottleneck strides in its 3x3 convolution, as in torchvision, models/resnet.py, not in its first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.blocks import add_relu, conv, logits, maxpool, pool
+from ghostyolo.zoo.family import CIFAR, CIFAR_TRAINING, Family
+
+WIDTHS = (64, 128, 256, 512)  # of the stages of table 1
+EXPANSION = 4  # of a bottleneck
+# Blocks of each stage, by depth; from 50 layers on they are bottlenecks.
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
+          152: (3, 8, 36, 3)}  # fmt: skip
+CIFAR_WIDTHS = (16, 32, 64)
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
+
+
+def bottlenecks(depth: int) -> bool:
+    """Return whether a network of this depth has bottlenecks."""
+    return depth >= 50
+
+
+@dataclass(frozen=True)
+class ResNet(Family):
+    """depth: one of `BLOCKS`."""
+
+    depth: int = 50
+
+    def body(self, network: Network) -> dict[int, Node]:
+        x = conv(network, IMAGE, WIDTHS[0], 7, stride=2, name="stem")
+        taps = {2: x}
+        x = maxpool(network, x, 3, padding=2, name="pool 1")
+        block = bottleneck if bottlenecks(self.depth) else basic
+        for level, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS[self.depth], strict=True)):
+            for place in range(blocks):
+                stride = 2 if level and not place else 1
+                name = f"stage {level + 1}, block {place + 1}"
+                x = block(network, x, width, stride=stride, name=name)
+            taps[4 << level] = x
+        return taps
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        return logits(network, pool(network, x), classes)
+
+
+@dataclass(frozen=True)
+class CifarResNet(Family):
+    """depth: one of `CIFAR_DEPTHS`, 6 n + 2 with n blocks in each of three stages."""
+
+    size = CIFAR
+    classes = 10
+    training = CIFAR_TRAINING
+    depth: int = 20
+
+    def body(self, network: Network) -> dict[int, Node]:
+        x = conv(network, IMAGE, CIFAR_WIDTHS[0], 3, name="stem")
+        taps = {}
+        for level, width in enumerate(CIFAR_WIDTHS):
+            for place in range((self.depth - 2) // 6):
+                stride = 2 if level and not place else 1
+                name = f"stage {level + 1}, block {place + 1}"
+                x = plain(network, x, width, stride=stride, name=name)
+            taps[1 << level] = x
+        return taps
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        return logits(network, pool(network, x), classes)
+
+
+def basic(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+    """Two 3x3 convolutions around which x goes, through a 1x1 one where shapes differ."""
+    y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
+    y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
+    return _sum(network, x, y, stride, name)
+
+
+def bottleneck(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+    """Reduce, 3x3, expand fourfold; x goes around, through a 1x1 one where shapes differ."""
+    y = conv(network, x, width, name=f"{name}, reduce")
+    y = conv(network, y, width, 3, stride=stride, name=f"{name}, 3x3")
+    y = conv(network, y, EXPANSION * width, activation="linear", name=f"{name}, expand")
+    return _sum(network, x, y, stride, name)
+
+
+def plain(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+    """Two 3x3 convolutions; where shapes differ, every other pixel of x and zeros for the rest.
+
+    This is the paper's option A: a pooling of 1x1 pixels takes every other one, and a `[shortcut]`
+    adds a map of fewer channels to the first of them.
+    """
+    y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
+    y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
+    if stride > 1:
+        x = maxpool(network, x, 1, stride=stride, padding=0, name=f"{name}, every other pixel")
+    return add_relu(network, y, x, name=f"{name}, sum")
+
+
+def _sum(network: Network, x: Node, y: Node, stride: int, name: str) -> Node:
+    if x.shape != y.shape:
+        x = conv(network, x, y.shape.c, stride=stride, activation="linear", name=f"{name}, around")
+    return add_relu(network, y, x, name=f"{name}, sum")

@@ -1,0 +1,184 @@
+"""ShuffleNet V1 and V2; how their channel shuffles are written is told in shuffle.py.
+
+Source: Zhang et al., ShuffleNet, CVPR 2018, table 1; Ma et al., ShuffleNet V2, ECCV 2018, table 5;
+details that the papers leave open from megvii-model/ShuffleNet-Series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from ghostyolo.errors import OptionError
+from ghostyolo.layers.local_avgpool import LocalAvgpool
+from ghostyolo.layers.route import Route
+from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.blocks import add_relu, concat, conv, depthwise, logits, maxpool, pool
+from ghostyolo.zoo.family import IN_PIECES, NO_LOCAL_AVGPOOL, Family, check_width
+from ghostyolo.zoo.shuffle import Pieces, grouped_pieces, plan
+
+STEM = 24
+UNITS = (4, 8, 4)  # of each stage, the first with stride 2
+# V1: output channels of the first stage by groups; each later stage has twice as many.
+V1 = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
+WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)
+SHRINK = 4  # output channels of a V1 unit to those between its convolutions
+# V2: output channels of the stages and of the last convolution, by width.
+V2 = {
+    0.5: (48, 96, 192, 1024),
+    1.0: (116, 232, 464, 1024),
+    1.5: (176, 352, 704, 1024),
+    2.0: (244, 488, 976, 2048),
+}
+
+
+@dataclass(frozen=True)
+class ShuffleNetV1(Family):
+    """groups: of the 1x1 convolutions. width: the paper's scale."""
+
+    groups: int = 3
+    width: float = 1.0
+
+    def check(self) -> None:
+        check_width(self.width)
+        if self.groups not in V1:
+            hint = f"use one of {', '.join(map(str, V1))}"
+            raise OptionError(f"groups {self.groups}", hint=hint)
+        quantum = SHRINK * self.groups
+        if (first := V1[self.groups] * self.width) % quantum:
+            fits = [width for width in WIDTHS if V1[self.groups] * width % quantum == 0]
+            message = f"width {self.width:g} leaves {first:g} channels, no multiple of {quantum}"
+            raise OptionError(message, hint=f"use one such as {', '.join(map(str, fits))}")
+
+    def notes(self) -> Iterator[str]:
+        if self.groups > 1:
+            yield IN_PIECES
+        yield NO_LOCAL_AVGPOOL
+
+    def body(self, network: Network) -> dict[int, Node]:
+        stem = ceil(STEM * self.width / self.groups) * self.groups  # what a unit adds is grouped
+        x = _stem(network, stem)
+        taps = {4: x}
+        for level, units in enumerate(UNITS):
+            out = round(V1[self.groups] * self.width) << level
+            for place in range(units):
+                name = f"stage {level + 2}, unit {place + 1}"
+                first = 1 if place + level == 0 else self.groups
+                step = 1 if place else 2
+                x = unit(network, x, out, (first, self.groups), stride=step, name=name)
+            taps[8 << level] = x
+        return taps
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        return logits(network, pool(network, x), classes)
+
+
+@dataclass(frozen=True)
+class ShuffleNetV2(Family):
+    """width: one of the paper's, 0.5 to 2."""
+
+    width: float = 1.0
+
+    def check(self) -> None:
+        if self.width not in V2:
+            hint = f"use one of {', '.join(map(str, V2))}"
+            raise OptionError(f"width {self.width:g}", hint=hint)
+
+    def notes(self) -> Iterator[str]:
+        yield IN_PIECES
+
+    def body(self, network: Network) -> dict[int, Node]:
+        x = _stem(network, STEM)
+        taps = {4: x}
+        for level, units in enumerate(UNITS):
+            out = V2[self.width][level]
+            x = stage(network, x, out // 2, units, f"stage {level + 2}")
+            taps[8 << level] = x
+        return taps
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        x = conv(network, x, V2[self.width][-1], name="tail")
+        return logits(network, pool(network, x), classes)
+
+
+def unit(
+    network: Network, x: Node, out: int, groups: tuple[int, int], *, stride: int, name: str
+) -> Node:
+    """Add a unit of V1: 1x1, shuffle, depthwise, 1x1; x is added, or joined when it shrinks.
+
+    groups: of the two 1x1 convolutions; what the first mixes, the second reads shuffled.
+    """
+    first, second = groups
+    middle = out // SHRINK
+    y = shuffled_conv(network, x, middle, first, second, name=f"{name}, reduce")
+    y = depthwise(network, y, 3, stride=stride, name=f"{name}, depthwise")
+    name_out = f"{name}, expand"
+    if stride == 1:
+        y = conv(network, y, out, groups=second, activation="linear", name=name_out)
+        return add_relu(network, y, x, name=f"{name}, sum")
+    y = conv(network, y, out - x.shape.c, groups=second, name=name_out)  # x is positive as it is
+    around = LocalAvgpool(size=3, stride=2, padding=2)
+    x = network.add(around, x, name=f"{name}, around")
+    return concat(network, x, y, name=name)
+
+
+def shuffled_conv(
+    network: Network, x: Node, filters: int, groups: int, readers: int, *, name: str
+) -> Node:
+    """Add a 1x1 convolution whose channels stand as `readers` groups read them after a shuffle.
+
+    Without groups of its own any order serves. Where a reader takes as many channels from each
+    group, its piece is one grouped section, else one for each group.
+    """
+    if groups == 1:
+        return conv(network, x, filters, name=name)
+    pieces = []
+    for reader, counts in enumerate(grouped_pieces(filters, readers), start=1):
+        label = f"{name} for group {reader}"
+        if len(set(counts)) == 1:
+            pieces.append(conv(network, x, sum(counts), groups=groups, name=label))
+            continue
+        for group, count in enumerate(counts):
+            if not count:
+                continue
+            part = network.add(Route(groups=groups, group_id=group), x, name=f"{label}, inputs")
+            pieces.append(conv(network, part, count, name=label))
+    return concat(network, *pieces, name=f"{name}, shuffled")
+
+
+def stage(network: Network, x: Node, half: int, units: int, name: str) -> Node:
+    """Add a stage of V2; in its first unit, both branches read all of x and halve its size.
+
+    The other units read half of the channels and pass the rest on, up to a later reader.
+    """
+    pieces, _ = plan(half, units)
+    around = depthwise(network, x, 3, stride=2, name=f"{name}, unit 1, around depthwise")
+    made = [_split(network, around, pieces[0], f"{name}, unit 1, around")]
+    for place in range(units):
+        label = f"{name}, unit {place + 1}"
+        y = _read(network, made, place - 1, f"{label}, input") if place else x
+        y = conv(network, y, half, name=f"{label}, first")
+        y = depthwise(network, y, 3, stride=1 if place else 2, name=f"{label}, depthwise")
+        made.append(_split(network, y, pieces[place + 1], f"{label}, second"))
+    return _read(network, made, units - 1, name)
+
+
+def _split(network: Network, x: Node, pieces: Pieces, name: str) -> dict[int, Node]:
+    """Add a 1x1 convolution as one section for each reader of its channels."""
+    labels = [f"for unit {number}" for number in range(2, len(pieces) + 1)] + ["to the end"]
+    return {
+        reader: conv(network, x, len(piece), name=f"{name}, {labels[reader]}")
+        for reader, piece in enumerate(pieces)
+        if piece
+    }
+
+
+def _read(network: Network, made: list[dict[int, Node]], reader: int, name: str) -> Node:
+    """Join what a reader takes."""
+    return concat(network, *(nodes[reader] for nodes in made if reader in nodes), name=name)
+
+
+def _stem(network: Network, filters: int) -> Node:
+    x = conv(network, IMAGE, filters, 3, stride=2, name="stem")
+    return maxpool(network, x, 3, padding=2, name="pool 1")

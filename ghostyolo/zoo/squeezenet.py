@@ -1,0 +1,86 @@
+"""SqueezeNet 1.0 and 1.1: fire modules, and no batch norm.
+
+Source: Iandola et al., SqueezeNet, arXiv 1602.07360, table 1 and figure 1; 1.1 from the authors'
+forresti/SqueezeNet, SqueezeNet_v1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.blocks import concat, conv, dropout, maxpool, pool
+from ghostyolo.zoo.family import Family
+
+DROPOUT = 0.5
+
+
+class Fire(NamedTuple):
+    """A fire module: channels squeezed to, and channels of each of the two expansions."""
+
+    squeeze: int
+    expand: int
+
+
+class Table(NamedTuple):
+    """filters and size: of the first convolution. stages: fire modules, a pooling before each."""
+
+    filters: int
+    size: int
+    stages: tuple[tuple[Fire, ...], ...]
+
+
+TABLES = {
+    "1.0": Table(96, 7, (
+        (Fire(16, 64), Fire(16, 64), Fire(32, 128)),
+        (Fire(32, 128), Fire(48, 192), Fire(48, 192), Fire(64, 256)),
+        (Fire(64, 256),),
+    )),
+    "1.1": Table(64, 3, (
+        (Fire(16, 64), Fire(16, 64)),
+        (Fire(32, 128), Fire(32, 128)),
+        (Fire(48, 192), Fire(48, 192), Fire(64, 256), Fire(64, 256)),
+    )),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SqueezeNet(Family):
+    """pad: of the first convolution; 0 as published, 1 where maps must halve exactly."""
+
+    variant: str = "1.1"
+    pad: int = 0
+
+    def for_detection(self) -> Family:
+        return replace(self, pad=1)
+
+    def notes(self) -> Iterator[str]:
+        if self.pad:
+            yield "The first convolution is padded, unlike the published: its maps halve exactly."
+
+    def body(self, network: Network) -> dict[int, Node]:
+        filters, size, stages = TABLES[self.variant]
+        x = conv(network, IMAGE, filters, size, stride=2, norm=False, pad=self.pad, name="stem")
+        taps, place = {2: x}, 1
+        for level, rows in enumerate(stages, start=2):
+            x = maxpool(network, x, 3, padding=1, name=f"pool {level - 1}")
+            for row in rows:
+                place += 1
+                x = fire(network, x, row, name=f"fire {place}")
+            taps[2**level] = x
+        return taps
+
+    def logits(self, network: Network, x: Node, classes: int) -> Node:
+        x = dropout(network, x, DROPOUT)
+        x = conv(network, x, classes, norm=False, name="classes")
+        return pool(network, x)
+
+
+def fire(network: Network, x: Node, row: Fire, *, name: str) -> Node:
+    """Squeeze the channels, then expand them by 1x1 and by 3x3 kernels side by side."""
+    x = conv(network, x, row.squeeze, norm=False, name=f"{name}, squeeze")
+    one = conv(network, x, row.expand, norm=False, name=f"{name}, expand 1x1")
+    three = conv(network, x, row.expand, 3, norm=False, name=f"{name}, expand 3x3")
+    return concat(network, one, three, name=name)
