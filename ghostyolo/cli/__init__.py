@@ -18,6 +18,8 @@ from ghostyolo.errors import GhostyoloError
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 COMMANDS = {
     "info": "print the layers of a cfg and what they cost",
+    "ghostify": "replace the convolutions of a cfg by ghost modules",
+    "ghosts": "show which feature maps of a layer are near-linear images of others",
     "lint": "find what is wrong or odd in cfgs, and mend it",
     "train": "train a cfg's detector on labelled pictures",
     "val": "measure the average precision of a trained cfg",
