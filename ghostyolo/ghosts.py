@@ -6,23 +6,25 @@ one feature map to another).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ghostyolo.ghostify.choice import Wish, choose
+from ghostyolo.ghostify.find import ghost_modules
+from ghostyolo.ghostify.linear import pairwise, windows_of
+from ghostyolo.layers import Head
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.model import Model
-from ghostyolo.network import Node
+from ghostyolo.network import Network, Node
 
-PLACES = 4096  # of a layer's maps that are looked at, at most
-RIDGE = 1e-6  # of the mean energy, added to what is solved, so that equal columns do no harm
 THRESHOLD = 0.1  # share of a map's variance that a linear image may miss to be a ghost
-SMALLEST = 5  # pixels; below, a kernel of 3 fits anything
+WORTH = 0.4  # share of ghosts from which a module at ratio 2 loses little
+KERNELS = (1, 3, 5, 7)  # of the paper's table 2
+EXACT = 1e-5  # share missed, from rounding alone
+PIXELS = 10  # of a map for each number that is fitted; with fewer, anything fits
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,20 @@ class LayerGhosts:
         return kept
 
 
-def candidates(model: Model) -> Iterator[Node]:
-    """Yield the convolutions whose maps are worth a look: not of heads, large enough, several."""
-    heads = {node.inputs[0] for node, _ in model.heads}
-    for node in model.network:
-        large = min(node.shape[1:]) >= SMALLEST and node.shape.c > 3
-        if isinstance(node.layer, Convolutional) and large and node.index not in heads:
-            yield node
+def candidates(network: Network, dw: int = 3) -> list[Node]:
+    """Return the nodes whose maps are worth a look: of several, large enough, and not results.
+
+    They are convolutions, and of ghost modules the joined maps.
+    """
+    modules = list(ghost_modules(network))
+    parts = {node.index for module in modules for node in (module.primary, *module.cheap)}
+    heads = {node.inputs[0] for node in network if isinstance(node.layer, Head)}
+    found = [node for node in network if isinstance(node.layer, Convolutional)]
+    found = [node for node in found if node.index not in parts | heads]
+    found += [module.out for module in modules]
+    least = PIXELS * (dw * dw + 1)
+    found = [n for n in found if n.shape.h * n.shape.w >= least and n.shape.c > 3]
+    return sorted(found, key=lambda node: node.index)
 
 
 def find(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
@@ -98,27 +107,35 @@ def find(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
     return LayerGhosts(node.index, name, maps.shape[1], tuple(pairs), int((~alive).sum()))
 
 
-def pairwise(maps: Tensor, dw: int = 3, targets: Tensor | None = None) -> Tensor:
-    """Return E[p, j], the share of map j's variance missed by the best dw x dw image of map p.
+def telling(layers: Sequence[LayerGhosts], threshold: float, most: int = 3) -> list[LayerGhosts]:
+    """Return the layers with the largest shares of ghosts, in the order of the network.
 
-    maps: (N, C, H, W). targets: other maps of the same shape to be made from them, by default
-    themselves. The image has a bias; borders are zeros, as a padded convolution sees them. At most
-    `PLACES` pixels are looked at, the same of all maps.
+    Those whose ghosts are exact come last: they are linear ghost modules, and no news.
     """
-    windows, wanted = samples(maps, maps if targets is None else targets, dw)
-    wanted = (wanted - wanted.mean(0)).double()
-    energy = wanted.square().sum(0)
-    errors = torch.empty(maps.shape[1], wanted.shape[1])
-    for source in range(maps.shape[1]):
-        x = windows[:, source].double()
-        x = x - x.mean(0)
-        gram = x.T @ x
-        ridge = RIDGE * gram.diagonal().mean() + 1e-12
-        gram.diagonal().add_(ridge)
-        cross = x.T @ wanted
-        explained = (cross * torch.linalg.solve(gram, cross)).sum(0)
-        errors[source] = 1 - explained / energy.clamp(min=1e-20)
-    return errors.clamp(0, 1)
+    news = [layer for layer in layers if layer.pairs and layer.pairs[0].error > EXACT]
+    best = sorted(news or layers, key=lambda layer: -layer.ghosts(threshold) / layer.maps)[:most]
+    return sorted(best, key=lambda layer: layer.index)
+
+
+def worthwhile(network: Network, layers: Sequence[LayerGhosts], threshold: float) -> list[int]:
+    """Return the convolutions that a ghost module could replace at little loss.
+
+    They are those that ghostify would take and of whose maps at least `WORTH` are ghosts: at ratio
+    2 half of them have to be.
+    """
+    open_ = {index for index, reason in choose(network, Wish()).items() if not reason}
+    enough = [layer for layer in layers if layer.ghosts(threshold) >= WORTH * layer.maps]
+    return [layer.index for layer in enough if layer.index in open_]
+
+
+def mse_by_kernel(maps: Tensor, pair: Pair) -> dict[int, float]:
+    """Return a pair's error by kernel size, of maps scaled to [0, 1], as the paper's table 2."""
+    target = maps[:, pair.map]
+    span = (target.amax() - target.amin()).clamp(min=1e-12)
+    return {
+        dw: float(((image(maps, pair.source, pair.map, dw) - target) / span).square().mean())
+        for dw in KERNELS
+    }
 
 
 def image(maps: Tensor, source: int, target: int, dw: int = 3) -> Tensor:
@@ -128,24 +145,3 @@ def image(maps: Tensor, source: int, target: int, dw: int = 3) -> Tensor:
     y = maps[:, target].flatten()
     found = torch.linalg.lstsq(x, y[:, None]).solution
     return (x @ found).reshape(maps[:, target].shape)
-
-
-def windows_of(maps: Tensor, dw: int) -> Tensor:
-    """Return the dw x dw neighbourhoods (N, H * W, C, dw * dw) of maps (N, C, H, W)."""
-    n, c = maps.shape[:2]
-    columns = F.unfold(maps, dw, padding=dw // 2)
-    return columns.view(n, c, dw * dw, -1).permute(0, 3, 1, 2)
-
-
-def samples(maps: Tensor, targets: Tensor, dw: int) -> tuple[Tensor, Tensor]:
-    """Return neighbourhoods (S, C, dw * dw) and targets (S, C) at evenly spread pixels."""
-    n, c, h, w = maps.shape
-    places = n * h * w
-    step = max(1, -(-places // PLACES))
-    while gcd(step, h * w) > 1:
-        step += 1  # else only some of the columns would be seen
-    chosen = torch.arange(0, places, step)
-    image_, y, x = chosen // (h * w), chosen % (h * w) // w, chosen % w
-    padded = F.pad(maps, [dw // 2] * 4)
-    taps = [padded[image_, :, y + i, x + j] for i in range(dw) for j in range(dw)]
-    return torch.stack(taps, 2), targets[image_, :, y, x]

@@ -28,7 +28,7 @@ RANKS = {
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
     "recipe": 5, "update": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
-    "sheet": 5, "console": 6, "gencfg": 6, "cli": 6,
+    "sheet": 5, "ghostsheet": 5, "console": 6, "gencfg": 6, "cli": 6,
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {
@@ -43,8 +43,8 @@ BESIDE = {
     "passes": {"zoo"},
     "cost": {"ghostify"},
     "machine": {"cost"},
-    "ghostify": {"ghosts", "model"},
-    "ghosts": {"data", "model"},
+    "ghostify": {"data", "model"},
+    "ghosts": {"ghostify"},
     "update": {"recipe", "state"},
     "train": {"evaluate", "limits", "recipe", "report", "state", "update"},
     "report": {"evaluate"},

@@ -6,14 +6,18 @@ import argparse
 import json
 import shlex
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ghostyolo import cost, info
 from ghostyolo.cli import shared
+from ghostyolo.errors import OptionError
 from ghostyolo.files import replace
 from ghostyolo.ghostify import Ghostified, Wish, ghostify
 from ghostyolo.ghostify.select import WORDS
 from ghostyolo.network import Network, dumps
+
+if TYPE_CHECKING:
+    from ghostyolo.ghostify.transfer import Kept
 
 EXAMPLES = f"""what --select and --keep take, separated by commas: {WORDS};
 words with >= narrow what the others select
@@ -34,18 +38,54 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--select", default="", metavar="WORDS", help="convolutions to replace")
     p.add_argument("--keep", default="", metavar="WORDS", help="convolutions to leave alone")
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
+    p.add_argument("--from-weights", metavar="IN", help="fit the modules to this trained network")
+    p.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
+    p.add_argument(
+        "--calibrate",
+        nargs="+",
+        metavar="PICTURES",
+        help="files, folders or patterns to fit on; without them made-up pictures stand in",
+    )
+    p.add_argument("--seed", type=int, default=0, help="of which pictures are taken (0)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the network with ghost modules; say what it saves and what stays."""
+    if bool(args.from_weights) != bool(args.weights_out) or (
+        args.calibrate and not args.from_weights
+    ):
+        hint = "give both, and --calibrate only with them"
+        raise OptionError("--from-weights IN and --weights-out OUT go together", hint=hint)
     network = shared.read_network(args)
     wish = Wish(args.ratio, args.dw, _words(args.select), _words(args.keep))
     done = ghostify(network, wish, comment=_command(args))
+    kept = _fit(args, network, done) if args.from_weights else []
     if args.out:
         replace(args.out, [dumps(done.network).encode()])
-    report = _report(network, done)
-    print(json.dumps(report) if args.json else _text(args, network, done))
+    report = {**_report(network, done), "kept": [asdict(row) for row in kept]}
+    print(json.dumps(report) if args.json else _text(args, network, done, kept))
+
+
+def _fit(args: argparse.Namespace, network: Network, done: Ghostified) -> list[Kept]:
+    """Write the weights that are fitted to the trained network; return what they keep of it."""
+    import numpy as np
+
+    from ghostyolo import predict
+    from ghostyolo.ghostify import pictures
+    from ghostyolo.ghostify.transfer import transfer
+    from ghostyolo.model import Model
+
+    if args.seed < 0:
+        raise OptionError(f"--seed {args.seed}", hint="use 0 or more")
+    old, rng = Model(network, args.from_weights), np.random.default_rng(args.seed)
+    if args.calibrate:
+        x = pictures.read(network, predict.pictures(args.calibrate), rng)
+    else:
+        x = pictures.made_up(network, rng)
+    new, kept = transfer(old, done, x)
+    new.save_weights(args.weights_out)
+    return kept
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -89,7 +129,7 @@ def _report(network: Network, done: Ghostified) -> dict[str, Any]:
     }
 
 
-def _text(args: argparse.Namespace, network: Network, done: Ghostified) -> str:
+def _text(args: argparse.Namespace, network: Network, done: Ghostified, kept: list[Kept]) -> str:
     """Return each convolution's fate and the sums, for a person to read."""
     lines = [f"{'#':>4} {'options':<22} {'shape':<13} {'MACs':>14} {'now':>14}  fate"]
     now = [row.macs for row in info.rows(done.network)]
@@ -110,7 +150,25 @@ def _text(args: argparse.Namespace, network: Network, done: Ghostified) -> str:
     kinds = f"{len(done.ghosts)} of {len(done.ghosts) + len(done.reasons)} convolutions"
     where = args.out or "nothing written, give -o FILE"
     lines.append(f"{kinds} are ghost modules now: {where}")
-    return "\n".join(lines)
+    return "\n".join(lines + _fitted(args, kept))
+
+
+def _fitted(args: argparse.Namespace, kept: list[Kept]) -> list[str]:
+    """Return what the fitted weights keep of the trained network's maps."""
+    if not kept:
+        return []
+    lost = sorted(row.error for row in kept if row.ghost)
+    fixed = sum(row.ghost and not row.ordered for row in kept)
+    ends = ", ".join(f"{row.error:.1%} in layer {row.index}" for row in kept if not row.ghost)
+    lines = [
+        f"{args.weights_out}: of the variance of the maps are lost {lost[len(lost) // 2]:.1%} in "
+        f"the median module, {ends or 'nothing else'}; train on from here with --weights"
+        if lost
+        else f"{args.weights_out}: the weights as they were"
+    ]
+    if fixed:
+        lines.append(f"{fixed} modules keep their first maps: what reads them needs their order")
+    return lines
 
 
 def _sums(before: Size, after: Size) -> list[str]:
@@ -121,6 +179,6 @@ def _sums(before: Size, after: Size) -> list[str]:
     }
     return [
         f"{what:<14} {old / unit:>12,.2f} {name} -> {new / unit:>12,.2f} {name}  "
-        f"({old / max(1, new):.2f} times less)"
+        f"({new / max(1, old):.0%})"
         for what, (old, new, unit, name) in rows.items()
     ]

@@ -85,7 +85,7 @@ class Orders:
 
     def _output(self, network: Network, node: Node) -> tuple[int, ...]:
         layer, inputs = node.layer, node.inputs
-        if isinstance(layer, BY_CHANNEL):
+        if isinstance(layer, BY_CHANNEL) and not getattr(layer, "maxpool_depth", 0):
             full = [index for index in inputs if network.shape(index).c > 1] or list(inputs[:1])
             for one, two in pairwise(full):
                 self._tie(one, two)

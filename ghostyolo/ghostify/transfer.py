@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from ghostyolo.ghostify.choice import Split
-from ghostyolo.ghostify.fit import fit_kernels
+from ghostyolo.ghostify.fit import correction, fit_kernels, seen
+from ghostyolo.ghostify.linear import pairwise, samples
 from ghostyolo.ghostify.orders import BY_CHANNEL, Orders, absorbs
 from ghostyolo.ghostify.pick import origins, pick
 from ghostyolo.ghostify.rewrite import Ghost, Ghostified
-from ghostyolo.ghosts import pairwise, samples
-from ghostyolo.layers.route import Route
+from ghostyolo.layers.connected import Connected
+from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model import Model
 from ghostyolo.network import IMAGE, Node
 from ghostyolo.ops import Convolution
 
+WIDEST = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
 FLAT = 1e-8  # variance below which a channel's statistics are left alone
 Tensors = dict[str, Tensor]
 
@@ -67,17 +69,14 @@ def _choose(
     splits: dict[int, Split] = {}
     errors: dict[int, np.ndarray] = {}
     weight = _importance(old, orders)
-    for node, out, inputs in _outputs(old, pictures):
+    for node, out, _ in _outputs(old, pictures):
         ghost = done.ghosts.get(node.index)
         if ghost is None:
             continue
         number = orders.order(orders.of[node.index][0])
         if orders.fixed(number):
             continue
-        module = old.layers[node.index]
-        assert isinstance(module, Convolution)
-        dw = _kernel(done, ghost)
-        lost = pairwise(out, dw) * (out.var((0, 2, 3)) * weight[number])
+        lost = pairwise(out, _kernel(done, ghost)) * (out.var((0, 2, 3)) * weight[number])
         splits[number] = ghost.split
         share = (lost / lost.mean().clamp(min=1e-20)).numpy()
         errors[number] = errors.get(number, 0) + share
@@ -175,20 +174,20 @@ class _Pair:
         """Give a node its old numbers, in the order of its new channels."""
         channels = self._permutation(node.index)
         self._fill(node, self.after[place], channels)
-        source = self.done.network[place].inputs[0]
-        self._match(self.old.layers[node.index], self.new.layers[place], inputs[0], source)
+        self._correct(node, place, inputs[0], channels)
+        self._match(node, place, inputs[0], channels)
 
     def _fill(self, node: Node, target: Tensors, channels: Tensor) -> None:
-        reads = self._permutation(node.inputs[0])
-        if isinstance(node.layer, Route):
-            return
+        """Copy those channels of a node's tensors, its input channels in their new order."""
+        own = isinstance(node.layer, Convolutional | Connected)
         for name, tensor in self.before[node.index].items():
-            if tensor.dim() and not isinstance(node.layer, BY_CHANNEL):
+            if tensor.dim() and own:
                 tensor = tensor[channels]
-            elif tensor.dim() and tensor.shape[-1] == len(channels):
-                tensor = tensor[..., channels]
-            if name.endswith(".weight") and tensor.dim() > 1 and absorbs(node.layer):
-                columns = tensor.view(len(tensor), len(reads), -1)[:, reads]
+            elif tensor.dim() and isinstance(node.layer, BY_CHANNEL):
+                tensor = tensor[..., channels] if tensor.shape[-1] > 1 else tensor
+            if tensor.dim() > 1 and absorbs(node.layer):
+                reads = self._permutation(node.inputs[0])
+                columns = tensor.reshape(len(tensor), len(reads), -1)[:, reads]
                 tensor = columns.reshape(tensor.shape)
             target[name].copy_(tensor)
 
@@ -198,11 +197,11 @@ class _Pair:
         module = self.old.layers[node.index]
         assert isinstance(module, Convolution)
         channels, count = self._permutation(node.index), ghost.split.primary
-        primary, source = ghost.convolutions[0], self.done.places[node.inputs[0]]
+        primary = ghost.convolutions[0]
         if not shares:
             self._fill(node, self.after[primary], channels[:count])
-            own = self.new.layers[primary]
-            self._match(module, own, x, source, channels[:count])
+            self._correct(node, primary, x, channels[:count])
+            self._match(node, primary, x, channels[:count])
         self._compute(primary)
         wanted = module.conv(x)
         wanted = (wanted if module.norm is None else module.norm(wanted))[:, channels]
@@ -235,33 +234,36 @@ class _Pair:
         tensors["norm.weight"].copy_((var + module.norm.eps).sqrt())
         tensors["norm.bias"].copy_(bias + mean)
 
-    def _match(
-        self,
-        old: torch.nn.Module,
-        new: torch.nn.Module,
-        x: Tensor,
-        source: int,
-        channels: Tensor | None = None,
-    ) -> None:
+    def _correct(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
+        """Let a dense convolution make up, as far as it can, for what its input has lost."""
+        old, new = self.old.layers[node.index], self.new.layers[place]
+        if not isinstance(node.layer, Convolutional) or not absorbs(node.layer):
+            return
+        assert isinstance(old, Convolution) and isinstance(new, Convolution)
+        weight, maps = new.conv.weight, self.live[self.done.network[place].inputs[0]]
+        if weight[0].numel() > WIDEST or new.binary_input:
+            return
+        missing = old.conv(x)[:, channels] - new.conv(maps)
+        windows, lacking = seen(maps, missing, new.conv)
+        weight += correction(windows, lacking).view_as(weight)
+        if new.conv.bias is not None:
+            new.conv.bias += (old.conv(x)[:, channels] - new.conv(maps)).mean((0, 2, 3))
+
+    def _match(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
         """Let a batch norm's output keep its mean and variance though its input has changed."""
+        old, new = self.old.layers[node.index], self.new.layers[place]
         if not isinstance(new, Convolution) or new.norm is None or new.binary_input:
             return
-        assert isinstance(old, Convolution) and old.norm is not None
-        was = _moments(old.conv(x))
-        now = _moments(new.conv(self.live[source]))
-        if channels is None:
-            channels = self._permutation(self._old_index(old))
-        mean, var = was[0][channels], was[1][channels]
+        assert isinstance(old, Convolution)
+        mean, var = (moment[channels] for moment in _moments(old.conv(x)))
+        now_mean, now_var = _moments(new.conv(self.live[self.done.network[place].inputs[0]]))
         running_mean, running_var = new.norm.running_mean, new.norm.running_var
         assert running_mean is not None and running_var is not None
-        sound = (var > FLAT) & (now[1] > FLAT)
-        scale = torch.where(sound, now[1] / var.clamp(min=FLAT), 1.0)
-        shifted = now[0] - (mean - running_mean) * scale.sqrt()
+        sound = (var > FLAT) & (now_var > FLAT)
+        scale = torch.where(sound, now_var / var.clamp(min=FLAT), 1.0)
+        shifted = now_mean - (mean - running_mean) * scale.sqrt()
         running_mean.copy_(torch.where(sound, shifted, running_mean))
         running_var.mul_(scale)
-
-    def _old_index(self, module: torch.nn.Module) -> int:
-        return next(i for i, layer in enumerate(self.old.layers) if layer is module)
 
 
 def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
