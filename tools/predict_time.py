@@ -4,7 +4,8 @@ Each network runs single-threaded on one picture; the best of some runs is set a
 that `ghostyolo info --cost` predicts from this machine's rates, measured in the same process.
 Prints both, their ratio and the rank correlation over all networks, and plots them. Without CFG:
 the generated networks, and published ones where `shared/darknet/cfg` lies beside the checkout,
-three of them ghostified too. Run it on a quiet machine.
+three of them ghostified too. Times are those of the thread, so that other programs' share does not
+count; what they take of caches and memory does: run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rates = machine.measure()
+    rates = machine.measure(clock=time.thread_time)
     rows = [timing(name, network, rates, args.runs) for name, network in networks(args.cfg)]
     rank = spearman([row.predicted for row in rows], [row.measured for row in rows])
     if args.plot:
@@ -94,9 +95,9 @@ def timing(name: str, network: Network, rates: cost.Machine, runs: int) -> Timin
     x, taken = torch.rand(1, *network.options.shape), []
     with torch.inference_mode():
         for _ in range(runs + 1):
-            start = time.perf_counter()
+            start = time.thread_time()
             model(x)
-            taken.append(time.perf_counter() - start)
+            taken.append(time.thread_time() - start)
     return Timing(name, predicted or 0.0, min(taken[1:]))
 
 

@@ -44,7 +44,8 @@ def options(p: argparse.ArgumentParser) -> None:
         "--calibrate",
         nargs="+",
         metavar="PICTURES",
-        help="files, folders or patterns to fit on; without them made-up pictures stand in",
+        help="files, folders or patterns to fit on, such as those that it was trained on; without "
+        "them made-up pictures stand in, and most of what was learned has to be learned again",
     )
     p.add_argument("--seed", type=int, default=0, help="of which pictures are taken (0)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
@@ -166,6 +167,8 @@ def _fitted(args: argparse.Namespace, kept: list[Kept]) -> list[str]:
         if lost
         else f"{args.weights_out}: the weights as they were"
     ]
+    if not args.calibrate:
+        lines.append("fitted to made-up pictures; --calibrate PICTURES keeps far more")
     if fixed:
         lines.append(f"{fixed} modules keep their first maps: what reads them needs their order")
     return lines

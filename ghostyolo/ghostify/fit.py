@@ -13,7 +13,7 @@ Activation = Callable[[Tensor], Tensor]
 STEPS = 12  # of Gauss and Newton
 RIDGE = 1e-5  # of the mean of the diagonal
 CAUTION = 0.01  # ridge of `correction`, of the mean of the diagonal
-SEEN = 8192  # places that `seen` takes, at most twice as many
+SEEN = 16384  # places that `seen` takes, at most twice as many
 CHUNK = 64  # kernels solved at a time, for memory's sake
 
 

@@ -13,11 +13,18 @@ from ghostyolo.data.images import fit, read_image
 from ghostyolo.errors import OptionError
 from ghostyolo.network import Network
 
-COUNT = 16  # more hardly change what is fitted, and each keeps two networks' maps in memory
+PIXELS = 16 * 416 * 416  # of all pictures; each keeps two networks' maps in memory
+FEWEST, MOST = 4, 64  # pictures
+
+
+def count(network: Network) -> int:
+    """Return how many pictures are used: as many as memory is good for."""
+    h, w = network.options.size
+    return min(MOST, max(FEWEST, PIXELS // (h * w)))
 
 
 def read(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
-    """Return up to `COUNT` of the pictures as the network's input, (N, 3, h, w), drawn at random.
+    """Return up to `count` of the pictures as the network's input, (N, 3, h, w), drawn at random.
 
     Raises `DataError` for one that cannot be read, `OptionError` where the network takes others.
     """
@@ -25,7 +32,7 @@ def read(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> T
     if options.channels != 3:
         message = f"the network takes {options.channels} channels, a picture has 3"
         raise OptionError(message, hint="leave --calibrate out")
-    chosen = sorted(rng.permutation(len(paths))[:COUNT])
+    chosen = sorted(rng.permutation(len(paths))[: count(network)])
     letterbox = bool(options.letter_box)
     images = [fit(read_image(paths[i]), options.size, letterbox)[0] for i in chosen]
     return torch.from_numpy(np.stack(images))
@@ -40,7 +47,9 @@ def made_up(network: Network, rng: np.random.Generator) -> Tensor:
     c, h, w = network.options.shape
     y, x = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
     falling = 1 / np.maximum(np.hypot(y, x), 1 / max(h, w))
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((COUNT, c, h, w))) * falling, (h, w))
+    noise = np.fft.irfft2(
+        np.fft.rfft2(rng.standard_normal((count(network), c, h, w))) * falling, (h, w)
+    )
     common = noise.mean(1, keepdims=True)  # colours differ less than places do
     noise = common + 0.3 * (noise - common)
     levels = 0.5 + 0.2 * (noise - noise.mean()) / max(noise.std(), 1e-12)
