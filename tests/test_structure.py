@@ -53,7 +53,10 @@ BESIDE = {
     "serve": {"predict", "runtime"},
     "cli": {"console", "gencfg"},
 }
-TORCHLESS = ("", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli")
+TORCHLESS = (
+    "", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli", ".ghostify",
+    ".cost", ".cli.ghostify",
+)  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350  # lines
 
 files = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
