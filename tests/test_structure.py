@@ -24,10 +24,11 @@ RANKS = {
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,
     "anchors": 4, "curves": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4, "export": 4,
+    "cost": 4, "machine": 4, "ghostify": 4,
     "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
     "recipe": 5, "trainconfig": 5, "update": 5, "guard": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
-    "sheet": 5, "console": 6, "tensorboard": 6, "gencfg": 6, "cli": 6,
+    "sheet": 5, "ghostsheet": 5, "console": 6, "tensorboard": 6, "gencfg": 6, "cli": 6,
     "__main__": 7, "__init__": 7,
 }  # fmt: skip
 BESIDE = {
@@ -41,6 +42,10 @@ BESIDE = {
     "lint": {"passes"},
     "passes": {"zoo"},
     "trainconfig": {"recipe"},
+    "cost": {"ghostify"},
+    "machine": {"cost"},
+    "ghostify": {"data", "model"},
+    "ghosts": {"ghostify"},
     "update": {"recipe", "state"},
     "guard": {"state", "trainconfig", "update"},
     "train": {"evaluate", "guard", "limits", "report", "state", "trainconfig", "update"},
@@ -51,7 +56,10 @@ BESIDE = {
     "cli": {"console", "gencfg", "tensorboard"},
     "console": {"tensorboard"},
 }
-TORCHLESS = ("", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli")
+TORCHLESS = (
+    "", ".network", ".layers", ".gencfg", ".info", ".passes", ".zoo.recipes", ".cli", ".ghostify",
+    ".cost", ".cli.ghostify",
+)  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350  # lines
 
 files = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

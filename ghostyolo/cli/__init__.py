@@ -19,6 +19,8 @@ from ghostyolo.errors import GhostyoloError
 SIGNALLED = 128  # what the shell adds to the number of a signal that ended a program
 COMMANDS = {
     "info": "print the layers of a cfg and what they cost",
+    "ghostify": "replace the convolutions of a cfg by ghost modules",
+    "ghosts": "show which feature maps of a layer are near-linear images of others",
     "lint": "find what is wrong or odd in cfgs, and mend it",
     "train": "train a cfg's detector on labelled pictures",
     "val": "measure the average precision of a trained cfg",

@@ -13,10 +13,25 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what info takes."""
     shared.add_cfg(p)
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
+    p.add_argument(
+        "--cost",
+        action="store_true",
+        help="memory traffic, the guidelines that layers break, what ghost modules save, and the "
+        "time predicted from this machine's rates, which are measured once",
+    )
+    p.add_argument("--remeasure", action="store_true", help="with --cost: measure the rates anew")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the layers of a cfg and what they cost."""
     network = shared.read_network(args)
+    if args.cost or args.remeasure:
+        from ghostyolo import cost
+        from ghostyolo.machine import machine
+
+        rates = machine(fresh=args.remeasure)
+        found = cost.as_dict(network, rates) if args.json else cost.text(network, rates)
+        print(json.dumps(found) if args.json else found)
+        return
     print(json.dumps(info.as_dict(network)) if args.json else info.text(network))

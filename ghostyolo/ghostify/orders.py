@@ -1,0 +1,121 @@
+"""Which layers must have their channels in one order, and which may have any.
+
+A convolution takes its input's channels in any order, for its weights can follow. Sums, products,
+pooling and the like hand the order on and tie their inputs to one. Heads, slices, grouped
+convolutions, and whatever else knows its channels by number, want the order as it is.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ghostyolo.layers import Layer
+from ghostyolo.layers.activation import Activation
+from ghostyolo.layers.avgpool import Avgpool
+from ghostyolo.layers.batchnorm import Batchnorm
+from ghostyolo.layers.connected import Connected
+from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.dropout import Dropout
+from ghostyolo.layers.pooling import Pooling
+from ghostyolo.layers.route import Route
+from ghostyolo.layers.sam import Sam
+from ghostyolo.layers.scale_channels import ScaleChannels
+from ghostyolo.layers.shortcut import Shortcut
+from ghostyolo.layers.upsample import Upsample
+from ghostyolo.network import IMAGE, Network, Node
+
+BY_CHANNEL = (
+    Activation, Avgpool, Batchnorm, Dropout, Pooling, Sam, ScaleChannels, Shortcut, Upsample,
+)  # fmt: skip
+
+
+class Orders:
+    """The orders of a network: `of[index]` are the numbers of those that a node's channels have.
+
+    Two numbers may come to be one order, see `order`; a route has those of its inputs, one after
+    the other.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.of: dict[int, tuple[int, ...]] = {}
+        self._same: list[int] = []
+        self._sizes: list[int] = []
+        self._fixed: set[int] = set()
+        self.of[IMAGE] = (self._new(network.options.channels),)
+        self._fix(IMAGE)
+        for node in network:
+            self.of[node.index] = self._output(network, node)
+            self._side(network, node)
+        read = {index for node in network for index in node.inputs}
+        for node in network:
+            if node.index not in read:
+                self._fix(node.index)
+
+    def order(self, number: int) -> int:
+        """Return the number that stands for all that are the same order."""
+        while self._same[number] != number:
+            number = self._same[number]
+        return number
+
+    def sizes(self, index: int) -> list[tuple[int, int]]:
+        """Return the orders of a node's channels, each with its number of channels."""
+        return [(self.order(number), self._sizes[number]) for number in self.of[index]]
+
+    def fixed(self, number: int) -> bool:
+        """Return whether an order has to stay as it is."""
+        return self.order(number) in {self.order(other) for other in self._fixed}
+
+    def _new(self, size: int) -> int:
+        self._same.append(len(self._same))
+        self._sizes.append(size)
+        return self._same[-1]
+
+    def _fix(self, index: int) -> None:
+        self._fixed.update(self.of[index])
+
+    def _tie(self, one: int, two: int) -> None:
+        """Let two nodes have one order; where their parts differ in size, none but their own."""
+        parts = [[self._sizes[number] for number in self.of[index]] for index in (one, two)]
+        if parts[0] != parts[1]:
+            self._fix(one)
+            self._fix(two)
+            return
+        for a, b in zip(self.of[one], self.of[two], strict=True):
+            self._same[self.order(a)] = self.order(b)
+
+    def _output(self, network: Network, node: Node) -> tuple[int, ...]:
+        layer, inputs = node.layer, node.inputs
+        if isinstance(layer, BY_CHANNEL) and not getattr(layer, "maxpool_depth", 0):
+            full = [index for index in inputs if network.shape(index).c > 1] or list(inputs[:1])
+            for one, two in pairwise(full):
+                self._tie(one, two)
+            return self.of[full[0]]
+        if isinstance(layer, Route) and layer.groups == 1:
+            return tuple(number for index in inputs for number in self.of[index])
+        if is_depthwise(layer, network.shape(inputs[0]).c):
+            return self.of[inputs[0]]
+        number = self._new(node.shape.c)
+        if not absorbs(layer):
+            self._fixed.add(number)
+            for index in inputs:
+                self._fix(index)
+        return (number,)
+
+    def _side(self, network: Network, node: Node) -> None:
+        """Tie what shares weights; whatever else is referred to is known by its channels."""
+        for key, other in node.refs:
+            if key == "share_index":
+                self._tie(node.index, other)
+                self._tie(node.inputs[0], network[other].inputs[0])
+            else:
+                self._fix(other)
+
+
+def absorbs(layer: Layer) -> bool:
+    """Return whether a layer's weights can take its input's channels in any order."""
+    return isinstance(layer, Connected) or (isinstance(layer, Convolutional) and layer.parts == 1)
+
+
+def is_depthwise(layer: Layer, channels: int) -> bool:
+    """Return whether a layer makes one map of each."""
+    return isinstance(layer, Convolutional) and 1 < layer.parts == layer.filters == channels

@@ -1,0 +1,85 @@
+"""Which maps stay intrinsic, and which cheap map is made from which."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ghostyolo.ghostify.choice import Split
+
+ROUNDS = 200  # of exchanges, at most
+
+
+def origins(split: Split) -> np.ndarray:
+    """Return, for each map of a ghost module in its order, the intrinsic map that it comes from."""
+    per_source = split.rest // split.source if split.rest else 1
+    found = [
+        np.arange(split.primary),
+        np.arange(split.primary * split.rounds) // max(1, split.rounds),
+        np.arange(split.rest) // per_source,
+    ]
+    return np.concatenate(found)
+
+
+def pick(errors: np.ndarray, split: Split) -> np.ndarray:
+    """Return an order of the maps, intrinsic ones first, that makes the cheap ones' errors small.
+
+    errors: (n, n), [p, j] what is lost when map j is made from map p. Pairs are taken from the
+    best on while each intrinsic map has room, then exchanged while that helps.
+    """
+    centres, leaves = _grow(errors, split)
+    centres.sort(key=lambda centre: (-len(leaves[centre]), centre))
+    order = np.array(centres + _in_order(centres, leaves, split))
+    return _exchange(errors, order, split)
+
+
+def _grow(errors: np.ndarray, split: Split) -> tuple[list[int], dict[int, list[int]]]:
+    """Grow stars greedily; each intrinsic map gets as many cheap ones as the module has for it."""
+    n = len(errors)
+    extra = split.rest // split.source if split.rest else 0
+    large, made = split.source if extra else 0, set[int]()
+    leaves: dict[int, list[int]] = {}
+    order = np.argsort(errors + np.diag(np.full(n, np.inf)), axis=None, kind="stable")
+    for full in (False, True):  # what is left over takes what room there is
+        if full:
+            rest = [index for index in range(n) if index not in leaves and index not in made]
+            for index in rest[: split.primary - len(leaves)]:
+                leaves[index] = []
+        for p, j in zip(*np.unravel_index(order, errors.shape), strict=True):
+            if j in made or j in leaves or p in made or p == j:
+                continue
+            if p not in leaves and len(leaves) == split.primary:
+                continue
+            have = len(leaves.get(p, ()))
+            room = split.rounds + extra if large or have > split.rounds else split.rounds
+            if have >= room:
+                continue
+            large -= have == split.rounds
+            leaves.setdefault(int(p), []).append(int(j))
+            made.add(int(j))
+            if len(made) == split.cheap:
+                break
+    for index in range(n):
+        if index not in made:
+            leaves.setdefault(index, [])
+    return list(leaves), leaves
+
+
+def _in_order(centres: list[int], leaves: dict[int, list[int]], split: Split) -> list[int]:
+    """Return the cheap maps as the module has them: all rounds of each, then the rest."""
+    rounds = [leaf for centre in centres for leaf in leaves[centre][: split.rounds]]
+    return rounds + [leaf for centre in centres for leaf in leaves[centre][split.rounds :]]
+
+
+def _exchange(errors: np.ndarray, order: np.ndarray, split: Split) -> np.ndarray:
+    """Exchange two cheap maps, or a cheap with its intrinsic one, while that lowers the errors."""
+    m, source = split.primary, origins(split)[split.primary :]
+    for _ in range(ROUNDS):
+        at = order[:m][source]
+        own = errors[at, order[m:]]
+        crossed = errors[at[:, None], order[None, m:]]
+        change = crossed + crossed.T - own[:, None] - own[None, :]
+        a, b = np.unravel_index(np.argmin(change), change.shape)
+        if change[a, b] >= -1e-9:
+            break
+        order[[m + a, m + b]] = order[[m + b, m + a]]
+    return order

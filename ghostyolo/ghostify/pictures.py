@@ -1,0 +1,56 @@
+"""Pictures to calibrate on: real ones, or made-up ones with the spectrum of real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostyolo.data.images import fit, read_image
+from ghostyolo.errors import OptionError
+from ghostyolo.network import Network
+
+PIXELS = 16 * 416 * 416  # of all pictures; each keeps two networks' maps in memory
+FEWEST, MOST = 4, 64  # pictures
+
+
+def count(network: Network) -> int:
+    """Return how many pictures are used: as many as memory is good for."""
+    h, w = network.options.size
+    return min(MOST, max(FEWEST, PIXELS // (h * w)))
+
+
+def read(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
+    """Return up to `count` of the pictures as the network's input, (N, 3, h, w), drawn at random.
+
+    Raises `DataError` for one that cannot be read, `OptionError` where the network takes others.
+    """
+    options = network.options
+    if options.channels != 3:
+        message = f"the network takes {options.channels} channels, a picture has 3"
+        raise OptionError(message, hint="leave --calibrate out")
+    chosen = sorted(rng.permutation(len(paths))[: count(network)])
+    letterbox = bool(options.letter_box)
+    images = [fit(read_image(paths[i]), options.size, letterbox)[0] for i in chosen]
+    return torch.from_numpy(np.stack(images))
+
+
+def made_up(network: Network, rng: np.random.Generator) -> Tensor:
+    """Return noise whose amplitude falls as 1 / frequency, as that of pictures does, in [0, 1].
+
+    Source: Field, Relations between the statistics of natural images and the response properties
+    of cortical cells, JOSA A 1987.
+    """
+    c, h, w = network.options.shape
+    y, x = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
+    falling = 1 / np.maximum(np.hypot(y, x), 1 / max(h, w))
+    noise = np.fft.irfft2(
+        np.fft.rfft2(rng.standard_normal((count(network), c, h, w))) * falling, (h, w)
+    )
+    common = noise.mean(1, keepdims=True)  # colours differ less than places do
+    noise = common + 0.3 * (noise - common)
+    levels = 0.5 + 0.2 * (noise - noise.mean()) / max(noise.std(), 1e-12)
+    return torch.from_numpy(levels.clip(0, 1).astype(np.float32))

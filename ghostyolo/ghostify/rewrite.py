@@ -1,0 +1,110 @@
+"""The pass itself: every node through `Network.add` again, chosen ones as ghost modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ghostyolo.ghostify.choice import Split, Wish, choose, split
+from ghostyolo.layers import Layer
+from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.route import Route
+from ghostyolo.network import Network, Node
+
+# Keys about training that every section knows, and what has to stop below the whole module.
+_COMMON = (
+    "clip", "dont_update", "burnin_update", "train_only_bn", "dontload", "dontloadscales",
+    "learning_rate", "onlyforward",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ghost:
+    """Where a ghost module's nodes are: the primary convolution, then one or two cheap ones."""
+
+    split: Split
+    convolutions: tuple[int, ...]
+    out: int
+
+
+@dataclass
+class Ghostified:
+    """The new network, and where the old one's nodes have gone.
+
+    places: the new index of each old node's output. ghosts: by the old index. reasons: why the
+    other convolutions stay, by the old index.
+    """
+
+    network: Network
+    places: dict[int, int] = field(default_factory=dict)
+    ghosts: dict[int, Ghost] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+def ghostify(network: Network, wish: Wish | None = None, *, comment: str = "") -> Ghostified:
+    """Return the network with ghost modules in place of the convolutions that the wish chooses.
+
+    A module is a convolution to m of the n filters, which keeps size, stride and padding; a
+    depthwise one, d x d at stride 1; and the `[route]` that joins the two, [primary, cheap]. Both
+    have the original's batch norm or bias and its activation. What named the convolution names the
+    `[route]`. comment: put above `[net]`, before what stands there.
+    Raises `OptionError`, see `choose`.
+    """
+    wish = wish or Wish()
+    reasons = choose(network, wish)
+    comments = "\n".join(text for text in (comment, network.comment) if text)
+    done = Ghostified(Network(network.options, comment=comments))
+    done.reasons = {index: reason for index, reason in reasons.items() if reason}
+    done.places[-1] = -1
+    for node in network:
+        if reasons.get(node.index) == "":
+            ghost = _module(done, node, wish)
+            done.ghosts[node.index], done.places[node.index] = ghost, ghost.out
+            continue
+        inputs = [done.places[index] for index in node.inputs]
+        refs = {key: done.places[index] for key, index in node.refs}
+        new = done.network.add(node.layer, *inputs, name=node.name, span=node.span, **refs)
+        done.places[node.index] = new.index
+    return done
+
+
+def _module(done: Ghostified, node: Node, wish: Wish) -> Ghost:
+    layer = node.layer
+    assert isinstance(layer, Convolutional)
+    parts, network = split(layer.filters, wish.ratio), done.network
+    name = node.name.splitlines()[-1] if node.name else f"ghost of layer {node.index}"
+    shared = [done.ghosts[index].convolutions for key, index in node.refs if key == "share_index"]
+    made: list[Node] = []
+
+    def add(layer: Layer, x: Node | int, word: str) -> Node:
+        refs = {"share_index": shared[0][len(made)]} if shared else {}
+        made.append(network.add(layer, x, name=f"{name} {word}", span=node.span, **refs))
+        return made[-1]
+
+    first = layer.changed(filters=parts.primary, stopbackward=0)
+    primary = add(first, done.places[node.inputs[0]], "primary")
+    if parts.rounds:
+        add(_cheap(layer, parts.primary * parts.rounds, parts.primary, wish.dw), primary, "cheap")
+    if parts.rest:
+        source = primary
+        if parts.source < parts.primary:
+            cut = Route(groups=parts.primary // parts.source)
+            source = network.add(cut, primary, name=f"{name} slice")
+        add(_cheap(layer, parts.rest, parts.source, wish.dw), source, "rest")
+    join = Route(stopbackward=layer.stopbackward)
+    out = network.add(join, *made, name=node.name, span=node.span)
+    return Ghost(parts, tuple(item.index for item in made), out.index)
+
+
+def _cheap(layer: Convolutional, filters: int, maps: int, dw: int) -> Layer:
+    """Return the depthwise convolution that makes the ghosts of some maps."""
+    common = {key: getattr(layer, key) for key in _COMMON}
+    return Convolutional(
+        batch_normalize=layer.batch_normalize,
+        filters=filters,
+        groups=maps,
+        size=dw,
+        stride=1,
+        pad=1,
+        activation=layer.activation,
+        **common,
+    )

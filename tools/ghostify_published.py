@@ -1,0 +1,101 @@
+"""Ghostify published cfgs and hold them to what they were: tools/ghostify_published.py [NAME ...].
+
+Each is loaded, ghostified, written, read and traced with weights under which every layer must
+equal the original's (see tests/ghostified.py); where OpenCV 4 reads the original, it must read the
+ghost version, at random weights, and agree with torch in every layer, to 1e-4 of its largest value.
+The cfgs lie in `shared/darknet/cfg` beside the checkout. Exit codes: 0 all agree, 1 some do not,
+2 there are no cfgs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CFGS = ROOT.parent / "shared/darknet/cfg"
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+from cases import random_model  # noqa: E402
+from ghostified import departures  # noqa: E402
+
+from ghostyolo import parity, passes  # noqa: E402
+from ghostyolo.errors import CfgError, Findings, GhostyoloError  # noqa: E402
+from ghostyolo.ghostify import Ghostified, Wish, ghostify  # noqa: E402
+from ghostyolo.network import Network, load  # noqa: E402
+from ghostyolo.runtime import opencv  # noqa: E402
+
+LIMIT = 1e-4
+SIDES = (64, 96, 128, 224, 256, 448)  # the first that a network can be resized to
+
+
+def main(names: list[str]) -> int:
+    """Print a line for each cfg and the tally."""
+    paths = [path for path in sorted(CFGS.glob("*.cfg")) if not names or path.stem in names]
+    if not paths:
+        print(f"no cfgs of {' '.join(names) or 'any name'} in {CFGS}")
+        return 2
+    tally = [check(path) for path in paths]
+    print(f"{sum(tally)} of {len(tally)} agree")
+    return 0 if all(tally) else 1
+
+
+def check(path: Path) -> bool:
+    """Hold one cfg to the original and to OpenCV; print what came of it."""
+    start = time.monotonic()
+    network = small(load(path, findings=Findings(quiet=True, compat=True)))
+    done = ghostify(network)
+    found = departures(network, Wish()) if done.ghosts else {0: 0.0}
+    if max(found.values()) > LIMIT:  # rounding, in a deep one, or more than that?
+        found = departures(network, Wish(), torch.float64)
+    worst = max(found, key=lambda index: found[index])
+    text = f"{len(done.ghosts)} ghosts of {len(done.ghosts) + len(done.reasons)} convolutions"
+    text += f", at {network.options.size}: layers differ by {found[worst]:.1e} at most"
+    beside, words = against_opencv(network, done)
+    agrees = found[worst] <= LIMIT and beside
+    verdict = "agrees" if agrees else "DEPARTS"
+    print(f"{path.stem}: {verdict}, {text}; {words}; {time.monotonic() - start:.0f} s", flush=True)
+    return agrees
+
+
+def small(network: Network) -> Network:
+    """Return the network at the smallest size that it has, for most of the time is arithmetic."""
+    for side in SIDES:
+        try:
+            return passes.resize(network, (side, side))
+        except GhostyoloError:
+            continue
+    return network
+
+
+def against_opencv(old: Network, new: Ghostified) -> tuple[bool, str]:
+    """Return whether OpenCV computes the new network alike, where it does the old one."""
+    if not opencv.available():
+        return True, "no importer here"
+    try:
+        known = departing(old)
+    except CfgError as error:
+        return True, f"OpenCV refuses the original ({str(error).partition(': ')[2][:60]})"
+    try:
+        found = departing(new.network)
+    except CfgError as error:
+        return False, f"OpenCV: {str(error)[:120]}"
+    spans = (range(new.places[index - 1] + 1, new.places[index] + 1) for index in known)
+    excused = {index for span in spans for index in span}
+    bad = sorted(found.keys() - excused)
+    note = f", {len(known)} in the original too" if known else ""
+    return not bad, f"OpenCV departs in {bad or 'no layer'}{note}"
+
+
+def departing(network: Network) -> dict[int, float]:
+    """Return the layers in which OpenCV departs from torch, by how much."""
+    model = random_model(network)
+    x = torch.rand(1, *network.options.shape, generator=torch.Generator().manual_seed(0)).numpy()
+    rows = parity.compare(model, x, parity.of_opencv(model, x), LIMIT).rows
+    return {row.index: row.share for row in rows if not row.share <= LIMIT}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""Hold the cost model to the clock: tools/predict_time.py [CFG ...] [--plot FILE] [--json].
+
+Each network runs single-threaded on one picture; the best of some runs is set against the time
+that `ghostyolo info --cost` predicts from this machine's rates, measured in the same process.
+Prints both, their ratio and the rank correlation over all networks, and plots them. Without CFG:
+the generated networks, and published ones where `shared/darknet/cfg` lies beside the checkout,
+three of them ghostified too. Times are those of the thread, so that other programs' share does not
+count; what they take of caches and memory does: run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared/darknet/cfg"
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from ghostyolo import cost, machine, passes  # noqa: E402
+from ghostyolo.errors import Findings  # noqa: E402
+from ghostyolo.ghostify import ghostify  # noqa: E402
+from ghostyolo.model import Model  # noqa: E402
+from ghostyolo.network import Network, load  # noqa: E402
+
+GENERATED = ("0.5-voc", "1.0-voc", "1.3-voc", "0.5-imagenet", "1.0-imagenet", "1.3-imagenet")
+PUBLISHED = ("tiny", "darknet19", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "efficientnet_b0")
+GHOSTLY = ("darknet19", "yolov3-tiny", "yolov4-tiny")
+SIDE = 224  # pixels of every input, a multiple of every stride
+
+
+class Timing(NamedTuple):
+    """A network's predicted and measured time for one picture, in seconds."""
+
+    name: str
+    predicted: float
+    measured: float
+
+
+def main() -> int:
+    """Measure, print the table, and draw the plot if one is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cfg", nargs="*", metavar="CFG")
+    parser.add_argument(
+        "--runs", type=int, default=10, help="of each network, the best counts (10)"
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw predicted against measured, a .png")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rates = machine.measure(clock=time.thread_time)
+    rows = [timing(name, network, rates, args.runs) for name, network in networks(args.cfg)]
+    rank = spearman([row.predicted for row in rows], [row.measured for row in rows])
+    if args.plot:
+        plot(args.plot, rows, rates, rank)
+    if args.json:
+        print(json.dumps({"rank": rank, "rows": [row._asdict() for row in rows]}))
+        return 0
+    print(f"{'network':<28} {'predicted':>10} {'measured':>10} {'ratio':>6}")
+    for row in sorted(rows, key=lambda row: row.measured):
+        times = f"{row.predicted * 1e3:>7.1f} ms {row.measured * 1e3:>7.1f} ms"
+        print(f"{row.name:<28} {times} {row.measured / row.predicted:>6.2f}")
+    print(f"rank correlation {rank:.3f} over {len(rows)} networks; {words(rates)}")
+    return 0
+
+
+def networks(paths: list[str]) -> Iterator[tuple[str, Network]]:
+    """Yield the networks to be timed, small enough to be quick."""
+    own = [Path(path) for path in paths]
+    if not own:
+        own = [ROOT / f"cfg/ghostnet-{name}.cfg" for name in GENERATED]
+        own += [SHARED / f"{name}.cfg" for name in PUBLISHED]
+    for path in filter(Path.exists, own):
+        network = load(path, findings=Findings(quiet=True, compat=True))
+        network = passes.resize(network, (SIDE, SIDE))
+        yield path.stem, network
+        if path.stem in GHOSTLY:
+            yield f"{path.stem}, ghostified", ghostify(network).network
+
+
+def timing(name: str, network: Network, rates: cost.Machine, runs: int) -> Timing:
+    """Predict and measure one network."""
+    predicted = cost.totals(network, cost.rows(network, rates)).seconds
+    model = Model(network).eval()
+    x, taken = torch.rand(1, *network.options.shape), []
+    with torch.inference_mode():
+        for _ in range(runs + 1):
+            start = time.thread_time()
+            model(x)
+            taken.append(time.thread_time() - start)
+    return Timing(name, predicted or 0.0, min(taken[1:]))
+
+
+def spearman(a: list[float], b: list[float]) -> float:
+    """Return the rank correlation of two lists without ties."""
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def words(rates: cost.Machine) -> str:
+    """Return the machine's rates in words."""
+    return (
+        f"{rates.macs_per_s / 1e9:.1f} G multiply-adds/s, {rates.bytes_per_s / 1e9:.1f} GB/s, "
+        f"{rates.call_s * 1e6:.1f} us a call"
+    )
+
+
+def plot(path: str, rows: list[Timing], rates: cost.Machine, rank: float) -> None:
+    """Draw measured over predicted time, both logarithmic, each network by its number."""
+    figure = Figure(figsize=(8.4, 5.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    low = min(min(row.predicted, row.measured) for row in rows) * 1e3 / 1.3
+    high = max(max(row.predicted, row.measured) for row in rows) * 1e3 * 1.3
+    axes.plot([low, high], [low, high], color="0.7", linewidth=1)
+    for number, row in enumerate(sorted(rows, key=lambda row: row.measured), start=1):
+        x, y = row.predicted * 1e3, row.measured * 1e3
+        label = f"{number} {row.name}"
+        axes.scatter(x, y, s=90, color="tab:blue", alpha=0.85, label=label, zorder=3)
+        axes.annotate(
+            str(number), (x, y), ha="center", va="center", fontsize=6, color="white", zorder=4
+        )
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set_xlabel("predicted, ms")
+    axes.set_ylabel("measured, ms")
+    axes.set_title(f"rank correlation {rank:.2f}\n{words(rates)}", fontsize=9)
+    axes.grid(which="both", color="0.93", linewidth=0.6)
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8, frameon=False, markerscale=0
+    )
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
