@@ -1,40 +1,43 @@
 """A model as a file that other programs run: ONNX, OpenVINO IR, TorchScript.
 
-The module of a format has `write(model, path, form)`, `run(path, images)` and, for the two that
-quantise, `quantise(model, path, form, pictures)`. It is imported when it is asked for, since the
-library that it needs may be absent.
+The module of a format has `write(model, path, form)`, `run(path, images)` and `properties(path)`;
+that of its 8-bit kind `write(model, path, form, images)`. They are imported when they are asked
+for, since the libraries that they need may be absent.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostyolo.errors import OptionError, Span
+from ghostyolo.export import calibration
 from ghostyolo.export.check import Checked, compare
 from ghostyolo.export.form import BOXES, DYNAMIC, OPSET, Form, Suppression
 from ghostyolo.model import Model
 
 __all__ = [
     "BOXES", "DYNAMIC", "FORMATS", "OPSET", "Checked", "Form", "Suppression",
-    "check", "format_of", "module", "write",
+    "check", "format_of", "module", "write", "write_int8",
 ]  # fmt: skip
 
 
 class Format(NamedTuple):
-    """A file format: its module here, the suffixes that mean it, the extra that installs it."""
+    """A file format: its modules here, the suffixes that mean it, the extra that installs it."""
 
     module: str
+    int8: str
     suffixes: tuple[str, ...]
     extra: str
     runtime: str  # what runs it here
 
 
 FORMATS = {
-    "onnx": Format("onnx_file", (".onnx",), "onnx", "onnxruntime"),
-    "openvino": Format("openvino_file", (".xml",), "openvino", "openvino"),
-    "torchscript": Format("torchscript", (".torchscript", ".pt"), "", "torch"),
+    "onnx": Format("onnx_file", "onnx_int8", (".onnx",), "onnx", "onnxruntime"),
+    "openvino": Format("openvino_file", "openvino_int8", (".xml",), "openvino", "openvino"),
+    "torchscript": Format("torchscript", "", (".torchscript", ".pt"), "", "torch"),
 }
 
 
@@ -81,6 +84,23 @@ def write(model: Model, path: str | Path, form: Form, name: str) -> None:
     """
     form.check(model.network)
     module(name).write(model, Path(path), form)
+
+
+def write_int8(
+    model: Model, path: str | Path, form: Form, name: str, pictures: Sequence[Path]
+) -> None:
+    """Write a model with 8-bit weights and activations, their ranges taken from pictures.
+
+    Raises `OptionError` as `write` does and for a format without such a kind, `DataError` for a
+    picture that is none.
+    """
+    form.check(model.network)
+    kind = FORMATS[name]
+    if not kind.int8:
+        hint = "use " + " or ".join(other for other, k in FORMATS.items() if k.int8)
+        raise OptionError(f"{name} has no 8-bit form here", hint=hint)
+    writer = optional(f"{__name__}.{kind.int8}", kind.extra)
+    writer.write(model, Path(path), form, calibration.inputs(model.network, pictures, form))
 
 
 def check(model: Model, path: str | Path, form: Form, name: str) -> Checked | None:

@@ -44,6 +44,12 @@ def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     return runtime.outputs(runtime.session(path), path, images)
 
 
+def properties(path: Path) -> dict[str, str]:
+    """Return the metadata of a file."""
+    proto = onnx.load(path, load_external_data=False)
+    return {entry.key: entry.value for entry in proto.metadata_props}
+
+
 def _traced(graph: Graph, form: Form) -> ModelProto:
     """Return the graph as torch traces it.
 

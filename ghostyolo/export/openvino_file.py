@@ -13,6 +13,7 @@ from ghostyolo.errors import DataError, Span
 from ghostyolo.export import onnx_file
 from ghostyolo.export.form import Form
 from ghostyolo.files import replace
+from ghostyolo.metadata import Metadata
 from ghostyolo.model import Model
 
 SECTION = "ghostyolo"  # of rt_info
@@ -25,11 +26,20 @@ def write(model: Model, path: Path, form: Form) -> None:
 
 def build(model: Model, form: Form) -> Any:
     """Return the model as OpenVINO holds it, with metadata in `rt_info`."""
-    proto = onnx_file.build(model, form)
-    built = openvino.Core().read_model(proto.SerializeToString())
-    for key, value in form.metadata(model.network).properties().items():
-        built.set_rt_info(value, [SECTION, key])
+    return of(onnx_file.build(model, form).SerializeToString(), form.metadata(model.network))
+
+
+def of(proto: bytes, metadata: Metadata) -> Any:
+    """Return an ONNX file's model as OpenVINO holds it."""
+    built = openvino.Core().read_model(proto)
+    describe(built, metadata)
     return built
+
+
+def describe(built: Any, metadata: Metadata) -> None:
+    """Put the metadata into `rt_info`."""
+    for key, value in metadata.properties().items():
+        built.set_rt_info(value, [SECTION, key])
 
 
 def save(built: Any, path: Path) -> None:
