@@ -10,7 +10,6 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import LOSSES, Loss
 from ghostyolo.network import Network
 
-
 MIXED = 0.5  # of the pictures, where the cfg asks for mosaic or mixup; src/data.c of Darknet
 
 

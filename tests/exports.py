@@ -19,7 +19,7 @@ from ghostyolo import export, passes, weights
 from ghostyolo import network as networks
 from ghostyolo.errors import CfgError, Findings
 from ghostyolo.export import Form, onnx_file
-from ghostyolo.export.check import expected
+from ghostyolo.export.comparison import expected
 from ghostyolo.metadata import Metadata
 from ghostyolo.model import Model
 from ghostyolo.network import Network

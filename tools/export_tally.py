@@ -2,8 +2,8 @@
 
 python tools/export_tally.py [--opencv FOLDER] [--decode] [CFG ...]
 
-Without CFG: all of cfg/ and all published detectors of the reference material. FOLDER: another OpenCV,
-as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest of a few.
+Without CFG: all of cfg/ and all published detectors of the reference material. FOLDER: another
+OpenCV, as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest of a few.
 """
 
 from __future__ import annotations

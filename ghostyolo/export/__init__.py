@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.export import calibration
-from ghostyolo.export.check import Checked, compare
+from ghostyolo.export.comparison import Checked, compare
 from ghostyolo.export.form import BOXES, DYNAMIC, OPSET, Form, Suppression
 from ghostyolo.model import Model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,7 +58,7 @@ def _traced(graph: Graph, form: Form) -> ModelProto:
     and leaves graphs that OpenCV 4 does not read.
     """
     example = graph.example(2 if form.dynamic else form.batch)
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # which the tracer takes, though its signature has paths alone
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
         torch.onnx.export(
@@ -87,7 +88,7 @@ def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
 
     A row is picture, box, score, class; rows are sorted by picture, class and falling score.
     """
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "most": np.array([limits.most], np.int64),
         "iou": np.array([limits.iou], np.float32),
         "thresh": np.array([limits.thresh], np.float32),
@@ -123,5 +124,5 @@ def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
     )
 
 
-def _node(kind: str, inputs: str, output: str, **attributes: object) -> NodeProto:
+def _node(kind: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(kind, inputs.split(), [output], name=f"nms/{output}", **attributes)

@@ -60,7 +60,8 @@ def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         reason = " ".join(str(error).split())[:200]
         hint = "export it again"
         raise DataError(f"OpenVINO: {reason}", span=Span(str(path)), hint=hint) from None
-    return {output.get_any_name(): np.array(value) for output, value in found.items()}
+    # an output bears the names of all operators that hand it on
+    return {name: np.array(value) for out, value in found.items() for name in out.get_names()}
 
 
 def properties(path: Path) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _blur(layer: Any, channels: int) -> nn.Module:
 class Binary(nn.Module):
     """The convolution of `xnor=1`: inputs are +1 or -1, the padding -1."""
 
-    def __init__(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor, act: nn.Module) -> None:
+    def __init__(self, conv: Any, weight: Tensor, bias: Tensor, act: nn.Module) -> None:
         super().__init__()
         mean = weight.abs().mean((1, 2, 3), keepdim=True)
         self.conv = nn.Conv2d(

@@ -108,7 +108,7 @@ def _results(
         [helper.make_empty_tensor_value_info(name) for name in node.output],
     )
     alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
-    found: list[Any] = ReferenceEvaluator(alone).run(None, {name: known[name] for name in inputs})
+    found: Any = ReferenceEvaluator(alone).run(None, {name: known[name] for name in inputs})
     if sum(np.size(value) for value in found) > SMALL:
         return {}
     return {name: np.asarray(v) for name, v in zip(node.output, found, strict=True)}

@@ -29,12 +29,12 @@ def write(model: Model, path: Path, form: Form) -> None:
         raise OptionError("TorchScript has no suppression", hint=hint)
     size = None if form.dynamic == "size" else model.network.options.size
     graph = Graph(model, form.boxes, size).eval()
+    text = json.dumps({**form.metadata(model.network).properties(), "outputs": graph.names})
+    buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
         traced = torch.jit.trace(graph, graph.example(2 if form.dynamic else form.batch))
-    text = json.dumps({**form.metadata(model.network).properties(), "outputs": graph.names})
-    buffer = io.BytesIO()
-    torch.jit.save(traced, buffer, _extra_files={EXTRA: text})
+        torch.jit.save(traced, buffer, _extra_files={EXTRA: text})
     replace(path, [buffer.getvalue()])
 
 

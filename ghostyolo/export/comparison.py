@@ -42,7 +42,7 @@ def expected(model: Model, form: Form, images: np.ndarray) -> Outputs:
         return {output_name(model.network, n): out for n, out in zip(nodes, raw, strict=True)}
     h, w = images.shape[2:]
     relative, objectness, classes = decode(heads_of(model.network), raw, (h, w))
-    cxcywh, scores = relative * np.float32([w, h, w, h]), objectness[..., None] * classes
+    cxcywh, scores = relative * np.array([w, h, w, h], np.float32), objectness[..., None] * classes
     boxes = geometry.cxcywh_to_xyxy(cxcywh) if form.boxes == "xyxy" else cxcywh
     if form.suppression is None:
         return {"boxes": boxes, "scores": scores}
