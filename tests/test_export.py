@@ -34,11 +34,12 @@ from ghostyolo.network import load, loads
 
 LIMIT = 1e-4  # of the largest magnitude in the tensor
 HERE = Path(__file__).parent
-# One published cfg for each thing that is hard to write down; tools/export_tally.py runs them all.
-PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny", "yolov7-tiny", "ghost-yolo")
+# Groups, asymmetric padding, sums of unequal channels; tools/export_tally.py runs all cfgs.
+PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny")
 needs_openvino = pytest.mark.skipif(
     not importlib.util.find_spec("openvino"), reason="openvino is not installed"
 )
+SMALL = ("0.5-voc", "0.5-imagenet")
 FORMATS = ["onnx", pytest.param("openvino", marks=needs_openvino), "torchscript"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
 
@@ -61,7 +62,7 @@ def shares(built: Model, folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in GENERATED if "0.5" in path.stem], ids=lambda p: p.stem
+    "path", [path for path in GENERATED if path.stem[9:] in SMALL], ids=lambda p: p.stem
 )
 def test_generated_cfg_in_every_program(path: Path, tmp_path: Path) -> None:
     found = shares(random_model(exports.small(path)), tmp_path)
