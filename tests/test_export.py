@@ -13,7 +13,7 @@ import exports
 import goldens
 import numpy as np
 import onnx.parser
-import onnx.reference
+import onnxruntime
 import pytest
 import tiny
 import torch
@@ -165,15 +165,15 @@ def test_tidy_joins_a_pad_to_its_pooling() -> None:
         s = Shape (x)
         y = Reshape (m, s)
     }"""
-    proto = onnx.parser.parse_model(text)
     x = np.random.default_rng(0).normal(size=(1, 2, 5, 5)).astype(np.float32)
-    want = onnx.reference.ReferenceEvaluator(proto).run(None, {"x": x})
     tidied = tidy(onnx.parser.parse_model(text))
     assert [node.op_type for node in tidied.graph.node] == ["MaxPool", "Reshape"]
     assert [i.name for i in tidied.graph.input] == ["x"]
-    np.testing.assert_array_equal(
-        onnx.reference.ReferenceEvaluator(tidied).run(None, {"x": x})[0], want[0]
+    got, want = (
+        onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+        for proto in (tidied, onnx.parser.parse_model(text))
     )
+    np.testing.assert_array_equal(got, want)
 
 
 def test_size_stays_fixed_where_weights_hang_on_it() -> None:
