@@ -26,6 +26,7 @@ COMMANDS = {
     "val": "measure the average precision of a trained cfg",
     "detect": "find objects in pictures, draw and list them",
     "convert": "move weights between file formats and from other checkpoints",
+    "export": "write a trained cfg as ONNX, OpenVINO IR or TorchScript",
     "trace": "run a network once and keep every layer's output in a file",
     "parity": "compare a network, layer by layer, with another program's run of it",
     "anchors": "fit the anchors of a cfg to a data set",
@@ -39,6 +40,7 @@ EXAMPLES = """examples:
   ghostyolo train ghostnet.cfg DATA --adapt --epochs 50   train it on VOC, COCO or YOLO data
   ghostyolo val runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights DATA --split test
   ghostyolo detect runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights dog.jpg
+  ghostyolo export yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx --sample python
 """
 
 

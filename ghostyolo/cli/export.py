@@ -1,0 +1,125 @@
+"""ghostyolo export: a trained cfg as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostyolo.cli import shared
+from ghostyolo.errors import OptionError, Span
+from ghostyolo.layers import Head
+
+if TYPE_CHECKING:
+    from ghostyolo.export import Form
+    from ghostyolo.model import Model
+    from ghostyolo.network import Network
+
+FORMATS = ("onnx", "openvino", "torchscript")
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """Declare what export takes."""
+    shared.add_cfg(p)
+    p.add_argument("weights", metavar="WEIGHTS")
+    p.add_argument("out", metavar="OUT", help="file: .onnx, .xml (OpenVINO) or .torchscript")
+    p.add_argument("--format", choices=FORMATS, help="whatever the suffix of OUT (by the suffix)")
+    p.add_argument("--opset", type=int, default=17, help="of ONNX, 11 to 20 (17)")
+    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
+    p.add_argument("--batch", type=shared.count, default=1, help="pictures of one input (1)")
+    p.add_argument(
+        "--dynamic",
+        nargs="?",
+        const="size",
+        default="",
+        choices=("size", "batch"),
+        help="leave the number of pictures and their size open, or with 'batch' the number alone",
+    )
+    p.add_argument(
+        "--decode",
+        nargs="?",
+        const="xyxy",
+        default="",
+        choices=("xyxy", "cxcywh"),
+        help="put out boxes (N, n, 4) in pixels of the input, and scores (N, n, classes)",
+    )
+    p.add_argument(
+        "--nms",
+        action="store_true",
+        help="and suppress: detections (m, 7) of picture, box, score, class",
+    )
+    p.add_argument("--thresh", type=shared.share, default=0.25, help="of --nms: least score (0.25)")
+    p.add_argument("--iou", type=shared.share, default=0.45, help="of --nms: overlap (0.45)")
+    p.add_argument("--most", type=shared.count, default=300, help="of --nms: boxes a class (300)")
+    p.add_argument("--names", metavar="FILE", help="class names, one a line, kept in the file")
+    p.add_argument(
+        "--int8", nargs="+", metavar="PICTURES", help="8-bit, with ranges from pictures like yours"
+    )
+    p.add_argument(
+        "--sample",
+        choices=("python", "cpp"),
+        help="write a program beside OUT that runs it in OpenCV",
+    )
+    p.set_defaults(device="cpu")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a model in another program's format and run it once to compare."""
+    from ghostyolo import export, predict
+    from ghostyolo.export import sample
+
+    network = shared.read_network(args)
+    form, kind, out = _form(args, network), export.format_of(args.out, args.format), Path(args.out)
+    if args.sample and kind != "onnx":
+        raise OptionError(f"--sample {args.sample} reads ONNX", hint="give OUT an .onnx suffix")
+    program = sample.text(args.sample, form.metadata(network), out) if args.sample else ""
+    model = shared.read_model(network, args)
+    if args.int8:
+        export.write_int8(model, out, form, kind, predict.pictures(args.int8))
+    else:
+        export.write(model, out, form, kind)
+    print(_summary(model, out, form, kind, eight_bits=bool(args.int8)))
+    if program:
+        print(f"wrote {sample.write(args.sample, form.metadata(network), out)}")
+    return 0
+
+
+def _form(args: argparse.Namespace, network: Network) -> Form:
+    """Return what the file is to hold. Raises `OptionError` for names that do not fit."""
+    from ghostyolo.export import Form, Suppression
+
+    names = shared.names_file(args.names) or ()
+    classes = {node.layer.classes for node in network if isinstance(node.layer, Head)}
+    if names and classes and classes != {len(names)}:
+        message = f"{len(names)} names, {args.cfg} has classes={max(classes)}"
+        raise OptionError(message, span=Span(args.names), hint="give one name for each class")
+    return Form(
+        boxes=args.decode or ("xyxy" if args.nms else ""),
+        suppression=Suppression(args.thresh, args.iou, args.most) if args.nms else None,
+        dynamic=args.dynamic,
+        batch=args.batch,
+        names=names,
+        opset=args.opset,
+    )
+
+
+def _summary(model: Model, out: Path, form: Form, kind: str, *, eight_bits: bool) -> str:
+    """Return the files, their size and how far their outputs are from the model's."""
+    from ghostyolo import export
+
+    files = [out, out.with_suffix(".bin")] if kind == "openvino" else [out]
+    size = sum(path.stat().st_size for path in files)
+    lines = [f"wrote {' and '.join(map(str, files))}: {size / 1e6:.1f} MB, {kind}, {form.layout}"]
+    found = export.check(model, out, form, kind)
+    runtime = export.FORMATS[kind].runtime
+    if found is None:
+        lines.append(f"not run: {runtime} is not installed (pip install 'ghostyolo[{kind}]')")
+    else:
+        lines.append(
+            f"{runtime} departs from the model by at most {found.difference:.2g} in "
+            f"'{found.output}', {found.share:.1e} of its largest value"
+        )
+    if eight_bits:
+        floats = 4 * sum(p.numel() for p in model.parameters())
+        lines.append(f"8-bit: {size / floats:.0%} of the {floats / 1e6:.1f} MB in float")
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""OpenVINO IR with 8-bit weights and activations, by NNCF's post-training quantisation."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import nncf
+import numpy as np
+
+from ghostyolo.export.calibration import float_layers, is_float
+from ghostyolo.export.form import Form
+from ghostyolo.export.openvino_file import build, describe, save
+from ghostyolo.model import Model
+
+
+def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
+    """Write a quantised model, its heads in float.
+
+    images: calibration inputs, (n, batch, 3, h, w).
+    """
+    built, layers = build(model, form), float_layers(model.network)
+    names = [
+        op.get_friendly_name()
+        for op in built.get_ops()
+        if op.get_type_name() not in ("Constant", "Parameter", "Result")
+    ]
+    kept = [name for name in names if is_float(name, layers)]
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(StringIO()):  # its progress bars
+        found = nncf.quantize(
+            built,
+            nncf.Dataset(list(images)),
+            subset_size=len(images),
+            ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
+        )
+    describe(found, form.metadata(model.network))
+    save(found, path)

@@ -1,0 +1,59 @@
+"""TorchScript files: the graph traced, metadata as an extra file `ghostyolo.json`."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostyolo.errors import OptionError
+from ghostyolo.export.form import Form
+from ghostyolo.export.graph import Graph
+from ghostyolo.files import replace
+from ghostyolo.model import Model
+
+EXTRA = "ghostyolo.json"
+
+
+def write(model: Model, path: Path, form: Form) -> None:
+    """Write a model as TorchScript, which takes any fitting input whatever the form says.
+
+    Raises `OptionError` when it cannot be written, or is to suppress boxes.
+    """
+    if form.suppression:
+        hint = "leave --nms out; torchvision.ops.batched_nms does it outside"
+        raise OptionError("TorchScript has no suppression", hint=hint)
+    size = None if form.dynamic == "size" else model.network.options.size
+    graph = Graph(model, form.boxes, size).eval()
+    text = json.dumps({**form.metadata(model.network).properties(), "outputs": graph.names})
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
+        traced = torch.jit.trace(graph, graph.example(2 if form.dynamic else form.batch))
+        torch.jit.save(traced, buffer, _extra_files={EXTRA: text})
+    replace(path, [buffer.getvalue()])
+
+
+def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the outputs of a file by name."""
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        extra = {EXTRA: ""}
+        found = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)(
+            torch.from_numpy(images)
+        )
+    names = json.loads(extra[EXTRA])["outputs"]
+    return {name: out.numpy() for name, out in zip(names, found, strict=True)}
+
+
+def properties(path: Path) -> dict[str, str]:
+    """Return the metadata of a file."""
+    extra = {EXTRA: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+    return json.loads(extra[EXTRA])

@@ -1,0 +1,282 @@
+"""Exported files: in every program that runs them, against the model; what they say; samples."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import exports
+import goldens
+import numpy as np
+import onnx.parser
+import onnxruntime
+import pytest
+import tiny
+import torch
+from cases import GENERATED, random_model
+from onnx import helper
+
+from ghostyolo import boxes, export, metadata, ops
+from ghostyolo.cli import main
+from ghostyolo.data.synthetic import write_dataset
+from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.export import Form, Suppression, onnx_file, sample
+from ghostyolo.export.comparison import expected
+from ghostyolo.export.form import OPSETS
+from ghostyolo.export.plain import plain
+from ghostyolo.export.tidy import tidy
+from ghostyolo.model import Model
+from ghostyolo.network import load, loads
+
+LIMIT = 1e-4  # of the largest magnitude in the tensor
+HERE = Path(__file__).parent
+# Groups, asymmetric padding, sums of unequal channels; tools/export_tally.py runs all cfgs.
+PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny")
+needs_openvino = pytest.mark.skipif(
+    not importlib.util.find_spec("openvino"), reason="openvino is not installed"
+)
+SMALL = ("0.5-voc", "0.5-imagenet")
+FORMATS = ["onnx", pytest.param("openvino", marks=needs_openvino), "torchscript"]
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a small detector that finds something everywhere."""
+    folder = tmp_path_factory.mktemp("eager")
+    return Model(loads(tiny.CFG), tiny.eager_weights(folder)).eval()
+
+
+def shares(built: Model, folder: Path) -> dict[str, float]:
+    """Return how far each program is from the model; an error of one is raised."""
+    found = {}
+    for program, got, want in exports.outputs(built, Form(), folder):
+        if isinstance(got, Exception):
+            raise AssertionError(program) from got
+        found[program] = exports.share(got, want)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in GENERATED if path.stem[9:] in SMALL], ids=lambda p: p.stem
+)
+def test_generated_cfg_in_every_program(path: Path, tmp_path: Path) -> None:
+    found = shares(random_model(exports.small(path)), tmp_path)
+    assert len(found) >= 3 and max(found.values()) < LIMIT, found
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_published_cfg_in_every_program(stem: str, shared: Path, tmp_path: Path) -> None:
+    network = exports.small(shared / f"darknet/cfg/{stem}.cfg")
+    found = shares(exports.model(network, goldens.recipe(shared)), tmp_path)
+    assert max(found.values()) < LIMIT, found
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "kinds").glob("*.cfg")), ids=lambda p: p.stem)
+def test_plain_form_computes_the_same(path: Path) -> None:
+    """Of every layer of every kind, each fed what the model's own layer is fed."""
+    built = random_model(load(path))
+    outputs = built.trace(torch.rand(2, *built.network.options.shape))
+    outputs.append(torch.rand(2, *built.network.options.shape))  # node -1: the picture
+    torch.manual_seed(1)
+    for node, layer, want in zip(built.network, plain(built).layers, built.layers, strict=True):
+        inputs = [torch.randn_like(outputs[index]) for index in node.inputs]
+        with torch.no_grad():
+            torch.testing.assert_close(layer(*inputs), want(*inputs), atol=2e-5, rtol=1e-4)
+
+
+def test_statistics_are_folded_in_double() -> None:
+    torch.manual_seed(0)
+    layer = ops.Convolution(
+        3, 8, size=3, stride=(1, 1), padding=1, dilation=1, groups=1, norm=True, activation="linear"
+    ).eval()
+    assert layer.norm is not None and layer.norm.running_var is not None
+    layer.norm.running_var.uniform_(1e-4, 2)
+    network = loads(tiny.CFG)
+    model = Model(network)
+    model.layers[0] = layer
+    conv = plain(model).layers[0][0]
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    want = layer.double()(x)
+    error = (conv.double()(x) - want).abs().max() / want.abs().max()
+    assert error < 2e-7  # what one rounding of weight and bias leaves
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(batch=2),
+        Form(boxes="cxcywh", dynamic="size"),
+        Form(boxes="xyxy", suppression=Suppression(0.5, 0.4, 7)),
+    ],
+    ids=lambda form: form.layout,
+)
+def test_forms(name: str, form: Form, eager: Model, tmp_path: Path) -> None:
+    path = tmp_path / f"x{SUFFIXES[name]}"
+    if name == "torchscript" and form.suppression:
+        with pytest.raises(OptionError, match="leave --nms out"):
+            export.write(eager, path, form, name)
+        assert not path.exists()
+        return
+    export.write(eager, path, form, name)
+    found = export.check(eager, path, form, name)
+    assert found and found.share < 1e-5
+    own = metadata.read(export.module(name).properties(path), str(path))
+    assert own == form.metadata(eager.network)
+    if form.dynamic:
+        larger = np.random.default_rng(1).random((3, 3, 96, 160), np.float32)
+        got = export.module(name).run(path, larger)
+        want = expected(eager, form, larger)
+        assert exports.share(got, want) < 1e-5
+    if form.suppression:
+        rows = export.module(name).run(path, np.zeros((1, 3, 64, 64), np.float32))["detections"]
+        assert len(rows) == 7 and (rows[:, 5] > 0.5).all()
+        overlaps = np.triu(boxes.iou(rows[:, 1:5], rows[:, 1:5]), 1)
+        assert overlaps.max() <= 0.4 + 1e-6
+
+
+@pytest.mark.parametrize("opset", [OPSETS.start, OPSETS.stop - 1])
+def test_opset(opset: int, eager: Model) -> None:
+    proto = onnx_file.build(eager, Form(boxes="xyxy", opset=opset))
+    assert [item.version for item in proto.opset_import] == [opset]
+
+
+def test_raw_outputs_open_with_any_size_in_opencv(eager: Model, tmp_path: Path) -> None:
+    """Also in OpenCV 4, which reads no arithmetic on shapes."""
+    path, form = tmp_path / "x.onnx", Form(dynamic="size")
+    export.write(eager, path, form, "onnx")
+    images = np.random.default_rng(1).random((1, 3, 96, 160), np.float32)
+    want = expected(eager, form, images)
+    assert exports.share(exports.opencv_outputs(path, list(want), images), want) < 1e-5
+
+
+def test_tidy_joins_a_pad_to_its_pooling() -> None:
+    """And works out a shape; the result is that of the graph as it was."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[1,2,5,5] x) => (float[1,2,5,5] y)
+    <int64[8] pads = {0,0,0,0,0,0,1,1}, float v = {-3e38}> {
+        p = Pad <mode="constant"> (x, pads, v)
+        m = MaxPool <kernel_shape=[2,2], strides=[1,1]> (p)
+        s = Shape (x)
+        y = Reshape (m, s)
+    }"""
+    x = np.random.default_rng(0).normal(size=(1, 2, 5, 5)).astype(np.float32)
+    tidied = tidy(onnx.parser.parse_model(text))
+    assert [node.op_type for node in tidied.graph.node] == ["MaxPool", "Reshape"]
+    assert [i.name for i in tidied.graph.input] == ["x"]
+    got, want = (
+        onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+        for proto in (tidied, onnx.parser.parse_model(text))
+    )
+    np.testing.assert_array_equal(got, want)
+
+
+def test_size_stays_fixed_where_weights_hang_on_it() -> None:
+    cfg = tiny.CFG.replace("[yolo]", "[local_avgpool]\nsize=1\n\n[yolo]")
+    Form(dynamic="size").check(loads(cfg))
+    cfg = tiny.CFG.partition("[yolo]")[0] + "[connected]\noutput=3\n"
+    with pytest.raises(OptionError, match="weights are for one input size; use --dynamic batch"):
+        Form(dynamic="size").check(loads(cfg))
+    with pytest.raises(CfgError, match="no detection head"):
+        Form(boxes="xyxy").check(loads(cfg))
+
+
+def printed(script: Path, picture: Path, *more: str) -> list[tuple[str, ...]]:
+    done = subprocess.run(
+        [sys.executable, str(script), str(picture), *more], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(line.rsplit(" ", 5)) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("letterbox", [0, 1])
+@pytest.mark.parametrize("words", [[], ["--decode"], ["--decode", "cxcywh"]], ids=" ".join)
+def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_path: Path) -> None:
+    cfg = tiny.write(tmp_path, ("channels=3", f"channels=3\nletter_box={letterbox}"))
+    weights = tiny.eager_weights(tmp_path)
+    picture = next(write_dataset(tmp_path / "d", {"train": 1}, size=(96, 128)).rglob("*.jpg"))
+    names = tmp_path / "x.names"
+    names.write_text("\n".join(f"thing {i}" for i in range(6)))
+    out = tmp_path / "x.onnx"
+    given = [str(cfg), str(weights), str(out), "--names", str(names), "--sample", "python"]
+    assert main(["export", *given, *words]) == 0
+    found = printed(tmp_path / "x_opencv.py", picture, str(tmp_path / "boxed.png"))
+    assert cv2.imread(str(tmp_path / "boxed.png")).shape == (96, 128, 3)
+    want = Model(cfg, weights).detect(picture)
+    assert len(found) == len(want.scores) > 3
+    for name, score, *box in found:
+        x, y, w, h = map(int, box)
+        edges = np.clip((x, y, x + w, y + h), 0, (128, 96, 128, 96))
+        same = (np.abs(want.boxes - edges).max(1) <= 1.01) & (want.classes == int(name[-1]))
+        assert np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4
+
+
+def test_cpp_sample_compiles(eager: Model, tmp_path: Path) -> None:
+    if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "opencv4"]).returncode:
+        pytest.skip("no C++ headers of OpenCV (Debian: libopencv-dev)")
+    for form in (Form(), Form(boxes="cxcywh")):
+        path = sample.write("cpp", form.metadata(eager.network), tmp_path / "x.onnx")
+        flags = subprocess.run(
+            ["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True, check=True
+        ).stdout.split()
+        done = subprocess.run(["g++", "-std=c++17", "-fsyntax-only", str(path), *flags])
+        assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", FORMATS[:2])
+def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
+    if name == "openvino":
+        pytest.importorskip("nncf")
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
+    path, form = tmp_path / f"x{SUFFIXES[name]}", Form(names=("a",) * 6)
+    export.write_int8(eager, path, form, name, pictures)
+    own = metadata.read(export.module(name).properties(path), str(path))
+    assert own.names == form.names
+    found = export.check(eager, path, form, name)
+    assert found and 0 < found.share < 0.2
+    if name == "onnx":
+        nodes = {node.name: node for node in onnx.load(path).graph.node}
+        last = next(node for name_, node in nodes.items() if "layers.2" in name_)
+        assert last.op_type == "Conv"
+        kinds = {node.op_type for node in nodes.values()}
+        assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "ghostyolo.export.openvino_file", raising=False)
+    with pytest.raises(OptionError, match=r"openvino is not installed; pip install 'ghostyolo"):
+        export.module("openvino")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x.bin"], "use one of .onnx, .xml, .torchscript, .pt, or --format"),
+        (["x.onnx", "--opset", "9"], "use 11 to 20"),
+        (["x.xml", "--sample", "python"], "give OUT an .onnx suffix"),
+        (["x.onnx", "--nms", "--sample", "cpp"], "leave --nms out"),
+        (["no/x.onnx"], "give a file in a folder that can be written"),
+    ],
+)
+def test_mistakes(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    code = main(["export", str(cfg), str(weights), str(tmp_path / words[0]), *words[1:]])
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == (1, 1) and message in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.cfg", "tiny.weights"]
+
+
+def test_metadata_survives_its_text() -> None:
+    own = metadata.Metadata(loads(tiny.CFG), ("a", "b\n"), "decoded", "xyxy")
+    proto = helper.make_model(helper.make_graph([], "g", [], []))
+    helper.set_model_props(proto, own.properties())
+    back = {entry.key: entry.value for entry in proto.metadata_props}
+    assert metadata.read(back, "x") == own

@@ -1,0 +1,73 @@
+"""Export cfgs, run the files in every program at hand and tell how far each is from the model.
+
+python tools/export_tally.py [--opencv FOLDER] [--decode] [CFG ...]
+
+Without CFG: all of cfg/ and all published detectors of the reference material. FOLDER: another
+OpenCV, as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest of a few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import exports  # noqa: E402
+import goldens  # noqa: E402
+from conftest import SHARED  # noqa: E402
+
+from ghostyolo import weights  # noqa: E402
+from ghostyolo.errors import Findings  # noqa: E402
+from ghostyolo.export import Form  # noqa: E402
+from ghostyolo.layers import Head  # noqa: E402
+from ghostyolo.network import load  # noqa: E402
+
+LIMIT = 1e-4
+
+
+def main() -> int:
+    """Print a line for each cfg and a tally; 1 if a program is further off than the limit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cfg", nargs="*", type=Path)
+    parser.add_argument("--opencv", type=Path, help="folder with another OpenCV")
+    parser.add_argument("--decode", action="store_true", help="boxes and scores, not raw heads")
+    args = parser.parse_args()
+    cfgs = args.cfg or [*_published(), *sorted((ROOT / "cfg").glob("*.cfg"))]
+    rules, form = goldens.recipe(SHARED), Form(boxes="xyxy" if args.decode else "")
+    fine: dict[str, int] = {}
+    for cfg in cfgs:
+        start = time.monotonic()
+        network = exports.small(cfg)
+        size = "x".join(map(str, network.options.size))
+        cells = []
+        with tempfile.TemporaryDirectory() as folder:
+            built = exports.model(network, rules)
+            for program, got, want in exports.outputs(built, form, Path(folder), args.opencv):
+                share = -1.0 if isinstance(got, Exception) else exports.share(got, want)
+                fine[program] = fine.get(program, 0) + (0 <= share < LIMIT)
+                short = " ".join(str(got).split())[:160] if isinstance(got, Exception) else ""
+                cells.append(f"{program} {short or format(share, '.1e')}")
+        taken = time.monotonic() - start
+        print(f"{cfg.stem} {size}: {' | '.join(cells)} ({taken:.0f} s)", flush=True)
+    for program, count in fine.items():
+        print(f"{program}: {count} of {len(cfgs)} within {LIMIT:g} of each output's largest value")
+    return int(any(count < len(cfgs) for count in fine.values()))
+
+
+def _published() -> list[Path]:
+    """Return the published detectors, the smallest first."""
+    sizes = {}
+    for path in (SHARED / "darknet/cfg").glob("*.cfg"):
+        network = load(path, findings=Findings(quiet=True, compat=True))
+        if any(isinstance(node.layer, Head) for node in network):
+            sizes[path] = weights.file_size(network)
+    return sorted(sizes, key=lambda path: (sizes[path], path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
