@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,10 +256,11 @@ def test_an_error_of_a_worker_is_told_as_without_one(dataset):
 
 
 INTERRUPTED = """if True:
-    import numpy as np, sys
+    import numpy as np, signal, sys
     from ghostyolo.data.augment import NONE
     from ghostyolo.data.batches import Batches
     from ghostyolo.data.sample import Dataset, Sample
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # off in a shell's background
     sample = Sample(sys.argv[1], np.zeros((0, 4)), np.zeros(0), np.zeros(0, bool), (24, 36), 0)
     batches = Batches(Dataset(("a",), (sample,), "train", "x"), NONE, 1, (32, 32), workers=2)
     for i, _ in enumerate(batches.iterate(0, 10**9)):
@@ -276,12 +278,16 @@ def test_an_interruption_ends_all_processes(dataset):
         text=True,
         start_new_session=True,
     )
-    assert run.stdout.readline() == "running\n"
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does, which tells the workers too
-    _, told = run.communicate(timeout=20)  # the workers hold these pipes as well
+    try:
+        assert run.stdout.readline() == "running\n"
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does, which tells the workers too
+        _, told = run.communicate(timeout=60)  # the workers hold these pipes as well
+        with pytest.raises(ProcessLookupError):
+            os.killpg(run.pid, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == -signal.SIGINT and told.count("Traceback") == 1
-    with pytest.raises(ProcessLookupError):
-        os.killpg(run.pid, 0)
 
 
 def test_impossible_numbers_are_refused(dataset):
