@@ -8,12 +8,16 @@ from pathlib import Path
 from ghostyolo.data.coco import is_coco, open_coco
 from ghostyolo.data.darknet import open_darknet
 from ghostyolo.data.images import Placement, fit, read_image
+from ghostyolo.data.labelled import open_labelled
 from ghostyolo.data.sample import Dataset, Sample, read_names
 from ghostyolo.data.voc import is_voc, open_voc
 from ghostyolo.data.yolo import open_yolo
 from ghostyolo.errors import DataError, Span
 
-__all__ = ["Dataset", "Placement", "Sample", "fit", "open_dataset", "read_image", "read_names"]
+__all__ = [
+    "Dataset", "Placement", "Sample", "fit", "open_dataset", "open_labelled", "read_image",
+    "read_names",
+]  # fmt: skip
 
 READERS = {".yaml": open_yolo, ".yml": open_yolo, ".data": open_darknet}
 
