@@ -1,4 +1,4 @@
-"""ghostyolo val: the average precision of a trained cfg."""
+"""ghostyolo val: the average precision, or the accuracy, of a trained cfg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import classify, shared
+from ghostyolo.endings import ending
 
 if TYPE_CHECKING:
     from ghostyolo.report import RunReport
@@ -30,7 +31,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure the average precision of a trained cfg."""
+    """Measure the average precision, or the accuracy, of a trained cfg."""
     if args.report:
         shared.make_folder(str(Path(args.report).parent))
     found = _measured(args)
@@ -50,9 +51,12 @@ def _measured(args: argparse.Namespace) -> RunReport:
     from ghostyolo.console import Progress
     from ghostyolo.data import open_dataset
 
+    network = shared.read_network(args)
+    if ending(network):
+        return classify.measured(args, network)
     clock = [time.monotonic()]
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
-    network = shared.fitting(shared.read_network(args), data, HINT)
+    network = shared.fitting(network, data, HINT)
     model = shared.read_model(network, args)
     shared.report_defects(data)
     clock.append(time.monotonic())
