@@ -19,7 +19,6 @@ from ghostyolo.data import Dataset, Sample, open_dataset, read_image
 from ghostyolo.data.summary import splits
 from ghostyolo.errors import GhostyoloError
 
-
 SPLITS = ("train", "val", "test")  # and none that overlaps these
 
 
