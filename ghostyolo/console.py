@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ghostyolo.state import State
     from ghostyolo.tensorboard import TensorBoard
 
+SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # of a validation, as far as it has them
 LOG_SECONDS = 15.0  # between two lines of a log
 
 
@@ -72,7 +73,7 @@ class TrainProgress:
 
     def validated(self, row: dict[str, float]) -> None:
         """Show a validation."""
-        scores = [f"{key} {row[key]:.3f}" for key in ("AP", "AP50", "AP75") if key in row]
+        scores = [f"{key} {row[key]:.3f}" for key in SCORES if key in row]
         line = ", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores])
         self._from(int(row["iteration"])).say(line)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms
 from ghostyolo.data.images import Placement, fit
+from ghostyolo.endings import ending
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, Misfit
 from ghostyolo.network import Network
@@ -78,7 +79,8 @@ def heads_of(network: Network) -> list[Head]:
         raise CfgError(message, section="net", hint="set channels=3")
     if not found:
         span = network[-1].span if len(network) else None
-        raise CfgError("no detection head, so no boxes", span=span, hint="add a [yolo]")
+        hint = "it classifies: run ghostyolo classify" if ending(network) else "add a [yolo]"
+        raise CfgError("no detection head, so no boxes", span=span, hint=hint)
     return found
 
 

@@ -80,6 +80,12 @@ class Metrics:
         last = (f"{text} {_text(getattr(self.mean, key))}" for key, text in FOOTNOTE.items())
         return "\n".join((*lines, ", ".join(last)))
 
+    def row(self) -> dict[str, float]:
+        """Return what a row of results holds."""
+        mean = self.mean
+        named = {"AP": mean.ap, "AP50": mean.ap50, "AP75": mean.ap75, "VOC": mean.voc_area}
+        return {name: float(value) for name, value in named.items()}  # no numpy in checkpoints
+
     def as_dict(self) -> dict[str, Any]:
         """Return the scores for JSON: null is no score."""
         rows = zip(self.names, self.classes, strict=True)
@@ -109,8 +115,8 @@ def detect(
     return found
 
 
-def woven(parts: Sequence[list[Detections]]) -> list[Detections]:
-    """Return in the order of the samples what detectors found in every so-many-th of them."""
+def woven(parts: Sequence[list[Any]]) -> list[Any]:
+    """Return in the order of the samples what was found in every so-many-th of them."""
     count = sum(map(len, parts))
     return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
 

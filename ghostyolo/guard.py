@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ def origin(model: Model, batch: Batch, step: Step) -> str:
 
 def _plain(step: Step) -> Step:
     """Return the step without compilation, whose code has no layers to look at."""
-    return Step(step.recipe, step.subdivisions, step.device, step.amp)
+    return dataclasses.replace(step, run=None)
 
 
 @contextmanager

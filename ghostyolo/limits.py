@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ghostyolo.classifier import ending_of
 from ghostyolo.detections import heads_of
 from ghostyolo.errors import CfgError, Span
 from ghostyolo.layers import Layer
+from ghostyolo.layers.cost import Cost
 from ghostyolo.layers.options import Options
+from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import Network
+from ghostyolo.recipe import MIXTURES, mixture
 from ghostyolo.schedule import learning_rate
 
 # Keys that change training in a way that is not written here, with the value that is.
@@ -25,21 +29,52 @@ _LAYER_LIMITS = {
     "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
     "maxpool_zero_nonmax": 0, "map": "",
 }  # fmt: skip
+# What Darknet overlooks in the training of classifiers, and what its classifiers end with.
+_PICTURE_LIMITS = {"letter_box": 0, "gaussian_noise": 0}
+_END_LIMITS: dict[type[Layer], dict[str, Any]] = {
+    Softmax: {"groups": 1, "tree": "", "spatial": 0, "noloss": 0},
+    Cost: {"type": "sse", "scale": 1.0, "ratio": 0.0},
+}
 
 
-def check(network: Network) -> None:
-    """Raise `CfgError` for what training cannot honour."""
+def check_detector(network: Network) -> None:
+    """Raise `CfgError` for what the training of a detector cannot honour."""
     heads_of(network)
+    if network.options.cutmix and not network.options.mosaic:
+        message = "cutmix=1 without mosaic=1 is for classifiers"
+        raise CfgError(message, section="net", hint="run with --set net.cutmix=0")
+    _check(network)
+
+
+def check_classifier(network: Network) -> None:
+    """Raise `CfgError` for what the training of a classifier cannot honour."""
+    ending_of(network)
+    options = network.options
+    if not 0 <= mixture(network) < len(MIXTURES):
+        message, hint = f"mixup={options.mixup}", "run with --set net.mixup=1, or 2 for cutmix"
+        raise CfgError(message, section="net", hint=hint)
+    if not 0 <= options.label_smooth_eps < 1:
+        message = f"label_smooth_eps={options.label_smooth_eps} is not in 0..1"
+        raise CfgError(message, section="net", hint="run with --set net.label_smooth_eps=0.1")
+    if not 0 < options.min_crop <= options.max_crop:
+        message = f"min_crop={options.min_crop} max_crop={options.max_crop}"
+        hint = "set the sizes, in pixels, that the shorter side is resized to, the least first"
+        raise CfgError(message, section="net", hint=hint)
+    _refuse(options, _PICTURE_LIMITS, None, "it is for detectors: run with --set net.{key}={value}")
+    for node in network:
+        for kind, limits in _END_LIMITS.items():
+            if isinstance(node.layer, kind):
+                _refuse(node.layer, limits, node.span, "set {key}={value} for training")
+    _check(network)
+
+
+def _check(network: Network) -> None:
+    """Raise `CfgError` for what no training can honour."""
     for node in network:
         if not node.layer.trained:
-            message, hint = "is computed in inference only", "train a network with [yolo] heads"
+            message = "is computed in inference only"
+            hint = "train a network with [yolo] heads or a [softmax]"
             raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
-    if network.options.cutmix and not network.options.mosaic:
-        message, hint = (
-            "cutmix=1 without mosaic=1 is for classifiers",
-            "run with --set net.cutmix=0",
-        )
-        raise CfgError(message, section="net", hint=hint)
     if network.options.max_batches < 1:
         raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
     try:

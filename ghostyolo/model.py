@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ghostyolo import weights
 from ghostyolo.boxes import Detections
+from ghostyolo.classifier import Classifier
 from ghostyolo.data.images import read_image
 from ghostyolo.detections import Detector
 from ghostyolo.errors import CfgError
@@ -103,6 +104,10 @@ class Model(nn.Module):
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`."""
         return Detector(self.network, self._outputs, **options)
+
+    def classifier(self) -> Classifier:
+        """Return the function from pictures to probabilities. Raises `CfgError` for a detector."""
+        return Classifier(self.network, self._outputs)
 
     def detect(self, image: str | Path | np.ndarray, **options: Any) -> Detections:
         """Return what is in one picture, a file or uint8 RGB (H, W, 3).

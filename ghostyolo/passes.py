@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ghostyolo.endings import ending
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Layer
+from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.netoptions import MAX_SIDE, NetOptions
@@ -37,11 +39,13 @@ def resize(network: Network, size: tuple[int, int]) -> Network:
 
 
 def reclass(network: Network, classes: int) -> Network:
-    """Return the detector for another number of classes: its `[yolo]` heads and their convolutions.
+    """Return the network for another number of classes: heads and their convolutions.
 
+    These are `[yolo]` heads; of a classifier it is the layer with an output for each class.
     Raises `CfgError` where a head does not stand right below a convolution.
     """
-    feeds: dict[int, int] = {}
+    end = ending(network)
+    feeds = {end.source.index: classes} if end else {}
     for node in network:
         if isinstance(node.layer, Yolo):
             above = network[node.inputs[0]]
@@ -55,7 +59,8 @@ def reclass(network: Network, classes: int) -> Network:
         if isinstance(node.layer, Yolo):
             return replace(node.layer, classes=classes, counters_per_class=())
         if node.index in feeds:
-            return replace(node.layer, filters=feeds[node.index])  # type: ignore[call-arg]
+            key = "output" if isinstance(node.layer, Connected) else "filters"
+            return replace(node.layer, **{key: feeds[node.index]})
         return node.layer
 
     return rebuild(network, change)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
 
 from ghostyolo.data.augment import Augmentation
+from ghostyolo.data.crops import Crops
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.loss import LOSSES, Loss
+from ghostyolo.loss import LOSSES, Cost, entropy
 from ghostyolo.network import Network
+
+# what of a forward pass it takes is told by `tasks`; then truths as `data.Batches` has them, and
+# the input's (h, w) in pixels
+AnyLoss = Callable[[Any, Tensor, tuple[int, int]], Cost]
 
 MIXED = 0.5  # of the pictures, where the cfg asks for mosaic or mixup; src/data.c of Darknet
 
@@ -23,7 +32,7 @@ class Recipe:
     truth's area that a crop must leave.
     """
 
-    loss: Loss
+    loss: AnyLoss
     rate: float = 1.0
     nesterov: bool = False
     clip: float = math.inf
@@ -46,6 +55,11 @@ RECIPES = {
     ),
     "darknet": Recipe(LOSSES["darknet"]),
 }
+
+# A mean over pictures, as Darknet's, so the cfg's rate is taken as it is.
+CLASSIFIER = {"cross-entropy": Recipe(entropy.cost, nesterov=True, ema=0.02)}
+# What the keys mixup, cutmix and mosaic of [net] ask for. Source: src/parser.c parse_net_options.
+MIXTURES = ((), ("mixup",), ("cutmix",), ("mosaic",), ("cutmix", "mosaic"))
 
 
 def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> Augmentation:
@@ -73,3 +87,32 @@ def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> A
     if not finish:
         return settings
     return replace(settings, jitter=settings.jitter / 4, resize=1.0, mosaic=0.0, mixup=0.0)
+
+
+def crops(network: Network, recipe: Recipe, *, finish: bool = False) -> Crops:
+    """Return how the cfg wants pictures changed for a classifier; finish: see `Recipe`."""
+    options = network.options
+    settings = Crops(
+        low=options.min_crop,
+        high=options.max_crop,
+        angle=options.angle,
+        aspect=options.aspect,
+        mixed=MIXED,
+        mixtures=MIXTURES[mixture(network)],
+        blur=options.blur,
+        look=Augmentation(
+            flip=bool(options.flip),
+            hue=options.hue,
+            saturation=options.saturation,
+            exposure=options.exposure,
+        ),
+    )
+    return replace(settings, mixed=0.0) if finish else settings
+
+
+def mixture(network: Network) -> int:
+    """Return Darknet's number of how a classifier's pictures are mixed, a place in `MIXTURES`."""
+    options = network.options
+    if options.cutmix:
+        return 4 if options.mosaic else 2
+    return 3 if options.mosaic else options.mixup

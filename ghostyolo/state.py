@@ -27,10 +27,10 @@ class State:
     """What changes while training.
 
     ema: what is measured and saved, if not the weights themselves. scaler: of the gradient, in
-    fp16. iteration: updates done. best: highest AP on val. stale: validations since it was reached.
-    skipped: updates in a row that fp16 could not hold. parts: of the loss, by name, and `loss`,
-    their sum; both smoothed as Darknet does what it prints. rows: the table of results so far.
-    seconds: by what they were spent on.
+    fp16. iteration: updates done. best: highest score on val. stale: validations since it was
+    reached. skipped: updates in a row that fp16 could not hold. parts: of the loss, by name, and
+    `loss`, their sum; both smoothed as Darknet does what it prints. rows: the table of results so
+    far. seconds: by what they were spent on.
     """
 
     model: Model
@@ -69,12 +69,12 @@ class State:
             self.ema.update()
         self.parts = {k: 0.9 * self.parts.get(k, part) + 0.1 * part for k, part in parts.items()}
 
-    def judge(self, ap: float) -> bool:
+    def judge(self, score: float) -> bool:
         """Take in a validation and return whether no earlier one was better."""
-        self.stale = 0 if ap > self.best else self.stale + 1
-        if ap < self.best:
+        self.stale = 0 if score > self.best else self.stale + 1
+        if score < self.best:
             return False
-        self.best = ap
+        self.best = score
         return True
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from ghostyolo.state import State
 
-SCORES = ("AP", "AP50", "AP75", "VOC")
+SCORES = ("AP", "AP50", "AP75", "VOC", "top-1", "top-5")
 
 
 class TensorBoard:
-    """An observer that writes losses, rate, speed and AP over the iterations into a folder.
+    """An observer that writes losses, rate, speed and scores over the iterations into a folder.
 
     Raises `OptionError` where the package is missing.
     """

@@ -1,6 +1,7 @@
 """Training: the cfg's `[net]` and `[yolo]`, a loss and its update rule, one visible loop.
 
-Everything that changes while training lies in `State`, which is saved and restored whole.
+What differs between detectors and classifiers is the run's `Task`. Everything that changes while
+training lies in `State`, which is saved and restored whole.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from ghostyolo.ema import Ema
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.guard import NanError
-from ghostyolo.limits import check
 from ghostyolo.model import Model
 from ghostyolo.network import dumps
 from ghostyolo.state import State
@@ -62,14 +62,14 @@ def train(
     weights: str | None = None,
     world: World = World(),  # noqa: B008 (a value)
 ) -> State:
-    """Train a detector and return the last state.
+    """Train a detector or classifier and return the last state.
 
     weights: a `.weights` file to start from. Writes into `config.folder`: model.cfg, model.names,
-    last.weights, best.weights (by AP on val), checkpoint.pt, results.csv and curve.png.
+    last.weights, best.weights (by AP or top-1 on val), checkpoint.pt, results.csv and curve.png.
     Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is no number.
     An interruption that does not come from the observer may tear an update, so nothing is saved.
     """
-    check(config.network)
+    config.task.check(config.network)
     step = plan(config, world)
     torch.manual_seed(config.seed)
     state = start(config, weights, world)
@@ -120,13 +120,12 @@ def plan(config: TrainConfig, world: World) -> Step:
             message += f" in {config.subdivisions} subdivisions"
         hint = "give a --batch that is a multiple, and --set net.subdivisions=1"
         raise OptionError(message, hint=hint)
-    return Step(config.recipe, passes, config.device, amp, None, world)
+    return Step(config.recipe, passes, config.device, amp, None, world, config.task)
 
 
 def compiled(step: Step, model: Model) -> Step:
     """Return the step with a forward pass that torch compiles when it first meets a size."""
-    run = torch.compile(model.run)
-    return Step(step.recipe, step.subdivisions, step.device, step.amp, run, step.world)
+    return dataclasses.replace(step, run=torch.compile(model.run))
 
 
 def start(config: TrainConfig, weights: str | None = None, world: World = World()) -> State:  # noqa: B008
@@ -163,11 +162,12 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         shard=(world.rank, world.size),
         levels=far,
         pin_memory=far,
+        change=config.task.change,
     )
 
 
 def _exhausted(state: State, config: TrainConfig) -> bool:
-    """Return whether the run has waited for a better AP for long enough."""
+    """Return whether the run has waited for a better score for long enough."""
     return 0 < config.patience <= state.stale
 
 
@@ -183,9 +183,9 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
     with state.averaged():
         if config.val is not None:
             row |= _scores(state.model, config, world)
-        ap = row.get("AP", 0.0)
-        ap = 0.0 if math.isnan(ap) else ap  # no truths to count
-        if (state.judge(ap) or config.val is None) and world.first:
+        score = row.get(config.task.score, 0.0)
+        score = 0.0 if math.isnan(score) else score  # no truths to count
+        if (state.judge(score) or config.val is None) and world.first:
             state.save_weights(config.folder / "best.weights", config.batch)
     state.rows.append(row)
     if world.first:
@@ -195,16 +195,11 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
 
 
 def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]:
-    """Return AP on val; each process looks at every so-many-th picture, the first one scores."""
+    """Measure on val; each process looks at every so-many-th picture, the first one scores."""
     assert config.val is not None
-    detector = model.detector(**evaluate.LIMITS)
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
-    found = evaluate.woven(world.gather(evaluate.detect(detector, mine)))
-    scores: dict[str, float] = {}
-    if world.first:
-        mean = evaluate.score(found, config.val).mean
-        named = {"AP": mean.ap, "AP50": mean.ap50, "AP75": mean.ap75, "VOC": mean.voc_area}
-        scores = {name: float(value) for name, value in named.items()}  # no numpy in checkpoints
+    found = evaluate.woven(world.gather(config.task.find(model, mine)))
+    scores = config.task.judge(found, config.val).row() if world.first else {}
     return world.gather(scores)[0]
 
 

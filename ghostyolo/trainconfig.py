@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ghostyolo.data import Dataset
-from ghostyolo.data.augment import Augmentation
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, dumps
 from ghostyolo.precision import dtype_of
-from ghostyolo.recipe import RECIPES, Recipe, augmentation
+from ghostyolo.recipe import Recipe
 from ghostyolo.schedule import input_size
+from ghostyolo.tasks import Task, task_of
 
 _SCALES = 3  # which stream of chance; the batches have others
 
@@ -23,17 +24,18 @@ _SCALES = 3  # which stream of chance; the batches have others
 class TrainConfig:
     """What a run is made of. network: as trained, its `[net]` included.
 
-    folder: where weights, checkpoint and curves go. val_every, save_every: in iterations; 0 means
-    at the end only. bn_momentum: share of a new batch in the running statistics. amp: see
-    `precision.dtype_of`. compile: whether torch compiles the forward pass. patience: validations
-    without a better AP after which the run ends; 0 for never.
+    folder: where weights, checkpoint and curves go. loss: one of the task's, the usual one without
+    a name. val_every, save_every: in iterations; 0 means at the end only. bn_momentum: share of a
+    new batch in the running statistics. amp: see `precision.dtype_of`. compile: whether torch
+    compiles the forward pass. patience: validations without a better score after which the run
+    ends; 0 for never.
     """
 
     network: Network
     train: Dataset
     val: Dataset | None
     folder: Path
-    loss: str = "modern"
+    loss: str = ""
     seed: int = 0
     workers: int = 0
     device: str = "cpu"
@@ -61,9 +63,14 @@ class TrainConfig:
         return self.network.options.subdivisions
 
     @property
+    def task(self) -> Task:
+        """Return what is learned, which the network's end says."""
+        return task_of(self.network)
+
+    @property
     def recipe(self) -> Recipe:
         """Return what belongs to the loss."""
-        return RECIPES[self.loss]
+        return self.task.recipe(self.loss)[1]
 
     @property
     def checkpoint(self) -> Path:
@@ -74,10 +81,10 @@ class TrainConfig:
         """Return whether something falls due after an iteration: now and then, and in the end."""
         return iteration == self.iterations or bool(every and iteration % every == 0)
 
-    def settings(self) -> Callable[[int], Augmentation]:
+    def settings(self) -> Callable[[int], Any]:
         """Return how pictures are changed as a function of the iteration."""
-        course = augmentation(self.network, self.recipe)
-        end = augmentation(self.network, self.recipe, finish=True)
+        course = self.task.settings(self.network, self.recipe)
+        end = self.task.settings(self.network, self.recipe, finish=True)
         start = self.iterations * (1 - self.recipe.finish)
         return lambda iteration: end if iteration >= start else course
 
@@ -99,7 +106,7 @@ class TrainConfig:
             "cfg": dumps(self.network),
             "data set": f"{data.path} {data.split} {len(data)}",
             "list of names": "\n".join(data.names),
-            "loss": self.loss,
+            "loss": self.task.recipe(self.loss)[0],
             "seed": str(self.seed),
             "batch norm momentum": str(self.bn_momentum),
             "precision": str(dtype_of(self.amp, self.device)),

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from ghostyolo import precision
 from ghostyolo.distributed import World
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.loss import Cost, HeadRun
+from ghostyolo.loss import Cost
 from ghostyolo.model import Model
 from ghostyolo.network import NetOptions
 from ghostyolo.recipe import Recipe
 from ghostyolo.schedule import learning_rate
 from ghostyolo.state import State
+from ghostyolo.tasks import DETECTION, Task
 
 PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
 _RATES = 4  # which stream of chance; the batches have others
@@ -31,7 +32,8 @@ class Step:
     """How an update is made.
 
     subdivisions: forward passes it takes. amp: dtype of the forward pass, None for the weights'
-    own. run: what computes it, if not the model as it is. world: who else has a part in it.
+    own. run: what computes it, if not the model as it is. world: who else has a part in it. task:
+    what is learned.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class Step:
     amp: torch.dtype | None = None
     run: Run | None = None
     world: World = field(default_factory=World)
+    task: Task = DETECTION
 
 
 def optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
@@ -100,8 +103,8 @@ def set_rate(state: State, options: NetOptions, seed: int = 0) -> float:
 def gradient(state: State, images: Tensor, truths: Tensor, step: Step) -> dict[str, float]:
     """Leave a batch's gradient in the model and return the parts of its loss.
 
-    images: (B, 3, h, w), this process's share. truths: (M, 6), see `Batches`. All processes get
-    the same.
+    images: (B, 3, h, w), this process's share. truths: of which the first column is the index of
+    a picture, see `Batches`. All processes get the same.
     """
     state.optimizer.zero_grad(set_to_none=True)
     freeze(state.model)
@@ -137,12 +140,10 @@ def mini_batches(images: Tensor, truths: Tensor, step: Step) -> list[tuple[Tenso
 
 def cost_of(model: Model, x: Tensor, truths: Tensor, step: Step) -> Cost:
     """Return what a forward pass of a mini-batch costs; the loss is in float32 at least."""
-    heads = [(node, head) for node, head in model.heads if isinstance(head, Yolo)]
-    keep = frozenset(index for node, _ in heads for index in (node.index, *node.inputs))
     with precision.forward(step.amp, step.device):
-        out = (step.run or model.run)(x, keep)
+        out = (step.run or model.run)(x, step.task.keep(model.network))
     out = {i: y.to(torch.promote_types(y.dtype, torch.float32)) for i, y in out.items()}
-    runs = [HeadRun(head, out[node.inputs[0]], out[node.index]) for node, head in heads]
+    runs = step.task.runs(model.network, out)
     return step.recipe.loss(runs, truths, (x.shape[2], x.shape[3]))
 
 

@@ -117,7 +117,12 @@ def add_run(p: argparse.ArgumentParser) -> None:
 
 def add_data(p: argparse.ArgumentParser, split: str) -> None:
     """Declare DATA and which part of it, by default `split`."""
-    p.add_argument("data", metavar="DATA", help="VOC or COCO folder, YOLO .yaml or Darknet .data")
+    p.add_argument(
+        "data",
+        metavar="DATA",
+        help="VOC or COCO folder, YOLO .yaml or Darknet .data; for a classifier a folder with a "
+        "folder of pictures for each class, or a .data",
+    )
     p.add_argument("--split", default=split, help=f"part of DATA ({split})")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
     add_run(p)
@@ -221,17 +226,39 @@ def fitting(network: Network, data: Dataset, hint: str, *, adapt: bool = False) 
 
     Raises `OptionError` otherwise, with the hint.
     """
-    from ghostyolo import passes
-    from ghostyolo.layers import Head
+    from ghostyolo import endings, passes
 
-    for node in network:
-        if isinstance(node.layer, Head) and node.layer.classes != len(data.names):
+    for node, classes in endings.class_counts(network):
+        if classes != len(data.names):
             if adapt:
                 return passes.reclass(network, len(data.names))
             names = ", ".join(data.names[:8]) + (", ..." if len(data.names) > 8 else "")
-            message = f"classes={node.layer.classes}, {data.path} has {len(data.names)} ({names})"
+            message = f"classes={classes}, {data.path} has {len(data.names)} ({names})"
             raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)
     return network
+
+
+def class_names(network: Network, args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the names in --names, else in the one .names file beside WEIGHTS that fits, else none.
+
+    Raises `OptionError` if --names has not as many as the network has classes.
+    """
+    from ghostyolo import endings
+
+    counts = {count for _, count in endings.class_counts(network)}
+    if args.names:
+        names = names_file(args.names) or ()
+        if counts and counts != {len(names)}:
+            message = f"{len(names)} names, {args.cfg} has classes={max(counts)}"
+            hint = "give one name for each class"
+            raise OptionError(message, span=Span(args.names), hint=hint)
+        return names
+    beside = [names_file(str(path)) for path in Path(args.weights).parent.glob("*.names")]
+    fitting = [names for names in beside if names and {len(names)} == counts]
+    if len(fitting) == 1:
+        return fitting[0]
+    print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
+    return ()
 
 
 def report_defects(data: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""ghostyolo train: a cfg's detector on labelled pictures."""
+"""ghostyolo train: a cfg's detector or classifier on labelled pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VALIDATIONS = 20  # of a run, unless told otherwise
 MADE = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
-HINT = "give --adapt to rewrite the heads for these"
+HINT = "give --adapt to rewrite the heads, or the last layer of a classifier, for these"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def options(p: argparse.ArgumentParser) -> None:
     add(
         "--loss",
         choices=("modern", "darknet"),
-        default="modern",
-        help="modern learns small sets faster; darknet is its own, to the digit (modern)",
+        default="",
+        help="of boxes: modern learns small sets faster; darknet is its own, to the digit (modern)",
     )
     add("--seed", type=int, default=0, help="of everything random (0)")
     add(
@@ -78,7 +78,7 @@ def options(p: argparse.ArgumentParser) -> None:
         type=shared.count,
         default=0,
         metavar="N",
-        help="end after N validations without a better AP",
+        help="end after N validations without a better AP or top-1",
     )
     add(
         "--bn-momentum",
@@ -115,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     if world.first:
         if state.iteration < config.iterations:
             told = f"stopped after {state.iteration} of {config.iterations} iterations"
-            print(f"ghostyolo: no better AP in {state.stale} validations, {told}", file=sys.stderr)
+            told = f"no better {config.task.score} in {state.stale} validations, {told}"
+            print(f"ghostyolo: {told}", file=sys.stderr)
         _report(config, state, args.words)
         print(
             f"{folder}: report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
@@ -125,14 +126,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
     """Write the page of the run, with what its best weights find in val."""
-    from ghostyolo import evaluate, report
+    from ghostyolo import report
     from ghostyolo.model import Model
 
-    detections = metrics = None
+    found = metrics = None
     if config.val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
-        detections = evaluate.detect(best.detector(**evaluate.LIMITS), config.val)
-        metrics = evaluate.score(detections, config.val)
+        found = config.task.find(best, config.val)
+        metrics = config.task.judge(found, config.val)
     page = report.RunReport(
         title=config.folder.name,
         network=config.network,
@@ -141,7 +142,7 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
         seconds=state.seconds,
         train=config.train,
         val=config.val,
-        detections=detections,
+        detections=found,
         metrics=metrics,
         weights="best.weights",
         versions=report.versions(config.device),
@@ -154,6 +155,7 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
     """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
     from ghostyolo.anchors import misfit
     from ghostyolo.console import TrainProgress, Watch
+    from ghostyolo.tasks import DETECTION
     from ghostyolo.tensorboard import TensorBoard
 
     if not shown:
@@ -164,7 +166,8 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
     shared.report_defects(config.train)
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
-    progress = TrainProgress(config.iterations, misfit(config.train, config.network))
+    warning = misfit(config.train, config.network) if config.task is DETECTION else None
+    progress = TrainProgress(config.iterations, warning)
     return Watch([*boards, progress])
 
 
@@ -204,16 +207,21 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     from ghostyolo import passes
-    from ghostyolo.data import open_dataset
     from ghostyolo.distributed import own_device
+    from ghostyolo.tasks import task_of
     from ghostyolo.trainconfig import TrainConfig
 
     names = shared.names_file(args.names)
-    data = open_dataset(args.data, args.split, names)
+    network = shared.read_network(args)
+    task = task_of(network)
+    if args.loss and args.loss not in task.recipes:
+        message = f"--loss {args.loss} is for boxes; a classifier's is {', '.join(task.recipes)}"
+        raise OptionError(message, hint="leave it out")
+    data = task.read(args.data, args.split, names)
     watched = None
     if args.val_split != "none":
-        watched = open_dataset(args.data, args.val_split, names or data.names)
-    network = shared.fitting(shared.read_network(args), data, HINT, adapt=args.adapt)
+        watched = task.read(args.data, args.val_split, names or data.names)
+    network = shared.fitting(network, data, HINT, adapt=args.adapt)
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
     epoch = len(data) / network.options.batch
     epochs = network.options.max_batches / epoch

@@ -1,4 +1,4 @@
-"""ghostyolo val: the average precision of a trained cfg."""
+"""ghostyolo val: the average precision, or the accuracy, of a trained cfg."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import classify, shared
+from ghostyolo.endings import ending
 
 if TYPE_CHECKING:
     from ghostyolo.report import RunReport
@@ -31,7 +32,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure the average precision of a trained cfg."""
+    """Measure the average precision, or the accuracy, of a trained cfg."""
     if args.report:
         shared.make_folder(str(Path(args.report).parent))
     with shared.processes(args) as world:
@@ -54,9 +55,11 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     from ghostyolo.console import Progress
     from ghostyolo.data import open_dataset
 
+    network = None if shared.is_exported(args) else shared.read_network(args)
+    if network is not None and ending(network):
+        return classify.measured(args, network)
     clock = [time.monotonic()]
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
-    network = None if shared.is_exported(args) else shared.read_network(args)
     if network is not None:
         shared.fitting(network, data, HINT)
     runtime = shared.open_runtime(args, network)

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ghostyolo.data.images import Placement, fit, read_image
+    from ghostyolo.data.labelled import open_labelled
     from ghostyolo.data.layouts import open_dataset
     from ghostyolo.data.sample import Dataset, Sample, read_names
 
-__all__ = ["Dataset", "Placement", "Sample", "fit", "open_dataset", "read_image", "read_names"]
+__all__ = [
+    "Dataset", "Placement", "Sample", "fit", "open_dataset", "open_labelled", "read_image",
+    "read_names",
+]  # fmt: skip
 _HOMES = {
     "images": ("Placement", "fit", "read_image"),
+    "labelled": ("open_labelled",),
     "layouts": ("open_dataset",),
     "sample": ("Dataset", "Sample", "read_names"),
 }

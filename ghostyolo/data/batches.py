@@ -17,16 +17,20 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ghostyolo.data.augment import Augmentation
 from ghostyolo.data.cache import Cache, Fault
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
-from ghostyolo.data.mosaic import Picture, compose
+from ghostyolo.data.mosaic import Picture, boxed
 from ghostyolo.data.sample import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 T = TypeVar("T")
+# a picture, a function that returns another, (h, w), settings, chance -> what is learned from:
+# uint8 RGB (h, w, 3), and rows (k, columns) of what it shows
+Change = Callable[
+    [Picture, Callable[[], Picture], Size, Any, np.random.Generator], tuple[np.ndarray, np.ndarray]
+]
 
 CACHE_BYTES = 512 * 2**20
 AHEAD = 2  # batches under way for each worker
@@ -45,7 +49,8 @@ class Batches:
     adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
     counted in its `defects` and warned of once.
 
-    settings: how pictures are changed, or a function of the iteration that returns it.
+    settings: how pictures are changed, or a function of the iteration that returns it. change: what
+    changes them so; `boxed` for detectors.
     batch: pictures of an update. size: (h, w) of the network's input, or a function of the
     iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
     are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
@@ -61,7 +66,7 @@ class Batches:
     def __init__(
         self,
         dataset: Dataset,
-        settings: Augmentation | Callable[[int], Augmentation],
+        settings: Any,
         batch: int,
         size: Size | Callable[[int], Size],
         seed: int = 0,
@@ -71,6 +76,7 @@ class Batches:
         shard: tuple[int, int] = (0, 1),
         levels: bool = False,
         pin_memory: bool = False,
+        change: Change = boxed,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -81,15 +87,15 @@ class Batches:
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
         cache = Cache(dataset, cache_bytes, max(1, workers))
         dtype = torch.uint8 if levels else torch.float32
-        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype)
+        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, change)
         self._reported: set[tuple[int, str]] = set()
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
 
-        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: (M, 6) float32, each the index
-        in the batch, cx, cy, w, h relative to the input, and the class. Of a shard, B is its share
-        of the batch, and the index counts within it.
+        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, each the index in the
+        batch and what `change` returns: of `boxed` (M, 6), cx, cy, w, h relative to the input, and
+        the class. Of a shard, B is its share of the batch, and the index counts within it.
         """
         return self._told(self._maker[self._task(iteration)])
 
@@ -142,7 +148,7 @@ class _Task(NamedTuple):
 
     iteration: int
     size: Size
-    settings: Augmentation
+    settings: Any
 
 
 class _Prepared(NamedTuple):
@@ -158,10 +164,16 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
     """Makes batches: what a worker has a copy of."""
 
     def __init__(
-        self, cache: Cache, batch: int, seed: int, places: range, dtype: torch.dtype
+        self,
+        cache: Cache,
+        batch: int,
+        seed: int,
+        places: range,
+        dtype: torch.dtype,
+        change: Change,
     ) -> None:
         self.cache, self.batch, self.seed = cache, batch, seed
-        self.places, self.dtype = places, dtype
+        self.places, self.dtype, self.change = places, dtype, change
 
     def __getitem__(self, task: _Task) -> _Prepared:
         images, truths, error = torch.empty(0), torch.empty(0, 6), None
@@ -185,9 +197,9 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
             rng = np.random.default_rng((self.seed, CHANGE, task.iteration, place))
             first = self._picture(self._index(task.iteration * self.batch + place))
             partner = partial(self._partner, rng)
-            changed, cxcywh, classes = compose(first, partner, task.size, task.settings, rng)
+            changed, rows = self.change(first, partner, task.size, task.settings, rng)
             to_planes(changed, out=images[slot].numpy())
-            truths.append(np.column_stack((np.full(len(classes), slot), cxcywh, classes)))
+            truths.append(np.column_stack((np.full(len(rows), slot), rows)))
         return images, torch.from_numpy(np.concatenate(truths)).float()
 
     def _partner(self, rng: np.random.Generator) -> Picture:

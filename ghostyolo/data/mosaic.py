@@ -72,6 +72,18 @@ def compose(
     return image, cxcywh, np.concatenate([picture.classes for picture in pictures])[kept]
 
 
+def boxed(
+    first: Picture,
+    partner: Callable[[], Picture],
+    size: Size,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `compose` does, boxes and classes as rows (k, 5)."""
+    image, cxcywh, classes = compose(first, partner, size, settings, rng)
+    return image, np.column_stack((cxcywh, classes))
+
+
 def mixup(
     pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

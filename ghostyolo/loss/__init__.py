@@ -1,4 +1,7 @@
-"""Losses of `[yolo]` heads: Darknet's, to the digit, and one that learns small sets faster."""
+"""Losses of `[yolo]` heads: Darknet's, to the digit, and one that learns small sets faster.
+
+That of classifiers is in `entropy`.
+"""
 
 from ghostyolo.loss import darknet, modern
 from ghostyolo.loss.base import Cost, HeadRun, Loss

@@ -15,12 +15,14 @@ from typing import Any
 import jinja2
 
 from ghostyolo import info
+from ghostyolo.accuracy import Accuracy
 from ghostyolo.curves import Sweep, confusion, judge, rank, sweep
 from ghostyolo.detections import THRESH
-from ghostyolo.evaluate import COLUMNS, FOOTNOTE
+from ghostyolo.endings import ending
+from ghostyolo.evaluate import COLUMNS, FOOTNOTE, Metrics
 from ghostyolo.files import replace
 from ghostyolo.network import dumps
-from ghostyolo.report import plots, tables
+from ghostyolo.report import answers, plots, tables
 from ghostyolo.report.pictures import worst
 from ghostyolo.report.run import RunReport
 
@@ -31,6 +33,9 @@ TITLES = {
     "curves": "Precision and recall",
     "confusion": "What is taken for what",
     "pictures": "Pictures, worst first",
+    "accuracy": "Accuracy",
+    "taken": "What is taken for what",
+    "wrong": "Pictures, worst first",
     "anchors": "Anchors and boxes",
     "data": "Data set",
     "time": "Time",
@@ -86,12 +91,18 @@ def _environment() -> jinja2.Environment:
 
 def _parts(run: RunReport) -> dict[str, Any]:
     """Return what each section shows, by its name in `TITLES`; empty is left out."""
-    scored = _scored(run) if run.detections is not None else {"scores": {"table": None}}
+    if isinstance(run.metrics, Accuracy):
+        scored = answers.sections(run.metrics, run.detections or (), run.val)
+    else:
+        scored = _scored(run) if run.detections is not None else {"scores": {"table": None}}
     return {
         **scored,
         "results": plots.results(run.rows),
         "anchors": _anchors(run),
-        "data": tables.data([each for each in (run.train, run.val) if each is not None]),
+        "data": tables.data(
+            [each for each in (run.train, run.val) if each is not None],
+            boxes=ending(run.network) is None,
+        ),
         "time": tables.shares(run.seconds),
         "origin": (run.command or run.versions)
         and {"command": shlex.join(run.command), "versions": run.versions},
@@ -101,13 +112,14 @@ def _parts(run: RunReport) -> dict[str, Any]:
 
 def _scored(run: RunReport) -> dict[str, Any]:
     """Return the sections that need detections."""
-    assert run.val is not None and run.metrics is not None and run.detections is not None
+    assert run.val is not None and isinstance(run.metrics, Metrics)
+    found: Any = run.detections
     names, samples = run.val.names, run.val.samples
-    ranked = rank(run.detections, samples, len(names))
+    ranked = rank(found, samples, len(names))
     total = sweep(ranked)
     sought = any(each.truths for each in ranked)
     threshold = float(total.thresholds[total.best]) if total.f1.max() > 0 else THRESH
-    sure = [found[found.scores >= threshold] for found in run.detections]
+    sure = [each[each.scores >= threshold] for each in found]
     verdicts = [judge(*pair) for pair in zip(sure, samples, strict=True)]
     matrix = confusion(sure, samples, verdicts, len(names))
     drawn = [plots.precision_recall(ranked, names), plots.thresholds(total)] if sought else []
@@ -126,7 +138,7 @@ def _scored(run: RunReport) -> dict[str, Any]:
 
 def _scores(run: RunReport, sweeps: Sequence[Sweep]) -> dict[str, Any]:
     """Return the table of scores: each class and the mean, with the best F1 of each class."""
-    assert run.metrics is not None
+    assert isinstance(run.metrics, Metrics)
     keys = {**COLUMNS, **FOOTNOTE}
     keys.pop("truths")
     rows = []
@@ -162,15 +174,21 @@ def _anchors(run: RunReport) -> dict[str, Any] | None:
 def _tiles(run: RunReport, parts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what to see first: label, value and a remark of each."""
     tiles = []
-    if run.metrics is not None and run.val is not None:
+    boxes = ending(run.network) is None
+    if isinstance(run.metrics, Accuracy) and run.val is not None:
+        tiles.append(("top-1", score(run.metrics.top1), "of the first answers are right"))
+        tiles.append(("top-5", score(run.metrics.top5), "have a right one among five"))
+        tiles.append((run.val.split, f"{len(run.val):,}", "pictures"))
+    if isinstance(run.metrics, Metrics) and run.val is not None:
         mean = run.metrics.mean
         tiles.append(("AP", score(mean.ap), "mean over the IoUs .50 to .95"))
         tiles.append(("AP50", score(mean.ap50), "at an IoU of .50"))
         remark = f"pictures, {mean.truths:,} boxes"
         tiles.append((run.val.split, f"{len(run.val):,}", remark))
     if run.train is not None:
-        boxes = sum(len(sample.classes) for sample in run.train.samples)
-        tiles.append((run.train.split, f"{len(run.train):,}", f"pictures, {boxes:,} boxes"))
+        count = sum(len(sample.classes) for sample in run.train.samples)
+        remark = f"pictures, {count:,} boxes" if boxes else "pictures"
+        tiles.append((run.train.split, f"{len(run.train):,}", remark))
     total = info.totals(info.rows(run.network))
     h, w = run.network.options.size
     millions = total.macs / 1e6

@@ -96,7 +96,7 @@ def _picture(
     return Picture(
         path=sample.path,
         name=Path(sample.path).name,
-        uri=_uri(small),
+        uri=jpeg_uri(small),
         w=w,
         h=h,
         truths=_ordered(truths),
@@ -122,7 +122,8 @@ def _ordered(marks: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(sorted(marks[:MOST_BOXES], key=lambda mark: order.get(mark.kind, 4)))
 
 
-def _uri(image: np.ndarray) -> str:
+def jpeg_uri(image: np.ndarray) -> str:
+    """Return a picture as a JPEG that an HTML page holds itself."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

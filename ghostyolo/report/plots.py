@@ -49,6 +49,7 @@ STYLE: Any = {  # Any: matplotlib names the keys in its types, each version othe
 SIZE = (4.2, 2.7)  # inches; a phone shows them at this size, a desktop half as large again
 SHARE = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
 ROOM = 1.15  # between the outermost box and the frame
+PRECISION, ACCURACY = "Average precision", "Accuracy"
 DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
 
 
@@ -65,7 +66,7 @@ class Plot:
 def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
     """Draw every column of the table of results over the epochs: loss, precision, rate, others."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    groups: dict[str, list[str]] = {"Loss": [], "Average precision": [], "Learning rate": []}
+    groups: dict[str, list[str]] = {"Loss": [], PRECISION: [], ACCURACY: [], "Learning rate": []}
     for key in columns:
         if key in ("iteration", "epoch"):
             continue
@@ -144,7 +145,9 @@ def _group(key: str) -> str:
     if key.startswith("loss"):
         return "Loss"
     if key.startswith("AP") or key == "VOC":
-        return "Average precision"
+        return PRECISION
+    if key.startswith("top-"):
+        return ACCURACY
     return "Learning rate" if key == "rate" else key
 
 
@@ -157,7 +160,7 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
             style = "--" if key == "VOC" else "-"  # it lies on AP50, nearly
             axes.plot(epochs, values, style, marker="o", color=COLOURS[number % SERIES])
             legend.append((f"c{number % SERIES + 1}", key))
-        if heading == "Average precision":
+        if heading in (PRECISION, ACCURACY):
             axes.set_ylim(*SHARE)
         elif heading in ("Loss", "Learning rate"):
             axes.set_ylim(bottom=0)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ghostyolo.files import replace
 
 _LEFT = ("loss",)
-_RIGHT = ("AP", "AP50")
+_RIGHT = {"average precision": ("AP", "AP50"), "accuracy": ("top-1", "top-5")}
+_COLOURS = ("tab:blue", "tab:orange")
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
@@ -22,19 +23,21 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """Draw loss and average precision over the epochs as a PNG."""
+    """Draw loss and average precision, or accuracy, over the epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.add_subplot(xlabel="epoch", ylabel="loss")
     right = left.twinx()
-    right.set(ylabel="average precision on val", ylim=(0, 1))
+    what = "accuracy" if any("top-1" in row for row in rows) else "average precision"
+    right.set(ylabel=f"{what} on val", ylim=(0, 1))
     epochs = [row["epoch"] for row in rows]
-    for axis, keys, style in ((left, _LEFT, ":"), (right, _RIGHT, "-")):
-        for key in keys:
+    colours = ("tab:gray",), _COLOURS
+    drawn = ((left, _LEFT, ":"), (right, _RIGHT[what], "-"))
+    for (axis, keys, style), inks in zip(drawn, colours, strict=True):
+        for key, colour in zip(keys, inks, strict=True):
             values = [row.get(key, float("nan")) for row in rows]
-            colour = {"loss": "tab:gray", "AP": "tab:blue", "AP50": "tab:orange"}[key]
             axis.plot(epochs, values, style, label=key, color=colour, marker=".")
     left.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=3)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import ghostyolo
+from ghostyolo.accuracy import Accuracy
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.evaluate import Metrics
@@ -23,8 +24,9 @@ class RunReport:
 
     title: the name of the run. network: as trained, its `[net]` included. command: its words.
     rows: the table of results. seconds: by phase, in order. val: what was scored. detections: one
-    for each of its samples, down to a score near 0, of the weights that `weights` names. metrics:
-    the scores of these. versions: see `versions`. date: of the run.
+    for each of its samples, down to a score near 0, of the weights that `weights` names; of a
+    classifier the probabilities, (K,) each. metrics: the scores of these. versions: see `versions`.
+    date: of the run.
 
     Raises ValueError for detections without val or metrics, or of another number than val has.
     """
@@ -36,8 +38,8 @@ class RunReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     train: Dataset | None = None
     val: Dataset | None = None
-    detections: Sequence[Detections] | None = None
-    metrics: Metrics | None = None
+    detections: Sequence[Detections] | Sequence[np.ndarray] | None = None
+    metrics: Metrics | Accuracy | None = None
     weights: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""

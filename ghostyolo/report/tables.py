@@ -77,8 +77,11 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     return {"head": head, "rows": rows, "pairs": pairs, "left_out": count - len(shown)}
 
 
-def data(datasets: Sequence[Dataset]) -> dict[str, Any] | None:
-    """Return what each split holds, its defects, and the boxes of each class."""
+def data(datasets: Sequence[Dataset], *, boxes: bool = True) -> dict[str, Any] | None:
+    """Return what each split holds, its defects, and the boxes of each class.
+
+    boxes: False where a picture has one class and no box to speak of.
+    """
     if not datasets:
         return None
     splits = [_split(dataset) for dataset in datasets]
@@ -89,7 +92,7 @@ def data(datasets: Sequence[Dataset]) -> dict[str, Any] | None:
         (name, [(int(column[cls]), 100 * int(column[cls]) / most) for column in counts])
         for cls, name in enumerate(names)
     ]
-    return {"splits": splits, "classes": classes}
+    return {"splits": splits, "classes": classes, "boxes": boxes}
 
 
 def _split(dataset: Dataset) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""ghostyolo classify: what pictures show, by a classifier."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ghostyolo.cli import shared
+from ghostyolo.errors import CfgError, DataError, OptionError
+from ghostyolo.layers import Head
+from ghostyolo.network import Network
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ghostyolo.report import RunReport
+
+HINT = "give the cfg that was trained on these, such as the run's model.cfg"
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """Declare what classify takes."""
+    shared.add_cfg(p)
+    p.add_argument("weights", metavar="WEIGHTS")
+    p.add_argument("source", nargs="+", metavar="PICTURE", help="pictures, folders or patterns")
+    shared.add_run(p)
+    p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
+    p.add_argument("--top", type=shared.count, default=5, help="answers to each picture (5)")
+    p.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Name what pictures show, the most probable first."""
+    from ghostyolo import predict
+    from ghostyolo.data import read_image
+
+    paths = predict.pictures(args.source)
+    network = shared.read_network(args)
+    _check(network)
+    names = shared.class_names(network, args)
+    classifier = shared.read_model(network, args).classifier()
+    rows, failed = [], 0
+    for path in paths:
+        try:
+            answer = classifier([read_image(path)])[0]
+        except DataError as error:
+            print(f"ghostyolo: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        classes = best(answer, names, args.top)
+        rows.append({"file": str(path), "classes": classes})
+        if not args.json:
+            told = ", ".join(f"{each['name']} {each['probability']:.3f}" for each in classes)
+            print(f"{path}: {told}")
+    if args.json:
+        print(json.dumps(rows))
+    return 1 if failed else 0
+
+
+def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str, Any]]:
+    """Return the most probable classes of one picture, the first one first."""
+    from ghostyolo import accuracy, predict
+
+    return [
+        {
+            "class": int(cls),
+            "name": predict.label(int(cls), names),
+            "probability": round(float(answer[cls]), 5),
+        }
+        for cls in accuracy.order(answer[None])[0, :most]
+    ]
+
+
+def measured(args: argparse.Namespace, network: Network) -> RunReport:
+    """Classify all pictures of a split, for `ghostyolo val`, and score the answers."""
+    from ghostyolo import report
+    from ghostyolo.console import Progress
+    from ghostyolo.evaluate import LIMITS
+    from ghostyolo.tasks import CLASSIFICATION
+
+    if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
+        raise OptionError("--thresh and --nms are of boxes", hint="leave them out for a classifier")
+    clock = [time.monotonic()]
+    data = CLASSIFICATION.read(args.data, args.split, shared.names_file(args.names))
+    network = shared.fitting(network, data, HINT)
+    model = shared.read_model(network, args)
+    shared.report_defects(data)
+    clock.append(time.monotonic())
+    progress = Progress(len(data), "val", "picture")
+    answers = CLASSIFICATION.find(model, data, progress.advance_to)
+    progress.close()
+    clock.append(time.monotonic())
+    phases = zip(("reading", "classifying"), clock, clock[1:], strict=False)
+    return report.RunReport(
+        title=Path(args.cfg).stem,
+        network=network,
+        command=("ghostyolo", *args.words),
+        seconds={phase: end - start for phase, start, end in phases},
+        val=data,
+        detections=answers,
+        metrics=CLASSIFICATION.judge(answers, data),
+        weights=args.weights,
+        versions=report.versions(shared.pick_device(args.device)),
+        date=time.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _check(network: Network) -> None:
+    """Raise `CfgError` for a detector."""
+    heads = [node for node in network if isinstance(node.layer, Head)]
+    if heads:
+        message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
+        raise CfgError(message, span=heads[0].span, section=heads[0].layer.kind, hint=hint)

@@ -1,0 +1,135 @@
+"""What a network can be trained to do: to find things in pictures, or to say what pictures show.
+
+The loop of training is the same; a `Task` holds what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ghostyolo import accuracy, evaluate, recipe
+from ghostyolo.accuracy import Accuracy
+from ghostyolo.boxes import Detections
+from ghostyolo.classifier import ending_of
+from ghostyolo.data import Dataset, open_dataset, open_labelled
+from ghostyolo.data import crops as data_crops
+from ghostyolo.data.batches import Change
+from ghostyolo.data.mosaic import boxed
+from ghostyolo.endings import ending
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.limits import check_classifier, check_detector
+from ghostyolo.loss import HeadRun
+from ghostyolo.loss.entropy import LogitRun
+from ghostyolo.model import Model
+from ghostyolo.network import Network
+from ghostyolo.recipe import Recipe
+
+Step = Callable[[int], object]  # hears how many pictures are done
+Found = list[Detections] | list[np.ndarray]  # what is found in each picture
+
+
+@dataclass(frozen=True)
+class Task:
+    """What training has to know of what is learned.
+
+    score: by what, of a validation's row, the best weights are chosen. recipes: by the name of
+    their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError` for
+    what training cannot honour. settings, change: how pictures are changed, see `Batches`. keep:
+    the nodes whose outputs the loss needs. runs: what it takes of these. find: runs a model over a
+    data set. judge: scores what was found.
+    """
+
+    name: str
+    score: str
+    recipes: Mapping[str, Recipe]
+    read: Callable[..., Dataset]
+    check: Callable[[Network], None]
+    settings: Callable[..., Any]
+    change: Change
+    keep: Callable[[Network], frozenset[int]]
+    runs: Callable[[Network, dict[int, Tensor]], Any]
+    find: Callable[..., Any]
+    judge: Callable[[Any, Dataset], evaluate.Metrics | Accuracy]
+
+    def recipe(self, loss: str) -> tuple[str, Recipe]:
+        """Return the name and the recipe of a loss, of the usual one if it is not named."""
+        name = loss or next(iter(self.recipes))
+        return name, self.recipes[name]
+
+
+def task_of(network: Network) -> Task:
+    """Return what a network is for: a classifier's end says so, all else is to have heads."""
+    return CLASSIFICATION if ending(network) else DETECTION
+
+
+def read(
+    network: Network, path: str | Path, split: str, names: tuple[str, ...] | None = None
+) -> Dataset:
+    """Read one split of a data set as a network needs it. Raises DataError."""
+    return task_of(network).read(path, split, names)
+
+
+def _heads(network: Network) -> list[tuple[int, int, Yolo]]:
+    """Return the heads that are trained: what each receives, its node, its layer."""
+    nodes = [node for node in network if isinstance(node.layer, Yolo)]
+    return [(node.inputs[0], node.index, node.layer) for node in nodes]  # type: ignore[misc]
+
+
+def _kept_of_detector(network: Network) -> frozenset[int]:
+    return frozenset(index for above, own, _ in _heads(network) for index in (above, own))
+
+
+def _head_runs(network: Network, out: dict[int, Tensor]) -> list[HeadRun]:
+    return [HeadRun(head, out[above], out[own]) for above, own, head in _heads(network)]
+
+
+def _detections(model: Model, dataset: Dataset, step: Step = lambda done: None) -> list[Detections]:
+    return evaluate.detect(model.detector(**evaluate.LIMITS), dataset, step)
+
+
+def _kept_of_classifier(network: Network) -> frozenset[int]:
+    return frozenset({ending_of(network).logits.index})
+
+
+def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
+    end = ending_of(network)
+    smoothing = network.options.label_smooth_eps
+    return LogitRun(out[end.logits.index].flatten(1), end.temperature, smoothing)
+
+
+def _answers(model: Model, dataset: Dataset, step: Step = lambda done: None) -> list[np.ndarray]:
+    return accuracy.classify(model.classifier(), dataset, step)
+
+
+DETECTION = Task(
+    name="detection",
+    score="AP",
+    recipes=recipe.RECIPES,
+    read=open_dataset,
+    check=check_detector,
+    settings=recipe.augmentation,
+    change=boxed,
+    keep=_kept_of_detector,
+    runs=_head_runs,
+    find=_detections,
+    judge=evaluate.score,
+)
+CLASSIFICATION = Task(
+    name="classification",
+    score="top-1",
+    recipes=recipe.CLASSIFIER,
+    read=open_labelled,
+    check=check_classifier,
+    settings=recipe.crops,
+    change=data_crops.compose,
+    keep=_kept_of_classifier,
+    runs=_logit_run,
+    find=_answers,
+    judge=accuracy.score,
+)
