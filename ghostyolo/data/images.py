@@ -23,8 +23,11 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
     """
-    span = Span(str(path))
-    data = _read_bytes(path)
+    return decode_image(_read_bytes(path), Span(str(path)))
+
+
+def decode_image(data: bytes, span: Span) -> np.ndarray:
+    """Turn the bytes of a picture's file into what `read_image` returns; span: where they lay."""
     _check_size(stated_size(BytesIO(data)), span)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -1,0 +1,325 @@
+"""The server: a real one on the loopback, asked by HTTP and by a browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+
+from ghostyolo import serve
+from ghostyolo.boxes import Detections
+from ghostyolo.data import read_image
+from ghostyolo.model import Model
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("multipart")
+
+import uvicorn
+
+from ghostyolo.serve.app import Service, application
+from ghostyolo.serve.batcher import Batcher, Choice
+from ghostyolo.serve.incoming import Limits
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("ball", "cube", "cone", "ring", "star", "leaf")
+CHOICE = Choice(0.25, 0.45)
+LIMITS = Limits(places=4, bytes=200_000, pixels=100_000, seconds=1.0, batch=4)
+
+
+class Reply(NamedTuple):
+    """What the server answered."""
+
+    status: int
+    content: Any
+    headers: dict[str, str]
+
+
+class Site(NamedTuple):
+    """A server that runs, and a picture with what the model itself finds in it."""
+
+    port: int
+    service: Service
+    picture: bytes
+    expected: Detections
+
+    def ask(
+        self,
+        path: str = "/detect",
+        body: Any = None,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        return ask(self.port, path, body, method, headers)
+
+
+def ask(
+    port: int,
+    path: str,
+    body: Any = None,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        data = response.read()
+        is_json = response.headers.get_content_type() == "application/json"
+        content = json.loads(data) if is_json else data
+        return Reply(response.status, content, dict(response.headers))
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    """Serve in a thread; yield the port."""
+    bound = serve.bind("127.0.0.1", 0)
+    config = uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield bound.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
+
+
+def jpeg(h: int, w: int) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (h // 8, w // 8, 3), np.uint8)
+    return cv2.imencode(".jpg", cv2.resize(pixels, (w, h)))[1].tobytes()
+
+
+def png_that_states(h: int, w: int) -> bytes:
+    """Return a PNG of a few bytes whose header states a size."""
+    header = struct.pack(">II5B", w, h, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    body = struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def form(parts: Sequence[tuple[str, bytes]], boundary: str = "xyz") -> dict[str, Any]:
+    """Return body and headers of a form; each part: what follows form-data, its content."""
+    head = "--{}\r\nContent-Disposition: form-data; {}\r\n\r\n"
+    pieces = [head.format(boundary, what).encode() + data + b"\r\n" for what, data in parts]
+    body = b"".join(pieces) + f"--{boundary}--\r\n".encode()
+    return {
+        "body": body,
+        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    model = Model(tiny.write(folder), tiny.eager_weights(folder)).eval()
+    detect = lambda images, choice: model.detector(**choice._asdict())(images)  # noqa: E731
+    service = Service(detect, NAMES, LIMITS, CHOICE, "torch")
+    (folder / "x.jpg").write_bytes(jpeg(96, 128))
+    expected = model.detect(folder / "x.jpg")
+    assert len(expected)
+    with serving(service) as port:
+        yield Site(port, service, jpeg(96, 128), expected)
+
+
+def same(found: dict[str, Any], expected: Detections) -> bool:
+    rows = found["detections"]
+    return (
+        [row["class"] for row in rows] == expected.classes.tolist()
+        and np.allclose([row["box"] for row in rows], expected.boxes, atol=0.01)
+        and np.allclose([row["score"] for row in rows], expected.scores, atol=1e-5)
+    )
+
+
+def test_body_and_form_find_what_the_model_finds(site: Site) -> None:
+    part = 'name="picture"; filename="x.jpg"'
+    for reply in (site.ask(body=site.picture), site.ask(**form([(part, site.picture)]))):
+        assert reply.status == 200
+        assert (reply.content["width"], reply.content["height"]) == (128, 96)
+        assert same(reply.content, site.expected)
+        assert {row["name"] for row in reply.content["detections"]} <= set(NAMES)
+        assert reply.content["ms"]["total"] >= reply.content["ms"]["detect"] > 0
+
+
+def test_options_are_those_of_the_request(site: Site) -> None:
+    scores = sorted(site.expected.scores)
+    between = float(scores[0] + scores[-1]) / 2
+    fields = [('name="thresh"', str(between).encode()), ('name="p"; filename="x"', site.picture)]
+    for reply in (
+        site.ask(f"/detect?thresh={between}", site.picture),
+        site.ask(**form(fields)),
+    ):
+        kept = [row["score"] for row in reply.content["detections"]]
+        assert kept
+        assert min(kept) >= between
+        assert len(kept) < len(scores)
+    apart = site.ask("/detect?nms=0.01", site.picture).content["detections"]
+    assert 0 < len(apart) < len(scores)
+
+
+MISTAKES: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "nothing": (400, "/detect", {"body": b""}),
+    "text": (415, "/detect", {"body": b"hello"}),
+    "json": (415, "/detect", {"body": b"{}", "headers": {"Content-Type": "application/json"}}),
+    "damaged": (400, "/detect", {"body": jpeg(96, 128)[:300]}),
+    "no size": (400, "/detect", {"body": b"\xff\xd8\xff"}),
+    "no pixels": (400, "/detect", {"body": png_that_states(0, 7)}),
+    "header alone": (400, "/detect", {"body": png_that_states(7, 7)}),
+    "many bytes": (413, "/detect", {"body": b"\xff\xd8\xff" + bytes(300_000)}),
+    "many chunks": (413, "/detect", {"body": (bytes(10_000) for _ in range(30))}),
+    "many pixels": (413, "/detect", {"body": png_that_states(60_000, 60_000)}),
+    "thresh": (422, "/detect?thresh=many", {"body": jpeg(8, 8)}),
+    "low thresh": (422, "/detect?thresh=0.001", {"body": jpeg(8, 8)}),
+    "not a number": (422, "/detect?nms=nan", {"body": jpeg(8, 8)}),
+    "unknown": (422, "/detect?tresh=0.3", {"body": jpeg(8, 8)}),
+    "twice": (422, "/detect?nms=0.3&nms=0.4", {"body": jpeg(8, 8)}),
+    "empty form": (400, "/detect", form([])),
+    "form of a field": (400, "/detect", form([('name="picture"', b"x")])),
+    "nameless": (400, "/detect", form([('filename="x"', jpeg(8, 8))])),
+    "two files": (400, "/detect", form([('name="a"; filename="x"', b"x")] * 2)),
+    "long field": (400, "/detect", form([('name="thresh"', bytes(5000))])),
+    "large form": (413, "/detect", form([('name="a"; filename="x"', bytes(300_000))])),
+    "no boundary": (
+        400,
+        "/detect",
+        {"body": b"--x", "headers": {"Content-Type": "multipart/form-data"}},
+    ),
+    "no form": (
+        400,
+        "/detect",
+        {"body": b"abc", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+    ),
+    "elsewhere": (404, "/detekt", {"body": jpeg(8, 8)}),
+    "GET": (405, "/detect", {"method": "GET"}),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_told_in_json(site: Site, name: str) -> None:
+    status, path, request = MISTAKES[name]
+    reply = site.ask(path, **request)
+    assert reply.status == status, reply.content
+    assert set(reply.content) == {"error", "hint"}
+    assert reply.content["error"]
+    assert site.service.inside == 0
+
+
+def test_slow_client_is_let_go(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        assert client.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_client_that_leaves_frees_its_place(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        wait_until(lambda: site.service.inside == 1)
+    wait_until(lambda: site.service.inside == 0)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_health_and_page(site: Site) -> None:
+    health = site.ask("/health", method="GET")
+    assert (health.status, health.content["ready"], health.content["queue"]) == (200, True, 0)
+    assert health.content["defaults"] == {"thresh": 0.25, "nms": 0.45}
+    page = site.ask("/", method="GET")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert b"http" not in page.content.replace(b"http-equiv", b"")
+
+
+class Gate:
+    """A detector that waits to be let through, and notes the sizes of its batches."""
+
+    def __init__(self) -> None:
+        self.open, self.sizes = threading.Event(), list[int]()
+
+    def __call__(self, images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+        self.sizes.append(len(images))
+        assert self.open.wait(30)
+        # each picture's answer is told by its first pixel
+        return [
+            Detections(np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), image[0, :1, 0])
+            for image in images
+        ]
+
+
+def test_full_server_says_when_to_come_back_and_serves_those_inside() -> None:
+    gate = Gate()
+    with serving(Service(gate, (), LIMITS, CHOICE, "none")) as port:
+        replies = list[Reply]()
+        clients = [
+            threading.Thread(target=lambda: replies.append(ask(port, "/detect", jpeg(8, 8))))
+            for _ in range(LIMITS.places)
+        ]
+        for client in clients:
+            client.start()
+        wait_until(
+            lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.places
+        )
+        refused = ask(port, "/detect", jpeg(8, 8))
+        gate.open.set()
+        for client in clients:
+            client.join()
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert [reply.status for reply in replies] == [200] * LIMITS.places
+
+
+def test_waiting_pictures_make_one_batch_each_with_its_own_answer() -> None:
+    gate = Gate()
+    batcher = Batcher(gate, 3)
+    other = Choice(0.5, 0.45)
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(7)]
+    first = batcher.submit(pictures[0], CHOICE)
+    wait_until(lambda: gate.sizes == [1])
+    choices = [CHOICE, CHOICE, other, CHOICE, CHOICE, other]
+    rest = [batcher.submit(*job) for job in zip(pictures[1:], choices, strict=True)]
+    gate.open.set()
+    batcher.close()
+    assert gate.sizes == [1, 3, 2, 1]  # 0; 1, 2 and 4; 3 and 6; 5
+    found = [future.result().detections.classes[0] for future in (first, *rest)]
+    assert found == list(range(7))
+    assert not batcher.ready
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(pictures[0], CHOICE)
+
+
+def test_failure_is_the_answer_to_its_own_requests() -> None:
+    def detect(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+        if choice.thresh == 1:
+            raise ValueError("secret")
+        return [Detections.empty() for _ in images]
+
+    with serving(Service(detect, (), LIMITS, CHOICE, "none")) as port:
+        failed = ask(port, "/detect?thresh=1", jpeg(8, 8))
+        health = ask(port, "/health", method="GET")
+    assert failed.status == 500
+    assert "secret" not in json.dumps(failed.content)
+    assert health.content["ready"]
