@@ -41,7 +41,7 @@ class Model(nn.Module):
             for node, layer in zip(self.network, self.network.computed(), strict=True)
         )
         self.seen = 0  # pictures trained on, as the header of a .weights counts them
-        self._last_use = _last_uses(self.network)
+        self._last_use = last_uses(self.network)
         for node in self.network:
             for key, index in node.refs:
                 if key == "share_index":
@@ -160,7 +160,7 @@ class _Undrawn(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _last_uses(network: Network) -> list[list[int]]:
+def last_uses(network: Network) -> list[list[int]]:
     """Return, for each node, the outputs that nobody reads after it."""
     last = {index: node.index for node in network for index in (*node.inputs, node.index)}
     uses: list[list[int]] = [[] for _ in network]

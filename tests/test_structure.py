@@ -50,6 +50,7 @@ BESIDE = {
     "guard": {"state", "trainconfig", "update"},
     "train": {"evaluate", "guard", "limits", "report", "state", "trainconfig", "update"},
     "report": {"evaluate"},
+    "runtime": {"export"},
     "parity": {"runtime"},
     "bench": {"runtime"},
     "serve": {"predict", "runtime"},

@@ -93,16 +93,9 @@ def read_model(network: Network, args: argparse.Namespace) -> Model:
 
 def pick_device(name: str) -> str:
     """Return a device of torch. Raises `OptionError` for one that is not there."""
-    import torch
+    from ghostyolo.runtime import pytorch
 
-    if name == "auto":
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        return next((device for device, found in there.items() if found), "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise OptionError(f"--device {name} is not there", hint="use cpu or auto") from None
-    return name
+    return pytorch.pick_device(name)
 
 
 def names_file(path: str | None) -> tuple[str, ...] | None:

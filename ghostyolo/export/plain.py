@@ -14,9 +14,13 @@ from ghostyolo import ops
 from ghostyolo.model import Model
 
 
-def plain(model: Model) -> Model:
-    """Return a copy of a model for inference whose layers are the plain ones, on the CPU."""
-    result = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+def plain(model: Model, *, consumed: bool = False) -> Model:
+    """Return a model for inference whose layers are the plain ones, on the CPU.
+
+    consumed: whether the model itself may become it, so that no weights are held twice.
+    """
+    result = (model if consumed else copy.deepcopy(model)).cpu().float().eval()
+    result.requires_grad_(False)
     for index, module in enumerate(result.layers):
         result.layers[index] = _of(module)
     return result
@@ -185,7 +189,7 @@ class Slots(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         slot = int(x.shape[1]) // self.anchors
-        rows = torch.tensor(self.lead + self.lead[-1:] * (slot - len(self.lead)))
+        rows = torch.tensor(self.lead + self.lead[-1:] * (slot - len(self.lead)), device=x.device)
         kept, gain, offset = rows.repeat(self.anchors, 1).t()[:, None, :, None, None]
         return kept * x + gain * x.sigmoid() + offset
 

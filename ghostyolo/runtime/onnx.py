@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.layers import Shape
 
 
-def session(path: str | Path) -> Any:
+def session(path: str | Path, threads: int = 0, sides: Mapping[str, int] | None = None) -> Any:
     """Open an ONNX file on the CPU.
 
+    threads: 0 for as many as there are processors. sides: for the words of an input's open sides.
     Raises `OptionError` without onnxruntime, `DataError` for a file that it cannot read.
     """
     try:
@@ -25,6 +27,9 @@ def session(path: str | Path) -> Any:
         raise DataError("no such file", span=Span(str(path)), hint="give the path of an ONNX file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they are raised too
+    options.intra_op_num_threads = threads
+    for word, side in (sides or {}).items():
+        options.add_free_dimension_override_by_name(word, side)
     try:
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base of their own

@@ -1,0 +1,91 @@
+"""A network that some program computes: inputs in, the outputs of its heads out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ghostyolo.detections import Detector
+from ghostyolo.errors import OptionError
+from ghostyolo.metadata import Metadata
+from ghostyolo.network import Network
+
+
+class Engine(Protocol):
+    """What a program has to offer: the module of each has such a class.
+
+    metadata: of the network as it is computed. batch: how many pictures every call takes, 0 for any
+    number. Called with (N, 3, h, w) float32, it returns the outputs as `metadata.layout` says, in
+    arrays that nobody else writes to.
+    """
+
+    metadata: Metadata
+    batch: int
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
+class Runtime:
+    """A network in the program `name`, to be closed or used as a context.
+
+    network: with the size that is computed. names: of the classes, () where they are not known.
+    """
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name, self._engine = name, engine
+        self.metadata = engine.metadata
+
+    @property
+    def network(self) -> Network:
+        """Return the network that is computed."""
+        return self.metadata.network
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the classes, none where they are not known."""
+        return self.metadata.names
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of the heads, as Darknet holds them, for any number of inputs.
+
+        images: (N, 3, h, w) float32, RGB in [0, 1]. Of a file that decodes its boxes, the outputs
+        are those of the file. Raises `OptionError` for inputs of another shape.
+        """
+        want = tuple(self.network.options.shape)
+        if images.ndim != 4 or images.shape[1:] != want or not len(images):
+            shapes = ("x".join(map(str, shape)) for shape in (images.shape, ("N", *want)))
+            message = "the input is {}, the network takes {}".format(*shapes)
+            raise OptionError(message, hint="fit pictures to the network's size")
+        step = self._engine.batch or len(images)
+        parts = [self._some(images[at : at + step]) for at in range(0, len(images), step)]
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _some(self, images: np.ndarray) -> list[np.ndarray]:
+        """Compute one batch, filled up with its last picture where the program wants more."""
+        count, want = len(images), self._engine.batch or len(images)
+        if count < want:
+            images = np.concatenate((images, np.repeat(images[-1:], want - count, 0)))
+        outputs = self._engine(np.ascontiguousarray(images, np.float32))
+        return [output[:count] for output in outputs] if count < want else outputs
+
+    def detector(self, **options: Any) -> Detector:
+        """Return the function from pictures to detections, with the options of `Detector`.
+
+        Raises `CfgError` for a network without heads.
+        """
+        return Detector(self.network, self.run, **options)
+
+    def close(self) -> None:
+        """Let go of the program's memory."""
+        self._engine.close()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

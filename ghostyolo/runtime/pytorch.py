@@ -1,0 +1,151 @@
+"""A network in torch: statistics folded in, channels last, nothing kept after its last use."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostyolo import metadata
+from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.export.plain import plain
+from ghostyolo.export.torchscript import EXTRA
+from ghostyolo.metadata import Metadata
+from ghostyolo.model import Model, last_uses
+from ghostyolo.network import IMAGE, Network
+from ghostyolo.passes import resize
+
+
+class Engine:
+    """A network's plain layers on one device."""
+
+    batch = 0
+
+    def __init__(self, model: Model, device: str) -> None:
+        """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
+        self.metadata = Metadata(model.network)
+        self._ends = model.ends
+        self._steps = _steps(plain(model, consumed=True), device)
+        self._device = torch.device(device)
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            x = torch.from_numpy(images).to(self._device, memory_format=torch.channels_last)
+            live = {IMAGE: x}
+            for index, call, inputs, dead in self._steps:
+                live[index] = call(*[live[place] for place in inputs])
+                for place in dead:
+                    del live[place]
+            # heads are small: from here on they are held as everybody else holds them
+            return [live[index].float().contiguous().cpu().numpy() for index in self._ends]
+
+    def close(self) -> None:
+        self._steps = []
+
+
+class Script:
+    """A TorchScript file of `ghostyolo export`, which takes any number of pictures."""
+
+    batch = 0
+
+    def __init__(self, path: Path, size: tuple[int, int] | None, device: str) -> None:
+        extra = {EXTRA: ""}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # TorchScript is deprecated
+                self._module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+            self.metadata = metadata.read(json.loads(extra[EXTRA] or "{}"), str(path))
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            hint = "export it again"
+            raise DataError(f"torch: {reason}", span=Span(str(path)), hint=hint) from None
+        if size and size != self.metadata.network.options.size:
+            network = resize(self.metadata.network, size)
+            self.metadata = replace(self.metadata, network=network)
+        self._device = torch.device(device)
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            outputs = self._module(torch.from_numpy(images).to(self._device))
+            return [output.float().contiguous().cpu().numpy() for output in outputs]
+
+    def close(self) -> None:
+        self._module = None
+
+
+Step = tuple[int, Callable[..., Tensor], tuple[int, ...], tuple[int, ...]]
+
+
+def _steps(model: Model, device: str) -> list[Step]:
+    """Return the calls of a plain model, in their order, with what each reads and sets free."""
+    ends, steps = set(model.ends), list[Step]()
+    for node, dead in zip(model.network, last_uses(model.network), strict=True):
+        module = _fast(model.layers[node.index].to(device, memory_format=torch.channels_last))
+        free = tuple(index for index in dead if index not in ends)
+        steps.append((node.index, module, node.inputs, free))
+    return steps
+
+
+def _fast(module: nn.Module) -> Callable[..., Tensor]:
+    """Return the call of a layer, without those of its parts that do nothing."""
+    if not isinstance(module, nn.Sequential):
+        return module.forward
+    first, *rest = [part for part in module if not isinstance(part, nn.Identity)]
+    for part in rest[:1]:
+        if isinstance(first, nn.Conv2d | nn.Linear) and hasattr(part, "inplace"):
+            part.inplace = True  # of a result that nobody else reads
+    return _chain([part.forward for part in (first, *rest)])
+
+
+def _chain(calls: list[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Return the calls one after the other as one."""
+    if len(calls) == 1:
+        return calls[0]
+
+    def call(x: Tensor) -> Tensor:
+        for each in calls:
+            x = each(x)
+        return x
+
+    return call
+
+
+def model(network: Network, weights: str | Path | None) -> Model:
+    """Return the network with the weights of a file, or random ones that are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Model(network, weights)
+
+
+def open_network(
+    network: Network, weights: str | Path | None, *, device: str, threads: int
+) -> Engine:
+    """Open a cfg's network. Raises `CfgError`, `WeightsError`, `OptionError` for the device."""
+    torch.set_num_threads(threads)
+    return Engine(model(network, weights), pick_device(device))
+
+
+def open_file(
+    path: Path, *, size: tuple[int, int] | None, batch: int, threads: int, device: str
+) -> Script:
+    """Open a TorchScript file. Raises `DataError`, `OptionError`."""
+    torch.set_num_threads(threads)
+    return Script(path, size, pick_device(device))
+
+
+def pick_device(name: str) -> str:
+    """Return a device of torch. Raises `OptionError` for one that is not there."""
+    if name == "auto":
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        return next((device for device, found in there.items() if found), "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise OptionError(f"--device {name} is not there", hint="use cpu or auto") from None
+    return name
