@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import struct
@@ -18,14 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import browser
 import cv2
 import numpy as np
 import pytest
 import tiny
 
-from ghostyolo import serve
+from ghostyolo import cli, serve
 from ghostyolo.boxes import Detections
-from ghostyolo.data import read_image
+from ghostyolo.errors import OptionError
 from ghostyolo.model import Model
 
 pytest.importorskip("starlette")
@@ -113,11 +113,13 @@ def jpeg(h: int, w: int) -> bytes:
 
 
 def png_that_states(h: int, w: int) -> bytes:
-    """Return a PNG of a few bytes whose header states a size."""
-    header = struct.pack(">II5B", w, h, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    body = struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return b"\x89PNG\r\n\x1a\n" + body
+    """Return a PNG of a few bytes that states a size and has no pixels."""
+    chunks = {b"IHDR": struct.pack(">II5B", w, h, 8, 2, 0, 0, 0), b"IEND": b""}
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def form(parts: Sequence[tuple[str, bytes]], boundary: str = "xyz") -> dict[str, Any]:
@@ -266,7 +268,9 @@ class Gate:
         assert self.open.wait(30)
         # each picture's answer is told by its first pixel
         return [
-            Detections(np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), image[0, :1, 0])
+            Detections(
+                np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), image[0, :1, 0]
+            )
             for image in images
         ]
 
@@ -281,9 +285,7 @@ def test_full_server_says_when_to_come_back_and_serves_those_inside() -> None:
         ]
         for client in clients:
             client.start()
-        wait_until(
-            lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.places
-        )
+        wait_until(lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.places)
         refused = ask(port, "/detect", jpeg(8, 8))
         gate.open.set()
         for client in clients:
@@ -323,3 +325,110 @@ def test_failure_is_the_answer_to_its_own_requests() -> None:
     assert failed.status == 500
     assert "secret" not in json.dumps(failed.content)
     assert health.content["ready"]
+
+
+@contextmanager
+def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run `ghostyolo serve` on a free port; yield the process and the port."""
+    command = [sys.executable, "-m", "ghostyolo", "serve", *words, "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("serving"), line + process.stdout.read()
+        yield process, int(line.partition("http://127.0.0.1:")[2].split()[0])
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_serves_until_a_signal_and_ends_well(
+    site: Site, tmp_path: Path, number: signal.Signals
+) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    (tmp_path / "tiny.names").write_text("\n".join(NAMES))
+    words = (str(cfg), str(weights), "--runtime", "torch", "--threads", "1")
+    with started(*words) as (process, port):
+        reply = ask(port, "/detect", site.picture)
+        assert same(reply.content, site.expected)
+        assert reply.content["detections"][0]["name"] in NAMES
+        process.send_signal(number)
+        assert process.stdout
+        assert process.stdout.read() == "stopped\n"
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x.cfg"], "x.cfg: a cfg alone finds nothing; give WEIGHTS"),
+        (["x.onnx"], "x.onnx: no such file"),
+        (["x.cfg", "x.weights", "--host", "192.0.2.1"], "cannot serve at 192.0.2.1:0"),
+    ],
+)
+def test_command_tells_what_is_wrong(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", *words, "--port", "0"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_missing_library_is_named_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main(["serve", "x.cfg", "x.weights"]) == 1
+    error = capsys.readouterr().err
+    assert error == "ghostyolo: uvicorn is not installed; pip install 'ghostyolo[serve]'\n"
+
+
+def test_port_that_is_taken_is_an_error() -> None:
+    with serve.bind("127.0.0.1", 0) as bound:
+        with pytest.raises(OptionError, match="address already in use"):
+            serve.bind("127.0.0.1", bound.getsockname()[1])
+
+
+def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(site.picture)
+    (tmp_path / "bad.jpg").write_bytes(site.picture[:300])
+    webp = cv2.imencode(".webp", cv2.imdecode(np.frombuffer(site.picture, np.uint8), 1))[1]
+    (tmp_path / "x.webp").write_bytes(webp.tobytes())
+    with browser.page(390, 800) as page:
+        wrong, asked = list[str](), list[str]()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"http://127.0.0.1:{site.port}/")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "file"
+        page.set_input_files("#file", tmp_path / "x.jpg")
+        page.wait_for_selector("#rows tr")
+        assert page.locator("#rows tr").count() == len(site.expected)
+        assert inside(page, page.locator("#boxes div").first, site.expected.boxes[0], (96, 128))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.focus("#thresh")
+        page.keyboard.press("End")
+        page.wait_for_function(
+            f"document.querySelectorAll('#rows tr').length < {len(site.expected)}"
+        )
+        page.set_input_files("#file", tmp_path / "bad.jpg")
+        page.wait_for_selector("#status.bad")
+        assert "not a picture, or truncated" in page.inner_text("#status")
+        assert page.locator("#result").is_hidden()
+        page.set_input_files("#file", tmp_path / "x.webp")  # which the browser makes a PNG
+        page.wait_for_selector("#result:not([hidden])")
+    assert not wrong
+    assert all(
+        url.startswith((f"http://127.0.0.1:{site.port}/", "blob:", "data:")) for url in asked
+    )
+
+
+def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool:
+    """Return whether a mark lies on the picture where the box lies in it."""
+    shown, found = page.locator("#picture").bounding_box(), mark.bounding_box()
+    scale = shown["width"] / size[1]
+    x1, y1, x2, y2 = box * scale + np.array([shown["x"], shown["y"]] * 2)
+    corners = (found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"])
+    return np.allclose(corners, (x1, y1, x2, y2), atol=1.5)

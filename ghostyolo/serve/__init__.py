@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ghostyolo.boxes import Detections
 from ghostyolo.errors import OptionError
+from ghostyolo.runtime import Runtime
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from ghostyolo.serve.batcher import Choice, Detect
 
 DRAIN_SECONDS = 10  # that requests under way have after a signal to stop
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound; port 0 takes any free one.
+    """Return a socket that listens; port 0 takes any free one. Who comes early waits.
 
     Raises `OptionError` for an address that cannot be had.
     """
@@ -27,6 +34,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind(address)
+            bound.listen()
         except OSError:
             bound.close()
             raise
@@ -46,6 +54,21 @@ def check() -> None:
     except ImportError as error:
         hint = "pip install 'ghostyolo[serve]'"
         raise OptionError(f"{error.name} is not installed", hint=hint) from None
+
+
+def detect(runtime: Runtime, most: int) -> Detect:
+    """Return the function from pictures and a choice to detections, at most so many a picture.
+
+    It has been run once: the first picture takes longer than others. Raises `CfgError` for a
+    network without heads.
+    """
+
+    def detect_in(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+        return runtime.detector(thresh=choice.thresh, nms=choice.nms, most=most)(images)
+
+    size = runtime.network.options.size
+    runtime.detector(thresh=1.0)([np.zeros((*size, 3), np.uint8)])
+    return detect_in
 
 
 def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> None:

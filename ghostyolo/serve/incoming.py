@@ -124,12 +124,14 @@ async def _form(
     except MultiPartException as error:
         raise Refused(400, f"malformed form: {error.message}", hint) from None
     try:
-        data, fields = b"", []
+        data, fields = None, []
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 data = await value.read()
             else:
                 fields.append((name, value))
+        if data is None:
+            raise Refused(400, "no picture in the form", hint)
         return data, fields
     finally:
         await form.close()

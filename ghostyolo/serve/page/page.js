@@ -18,10 +18,13 @@ function make(tag, text = "", name = "") {
   return element;
 }
 
-// Well separated hues, light enough for dark text on them.
-const colour = (index) => `hsl(${(index * 137.5) % 360} 85% 68%)`;
+// Hues as far apart as the classes in the picture allow, light enough for dark text on them.
+function colours(rows) {
+  const classes = [...new Set(rows.map((row) => row.class))];
+  return new Map(classes.map((cls, i) => [cls, `hsl(${(200 + i * 137.5) % 360} 85% 70%)`]));
+}
 
-function box(found, row) {
+function box(found, row, colour) {
   const [x1, y1, x2, y2] = row.box;
   const element = make("div", "", x1 > found.width * 0.6 ? "end" : "");
   const share = (value, whole) => `${(100 * value) / whole}%`;
@@ -29,17 +32,17 @@ function box(found, row) {
   element.style.top = share(y1, found.height);
   element.style.width = share(x2 - x1, found.width);
   element.style.height = share(y2 - y1, found.height);
-  element.style.setProperty("--mark", colour(row.class));
+  element.style.setProperty("--mark", colour);
   element.append(make("span", `${row.name} ${row.score.toFixed(2)}`));
   return element;
 }
 
-function line(row, mark) {
+function line(row, mark, colour) {
   const [x1, y1, x2, y2] = row.box.map(Math.round);
   const element = make("tr");
   const name = make("td");
   name.append(make("i"), row.name);
-  element.style.setProperty("--mark", colour(row.class));
+  element.style.setProperty("--mark", colour);
   element.append(
     name,
     make("td", row.score.toFixed(2), "number"),
@@ -52,13 +55,16 @@ function line(row, mark) {
 }
 
 function show(found, blob) {
-  const marks = found.detections.map((row) => box(found, row));
+  const rows = found.detections;
+  const colour = colours(rows);
+  const marks = rows.map((row) => box(found, row, colour.get(row.class)));
+  const lines = rows.map((row, i) => line(row, marks[i], colour.get(row.class)));
   get("boxes").replaceChildren(...marks);
-  get("rows").replaceChildren(...found.detections.map((row, i) => line(row, marks[i])));
+  get("rows").replaceChildren(...lines);
   if (shown) URL.revokeObjectURL(shown);
   shown = URL.createObjectURL(blob);
   get("picture").src = shown;
-  const count = found.detections.length;
+  const count = rows.length;
   const words = count === 1 ? "1 object" : `${count || "No"} objects`;
   get("picture").alt = `The picture, with ${words.toLowerCase()} found`;
   get("table").hidden = !count;
