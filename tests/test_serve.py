@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from ghostyolo.model import Model
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-pytest.importorskip("multipart")
+pytest.importorskip("python_multipart")
 
 import uvicorn
 
@@ -386,9 +387,11 @@ def test_missing_library_is_named_with_its_cure(
 
 
 def test_port_that_is_taken_is_an_error() -> None:
-    with serve.bind("127.0.0.1", 0) as bound:
-        with pytest.raises(OptionError, match="address already in use"):
-            serve.bind("127.0.0.1", bound.getsockname()[1])
+    with (
+        serve.bind("127.0.0.1", 0) as bound,
+        pytest.raises(OptionError, match="address already in use"),
+    ):
+        serve.bind("127.0.0.1", bound.getsockname()[1])
 
 
 def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> None:
@@ -432,3 +435,19 @@ def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool
     x1, y1, x2, y2 = box * scale + np.array([shown["x"], shown["y"]] * 2)
     corners = (found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"])
     return np.allclose(corners, (x1, y1, x2, y2), atol=1.5)
+
+
+def test_load_with_garbage_is_served_and_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import load_serve
+
+    detect, limits = site.service.batcher.detect, replace(LIMITS, places=32, seconds=30)
+    service = Service(detect, NAMES, limits, CHOICE, "torch")
+    with serving(service) as port:
+        found = load_serve.load(port, [site.picture], 8, 3)
+    assert not found.wrong
+    assert found.served > 10
+    assert sum(found.refused.values()) > 0
+    assert service.inside == 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,10 @@ def measure(settings: Settings) -> Report:
 
     Raises `OptionError` where none of them runs the source.
     """
+    programs = _programs(settings)
     machine = Machine(**turns.once(settings.task("machine")))
     with ExitStack() as stack:
-        ours = _processes(stack, settings, _programs(settings), "network")
+        ours = _processes(stack, settings, programs, "network")
         running = _running(ours)
         if not running:
             reasons = dict.fromkeys(str(error) for error in ours.values())
@@ -153,11 +154,13 @@ def _processes(
 ) -> Attempts:
     """Start the programs one after the other; keep the error of one that does not run."""
     found: Attempts = {}
+    exports = what == "network" and Path(settings.source).suffix == ".cfg"
     for program in programs:
         task = settings.task(what, program)
         try:
-            if what == "network" and program != "torch":
-                turns.once(task)  # leaves its export in the cache
+            if exports and program != "torch":
+                turns.once(task)  # leaves in the cache what this and others read
+                exports = False
             found[program] = stack.enter_context(closing(Process(task)))
         except GhostyoloError as error:
             found[program] = error

@@ -38,8 +38,8 @@ def main() -> None:
 def opened(given: Task) -> Opened:
     """Return what is to be known of a program, and its run on random inputs."""
     if given.what == "file":
-        shape, call = files.opened(Path(given.source), given)
-        return {"shape": shape}, call
+        sides, call = files.opened(Path(given.source), given)
+        return {"shape": sides}, call
     runtime = open_runtime(
         given.source,
         given.weights,

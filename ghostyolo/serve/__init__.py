@@ -48,7 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
 def check() -> None:
     """Raise `OptionError` unless the libraries of the extra are installed."""
     try:
-        import multipart  # noqa: F401
+        import python_multipart  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

@@ -26,7 +26,7 @@ from ghostyolo.serve.incoming import Limits, Refused
 PAGE = Path(__file__).parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 DECODERS = 2  # pictures that are decoded at once
-DRAIN_SECONDS = 2.0
+DRAIN_SECONDS = 10.0
 # Nothing but the page's own files, and the picture that a person has dropped.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
