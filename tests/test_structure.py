@@ -52,7 +52,7 @@ BESIDE = {
     "report": {"evaluate"},
     "runtime": {"export"},
     "parity": {"runtime"},
-    "bench": {"runtime"},
+    "bench": {"export", "runtime"},
     "serve": {"predict", "runtime"},
     "cli": {"console", "gencfg", "tensorboard"},
     "console": {"tensorboard"},
