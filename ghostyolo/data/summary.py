@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import READERS, Dataset, _description, coco, darknet, voc, yolo
+from ghostyolo.data import coco, darknet, voc, yolo
+from ghostyolo.data.layouts import READERS, description
+from ghostyolo.data.sample import Dataset
 from ghostyolo.errors import DataError, Span
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
@@ -72,7 +74,7 @@ def splits(path: str | Path) -> list[str]:
 
 def _described(path: Path) -> list[str]:
     """Return the splits of a YOLO or Darknet data set."""
-    file = _description(path) if path.is_dir() else path
+    file = description(path) if path.is_dir() else path
     reader = READERS.get(file.suffix.lower())
     if not file.is_file() or reader is None:
         message = "is not a data set" if path.exists() else "does not exist"

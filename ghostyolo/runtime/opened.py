@@ -37,16 +37,12 @@ class Runtime:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name, self._engine = name, engine
         self.metadata = engine.metadata
+        self.names = engine.metadata.names
 
     @property
     def network(self) -> Network:
         """Return the network that is computed."""
         return self.metadata.network
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the classes, none where they are not known."""
-        return self.metadata.names
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """Return the outputs of the heads, as Darknet holds them, for any number of inputs.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,8 @@ def _steps(model: Model, device: str) -> list[Step]:
     """Return the calls of a plain model, in their order, with what each reads and sets free."""
     ends, steps = set(model.ends), list[Step]()
     for node, dead in zip(model.network, last_uses(model.network), strict=True):
-        module = _fast(model.layers[node.index].to(device, memory_format=torch.channels_last))
+        layer: Any = model.layers[node.index]
+        module = _fast(layer.to(device, memory_format=torch.channels_last))
         free = tuple(index for index in dead if index not in ends)
         steps.append((node.index, module, node.inputs, free))
     return steps
@@ -97,9 +99,8 @@ def _fast(module: nn.Module) -> Callable[..., Tensor]:
     if not isinstance(module, nn.Sequential):
         return module.forward
     first, *rest = [part for part in module if not isinstance(part, nn.Identity)]
-    for part in rest[:1]:
-        if isinstance(first, nn.Conv2d | nn.Linear) and hasattr(part, "inplace"):
-            part.inplace = True  # of a result that nobody else reads
+    if rest and isinstance(first, nn.Conv2d) and hasattr(rest[0], "inplace"):
+        setattr(rest[0], "inplace", True)  # noqa: B010 - of a result that nobody else reads
     return _chain([part.forward for part in (first, *rest)])
 
 

@@ -1,0 +1,73 @@
+"""Exported files in OpenVINO: its own IR, or ONNX."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from ghostyolo import metadata
+from ghostyolo.errors import DataError, Span
+from ghostyolo.runtime import header
+from ghostyolo.runtime.header import Header
+from ghostyolo.runtime.shapes import fixed, output_names
+
+SECTION = "ghostyolo"  # of rt_info, where IR has the metadata
+
+
+def open_file(
+    path: Path, *, size: tuple[int, int] | None, batch: int, threads: int, device: str
+) -> Engine:
+    """Open a file on the CPU, whatever the device is. Raises `DataError`, `OptionError`."""
+    try:
+        return Engine(path, size, batch, threads)
+    except RuntimeError as error:
+        raise _failure(path, error) from None
+
+
+class Engine:
+    """A compiled model and one request, in float32 whatever the processor would like best."""
+
+    def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
+        core: Any = openvino.Core()
+        model = core.read_model(path)
+        found = header.read(path) if path.suffix.lower() == ".onnx" else _header(model, path)
+        network, shape = fixed(found, path, size, batch)
+        self.metadata = replace(found.metadata, network=network)
+        if model.is_dynamic() and tuple(found.sides) != shape:
+            model.reshape(list(shape))
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self.batch, self._path = shape[0], path
+        self._outputs = output_names(self.metadata)
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            self._request.infer(images, share_inputs=True)
+        except RuntimeError as error:
+            raise _failure(self._path, error) from None
+        return [np.array(self._request.get_tensor(name).data) for name in self._outputs]
+
+    def close(self) -> None:
+        self._request = None
+
+
+def _header(model: Any, path: Path) -> Header:
+    """Return what an IR says about itself."""
+    info = model.get_rt_info()
+    known = info[SECTION].items() if SECTION in info else []
+    said = metadata.read({key: value.astype(str) for key, value in known}, str(path))
+    sides = model.inputs[0].partial_shape if len(model.inputs) == 1 else []
+    return Header(said, tuple(s.get_length() if s.is_static else str(s) for s in sides))
+
+
+def _failure(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"OpenVINO: {reason}", span=Span(str(path)), hint="export it again")
