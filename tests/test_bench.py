@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import tiny
 
-from ghostyolo import bench, cli, cost
+from ghostyolo import bench, cli, cost, export
 from ghostyolo.bench import Settings, files, roofline, text, turns, worker
 from ghostyolo.bench.task import Task, read
 from ghostyolo.cost import Machine
 from ghostyolo.errors import DataError, OptionError
+from ghostyolo.export import Form
+from ghostyolo.model import Model
 from ghostyolo.network import load, loads
 from ghostyolo.runtime import runtimes
 
@@ -25,6 +27,15 @@ MACHINE = Machine(macs_per_s=1e9, bytes_per_s=1e8)
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write(tmp_path_factory.mktemp("cfg"))
+
+
+@pytest.fixture(scope="module")
+def exported(cfg: Path) -> Path:
+    """Return the cfg as an ONNX file."""
+    weights, path = tiny.eager_weights(cfg.parent), cfg.with_suffix(".onnx")
+    pytest.importorskip("onnxruntime")
+    export.write(Model(cfg, weights), path, Form(), "onnx")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +101,7 @@ def test_report_holds_together(report: bench.Report) -> None:
     assert 0 < row.least_s <= row.median_s <= row.p90_s
     assert row.start_s > row.least_s
     assert row.peak_bytes > 50e6
-    assert row.pictures_per_s == pytest.approx(2 / row.median_s, rel=0.9)
+    assert 0 < row.pictures_per_s <= 2 / row.least_s
     least = sum(layer.bound.seconds for layer in report.layers)
     assert row.roofline == pytest.approx(least / row.median_s)
     assert len(report.layers) == 4
@@ -108,11 +119,8 @@ def test_tables_and_json_say_the_same(report: bench.Report) -> None:
     )
 
 
-def test_other_file_is_run_in_turns_with_ours(cfg: Path, tmp_path: Path) -> None:
+def test_other_file_is_run_in_turns_with_ours(exported: Path) -> None:
     """Against its own export, a network is about as fast as itself."""
-    pytest.importorskip("onnxruntime")
-    weights, exported = tiny.eager_weights(tmp_path), tmp_path / "x.onnx"
-    assert cli.main(["export", str(cfg), str(weights), str(exported)]) == 0
     settings = Settings(
         str(exported), programs=("onnxruntime", "torch"), seconds=0.4, against=str(exported)
     )
@@ -120,16 +128,14 @@ def test_other_file_is_run_in_turns_with_ours(cfg: Path, tmp_path: Path) -> None
     ours, torch = found.rows
     assert "torch does not read .onnx files" in torch.error
     assert ours.runs >= turns.ROUNDS
-    assert set(found.ratios or {}) == {"onnxruntime", "best"}
-    assert 0.1 < (found.ratios or {})["best"] < 10
+    assert set(found.ratios) == {"onnxruntime", "best"}
+    assert 0.1 < found.ratios["best"] < 10
     assert "ours takes" in text.text(found)
 
 
 @pytest.mark.parametrize("program", files.PROGRAMS)
-def test_file_with_other_sides_is_refused(cfg: Path, tmp_path: Path, program: str) -> None:
+def test_file_with_other_sides_is_refused(exported: Path, program: str) -> None:
     pytest.importorskip(program)
-    weights, exported = tiny.eager_weights(tmp_path), tmp_path / "x.onnx"
-    assert cli.main(["export", str(cfg), str(weights), str(exported)]) == 0
     task = Task("file", program, str(exported), size=(96, 96))
     with pytest.raises(DataError, match="its input is 1x3x64x64, not 1x3x96x96"):
         files.opened(exported, task)
@@ -149,6 +155,7 @@ def test_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["nowhere.cfg", "--runtime", "torch"], "nowhere.cfg"),
         (["x.cfg", "--runtime", "tensorflow"], "no runtime 'tensorflow'"),
+        (["x.onnx", "--layers"], "x.onnx: only layers of a cfg are timed"),
     ],
 )
 def test_command_tells_what_is_wrong(

@@ -413,9 +413,7 @@ def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.focus("#thresh")
         page.keyboard.press("End")
-        page.wait_for_function(
-            f"document.querySelectorAll('#rows tr').length < {len(site.expected)}"
-        )
+        wait_until(lambda: page.locator("#rows tr").count() < len(site.expected))
         page.set_input_files("#file", tmp_path / "bad.jpg")
         page.wait_for_selector("#status.bad")
         assert "not a picture, or truncated" in page.inner_text("#status")

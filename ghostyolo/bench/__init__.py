@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ghostyolo.cost import Machine
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import loads
 from ghostyolo.runtime import runtimes
+from ghostyolo.runtime.choice import EXPORTED
 
 __all__ = ["Layer", "Report", "Row", "Settings", "measure"]
 
@@ -88,7 +89,7 @@ class Report:
     timed: bool = False
     against: str = ""
     others: tuple[Row, ...] = ()
-    ratios: dict[str, float] | None = None
+    ratios: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for a program to read, with sums."""
@@ -106,7 +107,8 @@ def measure(settings: Settings) -> Report:
     Raises `OptionError` where none of them runs the source.
     """
     programs = _programs(settings)
-    machine = Machine(**turns.once(settings.task("machine")))
+    inside = turns.once(settings.task("layers" if settings.layers else "machine"))
+    machine = Machine(**inside["machine"])
     with ExitStack() as stack:
         ours = _processes(stack, settings, programs, "network")
         running = _running(ours)
@@ -126,11 +128,11 @@ def measure(settings: Settings) -> Report:
         threads=settings.threads,
         machine=machine,
         rows=_rows(ours, least),
-        layers=_layers(settings, bounds),
+        layers=_layers(bounds, inside["layers"]),
         timed=settings.layers,
         against=settings.against or "",
         others=_rows(others, None),
-        ratios=_ratios(running, _running(others)) if settings.against else None,
+        ratios=_ratios(running, _running(others)),
     )
 
 
@@ -140,9 +142,12 @@ Attempts = dict[str, "Process | GhostyoloError"]
 def _programs(settings: Settings) -> list[str]:
     """Return the runtimes that were asked for, or all that are installed.
 
-    Raises `OptionError` for one that there is not.
+    Raises `OptionError` for one that there is not, or for layers of an exported file.
     """
     known = runtimes()
+    if settings.layers and not _is_cfg(settings):
+        message, hint = "only layers of a cfg are timed", "leave --layers out"
+        raise OptionError(message, span=Span(settings.source), hint=hint)
     for name in settings.programs:
         if name not in known:
             raise OptionError(f"no runtime '{name}'", hint=f"use {', '.join(known)}")
@@ -154,7 +159,7 @@ def _processes(
 ) -> Attempts:
     """Start the programs one after the other; keep the error of one that does not run."""
     found: Attempts = {}
-    exports = what == "network" and Path(settings.source).suffix == ".cfg"
+    exports = what == "network" and _is_cfg(settings)
     for program in programs:
         task = settings.task(what, program)
         try:
@@ -165,6 +170,10 @@ def _processes(
         except GhostyoloError as error:
             found[program] = error
     return found
+
+
+def _is_cfg(settings: Settings) -> bool:
+    return Path(settings.source).suffix.lower() not in EXPORTED
 
 
 def _running(attempts: Attempts) -> dict[str, Process]:
@@ -219,12 +228,9 @@ def _row(process: Process, version: str, least: float | None) -> Row:
     )
 
 
-def _layers(settings: Settings, bounds: Sequence[Bound]) -> tuple[Layer, ...]:
-    """Return the bounds, with the times of torch if they are wanted. Raises `OptionError`."""
-    if not settings.layers:
-        return tuple(map(Layer, bounds))
-    seconds = turns.once(settings.task("layers"))["layers"]
-    return tuple(map(Layer, bounds, seconds))
+def _layers(bounds: Sequence[Bound], seconds: Sequence[float] | None) -> tuple[Layer, ...]:
+    """Return the bounds, with the times of torch where they were measured."""
+    return tuple(map(Layer, bounds, seconds) if seconds else map(Layer, bounds))
 
 
 def _ratios(ours: dict[str, Process], others: dict[str, Process]) -> dict[str, float]:

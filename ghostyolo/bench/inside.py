@@ -31,10 +31,8 @@ def main() -> None:
     """Answer the one task on standard input."""
     with task.answering() as answer:
         given = task.read(sys.stdin.readline())
-        if given.what == "machine":
-            answer(rates(given))
-        else:
-            answer({"layers": layer_seconds(given, LAYER_SECONDS)})
+        layers = layer_seconds(given, LAYER_SECONDS) if given.what == "layers" else None
+        answer({"machine": rates(given), "layers": layers})
 
 
 def rates(given: Task) -> dict[str, float]:

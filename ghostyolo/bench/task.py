@@ -19,7 +19,8 @@ class Task:
     """One thing to be measured in a process of its own.
 
     what: "network" (a cfg or an exported file, in the runtime `program`), "file" (any ONNX file in
-    it), "layers" (of a cfg, in torch) or "machine" (its rates). size: (h, w) where it is open.
+    it), "machine" (its rates) or "layers" (also those of a cfg, in torch). size: (h, w) where it is
+    open.
     """
 
     what: str

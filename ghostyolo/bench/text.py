@@ -63,7 +63,7 @@ def _summary(report: Report) -> Iterator[str]:
 def _comparison(report: Report) -> Iterator[str]:
     yield f"against {report.against}, in turns"
     yield from _table(report.others)
-    for name, ratio in (report.ratios or {}).items():
+    for name, ratio in report.ratios.items():
         what = "the fastest of each" if name == "best" else name
         yield f"{what}: ours takes {ratio:.2f} of its time"
 

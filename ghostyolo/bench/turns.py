@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from statistics import median
 from typing import IO, Any
 
@@ -52,8 +53,8 @@ class Process:
 
     def close(self) -> None:
         """End the process."""
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe:
+        for pipe in filter(None, (self._popen.stdin, self._popen.stdout)):
+            with suppress(BrokenPipeError):  # of a process that has ended by itself
                 pipe.close()
         try:
             self._popen.wait(10)

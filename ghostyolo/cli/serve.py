@@ -75,8 +75,9 @@ def _runtime(args: argparse.Namespace) -> Runtime:
     """Return SOURCE in a runtime. Raises `OptionError` for a cfg without WEIGHTS."""
     from ghostyolo.gencfg import parse_size
     from ghostyolo.runtime import open_runtime
+    from ghostyolo.runtime.choice import EXPORTED
 
-    if args.weights is None and Path(args.source).suffix == ".cfg":
+    if args.weights is None and Path(args.source).suffix.lower() not in EXPORTED:
         hint = "give WEIGHTS, or a file of ghostyolo export"
         raise OptionError("a cfg alone finds nothing", span=Span(args.source), hint=hint)
     return open_runtime(
