@@ -101,6 +101,7 @@ def test_report_holds_together(report: bench.Report) -> None:
     assert 0 < row.least_s <= row.median_s <= row.p90_s
     assert row.start_s > row.least_s
     assert row.peak_bytes > 50e6
+    assert row.cpu_s > 0
     assert 0 < row.pictures_per_s <= 2 / row.least_s
     least = sum(layer.bound.seconds for layer in report.layers)
     assert row.roofline == pytest.approx(least / row.median_s)
@@ -129,7 +130,7 @@ def test_other_file_is_run_in_turns_with_ours(exported: Path) -> None:
     assert "torch does not read .onnx files" in torch.error
     assert ours.runs >= turns.ROUNDS
     assert set(found.ratios) == {"onnxruntime", "best"}
-    assert 0.1 < found.ratios["best"] < 10
+    assert all(0.05 < ratio < 20 for ratio in found.ratios["best"])
     assert "ours takes" in text.text(found)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ghostyolo.bench import files, roofline, turns
@@ -51,6 +52,7 @@ class Settings:
 class Row:
     """A program: times of a batch in seconds, the rest as it says, error: why it did not run.
 
+    cpu_s: processor time of a batch, of all threads, which other programs' load changes little.
     start_s: from a cold process to its first result, with the cfg already exported. roofline: the
     machine's least time as a share of the median.
     """
@@ -62,6 +64,7 @@ class Row:
     median_s: float = 0.0
     p90_s: float = 0.0
     least_s: float = 0.0
+    cpu_s: float = 0.0
     pictures_per_s: float = 0.0
     peak_bytes: int = 0
     roofline: float | None = None
@@ -78,7 +81,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured. ratios: our time over that of the other file, by program."""
+    """All that was measured. ratios: our time over the other file's, by program.
+
+    Each is a pair: by the clock, and in processor time.
+    """
 
     source: str
     shape: tuple[int, ...]
@@ -89,7 +95,7 @@ class Report:
     timed: bool = False
     against: str = ""
     others: tuple[Row, ...] = ()
-    ratios: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for a program to read, with sums."""
@@ -221,6 +227,7 @@ def _row(process: Process, version: str, least: float | None) -> Row:
         median_s=middle,
         p90_s=times[len(times) * 9 // 10],
         least_s=times[0],
+        cpu_s=median(one.cpu_s for one in process.rounds),
         pictures_per_s=process.task.batch * len(times) / sum(times),
         peak_bytes=process.peak_bytes,
         roofline=least / middle if least else None,
@@ -233,7 +240,7 @@ def _layers(bounds: Sequence[Bound], seconds: Sequence[float] | None) -> tuple[L
     return tuple(map(Layer, bounds, seconds) if seconds else map(Layer, bounds))
 
 
-def _ratios(ours: dict[str, Process], others: dict[str, Process]) -> dict[str, float]:
+def _ratios(ours: dict[str, Process], others: dict[str, Process]) -> dict[str, tuple[float, float]]:
     """Return our time over theirs in each program, and of the fastest of both as "best"."""
     found = {name: turns.ratio(ours[name], other) for name, other in others.items()}
     if others:

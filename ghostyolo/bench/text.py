@@ -8,7 +8,7 @@ from ghostyolo.bench import Layer, Report, Row
 from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_share
 
 HEADER = (
-    f"{'runtime':<12} {'version':<12} {'start':>8} {'median':>10} {'p90':>10} "
+    f"{'runtime':<12} {'version':<12} {'start':>8} {'median':>10} {'p90':>10} {'cpu':>10} "
     f"{'pictures/s':>10} {'peak':>8} {'roofline':>8}"
 )
 
@@ -38,7 +38,8 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         share = f"{row.roofline:>8.0%}" if row.roofline is not None else ""
         yield (
             f"{row.program:<12} {row.version:<12} {row.start_s:>6.2f} s {_ms(row.median_s)} "
-            f"{_ms(row.p90_s)} {row.pictures_per_s:>10.1f} {row.peak_bytes / 1e6:>5.0f} MB {share}"
+            f"{_ms(row.p90_s)} {_ms(row.cpu_s)} {row.pictures_per_s:>10.1f} "
+            f"{row.peak_bytes / 1e6:>5.0f} MB {share}"
         ).rstrip()
 
 
@@ -58,14 +59,15 @@ def _summary(report: Report) -> Iterator[str]:
         f"({memory_share(bounds):.0%} of that time), {counts[ARITHMETIC]} by arithmetic"
     )
     yield "roofline: that least time over the median; maps that stay in the caches may exceed 100%"
+    yield "start: from a cold process to its first result; cpu: processor time of all threads"
 
 
 def _comparison(report: Report) -> Iterator[str]:
     yield f"against {report.against}, in turns"
     yield from _table(report.others)
-    for name, ratio in report.ratios.items():
+    for name, (clock, cpu) in report.ratios.items():
         what = "the fastest of each" if name == "best" else name
-        yield f"{what}: ours takes {ratio:.2f} of its time"
+        yield f"{what}: ours takes {clock:.2f} of its time, {cpu:.2f} of its processor time"
 
 
 def _layer_table(layers: Sequence[Layer]) -> Iterator[str]:

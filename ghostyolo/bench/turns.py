@@ -11,13 +11,20 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import median
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ghostyolo.bench.task import Task
 from ghostyolo.errors import OptionError
 
 ROUNDS = 8
 MODULES = {"machine": "inside", "layers": "inside"}
+
+
+class Round(NamedTuple):
+    """The seconds of each run, and the processor time that one took, of all threads together."""
+
+    times: list[float]
+    cpu_s: float
 
 
 class Process:
@@ -28,7 +35,7 @@ class Process:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.rounds: list[list[float]] = []
+        self.rounds: list[Round] = []
         self.peak_bytes = 0
         start = time.perf_counter()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
@@ -43,13 +50,13 @@ class Process:
     def run(self, seconds: float) -> None:
         """Run for some seconds and keep the times."""
         found = self._ask(f"{seconds}\n")
-        self.rounds.append(found["times"])
+        self.rounds.append(Round(found["times"], found["cpu_s"]))
         self.peak_bytes = max(self.peak_bytes, found["peak_bytes"])
 
     @property
     def times(self) -> list[float]:
         """Return the seconds of all runs, the fastest first."""
-        return sorted(t for times in self.rounds for t in times)
+        return sorted(t for one in self.rounds for t in one.times)
 
     def close(self) -> None:
         """End the process."""
@@ -99,10 +106,13 @@ def once(task: Task) -> dict[str, Any]:
     return process.opened
 
 
-def ratio(one: Process, other: Process) -> float:
-    """Return how long a run of one takes as a share of the other's: the median over the rounds."""
-    pairs = zip(one.rounds, other.rounds, strict=True)
-    return median(median(a) / median(b) for a, b in pairs)
+def ratio(one: Process, other: Process) -> tuple[float, float]:
+    """Return how long a run of one takes as a share of the other's, by the clock and in processor
+    time: the medians over the rounds.
+    """
+    pairs = list(zip(one.rounds, other.rounds, strict=True))
+    clock = median(median(a.times) / median(b.times) for a, b in pairs)
+    return clock, median(a.cpu_s / b.cpu_s for a, b in pairs)
 
 
 def _started(task: Task, errors: IO[str]) -> subprocess.Popen[str]:

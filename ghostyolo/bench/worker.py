@@ -1,8 +1,9 @@
 """The process in which one program is measured: python -m ghostyolo.bench.worker.
 
 A line with a task comes in, and one with what was opened goes out once the first result is there.
-Each further line is for how many seconds to run, answered by the time of every run and the most
-memory that was held. Errors go out as a line too. The end of the input ends the process.
+Each further line is for how many seconds to run, answered by the time of every run, the processor
+time of one, and the most memory that was held. Errors go out as a line too. The end of the input
+ends the process.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def main() -> None:
         call()
         answer(said)
         for line in sys.stdin:
-            answer({"times": times(call, float(line)), "peak_bytes": peak_bytes()})
+            begin = time.process_time()
+            found = times(call, float(line))
+            cpu_s = (time.process_time() - begin) / len(found)
+            answer({"times": found, "cpu_s": cpu_s, "peak_bytes": peak_bytes()})
 
 
 def opened(given: Task) -> Opened:
