@@ -7,11 +7,15 @@ bottom; `cxcywh` is centre and size.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+
+from ghostyolo.errors import OptionError
 
 Overlap = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -42,6 +46,30 @@ class Detections:
                 f"boxes {self.boxes.shape}, scores {self.scores.shape} and classes "
                 f"{self.classes.shape} are not (n, 4), (n,) and (n,)"
             )
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """Return the boxes by the name that `supervision` has for them."""
+        return self.boxes
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Return the scores by the name that `supervision` has for them."""
+        return self.scores
+
+    @property
+    def class_id(self) -> np.ndarray:
+        """Return the classes by the name that `supervision` has for them."""
+        return self.classes
+
+    def to_supervision(self) -> Any:
+        """Return them as `supervision.Detections`. Raises `OptionError` without that library."""
+        try:
+            supervision: Any = importlib.import_module("supervision")
+        except ModuleNotFoundError:
+            hint = "pip install supervision"
+            raise OptionError("supervision is not installed", hint=hint) from None
+        return supervision.Detections(self.boxes, confidence=self.scores, class_id=self.classes)
 
     @classmethod
     def empty(cls) -> Detections:
@@ -130,22 +158,31 @@ def nms(
     power = {"greedynms": 0.6, "diounms": beta}.get(kind)
     overlap = iou if power is None else partial(diou, beta=power)
     order = np.lexsort((-scores, classes))
-    starts = np.flatnonzero(np.diff(classes[order])) + 1
-    groups = np.split(order, starts)
-    rows = [group[_survivors(boxes_xyxy[group], overlap, iou_thresh)] for group in groups]
+    groups = [order]  # few boxes of many classes: one matrix costs less than a turn for each class
+    if len(order) > BLOCK:
+        groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
+    rows = [
+        group[_survivors(boxes_xyxy[group], classes[group], overlap, iou_thresh)]
+        for group in groups
+    ]
     kept = np.sort(np.concatenate(rows))
     return kept[np.argsort(-scores[kept], kind="stable")]
 
 
-def _survivors(boxes: np.ndarray, overlap: Overlap, threshold: float) -> np.ndarray:
-    """Return the rows of one class that survive, boxes sorted by falling score.
+def _survivors(
+    boxes: np.ndarray, classes: np.ndarray, overlap: Overlap, threshold: float
+) -> np.ndarray:
+    """Return the rows that survive, boxes sorted by class and falling score.
 
-    Goes through the boxes in blocks: matrices stay small, and Python's loop short.
+    More than a block of them are of one class. Goes through the boxes in blocks: matrices stay
+    small, and Python's loop short.
     """
     kept, rest = [], np.arange(len(boxes))
     while len(rest):
         block, rest = rest[:BLOCK], rest[BLOCK:]
-        block = block[~_beaten(np.triu(overlap(boxes[block], boxes[block]) > threshold, 1))]
+        rivals = overlap(boxes[block], boxes[block]) > threshold
+        rivals &= classes[block][:, None] == classes[block]
+        block = block[~_beaten(np.triu(rivals, 1))]
         rest = rest[~(overlap(boxes[block], boxes[rest]) > threshold).any(0)]
         kept.append(block)
     return np.concatenate(kept) if kept else rest

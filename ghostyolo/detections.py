@@ -42,9 +42,10 @@ class Detector:
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
         size, letterbox = self.options.size, bool(self.options.letter_box)
-        fitted = [fit(image, size, letterbox) for image in images]
-        outputs = self.run(np.stack([planes for planes, _ in fitted]))
-        places = [place for _, place in fitted]
+        inputs = np.empty((len(images), 3, *size), np.float32)
+        pairs = zip(images, inputs, strict=True)
+        places = [fit(image, size, letterbox, planes)[1] for image, planes in pairs]
+        outputs = self.run(inputs)
         found = find(self.heads, outputs, places, thresh=self.thresh, iou=self.nms)
         return [
             _clipped(detections[: self.most], place)
@@ -96,14 +97,23 @@ def find(
     `thresh`. Boxes may reach beyond the picture. The last head's nms_kind counts.
     Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
     """
-    boxes, objectness, classes = decode(heads, outputs, places[0].target)
-    last = heads[-1]
-    return [
-        _suppressed(
-            boxes[i], objectness[i], classes[i], place, thresh, iou, last.nms_kind, last.beta_nms
+    size, last = places[0].target, heads[-1]
+    with np.errstate(over="ignore"):  # e^w of an untrained network
+        picked = [
+            head.pick(np.asarray(output), size, thresh)
+            for head, output in zip(heads, outputs, strict=True)
+        ]
+    pictures, *parts = (np.concatenate(part) for part in zip(*picked, strict=True))
+    found = []
+    for number, place in enumerate(places):
+        own = np.flatnonzero(pictures == number)
+        boxes, objectness, classes = (part[own] for part in parts)
+        found.append(
+            _suppressed(
+                boxes, objectness, classes, place, thresh, iou, last.nms_kind, last.beta_nms
+            )
         )
-        for i, place in enumerate(places)
-    ]
+    return found
 
 
 def decode(

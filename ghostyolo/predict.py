@@ -1,35 +1,37 @@
-"""Pictures and folders of pictures to detections, annotated pictures and JSON."""
+"""Pictures to detections, annotated pictures and JSON."""
 
 from __future__ import annotations
 
-import glob
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
 from ghostyolo.boxes import Detections
-from ghostyolo.data import read_image
-from ghostyolo.detections import Detector
 from ghostyolo.draw import draw
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.files import replace
+from ghostyolo.overlap import batches, mapped
+from ghostyolo.sources import STDIN, Picture, expand, read
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
+Detect = Callable[[list[np.ndarray]], list[Detections]]
+READERS = 2  # threads that decode: faster than any network, and OpenCV has threads of its own
 
 
 @dataclass(frozen=True)
 class Found:
-    """One picture and what was found in it."""
+    """One picture and what was found in it; frame: its number in a video or stream."""
 
     path: Path
     image: np.ndarray
     detections: Detections
+    frame: int | None = None
 
 
 def pictures(sources: Sequence[str | Path]) -> list[Path]:
@@ -37,37 +39,29 @@ def pictures(sources: Sequence[str | Path]) -> list[Path]:
 
     Raises `DataError` for a source that does not exist or a folder without pictures.
     """
-    found: dict[Path, None] = {}
-    for source in sources:
-        found.update(dict.fromkeys(_expanded(Path(source))))
-    return list(found)
+    return expand([str(source) for source in sources]).pictures
 
 
-def _expanded(source: Path) -> list[Path]:
-    span = Span(str(source))
-    if source.is_dir():
-        inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
-        if not inside:
-            hint = f"put {', '.join(sorted(SUFFIXES))} files there"
-            raise DataError("no pictures in this folder", span=span, hint=hint)
-        return inside
-    if source.exists():
-        return [source]
-    matches = sorted(Path(path) for path in glob.glob(str(source)))
-    if not matches:
-        raise DataError("no such file or folder", span=span, hint="check the path")
-    return matches
+def predict(
+    detector: Detect, paths: Sequence[Path], *, batch: int = 1, stdin: BinaryIO | None = None
+) -> Iterator[Found | DataError]:
+    """Detect in pictures, which are read ahead; yield the error of one that cannot be read."""
+    reader = partial(read, stdin=stdin)
+    return detect(detector, mapped(reader, paths, workers=READERS, ahead=batch + READERS), batch)
 
 
-def predict(detector: Detector, paths: Sequence[Path]) -> Iterator[Found | DataError]:
-    """Detect in one picture after the other; yield the error of one that cannot be read."""
-    for path in paths:
-        try:
-            image = read_image(path)
-        except DataError as error:
-            yield error
-            continue
-        yield Found(path, image, detector([image])[0])
+def detect(
+    detector: Detect, items: Iterable[Picture | DataError], batch: int = 1
+) -> Iterator[Found | DataError]:
+    """Detect in so many pictures at once; errors pass in their turn."""
+    for some in batches(items, batch):
+        good = [item for item in some if isinstance(item, Picture)]
+        found = iter(detector([item.image for item in good]) if good else [])
+        for item in some:
+            if isinstance(item, Picture):
+                yield Found(item.path, item.image, next(found), item.frame)
+            else:
+                yield item
 
 
 def write_picture(path: Path, found: Found, names: Sequence[str]) -> None:
@@ -96,8 +90,10 @@ def label(cls: int, names: Sequence[str]) -> str:
 def as_dict(found: Found, names: Sequence[str]) -> dict[str, Any]:
     """Return the detections of a picture for JSON; boxes are x, y, width, height in pixels."""
     rows = found.detections
+    frame = {} if found.frame is None else {"frame": found.frame}
     return {
         "file": str(found.path),
+        **frame,
         "height": found.image.shape[0],
         "width": found.image.shape[1],
         "detections": [
@@ -128,7 +124,7 @@ def target_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     taken: set[str] = set()
     targets = {}
     for path in paths:
-        name, number = path.name, 1
+        name, number = "stdin.jpg" if path == STDIN else path.name, 1
         while name in taken:
             number += 1
             name = f"{path.stem}-{number}{path.suffix}"

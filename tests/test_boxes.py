@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ghostyolo import boxes as bx
+from ghostyolo.errors import OptionError
 
 # Darknet's C code: prediction and truth (cx, cy, w, h), then iou, giou, diou, ciou.
 VECTORS = np.array(
@@ -156,3 +157,33 @@ def test_detections_hold_rows() -> None:
 def test_detections_refuse_unequal_rows(boxes: np.ndarray, scores: list, classes: list) -> None:
     with pytest.raises(ValueError, match=r"not \(n, 4\)"):
         bx.Detections(boxes, scores, classes)
+
+
+def test_few_boxes_fall_as_they_do_class_by_class() -> None:
+    """One matrix for all classes gives what a matrix for each gives."""
+    rng = np.random.default_rng(3)
+    for count in (1, 20, bx.BLOCK, bx.BLOCK + 1):
+        low = rng.random((count, 2), np.float32)
+        xyxy = np.concatenate((low, low + 0.5), 1)
+        scores, classes = rng.random(count).astype(np.float32), rng.integers(0, 4, count)
+        scores[: count // 3] = 0.5  # ties
+        alone = [rows[bx.nms(xyxy[rows], scores[rows], classes[rows], 0.4)] for rows in (
+            np.flatnonzero(classes == cls) for cls in range(4)
+        )]  # fmt: skip
+        want = np.concatenate(alone)
+        want = want[np.lexsort((want, -scores[want]))]
+        np.testing.assert_array_equal(bx.nms(xyxy, scores, classes, 0.4), want)
+
+
+def test_detections_go_to_supervision_or_say_what_is_missing() -> None:
+    found = bx.Detections(np.ones((2, 4)), np.array([0.5, 0.25]), np.array([3, 1]))
+    assert found.xyxy is found.boxes
+    assert found.confidence is found.scores
+    assert found.class_id is found.classes
+    try:
+        import supervision
+    except ModuleNotFoundError:
+        with pytest.raises(OptionError, match="supervision is not installed; pip install"):
+            found.to_supervision()
+    else:
+        assert isinstance(found.to_supervision(), supervision.Detections)

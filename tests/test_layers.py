@@ -159,6 +159,23 @@ def test_head_decodes_alike_in_numpy_and_torch(kind: str) -> None:
                 np.testing.assert_allclose(a, b.numpy(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("thresh", [0.0, 0.7, 2.0])
+@pytest.mark.parametrize("kind", ["yolo", "gaussian_yolo", "region", "detection"])
+def test_head_picks_what_it_would_decode(kind: str, thresh: float) -> None:
+    """The same numbers in the same order, to the last bit."""
+    network = load(next(path for path in KINDS if path.stem == kind))
+    for node in network:
+        if isinstance(node.layer, layers.Head):
+            output = np.random.default_rng(0).normal(0.5, 0.5, (3, *node.shape)).astype(np.float32)
+            output[1] = 0  # a picture without anything
+            boxes, objectness, classes = node.layer.decode(output, (12, 16))
+            sure = objectness > thresh
+            want = (np.nonzero(sure)[0], boxes[sure], objectness[sure], classes[sure])
+            for got, part in zip(node.layer.pick(output, (12, 16), thresh), want, strict=True):
+                assert got.dtype == part.dtype
+                np.testing.assert_array_equal(got, part)
+
+
 def test_yolo_decodes_one_slot_by_hand() -> None:
     """Cell (row 1, column 2) of a 2x4 grid, second anchor (4, 6) of an input of 64x128 (HxW)."""
     head = layers.KINDS["yolo"](

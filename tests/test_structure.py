@@ -18,14 +18,15 @@ ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # A part of the package imports parts of a lower rank, and those beside it that are named here.
 RANKS = {
-    "errors": 0, "words": 0, "ops": 0, "boxes": 0, "schedule": 0, "ema": 0,
-    "syntax": 1, "files": 1, "distributed": 1, "precision": 1,
+    "errors": 0, "words": 0, "ops": 0, "schedule": 0, "ema": 0,
+    "syntax": 1, "files": 1, "boxes": 1, "overlap": 1, "distributed": 1, "precision": 1,
     "layers": 2,
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,
     "anchors": 4, "curves": 4, "detections": 4, "model": 4, "ghosts": 4, "convert": 4,
     "cost": 4, "machine": 4, "ghostify": 4, "metadata": 4,
     "export": 5, "report": 5, "evaluate": 5, "predict": 5, "limits": 5, "state": 5, "train": 5,
+    "sources": 5, "results": 5, "video": 5,
     "recipe": 5, "trainconfig": 5, "update": 5, "guard": 5,
     "runtime": 5, "parity": 5, "serve": 5, "bench": 5,
     "sheet": 5, "ghostsheet": 5, "console": 6, "tensorboard": 6, "gencfg": 6, "cli": 6,
@@ -53,6 +54,9 @@ BESIDE = {
     "runtime": {"export"},
     "parity": {"runtime"},
     "bench": {"export", "runtime"},
+    "predict": {"sources"},
+    "results": {"predict"},
+    "video": {"predict", "sources"},
     "serve": {"predict", "runtime"},
     "cli": {"console", "gencfg", "tensorboard"},
     "console": {"tensorboard"},

@@ -95,6 +95,8 @@ def _names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
 
     Raises `OptionError` if --names has not as many as the heads have classes.
     """
+    from ghostyolo.runtime.names import beside
+
     classes = {node.layer.classes for node in runtime.network if isinstance(node.layer, Head)}
     if args.names:
         names = shared.names_file(args.names) or ()
@@ -102,7 +104,4 @@ def _names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
             message, hint = f"{len(names)} names for {max(classes)} classes", "give one for each"
             raise OptionError(message, span=Span(args.names), hint=hint)
         return names
-    folder = Path(args.weights or args.source).parent
-    beside = [shared.names_file(str(path)) for path in folder.glob("*.names")]
-    fitting = [names for names in beside if names and {len(names)} == classes]
-    return runtime.names or (fitting[0] if len(fitting) == 1 else ())
+    return runtime.names or beside(runtime.network, args.weights or args.source)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError, Span
 from ghostyolo.network import Network, load
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
     from ghostyolo.data import Dataset
     from ghostyolo.model import Model
+    from ghostyolo.runtime import Runtime
+
+T = TypeVar("T")
 
 
 def add_cfg(p: argparse.ArgumentParser) -> None:
@@ -24,6 +30,86 @@ def add_cfg(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--darknet-compat", action="store_true", help="read its mistakes as Darknet does"
     )
+
+
+def add_model(p: argparse.ArgumentParser) -> None:
+    """Declare CFG and WEIGHTS, or the exported file that stands for both (see `cli.filled`)."""
+    add_cfg(p)
+    p.add_argument("weights", metavar="WEIGHTS", help="none where CFG is an exported file")
+
+
+def add_runtime(p: argparse.ArgumentParser) -> None:
+    """Declare which program computes, and how."""
+    p.add_argument(
+        "--runtime",
+        default="auto",
+        choices=("auto", "openvino", "onnxruntime", "opencv", "torch"),
+        help="what computes: the fastest installed that gives what torch gives (auto)",
+    )
+    p.add_argument("--batch", type=count, default=1, help="pictures computed at once (1)")
+    p.add_argument("--threads", type=count, help="that compute (all that this process may use)")
+
+
+def is_exported(args: argparse.Namespace) -> bool:
+    """Return whether CFG is an exported file, which holds its weights."""
+    return not args.weights
+
+
+def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
+    """Open the network of CFG with WEIGHTS, or the exported file, in the program of --runtime."""
+    from ghostyolo.runtime import open_runtime
+
+    size = None
+    if args.size and network is None:
+        from ghostyolo.gencfg import parse_size
+
+        size = parse_size(args.size)
+    return open_runtime(
+        network or args.cfg,
+        args.weights or None,
+        name=args.runtime,
+        size=size,
+        batch=args.batch,
+        threads=args.threads,
+        device=args.device,
+    )
+
+
+@contextmanager
+def processes(args: argparse.Namespace) -> Iterator[Any]:
+    """Join the processes that torchrun started, each with a device of its own; else be alone."""
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+        yield Alone()
+        return
+    from ghostyolo.distributed import joined, own_device
+
+    args.device = own_device(pick_device(args.device))
+    with joined(args.device) as world:
+        yield world
+
+
+class Alone:
+    """One process, as `distributed.World` has several; loads no torch."""
+
+    rank, size, first = 0, 1, True
+
+    def gather(self, value: T) -> list[T]:
+        """Return what every process has."""
+        return [value]
+
+
+def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
+    """Yield the items, with a bar and their number a second where a person looks on."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from ghostyolo.console import Progress
+
+    progress = Progress(total, "detect", unit)
+    for done, item in enumerate(items, 1):
+        yield item
+        progress.advance_to(done)
+    progress.close()
 
 
 def add_run(p: argparse.ArgumentParser) -> None:
@@ -66,13 +152,13 @@ def read_input(network: Network, args: argparse.Namespace) -> np.ndarray:
 
 def read_network(args: argparse.Namespace) -> Network:
     """Return the network of CFG, at --size. Raises `CfgError`, `OptionError`."""
-    from ghostyolo import passes
-    from ghostyolo.gencfg import parse_size
-
     findings = Findings(strict=args.strict, compat=args.darknet_compat)
     network = load(args.cfg, findings=findings)
     if not args.size:
         return network
+    from ghostyolo import passes
+    from ghostyolo.gencfg import parse_size
+
     size = parse_size(args.size)
     try:
         return passes.resize(network, size)

@@ -23,11 +23,12 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
     """
-    return decode_image(_read_bytes(path), Span(str(path)))
+    return decode_image(_read_bytes(path), path)
 
 
-def decode_image(data: bytes, span: Span) -> np.ndarray:
-    """Turn the bytes of a picture's file into what `read_image` returns; span: where they lay."""
+def decode_image(data: bytes, name: str | Path) -> np.ndarray:
+    """Return the picture that lies in the bytes of a file, see `read_image`; name is for errors."""
+    span = Span(str(name))
     _check_size(stated_size(BytesIO(data)), span)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -100,20 +101,24 @@ def place(source: Size, target: Size, letterbox: bool) -> Placement:
     return Placement(source, target, inner)
 
 
-def fit(image: np.ndarray, size: Size, letterbox: bool) -> tuple[np.ndarray, Placement]:
+def fit(
+    image: np.ndarray, size: Size, letterbox: bool, out: np.ndarray | None = None
+) -> tuple[np.ndarray, Placement]:
     """Make a picture the input of a network of `size` (h, w).
 
-    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w), contiguous, in [0, 1], and where the
-    picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes (half-pixel centres), as pictures
-    are when Darknet built with OpenCV trains; Darknet's own resize aligns corners instead.
+    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w), contiguous, in [0, 1], which is `out` if
+    that is given, and where the picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes
+    (half-pixel centres), as pictures are when Darknet built with OpenCV trains; Darknet's own
+    resize aligns corners instead.
     """
     placement = place(image.shape[:2], size, letterbox)
     h, w = placement.inner
     resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     if placement.inner == size:
-        return to_planes(resized), placement
+        return to_planes(resized, out), placement
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
-    planes = np.full((3, *size), GREY, np.float32)
+    planes = np.empty((3, *size), np.float32) if out is None else out
+    planes.fill(GREY)
     planes[:, top : top + h, left : left + w] = to_planes(resized)
     return planes, placement
 

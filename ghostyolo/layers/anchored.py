@@ -99,6 +99,30 @@ class Anchored(Head):
         rest = by_slot(maps[:, :, self.lead - 1 :], xp)
         return by_slot(xp.stack(boxes, 2), xp), rest[..., 0], rest[..., 1:]
 
+    def pick(self, output: Any, size: tuple[int, int], thresh: float) -> tuple[Any, Any, Any, Any]:
+        """Take the slots that are sure enough out of the maps before anything is decoded.
+
+        The arithmetic is that of `decode`, number by number.
+        """
+        xp = library(output)
+        n, _, h, w = output.shape
+        maps = output.reshape(n, len(self.mask), self.lead + self.classes, h, w)
+        sure = xp.moveaxis(maps[:, :, self.lead - 1], 1, 3) > thresh
+        picture, row, column, anchor = sure.nonzero()
+        slots = maps[picture, anchor, :, row, column]
+        x, y, wide, high = (slots[:, place] for place in self.cxcywh)
+        anchor_w, anchor_h = (
+            xp.asarray([pair[axis] / size[1 - axis] for pair in self.own_pairs], dtype=slots.dtype)
+            for axis in (0, 1)
+        )
+        boxes = [
+            (x + column.astype(slots.dtype)) / w,
+            (y + row.astype(slots.dtype)) / h,
+            self.stretch(wide, xp) * anchor_w[anchor],
+            self.stretch(high, xp) * anchor_h[anchor],
+        ]
+        return picture, xp.stack(boxes, 1), slots[:, self.lead - 1], slots[:, self.lead :]
+
     def stretch(self, value: Any, xp: Any) -> Any:
         """Return the factor of an anchor's side."""
         return xp.exp(value)

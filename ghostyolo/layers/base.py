@@ -161,6 +161,17 @@ class Head(Layer):
         """
         raise NotImplementedError(f"[{self.kind}] does not decode")
 
+    def pick(self, output: Any, size: tuple[int, int], thresh: float) -> tuple[Any, Any, Any, Any]:
+        """Decode the boxes whose objectness exceeds `thresh`, see `decode`; of numpy arrays alone.
+
+        Returns pictures (m,), boxes (m, 4), objectness (m,) and classes (m, classes), in the order
+        of `decode`.
+        """
+        boxes, objectness, classes = self.decode(output, size)
+        pictures, rows = (objectness > thresh).nonzero()
+        at = pictures, rows
+        return pictures, boxes[at], objectness[at], classes[at]
+
 
 def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
     """Return the number of floats behind a list of names and shapes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers.anchored import Anchored, by_slot, library
-from ghostyolo.layers.base import Shape
+from ghostyolo.layers.base import Head, Shape
 from ghostyolo.layers.options import key, options
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class GaussianYolo(Anchored):
     names = ("Gaussian_yolo",)
     cxcywh = (0, 2, 4, 6)
     lead = 9
+
+    pick = Head.pick  # the uncertainties have a part in the classes
 
     uc_normalizer: float = key(1.0)
     nms_kind: str = key("default", choices=NMS_KINDS)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ghostyolo.data.sample import read_names
 from ghostyolo.errors import GhostyoloError
-from ghostyolo.layers import Head
 from ghostyolo.network import Network
 from ghostyolo.runtime import cache
 from ghostyolo.runtime.choice import AUTO, ORDER, PROGRAMS, installed, loaded, open_file
+from ghostyolo.runtime.names import beside
 from ghostyolo.runtime.opened import Runtime
 
 CLOSE = 1e-4  # of the largest value: how far "auto" lets outputs of a cfg be from torch's
@@ -25,16 +25,9 @@ def open_network(
 ) -> Runtime:
     """Open a cfg's network, with the names of its classes where they lie beside the weights."""
     found = _opened(network, weights, name, batch, threads, device)
-    found.names = names_beside(network, weights) if weights else ()
+    found.metadata = replace(found.metadata, network=network)  # with the lines of its own cfg
+    found.names = beside(network, weights) if weights else ()
     return found
-
-
-def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
-    """Return the names in the one .names file beside WEIGHTS that fits the heads, else none."""
-    classes = {node.layer.classes for node in network if isinstance(node.layer, Head)}
-    beside = [read_names(path) for path in sorted(Path(weights).parent.glob("*.names"))]
-    fitting = [names for names in beside if {len(names)} == classes]
-    return fitting[0] if len(fitting) == 1 else ()
 
 
 def _opened(
@@ -76,6 +69,8 @@ def _fastest(
             runtime = own and open_file(path, name, None, batch, threads, "cpu")
             if runtime and _reproduces(runtime, path, f"{name} {own}", weights, threads):
                 return runtime
+            if runtime:
+                runtime.close()
     return None
 
 

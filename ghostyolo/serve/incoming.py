@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from ghostyolo.data.header import stated_size
 from ghostyolo.data.images import decode_image
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError
 from ghostyolo.serve.batcher import Choice
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # of what `stated_size` knows
@@ -106,7 +106,7 @@ def picture(data: bytes, pixels: int) -> np.ndarray:
         message = f"{size[1]}x{size[0]} pixels, more than {pixels:,}"
         raise Refused(413, message, "scale the picture down")
     try:
-        return decode_image(data, Span("picture"))
+        return decode_image(data, "picture")
     except DataError as error:
         raise Refused(400, error.diagnostic.message, hint) from None
 

@@ -1,0 +1,95 @@
+"""Work that overlaps: what comes next is made in threads while the present is looked at.
+
+Decoding, encoding and drawing pictures let go of Python's lock, so threads are enough. Every queue
+is bounded: nothing runs further ahead than it is told.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def mapped(
+    function: Callable[[A], B], items: Iterable[A], *, workers: int, ahead: int
+) -> Generator[B, None, None]:
+    """Yield function(item) in the order of the items, `ahead` of them under way in threads.
+
+    The items are taken in the caller's thread. The first error is raised in its turn.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[B]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                while len(waiting) > ahead or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[A, None, None]:
+    """Yield the items, which a thread takes up to `depth` in advance.
+
+    newest: where the caller is too slow, drop the oldest that wait rather than let the items wait,
+    as suits a camera. An error of the items is raised in its turn.
+    """
+    waiting: queue.Queue[tuple[A | None, BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_fill, args=(items, waiting, stopped, newest), daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        while thread.is_alive():  # it may stand before a full queue
+            _drop(waiting)
+            thread.join(0.05)
+
+
+def batches(items: Iterable[A], count: int) -> Iterator[list[A]]:
+    """Yield lists of so many items, the last of what is left."""
+    rest = iter(items)
+    while some := list(islice(rest, count)):
+        yield some
+
+
+def _fill(items: Iterable[A], waiting: queue.Queue, stopped: threading.Event, newest: bool) -> None:
+    end: BaseException = StopIteration()
+    try:
+        for item in items:
+            if newest and waiting.full():
+                _drop(waiting)
+            waiting.put((item, None))
+            if stopped.is_set():
+                break
+    except Exception as error:
+        end = error
+    finally:
+        if hasattr(items, "close"):
+            items.close()
+        waiting.put((None, end))
+
+
+def _drop(waiting: queue.Queue) -> None:
+    try:
+        waiting.get_nowait()
+    except queue.Empty:
+        return

@@ -1,0 +1,137 @@
+"""Where pictures come from: files, folders, patterns, videos, cameras, streams, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import cv2
+import numpy as np
+
+from ghostyolo.data.images import decode_image, read_image
+from ghostyolo.errors import DataError, Span
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+ADDRESS = re.compile(r"(rtsp|rtmp|http|https|udp|tcp)://")
+STDIN = Path("-")
+FPS = 25.0  # of a stream that does not say
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, uint8 RGB (H, W, 3), and where it is from; frame: its number in a stream."""
+
+    path: Path
+    image: np.ndarray
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A video, or a camera or address that is live: what it gives now or never."""
+
+    name: str
+    address: str | int
+    live: bool
+
+    def open(self) -> Frames:
+        """Open it with OpenCV. Raises `DataError` if that fails."""
+        capture = cv2.VideoCapture(self.address)
+        if not capture.isOpened():
+            what = "camera" if isinstance(self.address, int) else "video"
+            hint = "check that it is there and that OpenCV reads its format"
+            raise DataError(f"cannot open the {what}", span=Span(self.name), hint=hint)
+        return Frames(self, capture)
+
+
+class Frames:
+    """The frames of an open stream. fps: frames a second; total: how many there are, 0 unknown."""
+
+    def __init__(self, stream: Stream, capture: Any) -> None:
+        self.stream, self._capture = stream, capture
+        self.fps = float(capture.get(cv2.CAP_PROP_FPS)) or FPS
+        self.total = 0 if stream.live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def __iter__(self) -> Iterator[Picture]:
+        number, path = 0, Path(self.stream.name)
+        while True:
+            there, image = self._capture.read()
+            if not there:
+                break
+            yield Picture(path, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
+            number += 1
+        if number == 0:
+            raise DataError("no frame in it", span=Span(self.stream.name), hint="check the video")
+
+    def close(self) -> None:
+        """Let the camera or file go."""
+        self._capture.release()
+
+
+class Sources(NamedTuple):
+    """Files of pictures, and streams."""
+
+    pictures: list[Path]
+    streams: list[Stream]
+
+
+def expand(words: Sequence[str], *, recursive: bool = False) -> Sources:
+    """Tell what words name: files, folders, patterns, a camera's number, an address, - for stdin.
+
+    recursive: whether the folders in a folder count too. Raises `DataError` for what is not there.
+    """
+    found, streams = dict[Path, None](), dict[str, Stream]()
+    for word in words:
+        if word.isdecimal() and not os.path.exists(word):
+            streams[word] = Stream(f"camera-{word}", int(word), live=True)
+        elif ADDRESS.match(word):
+            streams[word] = Stream(word, word, live=True)
+        elif word == str(STDIN):
+            found[STDIN] = None
+        else:
+            for path in _expanded(Path(word), recursive):
+                if path.suffix.lower() in VIDEOS:
+                    streams[str(path)] = Stream(str(path), str(path), live=False)
+                else:
+                    found[path] = None
+    return Sources(list(found), list(streams.values()))
+
+
+def _expanded(source: Path, recursive: bool) -> list[Path]:
+    span = Span(str(source))
+    if source.is_dir():
+        inside = source.rglob("*") if recursive else source.iterdir()
+        known = sorted(path for path in inside if path.suffix.lower() in SUFFIXES | VIDEOS)
+        if not known:
+            hint = f"put {', '.join(sorted(SUFFIXES))} files there"
+            if any(path.is_dir() for path in source.iterdir()) and not recursive:
+                hint = "look into its folders with --recursive"
+            raise DataError("no pictures in this folder", span=span, hint=hint)
+        return known
+    if source.exists():
+        return [source]
+    matches = sorted(Path(path) for path in glob.glob(str(source), recursive=True))
+    if not matches:
+        raise DataError("no such file or folder", span=span, hint="check the path")
+    return matches
+
+
+def listed(lines: Iterable[str]) -> list[str]:
+    """Return the words of a list, one a line, without blank lines."""
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read(path: Path, stdin: BinaryIO | None = None) -> Picture | DataError:
+    """Read a picture, that of `-` from an open stream; return the error of one that is none."""
+    try:
+        if path == STDIN and stdin is not None:
+            return Picture(path, decode_image(stdin.read(), path))
+        return Picture(path, read_image(path))
+    except DataError as error:
+        return error
