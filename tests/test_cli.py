@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -384,6 +385,92 @@ def test_cuda_that_is_not_there(run: Command, cfg: Path, weights: Path, data: Pa
         "--names", data / "shapes.names",
     )  # fmt: skip
     assert_refused(done, "--device cuda is not there; use cpu or auto")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """Return the network as an ONNX file that has names."""
+    folder = tmp_path_factory.mktemp("exported")
+    cfg, weights = tiny.write(folder), tiny.eager_weights(folder)
+    names = data / "shapes.names"
+    words = ["export", cfg, weights, folder / "x.onnx", "--names", names]
+    assert cli.main([str(word) for word in words]) == 0
+    return folder / "x.onnx"
+
+
+def test_every_runtime_and_file_finds_the_same(
+    run: Command, cfg: Path, weights: Path, data: Path, exported: Path
+) -> None:
+    pictures, names = data / "JPEGImages", ["--names", data / "shapes.names"]
+    code, want, _ = run("detect", cfg, weights, pictures, "--json", "--runtime", "torch", *names)
+    assert code == 0
+    for words in ([cfg, weights, pictures, *names], [exported, pictures]):
+        for more in ([], ["--runtime", "onnxruntime", "--batch", 2]):
+            code, out, err = run("detect", *words, "--json", *more)
+            assert (code, err) == (0, "")
+            pairs = zip(json.loads(out), json.loads(want), strict=True)
+            for a, b in pairs:
+                assert a["file"] == b["file"]
+                assert [d["class"] for d in a["detections"]] == [
+                    d["class"] for d in b["detections"]
+                ]
+                boxes = [[d["box"] for d in row["detections"]] for row in (a, b)]
+                np.testing.assert_allclose(*boxes, atol=0.02)
+
+
+def test_val_of_an_exported_file(
+    run: Command, cfg: Path, weights: Path, data: Path, exported: Path
+) -> None:
+    _, want, _ = run("val", cfg, weights, data, "--split", "test", "--json", "--runtime", "torch")
+    code, out, _ = run("val", exported, data, "--split", "test", "--json")
+    assert code == 0
+    assert json.loads(out)["mean"] == pytest.approx(json.loads(want)["mean"], abs=2e-3, nan_ok=True)
+
+
+def test_detect_in_a_video_and_lists_of_all_kinds(
+    run: Command, data: Path, exported: Path, tmp_path: Path
+) -> None:
+    from ghostyolo import video
+
+    source = sorted((data / "JPEGImages").iterdir())[0]
+    image = cv2.imread(str(source))
+    writer = video.VideoWriter(tmp_path / "film.mp4", 10.0)
+    for _ in range(5):
+        writer.add(image)
+    writer.close()
+    code, out, err = run(
+        "detect", exported, tmp_path / "film.mp4", source, "--batch", 2, "--jsonl", "x.jsonl",
+        "--coco", "x.json", "--voc", "voc", "--txt", "txt",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"{tmp_path / 'film.mp4'}: 5 frames -> runs/detect/film.mp4"
+    drawn = cv2.VideoCapture("runs/detect/film.mp4")
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    rows = [json.loads(line) for line in Path("x.jsonl").read_text().splitlines()]
+    assert rows == json.loads(Path("runs/detect/detections.json").read_text())
+    assert [row.get("frame") for row in rows] == [None, 0, 1, 2, 3, 4]
+    count = sum(len(row["detections"]) for row in rows)
+    assert len(json.loads(Path("x.json").read_text())) == count > 0
+    assert len(list(Path("voc").iterdir())) == 6
+    assert len(Path(f"txt/{source.stem}.txt").read_text().splitlines()) == len(
+        rows[0]["detections"]
+    )
+
+
+def test_cold_detect_of_a_file_loads_no_torch(data: Path, exported: Path, tmp_path: Path) -> None:
+    picture = sorted((data / "JPEGImages").iterdir())[0]
+    script = (
+        "import sys; from ghostyolo.cli import main; "
+        f"code = main(['detect', {str(exported)!r}, {str(picture)!r}, '--out', "
+        f"{str(tmp_path / 'out')!r}]); print(*sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "yaml", "tqdm", "matplotlib", "faster_coco_eval", "ghostyolo.gencfg"}
+    assert not heavy & set(done.stdout.split())
 
 
 # --- val

@@ -57,7 +57,7 @@ BESIDE = {
     "report": {"accuracy", "evaluate"},
     "runtime": {"export"},
     "parity": {"runtime"},
-    "bench": {"runtime"},
+    "bench": {"export", "runtime"},
     "predict": {"sources"},
     "results": {"predict"},
     "video": {"predict", "sources"},

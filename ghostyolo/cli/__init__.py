@@ -28,6 +28,8 @@ COMMANDS = {
     "classify": "name what pictures show",
     "convert": "move weights between file formats and from other checkpoints",
     "export": "write a trained cfg as ONNX, OpenVINO IR or TorchScript",
+    "serve": "answer pictures with detections over HTTP, with a page to try it",
+    "bench": "measure how fast a cfg runs here, and against what the machine could do",
     "trace": "run a network once and keep every layer's output in a file",
     "parity": "compare a network, layer by layer, with another program's run of it",
     "anchors": "fit the anchors of a cfg to a data set",

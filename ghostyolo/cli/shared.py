@@ -57,10 +57,13 @@ def is_exported(args: argparse.Namespace) -> bool:
 
 def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
     """Open the network of CFG with WEIGHTS, or the exported file, in the program of --runtime."""
-    from ghostyolo.gencfg import parse_size
     from ghostyolo.runtime import open_runtime
 
-    size = parse_size(args.size) if args.size and network is None else None
+    size = None
+    if args.size and network is None:
+        from ghostyolo.gencfg import parse_size
+
+        size = parse_size(args.size)
     return open_runtime(
         network or args.cfg,
         args.weights or None,
@@ -154,13 +157,13 @@ def read_input(network: Network, args: argparse.Namespace) -> np.ndarray:
 
 def read_network(args: argparse.Namespace) -> Network:
     """Return the network of CFG, at --size. Raises `CfgError`, `OptionError`."""
-    from ghostyolo import passes
-    from ghostyolo.gencfg import parse_size
-
     findings = Findings(strict=args.strict, compat=args.darknet_compat)
     network = load(args.cfg, findings=findings)
     if not args.size:
         return network
+    from ghostyolo import passes
+    from ghostyolo.gencfg import parse_size
+
     size = parse_size(args.size)
     try:
         return passes.resize(network, size)

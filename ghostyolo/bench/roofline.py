@@ -1,0 +1,58 @@
+"""What this machine could do at best with each layer of a network, and what holds it back.
+
+Source: Williams et al., Roofline, CACM 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ghostyolo.cost import FLOAT, Machine, memory_numbers
+from ghostyolo.layers import count
+from ghostyolo.network import Network, Node
+
+ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least time of a layer for a batch, in seconds, and what it is bound by.
+
+    macs, bytes: of the batch; inputs, output and weights move once, batch norm and activation are
+    one with the convolution.
+    """
+
+    index: int
+    kind: str
+    macs: int
+    bytes: int
+    seconds: float
+    by: str
+
+
+def bounds(network: Network, machine: Machine, batch: int) -> list[Bound]:
+    """Return the bound of every layer."""
+    return [_bound(network, node, machine, batch) for node in network]
+
+
+def least_seconds(table: Sequence[Bound]) -> float:
+    """Return the least time of all layers, one after the other."""
+    return sum(row.seconds for row in table)
+
+
+def memory_share(table: Sequence[Bound]) -> float:
+    """Return the share of the least time that layers take which are bound by memory."""
+    bound = sum(row.seconds for row in table if row.by == MEMORY)
+    return bound / max(least_seconds(table), 1e-12)
+
+
+def _bound(network: Network, node: Node, machine: Machine, batch: int) -> Bound:
+    inputs = network.input_shapes(node)
+    macs = batch * node.layer.macs(node.shape, *inputs)
+    numbers = memory_numbers(node.layer, node.shape, *inputs)
+    weights = count(node.layer.weights(*inputs)) if numbers else 0
+    moved = FLOAT * (batch * (numbers - weights) + weights)
+    arithmetic, memory = macs / machine.macs_per_s, moved / machine.bytes_per_s
+    by = (ARITHMETIC if arithmetic >= memory else MEMORY) if moved else NOTHING
+    return Bound(node.index, node.layer.kind, macs, moved, max(arithmetic, memory), by)

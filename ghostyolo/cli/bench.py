@@ -1,0 +1,60 @@
+"""ghostyolo bench: how fast a network runs here, and what the machine could do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ghostyolo.cli import shared
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """Declare what bench takes."""
+    p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
+    p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg (random ones)")
+    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
+    p.add_argument("--batch", type=shared.count, default=1, help="pictures of one run (1)")
+    p.add_argument("--threads", type=shared.count, help="of every runtime (all)")
+    p.add_argument(
+        "--runtime",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="openvino, onnxruntime, opencv or torch; may be repeated (all that are installed)",
+    )
+    p.add_argument("--seconds", type=_seconds, default=5.0, help="of runs of each runtime (5)")
+    p.add_argument("--against", metavar="FILE.onnx", help="any other ONNX file, run in turns")
+    p.add_argument("--layers", action="store_true", help="time each layer of a cfg in torch")
+    p.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure a network in the installed runtimes, on the processor."""
+    from ghostyolo import bench
+    from ghostyolo.bench import text
+    from ghostyolo.gencfg import parse_size
+    from ghostyolo.runtime.threads import allowed
+
+    settings = bench.Settings(
+        source=args.source,
+        weights=args.weights,
+        size=parse_size(args.size) if args.size else None,
+        batch=args.batch,
+        threads=args.threads or allowed(),
+        programs=tuple(dict.fromkeys(args.runtime)),
+        seconds=args.seconds,
+        against=args.against,
+        layers=args.layers,
+    )
+    report = bench.measure(settings)
+    print(json.dumps(report.as_dict()) if args.json else text.text(report))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds up to 3600")
+    return value

@@ -1,0 +1,107 @@
+"""ghostyolo serve: a detector behind HTTP, with a page to try it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostyolo.cli import shared
+from ghostyolo.errors import OptionError, Span
+from ghostyolo.layers import Head
+
+if TYPE_CHECKING:
+    from ghostyolo.runtime import Runtime
+
+MOST = 300  # detections in one answer
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """Declare what serve takes."""
+    p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
+    p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
+    shared.add_run(p)
+    p.add_argument("--runtime", default="auto", help="torch, onnxruntime, openvino, opencv (auto)")
+    p.add_argument("--threads", type=shared.count, help="of the runtime (all)")
+    p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
+    p.add_argument("--thresh", type=shared.share, help="least score (0.25)", default=0.25)
+    p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.45)", default=0.45)
+    p.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    p.add_argument("--port", type=_port, default=8000, help="0 takes any free one (8000)")
+    p.add_argument("--batch", type=shared.count, default=8, help="pictures computed at once (8)")
+    p.add_argument("--queue", type=shared.count, default=32, help="requests inside at once (32)")
+    p.add_argument("--max-mb", type=shared.count, default=16, help="of one picture's file (16)")
+    p.add_argument("--max-mpixels", type=shared.count, default=32, help="of one picture (32)")
+    p.add_argument("--access-log", action="store_true", help="log every request")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve a detector until a signal ends it."""
+    from ghostyolo import serve
+
+    serve.check()
+    from ghostyolo.serve.app import Service, application
+    from ghostyolo.serve.batcher import Choice
+    from ghostyolo.serve.incoming import Limits
+
+    bound = serve.bind(args.host, args.port)
+    runtime = _runtime(args)
+    detect = serve.detect(runtime, MOST)
+    limits = Limits(
+        places=args.queue,
+        bytes=args.max_mb * 10**6,
+        pixels=args.max_mpixels * 10**6,
+        batch=args.batch,
+    )
+    names, choice = _names(args, runtime), Choice(args.thresh, args.nms)
+    app = application(Service(detect, names, limits, choice, runtime.name))
+    if args.access_log:
+        logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+    host, port = bound.getsockname()[:2]
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"serving {args.source} in {runtime.name} at {where} (Ctrl+C ends it)", flush=True)
+    serve.run(app, bound, access_log=args.access_log)
+    print("stopped")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port from 0 to 65535")
+    return int(text)
+
+
+def _runtime(args: argparse.Namespace) -> Runtime:
+    """Return SOURCE in a runtime. Raises `OptionError` for a cfg without WEIGHTS."""
+    from ghostyolo.gencfg import parse_size
+    from ghostyolo.runtime import open_runtime
+    from ghostyolo.runtime.choice import EXPORTED
+
+    if args.weights is None and Path(args.source).suffix.lower() not in EXPORTED:
+        hint = "give WEIGHTS, or a file of ghostyolo export"
+        raise OptionError("a cfg alone finds nothing", span=Span(args.source), hint=hint)
+    return open_runtime(
+        args.source,
+        args.weights,
+        name=args.runtime,
+        size=parse_size(args.size) if args.size else None,
+        threads=args.threads,
+        device=args.device,
+    )
+
+
+def _names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
+    """Return the names in --names, else the runtime's, else those beside the file.
+
+    Raises `OptionError` if --names has not as many as the heads have classes.
+    """
+    from ghostyolo.runtime.names import beside
+
+    classes = {node.layer.classes for node in runtime.network if isinstance(node.layer, Head)}
+    if args.names:
+        names = shared.names_file(args.names) or ()
+        if classes != {len(names)}:
+            message, hint = f"{len(names)} names for {max(classes)} classes", "give one for each"
+            raise OptionError(message, span=Span(args.names), hint=hint)
+        return names
+    return runtime.names or beside(runtime.network, args.weights or args.source)

@@ -1,0 +1,152 @@
+"use strict";
+const get = (id) => document.getElementById(id);
+const TAKEN = ["image/jpeg", "image/png", "image/bmp"]; // what the server decodes
+const OPTIONS = ["thresh", "nms"];
+let picture = null; // the Blob that is shown or about to be
+let asked = 0; // requests sent; the answer to an older one comes too late
+let shown = ""; // the object URL of the picture on the page
+
+function say(text, bad = false) {
+  get("status").textContent = text;
+  get("status").classList.toggle("bad", bad);
+}
+
+function make(tag, text = "", name = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = name;
+  return element;
+}
+
+// Hues as far apart as the classes in the picture allow, light enough for dark text on them.
+function colours(rows) {
+  const classes = [...new Set(rows.map((row) => row.class))];
+  return new Map(classes.map((cls, i) => [cls, `hsl(${(200 + i * 137.5) % 360} 85% 70%)`]));
+}
+
+function box(found, row, colour) {
+  const [x1, y1, x2, y2] = row.box;
+  const element = make("div", "", x1 > found.width * 0.6 ? "end" : "");
+  const share = (value, whole) => `${(100 * value) / whole}%`;
+  element.style.left = share(x1, found.width);
+  element.style.top = share(y1, found.height);
+  element.style.width = share(x2 - x1, found.width);
+  element.style.height = share(y2 - y1, found.height);
+  element.style.setProperty("--mark", colour);
+  element.append(make("span", `${row.name} ${row.score.toFixed(2)}`));
+  return element;
+}
+
+function line(row, mark, colour) {
+  const [x1, y1, x2, y2] = row.box.map(Math.round);
+  const element = make("tr");
+  const name = make("td");
+  name.append(make("i"), row.name);
+  element.style.setProperty("--mark", colour);
+  element.append(
+    name,
+    make("td", row.score.toFixed(2), "number"),
+    make("td", `${x1}, ${y1}`, "number"),
+    make("td", `${x2 - x1} x ${y2 - y1}`, "number"),
+  );
+  element.addEventListener("pointerenter", () => mark.classList.add("on"));
+  element.addEventListener("pointerleave", () => mark.classList.remove("on"));
+  return element;
+}
+
+function show(found, blob) {
+  const rows = found.detections;
+  const colour = colours(rows);
+  const marks = rows.map((row) => box(found, row, colour.get(row.class)));
+  const lines = rows.map((row, i) => line(row, marks[i], colour.get(row.class)));
+  get("boxes").replaceChildren(...marks);
+  get("rows").replaceChildren(...lines);
+  if (shown) URL.revokeObjectURL(shown);
+  shown = URL.createObjectURL(blob);
+  get("picture").src = shown;
+  const count = rows.length;
+  const words = count === 1 ? "1 object" : `${count || "No"} objects`;
+  get("picture").alt = `The picture, with ${words.toLowerCase()} found`;
+  get("table").hidden = !count;
+  get("result").hidden = false;
+  say(`${words} found in ${found.width} x ${found.height} pixels, ${Math.round(found.ms.total)} ms`);
+}
+
+// Other formats that the browser knows are sent as PNG.
+async function converted(blob) {
+  if (TAKEN.includes(blob.type)) return blob;
+  const bitmap = await createImageBitmap(blob);
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+async function detect() {
+  if (!picture) return;
+  const mine = ++asked;
+  const latest = () => mine === asked;
+  say("Looking ...");
+  try {
+    const query = new URLSearchParams(OPTIONS.map((name) => [name, get(name).value]));
+    const answer = await fetch(`/detect?${query}`, { method: "POST", body: picture });
+    const found = await answer.json();
+    if (!latest()) return;
+    if (answer.ok) show(found, picture);
+    else fail(`${found.error}; ${found.hint}`);
+  } catch {
+    if (latest()) fail("The server does not answer; is it running?");
+  }
+}
+
+function fail(text) {
+  get("result").hidden = true;
+  say(text, true);
+}
+
+async function take(blob) {
+  if (!blob) return;
+  try {
+    picture = await converted(blob);
+  } catch {
+    asked++;
+    picture = null;
+    fail("This is not a picture that the browser can read.");
+    return;
+  }
+  detect();
+}
+
+function report(name) {
+  get(`${name}-value`).textContent = Number(get(name).value).toFixed(2);
+}
+
+async function start() {
+  const health = await (await fetch("/health")).json();
+  for (const name of OPTIONS) {
+    get(name).value = health.defaults[name];
+    report(name);
+  }
+  get("about").textContent = `ghostyolo ${health.version}, ${health.runtime}`;
+}
+
+for (const name of OPTIONS) {
+  get(name).addEventListener("input", () => report(name));
+  get(name).addEventListener("change", detect);
+}
+get("form").addEventListener("submit", (event) => event.preventDefault());
+get("file").addEventListener("change", () => take(get("file").files[0]));
+document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+// The whole page takes what is dropped: beside the frame, the browser would leave the page for it.
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  get("drop").classList.add("over");
+});
+document.addEventListener("dragleave", () => get("drop").classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  get("drop").classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+start().catch(() => fail("The server does not answer; is it running?"));

@@ -1,0 +1,204 @@
+"""Hold detection to its bars: tools/bench_detect.py [CFG [WEIGHTS]] [--pictures N] [--json].
+
+Prints, all measured in turns within one run so that what else the machine does meets all alike:
+- the time of torch's eager path, folded and channels-last, over that of the network as it is
+  trained (its own batch norms, NCHW);
+- each installed runtime's time for one input;
+- the time of `detect` on a folder, for each picture, over the network's alone: with JSON, and with
+  annotated JPEGs;
+- the growth of memory over one run of the network, over its weights and the largest set of maps
+  that are live at once.
+Without CFG it is the 80-class GhostNet detector at 416x416, with random weights. Run it on a quiet
+machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from ghostyolo import cli  # noqa: E402
+from ghostyolo.data.synthetic import write_dataset  # noqa: E402
+from ghostyolo.model import Model, last_uses  # noqa: E402
+from ghostyolo.network import IMAGE, Network, dumps, load  # noqa: E402
+from ghostyolo.runtime import open_runtime, runtimes  # noqa: E402
+from ghostyolo.zoo.ghost import Style  # noqa: E402
+from ghostyolo.zoo.recipes import detector  # noqa: E402
+
+EAGER_BAR, JSON_BAR, DRAWN_BAR, MEMORY_BAR = 0.6, 1.25, 1.5, 2.0
+
+
+def main() -> int:
+    """Print the table; return 1 when a ratio is on the wrong side of its bar."""
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("cfg", nargs="?", metavar="CFG")
+    p.add_argument("weights", nargs="?", metavar="WEIGHTS")
+    p.add_argument("--pictures", type=int, default=100, help="in the folder (100)")
+    p.add_argument("--runs", type=int, default=15, help="of each network (15)")
+    p.add_argument("--threads", type=int, default=2, help="that compute (2)")
+    p.add_argument("--batch", type=int, default=1, help="of detect (1)")
+    p.add_argument("--runtime", default="auto", help="of detect (auto)")
+    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    args = p.parse_args()
+    network = load(args.cfg) if args.cfg else detector(Style(), classes=80, size=(416, 416))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            *networks(network, args),
+            *commands(network, args, Path(folder)),
+            memory(network, args),
+        ]
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for each in rows:
+            bar = f"(bar {each['bar']})" if each["bar"] else ""
+            print(f"{each['name']:<58} {each['value']:8.3f} {each['unit']} {bar}")
+    return int(not all(each["good"] for each in rows))
+
+
+def networks(network: Network, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time the network as it is, and in every runtime."""
+    model = Model(network, args.weights).eval()
+    images = np.random.default_rng(0).random((1, *network.options.shape), np.float32)
+    x = torch.from_numpy(images)
+    opened = {
+        name: open_runtime(network, args.weights, name=name, threads=args.threads, device="cpu")
+        for name, version in runtimes().items()
+        if version
+    }
+
+    def plain() -> object:
+        with torch.inference_mode():
+            return model(x)
+
+    calls: dict[str, Callable[[], object]] = {"unfolded, NCHW": plain}
+    calls.update((n, lambda r=r: r.run(images)) for n, r in opened.items())  # type: ignore[misc]
+    times = in_turns(calls, args.runs)
+    rows = [row(f"{name}, one input", 1000 * t, "ms") for name, t in times.items()]
+    ratio = times["torch"] / times["unfolded, NCHW"]
+    return [row("torch, folded, over unfolded NCHW", ratio, "x", EAGER_BAR), *rows]
+
+
+def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Time `detect` on a folder, less its start, against the network on as many inputs."""
+    weights = args.weights or folder / "x.weights"
+    if not args.weights:
+        Model(network).save_weights(weights)
+    (folder / "x.cfg").write_text(dumps(network))
+    data = write_dataset(folder / "data", {"train": args.pictures + 1}, size=(480, 640))
+    pictures = sorted((data / "JPEGImages").iterdir())
+    words = ["detect", folder / "x.cfg", weights, "--out", folder / "out", "--thresh", "0.5"]
+    words += ["--runtime", args.runtime, "--batch", args.batch, "--threads", args.threads]
+    shape = (args.batch, *network.options.shape)
+    runtime = open_runtime(
+        folder / "x.cfg", weights, name=args.runtime, batch=args.batch, threads=args.threads
+    )
+    images = np.random.default_rng(0).random(shape, np.float32)
+
+    def bare() -> None:
+        for _ in range(args.pictures // args.batch):
+            runtime.run(images)
+
+    kinds: dict[str, Callable[[], object]] = {
+        "bare": bare,
+        "start": lambda: detect([*words, pictures[0], "--json"]),
+        "json": lambda: detect([*words, *pictures[1:], "--json"]),
+        "drawn": lambda: detect([*words, *pictures[1:]]),
+    }
+    took = in_turns(kinds, 3, warm=1)
+    name = f"detect with {runtime.name}"
+    ratios = {kind: (took[kind] - took["start"]) / took["bare"] for kind in ("json", "drawn")}
+    return [
+        row(f"{name}, JSON, over the network alone", ratios["json"], "x", JSON_BAR),
+        row(f"{name}, annotated JPEGs, likewise", ratios["drawn"], "x", DRAWN_BAR),
+        row(f"{name}, pictures a second", args.pictures / took["json"], "1/s"),
+    ]
+
+
+def detect(words: list[object]) -> None:
+    """Run the command in this process, unheard."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if cli.main([str(word) for word in words]):
+            raise SystemExit("detect failed")
+
+
+def in_turns(calls: dict[str, Callable[[], object]], runs: int, warm: int = 2) -> dict[str, float]:
+    """Return the median seconds of each call, made in turn."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for count, (name, call) in zip(
+        range((runs + warm) * len(calls)), cycle(calls.items()), strict=False
+    ):
+        begin = time.perf_counter()
+        call()
+        if count >= warm * len(calls):
+            times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def memory(network: Network, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, in a process of its own, how far opening and running the network go."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        grown, weights = pool.apply(_grown, (dumps(network), args.weights, args.threads))
+    share = grown / (weights + live(network))
+    return row("memory grown, over weights and live maps", share, "x", MEMORY_BAR)
+
+
+def _grown(text: str, weights: str | None, threads: int) -> tuple[int, int]:
+    """Return by how many bytes this process grew at most, and the bytes of the weights."""
+    from ghostyolo.network import loads
+    from ghostyolo.runtime import pytorch  # noqa: F401 - imports are not the network's memory
+
+    network = loads(text)
+    torch.set_num_threads(threads)
+    torch.conv2d(torch.ones(1, 3, 8, 8), torch.ones(3, 3, 3, 3))
+    before = peak()
+    runtime = open_runtime(network, weights, name="torch", threads=threads, device="cpu")
+    runtime.run(np.ones((1, *network.options.shape), np.float32))
+    grown = peak() - before
+    return grown, 4 * sum(p.numel() for p in Model(network).parameters())
+
+
+def peak() -> int:
+    """Return the most bytes that this process held. Source: proc(5), VmHWM."""
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(text.partition("VmHWM:")[2].split()[0])
+
+
+def live(network: Network) -> int:
+    """Return the bytes of the largest set of maps that are needed at once."""
+    held, most = {IMAGE: network.options.shape.size}, 0
+    for node, dead in zip(network, last_uses(network), strict=True):
+        held[node.index] = node.shape.size
+        most = max(most, sum(held.values()))
+        for index in dead:
+            held.pop(index, None)
+    return 4 * most
+
+
+def row(name: str, value: float, unit: str, bar: float = 0.0) -> dict[str, Any]:
+    """Return a line of the table; a bar of 0 is none."""
+    return {"name": name, "value": value, "unit": unit, "bar": bar, "good": not bar or value <= bar}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

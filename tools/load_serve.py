@@ -1,0 +1,228 @@
+"""Put a server under load: tools/load_serve.py SOURCE [WEIGHTS] --pictures FILE ... [--seconds 60].
+
+Starts `ghostyolo serve` on the loopback and lets some clients send pictures, one request in ten
+garbage. Every picture has to be answered with 200, every piece of garbage with 4xx. Prints how many
+pictures a second are served, the same for detection without a server, which runs in turns with it,
+and how the server's memory grows. Exits with 1 when an answer is wrong or the memory grows by more
+than a tenth after the first round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from ghostyolo.predict import predict  # noqa: E402
+from ghostyolo.runtime import open_runtime  # noqa: E402
+
+GARBAGE_SHARE = 0.1
+MOST_SECONDS, MOST_CLIENTS = 600, 64
+GROWTH = 1.1  # of the memory, from which it counts as a leak
+
+
+class Request(NamedTuple):
+    """What a client sends, and whether it is to be refused."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    garbage: bool
+
+
+@dataclass
+class Tally:
+    """What the clients got. wrong: answers that should have been others, in words."""
+
+    served: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    milliseconds: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Return pictures a second."""
+        return self.served / max(self.seconds, 1e-9)
+
+
+def main() -> int:
+    """Run the rounds and print what they gave."""
+    args = arguments()
+    files = [args.source, *([args.weights] if args.weights else [])]
+    words = [*files, "--runtime", args.runtime, "--threads", str(args.threads)]
+    bodies = [Path(path).read_bytes() for path in args.pictures]
+    runtime = open_runtime(*files, name=args.runtime, threads=args.threads)
+    paths, detector = list(map(Path, args.pictures)), runtime.detector()
+    with serving(words) as (process, port):
+        total, ratios, memory = Tally(), list[float](), list[float]()
+        for _ in range(args.rounds):
+            alone = detecting(detector, paths, args.seconds / args.rounds / 4)
+            found = load(port, bodies, args.clients, args.seconds / args.rounds)
+            add(total, found)
+            memory.append(resident_mb(process.pid))
+            ratios.append(found.rate / alone)
+            print(
+                f"{found.rate:.1f} pictures/s served, {alone:.1f} detected, "
+                f"ratio {ratios[-1]:.2f}, {memory[-1]:.0f} MB",
+                flush=True,
+            )
+    return conclude(total, ratios, memory)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?")
+    parser.add_argument("--pictures", nargs="+", required=True, metavar="FILE")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=8, help=f"up to {MOST_CLIENTS} (8)")
+    parser.add_argument("--seconds", type=float, default=60, help=f"up to {MOST_SECONDS} (60)")
+    parser.add_argument("--rounds", type=int, default=6, help="that they are divided into (6)")
+    args = parser.parse_args()
+    if not 1 <= args.clients <= MOST_CLIENTS or not 0 < args.seconds <= MOST_SECONDS:
+        parser.error(f"up to {MOST_CLIENTS} clients and {MOST_SECONDS} seconds")
+    return args
+
+
+def load(port: int, pictures: Sequence[bytes], clients: int, seconds: float) -> Tally:
+    """Send requests to 127.0.0.1 from some clients for some seconds."""
+    tallies = [Tally() for _ in range(clients)]
+    start = time.perf_counter()
+    threads = [
+        threading.Thread(target=_client, args=(port, pictures, number, start + seconds, tally))
+        for number, tally in enumerate(tallies)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    total = Tally()
+    for tally in tallies:
+        add(total, tally)
+    total.seconds = time.perf_counter() - start
+    return total
+
+
+def add(total: Tally, part: Tally) -> None:
+    """Add a tally to another."""
+    total.served += part.served
+    total.refused += part.refused
+    total.wrong += part.wrong
+    total.milliseconds += part.milliseconds
+    total.seconds += part.seconds
+
+
+def requests(pictures: Sequence[bytes], rng: np.random.Generator) -> Iterator[Request]:
+    """Yield pictures, and garbage of all kinds among them, for ever."""
+    while True:
+        picture = pictures[rng.integers(len(pictures))]
+        if rng.random() >= GARBAGE_SHARE:
+            yield Request("/detect", picture, {}, False)
+            continue
+        cut = int(rng.integers(0, len(picture) // 2))
+        form = {"Content-Type": "multipart/form-data; boundary=b"}
+        kinds = [
+            Request("/detect", b"", {}, True),
+            Request("/detect", rng.bytes(2000), {}, True),
+            Request("/detect", picture[:cut], {}, True),
+            Request("/detect", b"\xff\xd8\xff" + bytes(20_000_000), {}, True),
+            Request("/detect?thresh=high", picture, {}, True),
+            Request("/detect?tresh=0.5", picture, {}, True),
+            Request("/detect", b"--b\r\n" + rng.bytes(500), form, True),
+            Request("/" + "x" * 500, picture, {}, True),
+        ]
+        yield kinds[rng.integers(len(kinds))]
+
+
+def _client(port: int, pictures: Sequence[bytes], number: int, end: float, tally: Tally) -> None:
+    """Send one request after the other until the end, and note the answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    for request in requests(pictures, np.random.default_rng(number)):
+        if time.perf_counter() >= end:
+            break
+        start = time.perf_counter()
+        try:
+            connection.request("POST", request.path, request.body, request.headers)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            tally.wrong.append(f"{type(error).__name__}: {error}")
+            connection.close()
+            continue
+        tally.milliseconds.append((time.perf_counter() - start) * 1e3)
+        if request.garbage and 400 <= answer.status < 500:
+            tally.refused[answer.status] += 1
+        elif not request.garbage and answer.status == 200:
+            tally.served += 1
+        else:
+            tally.wrong.append(f"{answer.status} for {request.path} of {len(request.body)} bytes")
+    connection.close()
+
+
+def detecting(detector: object, paths: Sequence[Path], seconds: float) -> float:
+    """Return how many pictures a second are detected in without a server."""
+    count, start = 0, time.perf_counter()
+    while count == 0 or time.perf_counter() - start < seconds:
+        count += sum(1 for _ in predict(detector, paths))  # type: ignore[arg-type]
+    return count / (time.perf_counter() - start)
+
+
+@contextmanager
+def serving(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run the server on a free port of the loopback; yield the process and the port."""
+    command = [sys.executable, "-m", "ghostyolo", "serve", *words, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        if not found:
+            raise SystemExit(f"the server did not start: {line}")
+        yield process, int(found[1])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def resident_mb(pid: int) -> float:
+    """Return the memory that a process holds. Source: man 5 proc, VmRSS of /proc/PID/status."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(found[1]) / 1e3 if found else 0.0
+
+
+def conclude(total: Tally, ratios: Sequence[float], memory: Sequence[float]) -> int:
+    """Print the sums and return the exit code."""
+    refused = ", ".join(f"{count} x {status}" for status, count in sorted(total.refused.items()))
+    times = sorted(total.milliseconds) or [0.0]
+    print(
+        f"{total.served} pictures served, garbage refused: {refused}; "
+        f"median {times[len(times) // 2]:.0f} ms, p99 {times[len(times) * 99 // 100]:.0f} ms"
+    )
+    print(f"throughput over that of detection alone: {median(ratios):.2f} (median of the rounds)")
+    print(f"memory: {memory[0]:.0f} MB after the first round, {memory[-1]:.0f} MB after the last")
+    for line, count in Counter(total.wrong).most_common(5):
+        print(f"wrong: {count} x {line}")
+    return 1 if total.wrong or memory[-1] > GROWTH * memory[0] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
