@@ -214,9 +214,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     names = shared.names_file(args.names)
     network = shared.read_network(args)
     task = task_of(network)
-    if args.loss and args.loss not in task.recipes:
-        message = f"--loss {args.loss} is for boxes; a classifier's is {', '.join(task.recipes)}"
-        raise OptionError(message, hint="leave it out")
+    task.recipe(args.loss)  # which is refused where it is of another task
     data = task.read(args.data, args.split, names)
     watched = None
     if args.val_split != "none":
