@@ -66,7 +66,7 @@ def reclass(network: Network, classes: int) -> Network:
             return replace(node.layer, classes=classes, counters_per_class=())
         if node.index in feeds:
             key = "output" if isinstance(node.layer, Connected) else "filters"
-            return replace(node.layer, **{key: feeds[node.index]})  # type: ignore[arg-type]
+            return replace(node.layer, **{key: feeds[node.index]})
         return node.layer
 
     return rebuild(network, change)
