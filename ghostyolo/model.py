@@ -118,6 +118,15 @@ class Model(nn.Module):
             image = read_image(image)
         return self.detector(**options)([image])[0]
 
+    def classify(self, image: str | Path | np.ndarray) -> np.ndarray:
+        """Return the probability of each class, (K,), of one picture as `detect` takes it.
+
+        Raises `DataError` for a file that is no picture, `CfgError` for a detector.
+        """
+        if not isinstance(image, np.ndarray):
+            image = read_image(image)
+        return self.classifier()([image])[0]
+
     def _outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """Run the heads in inference mode on (N, 3, h, w) arrays."""
         training = self.training

@@ -44,8 +44,14 @@ def reclass(network: Network, classes: int) -> Network:
     These are `[yolo]` heads; of a classifier it is the layer with an output for each class.
     Raises `CfgError` where a head does not stand right below a convolution.
     """
-    end = ending(network)
-    feeds = {end.source.index: classes} if end else {}
+    feeds: dict[int, int] = {}
+    if end := ending(network):
+        made = isinstance(end.source.layer, Connected | Convolutional)
+        if not made or end.source.shape.c != end.classes:
+            hint = "put a [connected] or [convolutional] with an output for each class there"
+            message, kind = "cannot change its classes", end.source.layer.kind
+            raise CfgError(message, span=end.source.span, section=kind, hint=hint)
+        feeds[end.source.index] = classes
     for node in network:
         if isinstance(node.layer, Yolo):
             above = network[node.inputs[0]]

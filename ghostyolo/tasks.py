@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ghostyolo.data import crops as data_crops
 from ghostyolo.data.batches import Change
 from ghostyolo.data.mosaic import boxed
 from ghostyolo.endings import ending
+from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.limits import check_classifier, check_detector
 from ghostyolo.loss import HeadRun
@@ -58,21 +58,20 @@ class Task:
     judge: Callable[[Any, Dataset], evaluate.Metrics | Accuracy]
 
     def recipe(self, loss: str) -> tuple[str, Recipe]:
-        """Return the name and the recipe of a loss, of the usual one if it is not named."""
+        """Return the name and the recipe of a loss, of the usual one if it is not named.
+
+        Raises `OptionError` for a loss of another task.
+        """
         name = loss or next(iter(self.recipes))
+        if name not in self.recipes:
+            message = f"loss '{name}' is not for {self.name}, which has {', '.join(self.recipes)}"
+            raise OptionError(message, hint="leave it out")
         return name, self.recipes[name]
 
 
 def task_of(network: Network) -> Task:
     """Return what a network is for: a classifier's end says so, all else is to have heads."""
     return CLASSIFICATION if ending(network) else DETECTION
-
-
-def read(
-    network: Network, path: str | Path, split: str, names: tuple[str, ...] | None = None
-) -> Dataset:
-    """Read one split of a data set as a network needs it. Raises DataError."""
-    return task_of(network).read(path, split, names)
 
 
 def _heads(network: Network) -> list[tuple[int, int, Yolo]]:

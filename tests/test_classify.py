@@ -108,6 +108,13 @@ def test_classifiers_are_told_by_their_end(tail: str, classes: int | None) -> No
         assert len(Model(other)(torch.rand(2, 3, 32, 32))[0].flatten(1)[0]) == 5
 
 
+@pytest.mark.parametrize("tail", ["[maxpool]\nsize=1\n[softmax]\n", "[upsample]\n[softmax]\n"])
+def test_classes_that_no_layer_makes_cannot_be_changed(tail: str) -> None:
+    network = loads(pictures.CFG.replace("[softmax]\n", tail))
+    with pytest.raises(CfgError, match="cannot change its classes; put a"):
+        passes.reclass(network, 5)
+
+
 def test_detectors_and_published_classifiers(shared: Path) -> None:
     assert task_of(loads(tiny.CFG)) is DETECTION
     for name in ("darknet19", "darknet53", "extraction", "darknet", "cifar", "efficientnet_b0"):
@@ -128,6 +135,7 @@ def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
     want = model.trace(x)[3].flatten(1).softmax(1)
     for each in (model, bare):
         np.testing.assert_allclose(each.classifier()(images), want, rtol=1e-5)
+    np.testing.assert_array_equal(model.classify(images[1]), model.classifier()(images[1:2])[0])
     with pytest.raises(CfgError, match=r"no classes of pictures come out; add a \[softmax\]"):
         Model(loads(tiny.CFG)).classifier()
 
@@ -302,7 +310,10 @@ def test_what_does_not_belong_together_is_told(
     boxes = write_dataset(tmp_path / "boxes", tiny.COUNTS, size=(64, 64))
     red = data / "val/red/0.png"
     for words, told in (
-        (("train", cfg, data, "--loss", "darknet"), "--loss darknet is for boxes; a classifier's"),
+        (
+            ("train", cfg, data, "--loss", "darknet"),
+            "loss 'darknet' is not for classification",
+        ),
         (("detect", cfg, "net.weights", red), "no detection head, so no boxes; it classifies: run"),
         (("classify", detector, eager, red), "[yolo] makes boxes, no class of the picture; run"),
         (("train", detector, data), "not a data set"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VALIDATIONS = 20  # of a run, unless told otherwise
 MADE = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
-HINT = "give --adapt to rewrite the heads, or the last layer of a classifier, for these"
+HINT = "give --adapt to rewrite the {} for these"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -208,20 +208,19 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 def _config(args: argparse.Namespace) -> TrainConfig:
     from ghostyolo import passes
     from ghostyolo.distributed import own_device
-    from ghostyolo.tasks import task_of
+    from ghostyolo.tasks import DETECTION, task_of
     from ghostyolo.trainconfig import TrainConfig
 
     names = shared.names_file(args.names)
     network = shared.read_network(args)
     task = task_of(network)
-    if args.loss and args.loss not in task.recipes:
-        message = f"--loss {args.loss} is for boxes; a classifier's is {', '.join(task.recipes)}"
-        raise OptionError(message, hint="leave it out")
+    task.recipe(args.loss)  # which is refused where it is of another task
     data = task.read(args.data, args.split, names)
     watched = None
     if args.val_split != "none":
         watched = task.read(args.data, args.val_split, names or data.names)
-    network = shared.fitting(network, data, HINT, adapt=args.adapt)
+    hint = HINT.format("heads" if task is DETECTION else "last layer")
+    network = shared.fitting(network, data, hint, adapt=args.adapt)
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
     epoch = len(data) / network.options.batch
     epochs = network.options.max_batches / epoch

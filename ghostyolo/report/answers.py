@@ -16,6 +16,11 @@ from ghostyolo.errors import DataError
 from ghostyolo.report import tables
 from ghostyolo.report.pictures import jpeg_uri
 
+TITLES = {
+    "accuracy": "Accuracy",
+    "taken": "What is taken for what",
+    "wrong": "Pictures, worst first",
+}
 MOST_PICTURES = 18
 LONG_SIDE = 240  # pixels
 

@@ -33,9 +33,6 @@ TITLES = {
     "curves": "Precision and recall",
     "confusion": "What is taken for what",
     "pictures": "Pictures, worst first",
-    "accuracy": "Accuracy",
-    "taken": "What is taken for what",
-    "wrong": "Pictures, worst first",
     "anchors": "Anchors and boxes",
     "data": "Data set",
     "time": "Time",
@@ -54,11 +51,12 @@ def render(run: RunReport) -> str:
     """Return the page of a run as HTML."""
     template = _environment().get_template("page.html")
     parts = {name: value for name, value in _parts(run).items() if value}
+    titles = {"results": TITLES["results"], **answers.TITLES, **TITLES}
     return template.render(
         run=run,
         parts=parts,
         tiles=_tiles(run, parts),
-        titles={name: title for name, title in TITLES.items() if name in parts},
+        titles={name: title for name, title in titles.items() if name in parts},
         long_table=LONG_TABLE,
     )
 
