@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from cases import KINDS, random_input, random_model
 
 from ghostyolo import export
-from ghostyolo.errors import DataError, OptionError
+from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.export import Form
 from ghostyolo.model import Model
-from ghostyolo.network import dumps, loads
-from ghostyolo.runtime import ORDER, cache, choice, header, open_runtime, runtimes, threads
+from ghostyolo.network import dumps, load, loads
+from ghostyolo.runtime import ORDER, cache, choice, header, open_runtime, pytorch, runtimes, threads
 
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml", "opencv": ".onnx", "torch": ".torchscript"}
@@ -62,6 +63,22 @@ def test_cfg_gives_what_the_model_gives(name: str, count: int, folder: Path) -> 
     with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name, batch=2) as runtime:
         assert (runtime.name, runtime.names) == (name, tuple("abcdef"))
         assert_close(runtime.run(images), expected(folder, images))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
+def test_torch_computes_every_kind_folded(
+    path: Path, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With oneDNN's own convolutions and, as where they are missing, with torch's."""
+    if not fused:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    model = random_model(load(path, findings=Findings(quiet=True, compat=True))).eval()
+    x = random_input(model.network)
+    with torch.inference_mode():
+        want = [output.numpy() for output in model(torch.from_numpy(x))]
+    for got, output in zip(pytorch.Engine(model, "cpu")(x), want, strict=True):
+        np.testing.assert_allclose(got, output, atol=1e-4 * max(1e-3, np.abs(output).max()))
 
 
 @pytest.mark.parametrize("name", ORDER)
