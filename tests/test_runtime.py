@@ -106,6 +106,19 @@ def test_fixed_batch_is_filled_up(folder: Path) -> None:
         assert_close(runtime.run(inputs(5)), expected(folder, inputs(5)))
 
 
+def test_file_that_decodes_is_no_detector(folder: Path, tmp_path: Path) -> None:
+    model = Model(folder / "tiny.cfg", folder / "tiny.weights")
+    export.write(model, tmp_path / "boxes.onnx", Form(boxes="xyxy"), "onnx")
+    with open_runtime(tmp_path / "boxes.onnx", name="onnxruntime") as runtime:
+        assert [output.shape[0] for output in runtime.run(inputs(3))] == [3, 3]
+        with pytest.raises(OptionError, match="it decodes its boxes itself; export it without"):
+            runtime.detector()
+    form = Form(boxes="xyxy", suppression=export.Suppression())
+    export.write(model, tmp_path / "nms.onnx", form, "onnx")
+    with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
+        open_runtime(tmp_path / "nms.onnx", name="onnxruntime")
+
+
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:
     outputs = [open_runtime(folder / "tiny.cfg", name=n).run(inputs(1)) for n in ORDER[1:]]
     for other in outputs[1:]:
