@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import re
 import subprocess
 import sys
@@ -32,7 +33,7 @@ import numpy as np  # noqa: E402
 from ghostyolo.predict import predict  # noqa: E402
 from ghostyolo.runtime import open_runtime  # noqa: E402
 
-GARBAGE_SHARE = 0.1
+EVERY = 10  # requests, of which one is garbage
 MOST_SECONDS, MOST_CLIENTS = 600, 64
 GROWTH = 1.1  # of the memory, from which it counts as a leak
 
@@ -74,7 +75,7 @@ def main() -> int:
         total, ratios, memory = Tally(), list[float](), list[float]()
         for _ in range(args.rounds):
             alone = detecting(detector, paths, args.seconds / args.rounds / 4)
-            found = load(port, bodies, args.clients, args.seconds / args.rounds)
+            found = load(port, bodies, args.clients, args.seconds / args.rounds, total.served)
             add(total, found)
             memory.append(resident_mb(process.pid))
             ratios.append(found.rate / alone)
@@ -103,12 +104,16 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def load(port: int, pictures: Sequence[bytes], clients: int, seconds: float) -> Tally:
-    """Send requests to 127.0.0.1 from some clients for some seconds."""
+def load(
+    port: int, pictures: Sequence[bytes], clients: int, seconds: float, first: int = 0
+) -> Tally:
+    """Send requests to 127.0.0.1 from some clients for some seconds; first: of their numbers."""
     tallies = [Tally() for _ in range(clients)]
     start = time.perf_counter()
     threads = [
-        threading.Thread(target=_client, args=(port, pictures, number, start + seconds, tally))
+        threading.Thread(
+            target=_client, args=(port, pictures, first + 13 * number, start + seconds, tally)
+        )
         for number, tally in enumerate(tallies)
     ]
     for thread in threads:
@@ -131,32 +136,37 @@ def add(total: Tally, part: Tally) -> None:
     total.seconds += part.seconds
 
 
-def requests(pictures: Sequence[bytes], rng: np.random.Generator) -> Iterator[Request]:
-    """Yield pictures, and garbage of all kinds among them, for ever."""
-    while True:
-        picture = pictures[rng.integers(len(pictures))]
-        if rng.random() >= GARBAGE_SHARE:
+def requests(pictures: Sequence[bytes], first: int) -> Iterator[Request]:
+    """Yield pictures, and every tenth time garbage of one kind after the other, for ever."""
+    for number in itertools.count(first):
+        picture = pictures[number % len(pictures)]
+        if number % EVERY:
             yield Request("/detect", picture, {}, False)
-            continue
-        cut = int(rng.integers(0, len(picture) // 2))
-        form = {"Content-Type": "multipart/form-data; boundary=b"}
-        kinds = [
-            Request("/detect", b"", {}, True),
-            Request("/detect", rng.bytes(2000), {}, True),
-            Request("/detect", picture[:cut], {}, True),
-            Request("/detect", b"\xff\xd8\xff" + bytes(20_000_000), {}, True),
-            Request("/detect?thresh=high", picture, {}, True),
-            Request("/detect?tresh=0.5", picture, {}, True),
-            Request("/detect", b"--b\r\n" + rng.bytes(500), form, True),
-            Request("/" + "x" * 500, picture, {}, True),
-        ]
-        yield kinds[rng.integers(len(kinds))]
+        else:
+            kinds = garbage(picture, np.random.default_rng(number))
+            yield kinds[number // EVERY % len(kinds)]
 
 
-def _client(port: int, pictures: Sequence[bytes], number: int, end: float, tally: Tally) -> None:
+def garbage(picture: bytes, rng: np.random.Generator) -> list[Request]:
+    """Return requests that are to be refused, each for another reason."""
+    cut = int(rng.integers(0, len(picture) // 2))
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    return [
+        Request("/detect", b"", {}, True),
+        Request("/detect", rng.bytes(2000), {}, True),
+        Request("/detect", picture[:cut], {}, True),
+        Request("/detect", b"\xff\xd8\xff" + bytes(20_000_000), {}, True),
+        Request("/detect?thresh=high", picture, {}, True),
+        Request("/detect?tresh=0.5", picture, {}, True),
+        Request("/detect", b"--b\r\n" + rng.bytes(500), form, True),
+        Request("/" + "x" * 500, picture, {}, True),
+    ]
+
+
+def _client(port: int, pictures: Sequence[bytes], first: int, end: float, tally: Tally) -> None:
     """Send one request after the other until the end, and note the answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    for request in requests(pictures, np.random.default_rng(number)):
+    for request in requests(pictures, first):
         if time.perf_counter() >= end:
             break
         start = time.perf_counter()

@@ -28,11 +28,13 @@ LAYER_SECONDS = 2.0  # for all layers together
 
 
 def main() -> None:
-    """Answer the one task on standard input."""
+    """Answer the task on standard input, and each further line with the rates at that time."""
     with task.answering() as answer:
         given = task.read(sys.stdin.readline())
         layers = layer_seconds(given, LAYER_SECONDS) if given.what == "layers" else None
         answer({"machine": rates(given), "layers": layers})
+        for _ in sys.stdin:
+            answer({"machine": rates(given)})
 
 
 def rates(given: Task) -> dict[str, float]:

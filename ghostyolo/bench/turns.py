@@ -14,6 +14,7 @@ from statistics import median
 from typing import IO, Any, NamedTuple
 
 from ghostyolo.bench.task import Task
+from ghostyolo.cost import Machine
 from ghostyolo.errors import OptionError
 
 ROUNDS = 8
@@ -52,6 +53,10 @@ class Process:
         found = self._ask(f"{seconds}\n")
         self.rounds.append(Round(found["times"], found["cpu_s"]))
         self.peak_bytes = max(self.peak_bytes, found["peak_bytes"])
+
+    def machine(self) -> Machine:
+        """Return the machine's rates, measured anew."""
+        return Machine(**self._ask("\n")["machine"])
 
     @property
     def times(self) -> list[float]:

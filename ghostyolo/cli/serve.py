@@ -29,7 +29,12 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.45)", default=0.45)
     p.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     p.add_argument("--port", type=_port, default=8000, help="0 takes any free one (8000)")
-    p.add_argument("--batch", type=shared.count, default=8, help="pictures computed at once (8)")
+    p.add_argument(
+        "--batch",
+        type=shared.count,
+        default=8,
+        help="pictures at once, where their number is open (8)",
+    )
     p.add_argument("--queue", type=shared.count, default=32, help="requests inside at once (32)")
     p.add_argument("--max-mb", type=shared.count, default=16, help="of one picture's file (16)")
     p.add_argument("--max-mpixels", type=shared.count, default=32, help="of one picture (32)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> No
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    # What it warns of is told to the client; nobody is to fill the log with it.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # uvicorn raises the signal again once it has stopped: that is not to be an error.
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
