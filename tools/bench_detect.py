@@ -8,8 +8,8 @@ Prints, all measured in turns within one run so that what else the machine does 
   annotated JPEGs;
 - the growth of memory over one run of the network, over its weights and the largest set of maps
   that are live at once.
-Without CFG it is the 80-class GhostNet detector at 416x416, with random weights. Run it on a quiet
-machine.
+Without CFG it is the 80-class GhostNet detector at 416x416, with random weights, which find nothing
+that would be drawn. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[d
     (folder / "x.cfg").write_text(dumps(network))
     data = write_dataset(folder / "data", {"train": args.pictures + 1}, size=(480, 640))
     pictures = sorted((data / "JPEGImages").iterdir())
-    words = ["detect", folder / "x.cfg", weights, "--out", folder / "out", "--thresh", "0.5"]
+    words = ["detect", folder / "x.cfg", weights, "--out", folder / "out"]
+    words += [] if args.weights else ["--thresh", "0.9"]  # random ones find thousands of things
     words += ["--runtime", args.runtime, "--batch", args.batch, "--threads", args.threads]
     shape = (args.batch, *network.options.shape)
     runtime = open_runtime(
