@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,10 +128,10 @@ def variables() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
-def torchrun(*words: object, **options: Any) -> subprocess.Popen[str]:
-    """Start two processes of a training run."""
+def torchrun(*words: object, command: str = "train", **options: Any) -> subprocess.Popen[str]:
+    """Start two processes of a command."""
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    line = [sys.executable, *start, "-m", "ghostyolo", "train", *map(str, words)]
+    line = [sys.executable, *start, "-m", "ghostyolo", command, *map(str, words)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(line, env=variables(), text=True, **streams, **options)
 
@@ -162,6 +163,26 @@ def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None
     for name, tensor in one["model"].items():
         apart = (tensor - two["model"][name]).abs().max() / tensor.abs().max()
         assert apart < ALIKE, name
+
+
+def test_torchrun_detects_as_one_process_does(data: Path, tmp_path: Path) -> None:
+    """Each in its share of the pictures, a broken one among them; the first writes the lists."""
+    weights, pictures = tiny.eager_weights(tmp_path), tmp_path / "pictures"
+    pictures.mkdir()
+    for number, path in enumerate(sorted((data / "JPEGImages").iterdir())[:5]):
+        shutil.copy(path, pictures / f"{number}.jpg")
+    (pictures / "2a.jpg").write_text("broken")
+    words = (tiny.write(tmp_path), weights, pictures, "--runtime", "torch", "--jsonl")
+    options = ("--out", tmp_path / "out")
+    process = torchrun(*words, tmp_path / "two.jsonl", *options, command="detect")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.count("2a.jpg: not a picture") == 1
+    one = [*words, tmp_path / "one.jsonl", *options]
+    assert cli.main(["detect", *map(str, one)]) == 1
+    rows = [(tmp_path / f"{name}.jsonl").read_text() for name in ("one", "two")]
+    assert rows[0] == rows[1]
+    assert rows[0].count("\n") == 5
 
 
 def test_signal_to_torchrun_saves_the_run(data: Path, tmp_path: Path) -> None:

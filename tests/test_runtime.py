@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from cases import KINDS, random_input, random_model
 
 from ghostyolo import export
-from ghostyolo.errors import DataError, OptionError
+from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.export import Form
 from ghostyolo.model import Model
-from ghostyolo.network import dumps, loads
-from ghostyolo.runtime import ORDER, cache, choice, header, open_runtime, runtimes, threads
+from ghostyolo.network import dumps, load, loads
+from ghostyolo.runtime import ORDER, cache, choice, header, open_runtime, pytorch, runtimes, threads
 
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml", "opencv": ".onnx", "torch": ".torchscript"}
@@ -64,6 +65,22 @@ def test_cfg_gives_what_the_model_gives(name: str, count: int, folder: Path) -> 
         assert_close(runtime.run(images), expected(folder, images))
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
+def test_torch_computes_every_kind_folded(
+    path: Path, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With oneDNN's own convolutions and, as where they are missing, with torch's."""
+    if not fused:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    model = random_model(load(path, findings=Findings(quiet=True, compat=True))).eval()
+    x = random_input(model.network)
+    with torch.inference_mode():
+        want = [output.numpy() for output in model(torch.from_numpy(x))]
+    for got, output in zip(pytorch.Engine(model, "cpu")(x), want, strict=True):
+        np.testing.assert_allclose(got, output, atol=1e-4 * max(1e-3, np.abs(output).max()))
+
+
 @pytest.mark.parametrize("name", ORDER)
 def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     with open_runtime(folder / f"tiny{SUFFIX[name]}", name=name) as runtime:
@@ -87,6 +104,19 @@ def test_open_sides_are_closed_by_the_caller(name: str, folder: Path) -> None:
 def test_fixed_batch_is_filled_up(folder: Path) -> None:
     with open_runtime(folder / "four.onnx", name="onnxruntime", batch=2) as runtime:
         assert_close(runtime.run(inputs(5)), expected(folder, inputs(5)))
+
+
+def test_file_that_decodes_is_no_detector(folder: Path, tmp_path: Path) -> None:
+    model = Model(folder / "tiny.cfg", folder / "tiny.weights")
+    export.write(model, tmp_path / "boxes.onnx", Form(boxes="xyxy"), "onnx")
+    with open_runtime(tmp_path / "boxes.onnx", name="onnxruntime") as runtime:
+        assert [output.shape[0] for output in runtime.run(inputs(3))] == [3, 3]
+        with pytest.raises(OptionError, match="it decodes its boxes itself; export it without"):
+            runtime.detector()
+    form = Form(boxes="xyxy", suppression=export.Suppression())
+    export.write(model, tmp_path / "nms.onnx", form, "onnx")
+    with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
+        open_runtime(tmp_path / "nms.onnx", name="onnxruntime")
 
 
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:

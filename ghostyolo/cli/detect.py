@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
         failed = sum(world.gather(job.failed))
         if world.first:
             job.finish([row for _, row in sorted(rows, key=lambda item: item[0])], world.size > 1)
-    return 1 if failed else 0
+        world.gather(None)  # torchrun ends all as soon as one has failed
+    return 1 if failed and world.first else 0
 
 
 def _sources(args: argparse.Namespace) -> Sources:

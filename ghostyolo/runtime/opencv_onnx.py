@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.errors import DataError, Span
 from ghostyolo.runtime import header
 from ghostyolo.runtime.shapes import fixed, output_names
 
@@ -29,9 +29,6 @@ class Engine:
         found = header.read(path)
         network, shape = fixed(found, path, size, batch)
         self.metadata = replace(found.metadata, network=network)
-        if self.metadata.layout == "detections":
-            message, hint = "OpenCV cannot suppress in the file", "export it without --nms"
-            raise OptionError(message, span=Span(str(path)), hint=hint)
         self.batch, self._path = shape[0], path
         self._outputs = output_names(self.metadata)
         try:

@@ -32,11 +32,15 @@ class Runtime:
     """A network in the program `name`, to be closed or used as a context.
 
     network: with the size that is computed. names: of the classes, () where they are not known.
+    Raises `OptionError` for a file whose outputs are no longer one for each picture.
     """
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name, self._engine = name, engine
         self.metadata = engine.metadata
+        if self.metadata.layout == "detections":
+            hint = "export it without --nms"
+            raise OptionError(f"{name}: the file suppresses boxes itself", hint=hint)
         self.names = engine.metadata.names
 
     @property
@@ -72,8 +76,11 @@ class Runtime:
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`.
 
-        Raises `CfgError` for a network without heads.
+        Raises `CfgError` for a network without heads, `OptionError` for a file that decodes.
         """
+        if self.metadata.layout != "raw":
+            message, hint = "it decodes its boxes itself", "export it without --decode and --nms"
+            raise OptionError(f"{self.name}: {message}", hint=hint)
         return Detector(self.network, self.run, **options)
 
     def close(self) -> None:
