@@ -53,7 +53,7 @@ BESIDE = {
     "report": {"evaluate"},
     "runtime": {"export"},
     "parity": {"runtime"},
-    "bench": {"export", "runtime"},
+    "bench": {"runtime"},
     "predict": {"sources"},
     "results": {"predict"},
     "video": {"predict", "sources"},
