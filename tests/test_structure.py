@@ -57,7 +57,7 @@ BESIDE = {
     "report": {"accuracy", "evaluate"},
     "runtime": {"export"},
     "parity": {"runtime"},
-    "bench": {"export", "runtime"},
+    "bench": {"runtime"},
     "predict": {"sources"},
     "results": {"predict"},
     "video": {"predict", "sources"},

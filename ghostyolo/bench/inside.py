@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from statistics import median
-from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from ghostyolo.bench import task
 from ghostyolo.bench.task import Task
-from ghostyolo.export.plain import plain
 from ghostyolo.machine import measure
 from ghostyolo.network import load
 from ghostyolo.passes import resize
@@ -44,40 +44,36 @@ def rates(given: Task) -> dict[str, float]:
 
 
 def layer_seconds(given: Task, seconds: float) -> list[float]:
-    """Return the median time of each layer of a cfg, as the torch runtime computes it.
+    """Return the median time of each layer of a cfg in the torch runtime.
 
     Raises `CfgError`, `WeightsError`.
     """
-    torch.set_num_threads(given.threads)
     network = load(given.source)
     network = resize(network, given.size) if given.size else network
-    model = plain(pytorch.model(network, given.weights), consumed=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    engine = pytorch.open_network(network, given.weights, device="cpu", threads=given.threads)
     found: list[list[float]] = [[] for _ in network]
-    for times, module in zip(found, model.layers, strict=True):
-        _timed(module, times)
-    images = torch.rand(given.batch, *network.options.shape)
-    images = images.to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        model(images)
-        end = time.perf_counter() + seconds
-        while len(found[0]) < 1 + LEAST_RUNS or time.perf_counter() < end:
-            model(images)
+    engine.steps = [
+        (index, _timed(call, found[index]), inputs, dead)
+        for index, call, inputs, dead in engine.steps
+    ]
+    images = np.random.default_rng(0).random((given.batch, *network.options.shape), np.float32)
+    engine(images)
+    end = time.perf_counter() + seconds
+    while len(found[0]) < 1 + LEAST_RUNS or time.perf_counter() < end:
+        engine(images)
     return [median(times[1:]) for times in found]  # the first is not like the others
 
 
-def _timed(module: nn.Module, times: list[float]) -> None:
-    """Let a module note the seconds of each of its calls."""
-    starts = list[float]()
+def _timed(call: Callable[..., Tensor], times: list[float]) -> Callable[..., Tensor]:
+    """Return a call that notes its seconds."""
 
-    def before(*_: Any) -> None:
-        starts.append(time.perf_counter())
+    def timed(*inputs: Tensor) -> Tensor:
+        start = time.perf_counter()
+        output = call(*inputs)
+        times.append(time.perf_counter() - start)
+        return output
 
-    def after(*_: Any) -> None:
-        times.append(time.perf_counter() - starts.pop())
-
-    module.register_forward_pre_hook(before)
-    module.register_forward_hook(after)
+    return timed
 
 
 if __name__ == "__main__":

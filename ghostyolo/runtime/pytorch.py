@@ -32,14 +32,14 @@ class Engine:
         """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
         self.metadata = Metadata(model.network)
         self._ends = model.ends
-        self._steps = _steps(plain(model, consumed=True), device)
+        self.steps = _steps(plain(model, consumed=True), device)
         self._device = torch.device(device)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
             x = torch.from_numpy(images)
             live = {IMAGE: x.to(self._device, memory_format=torch.channels_last)}
-            for index, call, inputs, dead in self._steps:
+            for index, call, inputs, dead in self.steps:
                 live[index] = call(*[live[place] for place in inputs])
                 for place in dead:
                     del live[place]
@@ -47,7 +47,7 @@ class Engine:
             return [live[index].float().contiguous().cpu().numpy() for index in self._ends]
 
     def close(self) -> None:
-        self._steps = []
+        self.steps = []
 
 
 class Script:
