@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from ghostyolo.data import open_dataset
 from ghostyolo.network import loads
 from ghostyolo.state import State
 from ghostyolo.trainconfig import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+
+
+def variables() -> dict[str, str]:
+    """Return the environment of a process that is to run this checkout, on this OpenCV."""
+    paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
 class Silent:

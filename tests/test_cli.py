@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import runs
 import tiny
 from cases import ERRORS
 
@@ -466,7 +466,7 @@ def test_cold_detect_of_a_file_loads_no_torch(data: Path, exported: Path, tmp_pa
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=runs.variables(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     heavy = {"torch", "yaml", "tqdm", "matplotlib", "faster_coco_eval", "ghostyolo.gencfg"}

@@ -123,22 +123,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.pictures(tmp_path_factory.mktemp("distributed") / "shapes")
 
 
-def variables() -> dict[str, str]:
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-
-
 def torchrun(*words: object, command: str = "train", **options: Any) -> subprocess.Popen[str]:
     """Start two processes of a command."""
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line = [sys.executable, *start, "-m", "ghostyolo", command, *map(str, words)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, env=variables(), text=True, **streams, **options)
+    return subprocess.Popen(line, env=runs.variables(), text=True, **streams, **options)
 
 
 def test_two_processes_agree_and_go_on(data: Path, tmp_path: Path) -> None:
     words = [sys.executable, __file__, str(data), str(tmp_path)]
-    done = subprocess.run(words, env=variables(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     said = done.stdout.split()
     assert sorted(said) == sorted(2 * [scene.__name__ for scene in SCENES[:3]] + ["is_left"])

@@ -47,11 +47,6 @@ def config(data: Path, folder: Path, loss: str) -> TrainConfig:
     return runs.configured(data, folder, TEXT, loss=loss, save_every=5)
 
 
-def variables() -> dict[str, str]:
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.pictures(tmp_path_factory.mktemp("resume") / "shapes")
@@ -60,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_that_was_killed_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
     """From the checkpoint of iteration 10, three updates before the kill; by each loss."""
     words = [sys.executable, "-c", SCRIPT, str(data), str(tmp_path / "killed"), *RECIPES]
-    done = subprocess.run(words, env=variables(), capture_output=True, text=True)
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for loss in RECIPES:
         killed, whole = tmp_path / "killed" / loss, tmp_path / "whole" / loss
@@ -87,7 +82,7 @@ def test_comparison_finds_a_single_bit(data: Path, tmp_path: Path) -> None:
 
 def test_runs_killed_at_random_moments() -> None:
     words = [sys.executable, str(ROOT / "tools/kill_runs.py"), "--kills", "3"]
-    done = subprocess.run(words, env=variables(), capture_output=True, text=True)
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("3 kills in ")
 
