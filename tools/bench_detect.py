@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import multiprocessing
 import statistics
 import sys
@@ -33,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from bars import row, show  # noqa: E402
 
 from ghostyolo import cli  # noqa: E402
 from ghostyolo.data.synthetic import write_dataset  # noqa: E402
@@ -66,13 +66,7 @@ def main() -> int:
             *commands(network, args, Path(folder)),
             memory(network, args),
         ]
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        for each in rows:
-            bar = f"(bar {each['bar']})" if each["bar"] else ""
-            print(f"{each['name']:<58} {each['value']:8.3f} {each['unit']} {bar}")
-    return int(not all(each["good"] for each in rows))
+    return show(rows, as_json=args.json)
 
 
 def networks(network: Network, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -194,11 +188,6 @@ def live(network: Network) -> int:
         for index in dead:
             held.pop(index, None)
     return 4 * most
-
-
-def row(name: str, value: float, unit: str, bar: float = 0.0) -> dict[str, Any]:
-    """Return a line of the table; a bar of 0 is none."""
-    return {"name": name, "value": value, "unit": unit, "bar": bar, "good": not bar or value <= bar}
 
 
 if __name__ == "__main__":

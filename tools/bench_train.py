@@ -10,7 +10,6 @@ yolov8n-ghost at its defaults on the same painted pictures. Runs take turns, rat
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bars import row, show
 
 from ghostyolo import passes
 from ghostyolo.data import open_dataset
@@ -70,13 +71,7 @@ def main() -> int:
         rows = parts_of_a_step(config, args)
         if args.peer:
             rows += beside_a_peer(config, Path(folder), args)
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        for row in rows:
-            bar = f"(bar {row['bar']})" if row["bar"] else ""
-            print(f"{row['name']:<58} {row['value']:8.3f} {row['unit']} {bar}")
-    return int(not all(row["good"] for row in rows))
+    return show(rows, as_json=args.json)
 
 
 def configured(folder: Path, args: argparse.Namespace) -> TrainConfig:
@@ -205,14 +200,6 @@ def lines_of(sample: Any) -> Iterator[str]:
     for (x1, y1, x2, y2), cls in zip(sample.boxes_xyxy_px.tolist(), sample.classes, strict=True):
         centre = (x1 + x2) / 2 / w, (y1 + y2) / 2 / h
         yield " ".join(map(str, (cls, *centre, (x2 - x1) / w, (y2 - y1) / h))) + "\n"
-
-
-def row(
-    name: str, value: float, unit: str, bar: float = 0.0, *, at_least: bool = False
-) -> dict[str, Any]:
-    """Return a line of the table; a bar of 0 is none."""
-    good = not bar or (value >= bar if at_least else value <= bar)
-    return {"name": name, "value": value, "unit": unit, "bar": bar, "good": good}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     paths = predict.pictures(args.source)
     network = shared.read_network(args)
     _check(network)
-    names = shared.class_names(network, args)
+    names = shared.class_names(network, args, args.cfg)
     classifier = shared.read_model(network, args).classifier()
     rows, failed = [], 0
     for path in paths:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.errors import DataError
 from ghostyolo.layers import Head
-from ghostyolo.network import Network
 
 if TYPE_CHECKING:
     from ghostyolo.detections import Detector
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Find objects in pictures and videos, draw and list them."""
     sources = _sources(args)
     network = None if shared.is_exported(args) else shared.read_network(args)
-    names = _names(args, network) if network else ()
+    names = shared.class_names(network, args, args.cfg) if network else ()
     with ExitStack() as stack:
         world = stack.enter_context(shared.processes(args))
         runtime = stack.enter_context(shared.open_runtime(args, network))
@@ -246,26 +245,5 @@ def _file_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
     if not shared.is_exported(args):
         return ()
     if args.names or not runtime.names:
-        return _names(args, runtime.network)
+        return shared.class_names(runtime.network, args, args.cfg)
     return runtime.names
-
-
-def _names(args: argparse.Namespace, network: Network) -> tuple[str, ...]:
-    """Return the names in --names, else in the one .names file beside WEIGHTS that fits, else none.
-
-    Raises `OptionError` if --names has not as many as the heads have classes.
-    """
-    from ghostyolo.runtime.names import beside
-
-    classes = {node.layer.classes for node in network if isinstance(node.layer, Head)}
-    if args.names:
-        names = shared.names_file(args.names) or ()
-        if classes and classes != {len(names)}:
-            message = f"{len(names)} names, {args.cfg} has classes={max(classes)}"
-            hint = "give one name for each class"
-            raise OptionError(message, span=Span(args.names), hint=hint)
-        return names
-    names = beside(network, args.weights or args.cfg)
-    if not names:
-        print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
-    return names

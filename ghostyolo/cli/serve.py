@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.layers import Head
 
 if TYPE_CHECKING:
     from ghostyolo.runtime import Runtime
@@ -59,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
         pixels=args.max_mpixels * 10**6,
         batch=args.batch,
     )
-    names, choice = _names(args, runtime), Choice(args.thresh, args.nms)
+    names = shared.class_names(runtime.network, args, args.source, runtime.names, told=False)
+    choice = Choice(args.thresh, args.nms)
     app = application(Service(detect, names, limits, choice, runtime.name))
     if args.access_log:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
@@ -93,20 +93,3 @@ def _runtime(args: argparse.Namespace) -> Runtime:
         threads=args.threads,
         device=args.device,
     )
-
-
-def _names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
-    """Return the names in --names, else the runtime's, else those beside the file.
-
-    Raises `OptionError` if --names has not as many as the heads have classes.
-    """
-    from ghostyolo.runtime.names import beside
-
-    classes = {node.layer.classes for node in runtime.network if isinstance(node.layer, Head)}
-    if args.names:
-        names = shared.names_file(args.names) or ()
-        if classes != {len(names)}:
-            message, hint = f"{len(names)} names for {max(classes)} classes", "give one for each"
-            raise OptionError(message, span=Span(args.names), hint=hint)
-        return names
-    return runtime.names or beside(runtime.network, args.weights or args.source)

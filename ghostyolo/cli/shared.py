@@ -241,27 +241,34 @@ def fitting(network: Network, data: Dataset, hint: str, *, adapt: bool = False) 
     return network
 
 
-def class_names(network: Network, args: argparse.Namespace) -> tuple[str, ...]:
-    """Return the names in --names, else in the one .names file beside WEIGHTS that fits, else none.
+def class_names(
+    network: Network,
+    args: argparse.Namespace,
+    source: str,
+    own: tuple[str, ...] = (),
+    *,
+    told: bool = True,
+) -> tuple[str, ...]:
+    """Return the names in --names, else `own`, else those beside WEIGHTS, else none.
 
+    source: the cfg or exported file. told: whether to say so where there are none.
     Raises `OptionError` if --names has not as many as the network has classes.
     """
     from ghostyolo import endings
+    from ghostyolo.runtime.names import beside
 
     counts = {count for _, count in endings.class_counts(network)}
     if args.names:
         names = names_file(args.names) or ()
         if counts and counts != {len(names)}:
-            message = f"{len(names)} names, {args.cfg} has classes={max(counts)}"
+            message = f"{len(names)} names, {source} has classes={max(counts)}"
             hint = "give one name for each class"
             raise OptionError(message, span=Span(args.names), hint=hint)
         return names
-    beside = [names_file(str(path)) for path in Path(args.weights).parent.glob("*.names")]
-    fitting = [names for names in beside if names and {len(names)} == counts]
-    if len(fitting) == 1:
-        return fitting[0]
-    print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
-    return ()
+    names = own or beside(network, args.weights or source)
+    if not names and told:
+        print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
+    return names
 
 
 def report_defects(data: Dataset) -> None:

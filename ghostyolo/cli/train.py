@@ -118,9 +118,7 @@ def run(args: argparse.Namespace) -> int:
             told = f"no better {config.task.score} in {state.stale} validations, {told}"
             print(f"ghostyolo: {told}", file=sys.stderr)
         _report(config, state, args.words)
-        print(
-            f"{folder}: report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
-        )
+        print(f"{folder}: {MADE}")
     return 0
 
 

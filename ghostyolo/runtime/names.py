@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghostyolo.data.sample import read_names
-from ghostyolo.layers import Head
+from ghostyolo.endings import class_counts
 from ghostyolo.network import Network
 
 
 def beside(network: Network, weights: str | Path) -> tuple[str, ...]:
-    """Return the names in the one .names file of the folder that fits the heads, else none."""
-    classes = {node.layer.classes for node in network if isinstance(node.layer, Head)}
+    """Return the names in the one .names file of the folder that fits the network, else none."""
+    classes = {count for _, count in class_counts(network)}
     files = [read_names(path) for path in sorted(Path(weights).parent.glob("*.names"))]
     fitting = [names for names in files if {len(names)} == classes]
     return fitting[0] if len(fitting) == 1 else ()
