@@ -88,26 +88,30 @@ def label(cls: int, names: Sequence[str]) -> str:
 
 
 def as_dict(found: Found, names: Sequence[str]) -> dict[str, Any]:
-    """Return the detections of a picture for JSON; boxes are x, y, width, height in pixels."""
-    rows = found.detections
+    """Return the detections of a picture for JSON, see `rows`."""
     frame = {} if found.frame is None else {"frame": found.frame}
     return {
         "file": str(found.path),
         **frame,
         "height": found.image.shape[0],
         "width": found.image.shape[1],
-        "detections": [
-            {
-                "class": int(cls),
-                "name": label(int(cls), names),
-                "score": round(float(score), 5),
-                "box": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
-            }
-            for (x1, y1, x2, y2), score, cls in zip(
-                rows.boxes, rows.scores, rows.classes, strict=True
-            )
-        ],
+        "detections": rows(found.detections, names),
     }
+
+
+def rows(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return detections for JSON; a box is x, y, width, height in pixels, as in COCO's files."""
+    return [
+        {
+            "class": int(cls),
+            "name": label(int(cls), names),
+            "score": round(float(score), 5),
+            "box": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+        }
+        for (x1, y1, x2, y2), score, cls in zip(
+            found.boxes, found.scores, found.classes, strict=True
+        )
+    ]
 
 
 def write_json(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -17,8 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
-from ghostyolo.boxes import Detections
-from ghostyolo.predict import label
+from ghostyolo.predict import rows
 from ghostyolo.serve import incoming
 from ghostyolo.serve.batcher import Batcher, Choice, Detect
 from ghostyolo.serve.incoming import Limits, Refused
@@ -112,7 +111,7 @@ class Service:
         found = {
             "width": image.shape[1],
             "height": image.shape[0],
-            "detections": as_rows(answer.detections, self.names),
+            "detections": rows(answer.detections, self.names),
             "ms": {name: round(value * 1e3, 2) for name, value in seconds.items()},
         }
         return JSONResponse(found)
@@ -144,19 +143,6 @@ def application(service: Service) -> Starlette:
     ]
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _own_error}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
-
-
-def as_rows(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return detections for JSON; a box is x1, y1, x2, y2 in pixels of the picture."""
-    return [
-        {
-            "class": int(cls),
-            "name": label(int(cls), names),
-            "score": round(float(score), 5),
-            "box": [round(float(side), 2) for side in box],
-        }
-        for box, score, cls in zip(found.boxes, found.scores, found.classes, strict=True)
-    ]
 
 
 def _page(name: str) -> Any:

@@ -25,20 +25,20 @@ function colours(rows) {
 }
 
 function box(found, row, colour) {
-  const [x1, y1, x2, y2] = row.box;
-  const element = make("div", "", x1 > found.width * 0.6 ? "end" : "");
+  const [x, y, width, height] = row.box;
+  const element = make("div", "", x > found.width * 0.6 ? "end" : "");
   const share = (value, whole) => `${(100 * value) / whole}%`;
-  element.style.left = share(x1, found.width);
-  element.style.top = share(y1, found.height);
-  element.style.width = share(x2 - x1, found.width);
-  element.style.height = share(y2 - y1, found.height);
+  element.style.left = share(x, found.width);
+  element.style.top = share(y, found.height);
+  element.style.width = share(width, found.width);
+  element.style.height = share(height, found.height);
   element.style.setProperty("--mark", colour);
   element.append(make("span", `${row.name} ${row.score.toFixed(2)}`));
   return element;
 }
 
 function line(row, mark, colour) {
-  const [x1, y1, x2, y2] = row.box.map(Math.round);
+  const [x, y, width, height] = row.box.map(Math.round);
   const element = make("tr");
   const name = make("td");
   name.append(make("i"), row.name);
@@ -46,8 +46,8 @@ function line(row, mark, colour) {
   element.append(
     name,
     make("td", row.score.toFixed(2), "number"),
-    make("td", `${x1}, ${y1}`, "number"),
-    make("td", `${x2 - x1} x ${y2 - y1}`, "number"),
+    make("td", `${x}, ${y}`, "number"),
+    make("td", `${width} x ${height}`, "number"),
   );
   element.addEventListener("pointerenter", () => mark.classList.add("on"));
   element.addEventListener("pointerleave", () => mark.classList.remove("on"));
