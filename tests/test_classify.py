@@ -225,19 +225,34 @@ def test_bfloat16_trains(config: Callable[..., TrainConfig]) -> None:
     assert state.iteration == 6 and np.isfinite(state.loss)
 
 
-def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
+def test_two_processes_are_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Through torchrun: the same files as one process leaves, but for rounding."""
     (tmp_path / "net.cfg").write_text(pictures.CFG.replace("batch_normalize=1\n", ""))
-    words = ["train", str(tmp_path / "net.cfg"), str(data), "--device", "cpu", "--workers", "0"]
-    assert cli.main([*words, "--project", str(tmp_path / "one")]) == 0
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*start, "-m", "ghostyolo", *words, "--project", str(tmp_path / "two")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    train_words = ["train", str(tmp_path / "net.cfg"), str(data), "--device", "cpu"]
+    words = [*train_words, "--workers", "0", "--project"]
+    assert cli.main([*words, str(tmp_path / "one")]) == 0
+    two_processes([*words, str(tmp_path / "two")])
     a, b = (runs.checkpoint(tmp_path / name / "net") for name in ("one", "two"))
     for name, tensor in a["model"].items():
         torch.testing.assert_close(tensor, b["model"][name], rtol=1e-3, atol=1e-5)
     assert [row["top-1"] for row in a["rows"]] == [row["top-1"] for row in b["rows"]]
+
+    run = tmp_path / "one" / "net"
+    words = ["val", str(run / "model.cfg"), str(run / "best.weights"), str(data), "--json"]
+    capsys.readouterr()
+    assert cli.main(words) == 0
+    assert two_processes(words) == capsys.readouterr().out
+
+
+def two_processes(words: list[str]) -> str:
+    """Run a command in two processes and return what they print."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    line = [*start, "-m", "ghostyolo", *words]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # --- the commands

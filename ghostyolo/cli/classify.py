@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,11 @@ def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str
     ]
 
 
-def measured(args: argparse.Namespace, network: Network) -> RunReport:
-    """Classify all pictures of a split, for `ghostyolo val`, and score the answers."""
+def measured(args: argparse.Namespace, network: Network, world: Any) -> RunReport:
+    """Classify a share of a split, for `ghostyolo val`, and score what all processes answered."""
     from ghostyolo import report
     from ghostyolo.console import Progress
-    from ghostyolo.evaluate import LIMITS
+    from ghostyolo.evaluate import LIMITS, woven
     from ghostyolo.tasks import CLASSIFICATION
 
     if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
@@ -88,10 +89,11 @@ def measured(args: argparse.Namespace, network: Network) -> RunReport:
     data = CLASSIFICATION.read(args.data, args.split, shared.names_file(args.names))
     network = shared.fitting(network, data, HINT)
     model = shared.read_model(network, args)
+    own = replace(data, samples=data.samples[world.rank :: world.size])
     shared.report_defects(data)
     clock.append(time.monotonic())
-    progress = Progress(len(data), "val", "picture")
-    answers = CLASSIFICATION.find(model, data, progress.advance_to)
+    progress = Progress(len(own), "val", "picture")
+    answers = woven(world.gather(CLASSIFICATION.find(model, own, progress.advance_to)))
     progress.close()
     clock.append(time.monotonic())
     phases = zip(("reading", "classifying"), clock, clock[1:], strict=False)

@@ -57,7 +57,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
 
     network = None if shared.is_exported(args) else shared.read_network(args)
     if network is not None and ending(network):
-        return classify.measured(args, network)
+        return classify.measured(args, network, world)
     clock = [time.monotonic()]
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
     if network is not None:
