@@ -24,7 +24,7 @@ def options(p: argparse.ArgumentParser) -> None:
     shared.add_data(p, "val")
     shared.add_runtime(p)
     p.add_argument("--thresh", type=shared.share, help="least score (0.001)", default=0.001)
-    p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.6)", default=0.6)
+    p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.45)", default=0.45)
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     p.add_argument(
         "--report", metavar="FILE.html", help="also write a page with curves, errors and pictures"
