@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,10 +22,11 @@ from cases import GENERATED, random_model
 from onnx import helper
 
 from ghostyolo import boxes, export, metadata, ops
+from ghostyolo.boxes import Detections
 from ghostyolo.cli import main
 from ghostyolo.data.synthetic import write_dataset
 from ghostyolo.errors import CfgError, OptionError
-from ghostyolo.export import Form, Suppression, onnx_file, sample
+from ghostyolo.export import Form, Suppression, onnx_file
 from ghostyolo.export.comparison import expected
 from ghostyolo.export.form import OPSETS
 from ghostyolo.export.plain import plain
@@ -186,46 +188,72 @@ def test_size_stays_fixed_where_weights_hang_on_it() -> None:
         Form(boxes="xyxy").check(loads(cfg))
 
 
-def printed(script: Path, picture: Path, *more: str) -> list[tuple[str, ...]]:
-    done = subprocess.run(
-        [sys.executable, str(script), str(picture), *more], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return [tuple(line.rsplit(" ", 5)) for line in done.stdout.splitlines()]
+@dataclass(frozen=True)
+class Sample:
+    """A cfg, weights, and a picture that the printed sample is to find the same things in."""
+
+    cfg: Path
+    weights: Path
+    picture: Path
+    out: Path
+
+    @classmethod
+    def made(cls, folder: Path, letterbox: int, words: list[str], language: str) -> Sample:
+        cfg = tiny.write(folder, ("channels=3", f"channels=3\nletter_box={letterbox}"))
+        painted = write_dataset(folder / "d", {"train": 1}, size=(96, 128))
+        names = folder / "x.names"
+        names.write_text("\n".join(f"thing {i}" for i in range(6)))
+        weights = tiny.eager_weights(folder)
+        made = cls(cfg, weights, next(painted.rglob("*.jpg")), folder / "x.onnx")
+        given = [str(cfg), str(made.weights), str(made.out), "--names", str(names)]
+        assert main(["export", *given, "--sample", language, *words]) == 0
+        return made
+
+    def agrees(self, *command: str | Path) -> bool:
+        """Run it, and return whether it prints what `detect` finds and draws it."""
+        boxed = self.out.with_name("boxed.png")
+        done = subprocess.run([*command, self.picture, boxed], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert cv2.imread(str(boxed)).shape == (96, 128, 3)
+        found = [tuple(line.rsplit(" ", 5)) for line in done.stdout.splitlines()]
+        want = Model(self.cfg, self.weights).detect(self.picture)
+        assert len(found) == len(want.scores) > 3
+        return all(_among(row, want) for row in found)
+
+
+def _among(row: tuple[str, ...], want: Detections) -> bool:
+    name, score, *box = row
+    x, y, w, h = map(int, box)
+    edges = np.clip((x, y, x + w, y + h), 0, (128, 96, 128, 96))
+    same = (np.abs(want.boxes - edges).max(1) <= 1.01) & (want.classes == int(name[-1]))
+    return bool(np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4)
+
+
+LAYOUTS = pytest.mark.parametrize("words", [[], ["--decode"], ["--decode", "cxcywh"]], ids=" ".join)
 
 
 @pytest.mark.parametrize("letterbox", [0, 1])
-@pytest.mark.parametrize("words", [[], ["--decode"], ["--decode", "cxcywh"]], ids=" ".join)
+@LAYOUTS
 def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_path: Path) -> None:
-    cfg = tiny.write(tmp_path, ("channels=3", f"channels=3\nletter_box={letterbox}"))
-    weights = tiny.eager_weights(tmp_path)
-    picture = next(write_dataset(tmp_path / "d", {"train": 1}, size=(96, 128)).rglob("*.jpg"))
-    names = tmp_path / "x.names"
-    names.write_text("\n".join(f"thing {i}" for i in range(6)))
-    out = tmp_path / "x.onnx"
-    given = [str(cfg), str(weights), str(out), "--names", str(names), "--sample", "python"]
-    assert main(["export", *given, *words]) == 0
-    found = printed(tmp_path / "x_opencv.py", picture, str(tmp_path / "boxed.png"))
-    assert cv2.imread(str(tmp_path / "boxed.png")).shape == (96, 128, 3)
-    want = Model(cfg, weights).detect(picture)
-    assert len(found) == len(want.scores) > 3
-    for name, score, *box in found:
-        x, y, w, h = map(int, box)
-        edges = np.clip((x, y, x + w, y + h), 0, (128, 96, 128, 96))
-        same = (np.abs(want.boxes - edges).max(1) <= 1.01) & (want.classes == int(name[-1]))
-        assert np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4
+    made = Sample.made(tmp_path, letterbox, words, "python")
+    assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
 
 
-def test_cpp_sample_compiles(eager: Model, tmp_path: Path) -> None:
-    if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "opencv4"]).returncode:
+@LAYOUTS
+def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
+    """Compiled against the OpenCV of the system, whichever that is."""
+    if not shutil.which("g++") or not shutil.which("pkg-config"):
+        pytest.skip("no C++ compiler (Debian: g++, pkg-config)")
+    asked = ["pkg-config", "--cflags", "--libs", "opencv4"]
+    flags = subprocess.run(asked, capture_output=True, text=True)
+    if flags.returncode:
         pytest.skip("no C++ headers of OpenCV (Debian: libopencv-dev)")
-    for form in (Form(), Form(boxes="cxcywh")):
-        path = sample.write("cpp", form.metadata(eager.network), tmp_path / "x.onnx")
-        flags = subprocess.run(
-            ["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True, check=True
-        ).stdout.split()
-        done = subprocess.run(["g++", "-std=c++17", "-fsyntax-only", str(path), *flags])
-        assert done.returncode == 0
+    made = Sample.made(tmp_path, 1, words, "cpp")
+    source, program = tmp_path / "x_opencv.cpp", tmp_path / "x"
+    compile_ = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", source, "-o", program]
+    done = subprocess.run([*compile_, *flags.stdout.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert made.agrees(program, made.out)
 
 
 @pytest.mark.parametrize("name", FORMATS[:2])
