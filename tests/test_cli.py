@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -425,6 +426,21 @@ def test_val_of_an_exported_file(
     code, out, _ = run("val", exported, data, "--split", "test", "--json")
     assert code == 0
     assert json.loads(out)["mean"] == pytest.approx(json.loads(want)["mean"], abs=2e-3, nan_ok=True)
+
+
+def test_export_tells_what_eight_bits_cost(
+    run: Command, cfg: Path, weights: Path, data: Path
+) -> None:
+    words = ("export", cfg, weights, "x.onnx", "--int8", data / "JPEGImages", "--val", data)
+    code, out, err = run(*words)
+    assert code == 0
+    assert "pictures only; give 32 or more" in err
+    told = re.findall(r"the (cfg|file in \w+): AP (0\.\d{4}), AP50", out)
+    for (_, ap), source in zip(told, ([cfg, weights], ["x.onnx"]), strict=True):
+        _, measured, _ = run("val", *source, data, "--json")
+        assert json.loads(measured)["mean"]["ap"] == pytest.approx(float(ap), abs=2e-3)
+    code, _, err = run(*words, "--decode")
+    assert code == 1 and "leave --decode and --nms out" in err
 
 
 def test_detect_in_a_video_and_lists_of_all_kinds(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,13 @@ from ghostyolo.errors import OptionError, Span
 from ghostyolo.layers import Head
 
 if TYPE_CHECKING:
+    from ghostyolo.data import Dataset
     from ghostyolo.export import Form
     from ghostyolo.model import Model
     from ghostyolo.network import Network
 
 FORMATS = ("onnx", "openvino", "torchscript")
+FEW = 32  # pictures; ranges from fewer depend on which they are
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -55,6 +59,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--int8", nargs="+", metavar="PICTURES", help="8-bit, with ranges from pictures like yours"
     )
+    p.add_argument("--val", metavar="DATA", help="measure AP of cfg and file on DATA's split val")
     p.add_argument(
         "--sample",
         choices=("python", "cpp"),
@@ -73,15 +78,52 @@ def run(args: argparse.Namespace) -> int:
     if args.sample and kind != "onnx":
         raise OptionError(f"--sample {args.sample} reads ONNX", hint="give OUT an .onnx suffix")
     program = sample.text(args.sample, form.metadata(network), out) if args.sample else ""
+    data = _data(args, network, form)
     model = shared.read_model(network, args)
     if args.int8:
-        export.write_int8(model, out, form, kind, predict.pictures(args.int8))
+        pictures = predict.pictures(args.int8)
+        if len(pictures) < FEW:
+            said = f"ranges from {len(pictures)} pictures only; give {FEW} or more like yours"
+            print(f"ghostyolo: {said}", file=sys.stderr)
+        export.write_int8(model, out, form, kind, pictures)
     else:
         export.write(model, out, form, kind)
     print(_summary(model, out, form, kind, eight_bits=bool(args.int8)))
     if program:
         print(f"wrote {sample.write(args.sample, form.metadata(network), out)}")
+    if data:
+        print("\n".join(_precisions(model, out, data)))
     return 0
+
+
+def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | None:
+    """Return what --val measures on. Raises `OptionError` where the file cannot be measured."""
+    from ghostyolo.data import open_dataset
+
+    if not args.val:
+        return None
+    if form.layout != "raw":
+        raise OptionError("--val reads what heads put out", hint="leave --decode and --nms out")
+    data = open_dataset(args.val, "val", shared.names_file(args.names))
+    shared.fitting(network, data, "give the data that belongs to the cfg")
+    return data
+
+
+def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
+    """Yield a line each for the model and for the file: its AP on the data."""
+    from ghostyolo import evaluate
+    from ghostyolo.console import Progress
+    from ghostyolo.runtime import open_runtime
+
+    with open_runtime(out) as runtime:
+        for what, detector in (
+            ("the cfg", model.detector(**evaluate.LIMITS)),
+            (f"the file in {runtime.name}", runtime.detector(**evaluate.LIMITS)),
+        ):
+            progress = Progress(len(data), "val", "picture")
+            mean = evaluate.evaluate(detector, data, progress.advance_to).mean
+            progress.close()
+            yield f"{what}: AP {mean.ap:.4f}, AP50 {mean.ap50:.4f}"
 
 
 def _form(args: argparse.Namespace, network: Network) -> Form:
