@@ -81,6 +81,34 @@ def test_torch_computes_every_kind_folded(
         np.testing.assert_allclose(got, output, atol=1e-4 * max(1e-3, np.abs(output).max()))
 
 
+def test_torch_holds_no_weights_twice(folder: Path) -> None:
+    model = Model(folder / "tiny.cfg", folder / "tiny.weights")
+    pytorch.Engine(model, "cpu")
+    assert not list(model.parameters())
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_torch_packs_weights_once() -> None:
+    """As oneDNN wants them for the input's size, which for none it guesses otherwise."""
+    script = """if True:
+        import numpy as np, torch
+        from ghostyolo.network import loads
+        from ghostyolo.runtime import pytorch
+        options = "[convolutional]\\nfilters={}\\nsize=1\\nactivation=relu\\n"
+        text = "[net]\\nheight=52\\nwidth=52\\nchannels=40\\n" + options.format(60)
+        text += "[avgpool]\\n" + options.format(960) + options.format(240)
+        engine = pytorch.Engine(pytorch.model(loads(text), None), "cpu")
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            engine(np.ones((1, 40, 52, 52), np.float32))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    calls = [line.split(",") for line in done.stdout.splitlines() if ",exec," in line]
+    assert sum("convolution" in call for call in calls) == 3
+    packed = {"60x40x1x1", "960x60x1x1", "240x960x1x1"}
+    assert not [call for call in calls if "reorder" in call and packed & set(call)]
+
+
 @pytest.mark.parametrize("name", ORDER)
 def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     with open_runtime(folder / f"tiny{SUFFIX[name]}", name=name) as runtime:

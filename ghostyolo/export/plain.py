@@ -14,19 +14,15 @@ from ghostyolo import ops
 from ghostyolo.model import Model
 
 
-def plain(model: Model, *, consumed: bool = False) -> Model:
-    """Return a model for inference whose layers are the plain ones, on the CPU.
-
-    consumed: whether the model itself may become it, so that no weights are held twice.
-    """
-    result = (model if consumed else copy.deepcopy(model)).cpu().float().eval()
-    result.requires_grad_(False)
+def plain(model: Model) -> Model:
+    """Return a copy of a model, for inference on the CPU, whose layers are the plain ones."""
+    result = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     for index, module in enumerate(result.layers):
-        result.layers[index] = _of(module)
+        result.layers[index] = plain_layer(module)
     return result
 
 
-def _of(module: nn.Module) -> nn.Module:
+def plain_layer(module: nn.Module) -> nn.Module:
     """Return the module, or the one that stands for it in a file."""
     make = _FORMS.get(type(module))
     return make(module).eval().requires_grad_(False) if make else module
@@ -39,7 +35,7 @@ def _convolution(layer: Any) -> nn.Module:
         return Binary(conv, weight, bias, layer.act)
     folded = nn.Conv2d(
         conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-        conv.dilation, conv.groups,
+        conv.dilation, conv.groups, device="meta",
     )  # fmt: skip
     folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(bias)
     blur = layer.blur if isinstance(layer.blur, nn.Identity) else _blur(layer.blur, weight.shape[0])
@@ -53,7 +49,7 @@ def _connected(layer: Any) -> nn.Module:
     if norm is not None:
         factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         weight, bias = weight * factor[:, None], norm.bias - norm.running_mean.double() * factor
-    folded = nn.Linear(linear.in_features, linear.out_features)
+    folded = nn.Linear(linear.in_features, linear.out_features, device="meta")
     folded.weight, folded.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
     one_by_one = nn.Unflatten(1, (linear.out_features, 1, 1))
     return nn.Sequential(nn.Flatten(), folded, one_by_one, layer.act)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from ghostyolo import metadata
 from ghostyolo.errors import DataError, OptionError, Span
-from ghostyolo.export.plain import plain
+from ghostyolo.export.plain import plain_layer
 from ghostyolo.export.torchscript import EXTRA
+from ghostyolo.layers import Head
 from ghostyolo.metadata import Metadata
 from ghostyolo.model import Model, last_uses
 from ghostyolo.network import IMAGE, Network
@@ -32,7 +33,7 @@ class Engine:
         """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
         self.metadata = Metadata(model.network)
         self._ends = model.ends
-        self.steps = _steps(plain(model, consumed=True), device)
+        self.steps = _steps(model.cpu().float().eval().requires_grad_(False), device)
         self._device = torch.device(device)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
@@ -84,23 +85,33 @@ Step = tuple[int, Callable[..., Tensor], tuple[int, ...], tuple[int, ...]]
 
 
 def _steps(model: Model, device: str) -> list[Step]:
-    """Return the calls of a plain model, in their order, with what each reads and sets free."""
-    ends, steps = set(model.ends), list[Step]()
-    for node, dead in zip(model.network, last_uses(model.network), strict=True):
+    """Return the calls of a model's layers, in their order, with what each reads and sets free.
+
+    Each layer is let go as its call is made, so that no weights are held twice.
+    """
+    network, ends, steps = model.network, set(model.ends), list[Step]()
+    for node, dead in zip(network, last_uses(network), strict=True):
         layer: Any = model.layers[node.index]
-        module = _fast(layer.to(device, memory_format=torch.channels_last))
+        model.layers[node.index] = nn.Identity()
+        if not isinstance(node.layer, Head):  # whose own form computes no more than it needs
+            layer = plain_layer(layer)
+        layer = layer.to(device, memory_format=torch.channels_last)
+        call = _fast(layer, (1, *network.input_shapes(node)[0]))
         free = tuple(index for index in dead if index not in ends)
-        steps.append((node.index, module, node.inputs, free))
+        steps.append((node.index, call, node.inputs, free))
     return steps
 
 
-def _fast(module: nn.Module) -> Callable[..., Tensor]:
-    """Return the call of a layer, without those of its parts that do nothing."""
+def _fast(module: nn.Module, shape: tuple[int, ...]) -> Callable[..., Tensor]:
+    """Return the call of a layer, without those of its parts that do nothing.
+
+    shape: of its first input, (N, C, H, W), that it is made fast for; others work too.
+    """
     if not isinstance(module, nn.Sequential):
         return module.forward
     first, *rest = [part for part in module if not isinstance(part, nn.Identity)]
     calls = [first.forward]
-    if isinstance(first, nn.Conv2d) and (fused := _fused(first, rest[0] if rest else None)):
+    if isinstance(first, nn.Conv2d) and (fused := _fused(first, rest[0] if rest else None, shape)):
         calls, rest = [fused.call], rest[1:] if fused.act else rest
     if rest and isinstance(first, nn.Conv2d) and hasattr(rest[0], "inplace"):
         setattr(rest[0], "inplace", True)  # noqa: B010 - of a result that nobody else reads
@@ -114,11 +125,12 @@ class Fused(NamedTuple):
     act: nn.Module | None
 
 
-def _fused(conv: nn.Conv2d, act: nn.Module | None) -> Fused | None:
+def _fused(conv: nn.Conv2d, act: nn.Module | None, shape: tuple[int, ...]) -> Fused | None:
     """Return the convolution with its weights packed once, None where this torch cannot do it.
 
     It is the call that torch's own compiler makes; without it torch packs the weights for each
-    picture, and takes a slow way for small convolutions on one thread.
+    picture, and takes a slow way for small convolutions on one thread. Which layout oneDNN wants
+    depends on the input's shape: weights that are packed for none are packed anew in many calls.
     """
     if conv.weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return None
@@ -128,7 +140,7 @@ def _fused(conv: nn.Conv2d, act: nn.Module | None) -> Fused | None:
     try:
         pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
         call: Any = torch.ops.mkldnn._convolution_pointwise.default
-        packed = pack(weight.to_mkldnn(), *sides, conv.groups)
+        packed = pack(weight.to_mkldnn(), *sides, conv.groups, shape)
     except (AttributeError, RuntimeError):
         return None
     last = (*sides, conv.groups, kind or "none", numbers, "")
