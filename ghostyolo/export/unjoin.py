@@ -28,7 +28,9 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from ghostyolo.export.tidy import keep
 
 MOST = 4  # parts of a tensor: each costs every convolution on it a call
-WORTH = 0.5  # values that convolutions may add up for each that is not copied
+# Values that convolutions may add up for each that is not copied: with twice as many, the 80-class
+# GhostNet detector is slower again in OpenVINO and no faster in onnxruntime.
+WORTH = 0.5
 CHANNELWISE = (
     "AveragePool", "Clip", "Elu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
     "LeakyRelu", "MaxPool", "Mish", "Relu", "Resize", "Sigmoid", "Softplus", "Tanh",
@@ -103,7 +105,7 @@ class Plan:
         for node in self.nodes:
             out = node.output[0]
             sizes = [] if out in self._whole or out not in self.channels else self._sizes(node)
-            if sizes and node.op_type == "Concat":
+            if sizes and _joins(node):
                 self.parts[out] = tuple(part for x in node.input for part in self.of(x))
             elif sizes:
                 self.parts[out] = _named(out, sizes)
@@ -111,7 +113,7 @@ class Plan:
                 self._gains[out] = self._gain(node)
 
     def _gain(self, node: NodeProto) -> float:
-        if node.op_type == "Concat":
+        if _joins(node):
             return 1.0
         if node.op_type.startswith("Global"):
             return float("inf")  # one value of each channel costs nothing any more
@@ -120,13 +122,13 @@ class Plan:
     def _sizes(self, node: NodeProto) -> list[int]:
         """Return the channels of the parts that a node's result can have, none if it is whole."""
         x = node.input[0] if node.input else ""
-        if node.op_type == "Concat":
+        if _joins(node):
             return self._joined(node)
         if node.op_type in PAIRWISE:
             return self._paired(*node.input)
         if x not in self.parts:
             return []
-        if node.op_type in CHANNELWISE and (node.op_type != "Resize" or len(node.input) < 4):
+        if _channelwise(node):
             return self._own(x)
         if node.op_type == "Conv" and _group(node) == self.channels[x] and self._weighted(node):
             factor = self.channels[node.output[0]] // self.channels[x]
@@ -134,7 +136,7 @@ class Plan:
         return []
 
     def _joined(self, node: NodeProto) -> list[int]:
-        if _number(node, "axis", 0) != 1 or any(x not in self.channels for x in node.input):
+        if any(x not in self.channels for x in node.input):
             return []
         sizes = [part.channels for x in node.input for part in self.of(x)]
         return sizes if 1 < len(sizes) <= MOST else []
@@ -157,22 +159,21 @@ class Plan:
         node = self.made.get(name)
         if node is None or name in self.parts or name in self._whole or self.uses[name] > 1:
             return False
-        channelwise = node.op_type in CHANNELWISE and len(node.input) < 4
-        if not (self._ask(node.input[0], sizes) if channelwise else self.dense(node)):
+        if not (self._ask(node.input[0], sizes) if _channelwise(node) else self.dense(node)):
             return False
         self.parts[name] = _named(name, sizes)
         return True
 
     def _unfit(self) -> set[str]:
         """Return the tensors in parts that a node reads whole, or had better."""
-        found, costs = set[str](), Counter[str]()
+        found, costs = set[str](), dict[str, float]()
         for node in self.nodes:
             for name in node.input:
-                if name not in self.parts or node.op_type == "Concat":
+                if name not in self.parts or _joins(node):
                     continue
                 if self.dense(node):
                     sums = self.channels[node.output[0]] * (len(self.parts[name]) - 1)
-                    costs[name] += sums / _step(node)
+                    costs[name] = costs.get(name, 0.0) + sums / _step(node)
                 elif node.output[0] not in self.parts:
                     found.add(name)
         return found | {name for name, cost in costs.items() if cost > self._limit(name)}
@@ -185,14 +186,14 @@ class Rewrite:
     """The nodes of a graph with some tensors in parts; their weights are put into the graph."""
 
     def __init__(self, graph: GraphProto, plan: Plan) -> None:
-        self.graph, self.plan = graph, plan
+        self.graph, self.plan, self.weights = graph, plan, dict(plan.weights)
 
     def nodes(self) -> Iterator[NodeProto]:
         """Yield the nodes, in an order in which they can be computed."""
         parts = self.plan.parts
         for node in self.plan.nodes:
             out = node.output[0]
-            if node.op_type == "Concat":
+            if _joins(node):
                 if out not in parts:
                     yield self._concat(node)
             elif self.plan.dense(node) and (node.input[0] in parts or out in parts):
@@ -249,10 +250,10 @@ class Rewrite:
         """Return the name of a tensor with some rows, and columns, of another."""
         bounds = [f"{cut.start}-{cut.stop}" for cut in slices]
         own = f"{name}[{','.join(bounds)}]"
-        if own not in self.plan.weights:
-            value = numpy_helper.to_array(self.plan.weights[name])[slices]
-            self.plan.weights[own] = numpy_helper.from_array(np.ascontiguousarray(value), own)
-            self.graph.initializer.append(self.plan.weights[own])
+        if own not in self.weights:
+            value = numpy_helper.to_array(self.weights[name])[slices]
+            self.weights[own] = numpy_helper.from_array(np.ascontiguousarray(value), own)
+            self.graph.initializer.append(self.weights[own])
         return own
 
 
@@ -261,14 +262,27 @@ def _named(name: str, sizes: list[int]) -> Parts:
 
 
 def _like(node: NodeProto, inputs: list[str], output: str) -> NodeProto:
-    """Return a node that does the same to other tensors."""
+    """Return a node that does the same to other tensors, named by its result if that is new."""
     found = NodeProto()
     found.CopyFrom(node)
+    found.name = node.name if output == node.output[0] else output
     del found.input[:], found.output[:]
     found.input.extend(inputs)
     found.output.append(output)
-    found.name = output
     return found
+
+
+def _joins(node: NodeProto) -> bool:
+    """Return whether a node concatenates channels."""
+    return node.op_type == "Concat" and _number(node, "axis", 0) == 1
+
+
+def _channelwise(node: NodeProto) -> bool:
+    """Return whether a node without weights does the same to each channel alone.
+
+    A resizing to given sides, of which the channels are one, is of no use to parts.
+    """
+    return node.op_type in CHANNELWISE and (node.op_type != "Resize" or len(node.input) < 4)
 
 
 def _group(node: NodeProto) -> int:
