@@ -27,8 +27,10 @@ class Classifier:
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return (n, K) float32 for pictures, uint8 RGB (H, W, 3) of any size."""
-        planes = np.stack([to_planes(center(image, self.size)) for image in images])
-        values = np.asarray(self.run(planes)[0], np.float32).reshape(len(images), -1)
+        inputs = np.empty((len(images), *self.size, 3), np.float32).transpose(0, 3, 1, 2)
+        for image, planes in zip(images, inputs, strict=True):
+            to_planes(center(image, self.size), planes)
+        values = np.asarray(self.run(inputs)[0], np.float32).reshape(len(images), -1)
         return values if self.end.softmax else softmax(values)
 
 

@@ -13,7 +13,8 @@ from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, Misfit
 from ghostyolo.network import Network
 
-# Inputs (N, 3, h, w) float32 RGB in [0, 1] -> the output of each head as Darknet holds it.
+# Inputs (N, 3, h, w) float32 RGB in [0, 1], in any order of memory -> the output of each head as
+# Darknet holds it.
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
@@ -43,7 +44,7 @@ class Detector:
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
         size, letterbox = self.options.size, bool(self.options.letter_box)
-        inputs = np.empty((len(images), 3, *size), np.float32)
+        inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
         places = [fit(image, size, letterbox, planes)[1] for image, planes in pairs]
         outputs = self.run(inputs)

@@ -165,6 +165,15 @@ def test_fit_stretches_or_letterboxes_in_grey():
     np.testing.assert_allclose(boxed[0, 8:56], 1)
 
 
+@pytest.mark.parametrize("letterbox", [False, True])
+def test_fit_gives_the_same_with_channels_last_in_memory(letterbox):
+    image = np.random.default_rng(0).integers(0, 256, (33, 70, 3), np.uint8)
+    pixels = np.full((64, 96, 3), np.nan, np.float32)
+    planes, placement = fit(image, (64, 96), letterbox)
+    assert fit(image, (64, 96), letterbox, pixels.transpose(2, 0, 1))[1] == placement
+    np.testing.assert_array_equal(pixels, planes.transpose(1, 2, 0))
+
+
 def test_letterbox_sides_are_darknets():
     # The reference's vector: 7x5 (w x h) into 16x16 fills rows 2..12.
     planes, placement = fit(np.zeros((5, 7, 3), np.uint8), (16, 16), letterbox=True)

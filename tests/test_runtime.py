@@ -121,6 +121,21 @@ def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     assert_close(first, expected(folder, inputs(3)))
 
 
+@pytest.mark.parametrize("name", ORDER)
+def test_order_of_memory_changes_nothing(name: str, folder: Path) -> None:
+    """Neither pixels beside each other nor planes, nor numbers of another kind."""
+    images = inputs(2)
+    pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name) as runtime:
+        arranged = runtime.arranged(images)
+        np.testing.assert_array_equal(arranged, images)
+        assert np.shares_memory(runtime.arranged(arranged), arranged), "it is not copied again"
+        want = runtime.run(images)
+        for other in (pixels, images.astype(float), images[..., ::-1].copy()[..., ::-1]):
+            for a, b in zip(runtime.run(other), want, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_open_sides_are_closed_by_the_caller(name: str, folder: Path) -> None:
     images = inputs(3, (96, 64))

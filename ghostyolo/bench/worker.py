@@ -54,7 +54,7 @@ def opened(given: Task) -> Opened:
         device="cpu",
     )
     shape = (given.batch, *runtime.network.options.shape)
-    images = np.random.default_rng(0).random(shape, np.float32)
+    images = runtime.arranged(np.random.default_rng(0).random(shape, np.float32))
     return {"shape": shape, "cfg": dumps(runtime.network)}, lambda: runtime.run(images)
 
 

@@ -106,32 +106,34 @@ def fit(
 ) -> tuple[np.ndarray, Placement]:
     """Make a picture the input of a network of `size` (h, w).
 
-    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w), contiguous, in [0, 1], which is `out` if
-    that is given, and where the picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes
+    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w) in [0, 1], contiguous or, if that is
+    given, `out`, and where the picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes
     (half-pixel centres), as pictures are when Darknet built with OpenCV trains; Darknet's own
     resize aligns corners instead.
     """
     placement = place(image.shape[:2], size, letterbox)
     h, w = placement.inner
     resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
-    if placement.inner == size:
-        return to_planes(resized, out), placement
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
     planes = np.empty((3, *size), np.float32) if out is None else out
-    planes.fill(GREY)
-    planes[:, top : top + h, left : left + w] = to_planes(resized)
+    if placement.inner != size:
+        planes.fill(GREY)
+    to_planes(resized, planes[:, top : top + h, left : left + w])
     return planes, placement
 
 
 def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous; into `out` if given.
 
-    An `out` of bytes gets the levels as they are.
+    An `out` of bytes gets the levels as they are; one with the channels last in memory is fastest.
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), np.float32)
-    for plane, channel in zip(out, cv2.split(image), strict=True):
-        plane[...] = channel
+    if out.strides[0] == out.itemsize:
+        out[...] = image.transpose(2, 0, 1)
+    else:
+        for plane, channel in zip(out, cv2.split(image), strict=True):
+            plane[...] = channel
     return out if out.dtype == np.uint8 else np.divide(out, np.float32(255), out=out)
 
 

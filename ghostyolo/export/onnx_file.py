@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from ghostyolo.export.form import Form, Suppression
 from ghostyolo.export.graph import Graph
 from ghostyolo.export.tidy import tidy
+from ghostyolo.export.unjoin import unjoin
 from ghostyolo.files import replace
 from ghostyolo.model import Model
 from ghostyolo.runtime import onnx as runtime
@@ -27,10 +28,15 @@ def write(model: Model, path: Path, form: Form) -> None:
     replace(path, [build(model, form).SerializeToString()])
 
 
-def build(model: Model, form: Form) -> ModelProto:
-    """Return a model as ONNX holds it, checked by onnx's own checker."""
+def build(model: Model, form: Form, *, joined: bool = False) -> ModelProto:
+    """Return a model as ONNX holds it, checked by onnx's own checker.
+
+    joined: whether all concatenations stay, which quantisation wants, see `unjoin`.
+    """
     graph = Graph(model, form.boxes, None if form.dynamic == "size" else model.network.options.size)
     proto = tidy(_traced(graph, form))
+    proto = proto if joined else unjoin(proto)
+    del proto.graph.value_info[:]
     if form.suppression:
         _suppress(proto, form.boxes, form.suppression)
     helper.set_model_props(proto, form.metadata(model.network).properties())

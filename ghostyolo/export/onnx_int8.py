@@ -25,7 +25,7 @@ def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
 
     images: calibration inputs, (n, batch, 3, h, w).
     """
-    proto, layers = build(model, form), float_layers(model.network)
+    proto, layers = build(model, form, joined=True), float_layers(model.network)
     kept = [node.name for node in proto.graph.node if is_float(node.name, layers)]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         found = Path(folder, "x.onnx")

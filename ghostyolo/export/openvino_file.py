@@ -24,9 +24,10 @@ def write(model: Model, path: Path, form: Form) -> None:
     save(build(model, form), path)
 
 
-def build(model: Model, form: Form) -> Any:
+def build(model: Model, form: Form, *, joined: bool = False) -> Any:
     """Return the model as OpenVINO holds it, with metadata in `rt_info`."""
-    return of(onnx_file.build(model, form).SerializeToString(), form.metadata(model.network))
+    proto = onnx_file.build(model, form, joined=joined)
+    return of(proto.SerializeToString(), form.metadata(model.network))
 
 
 def of(proto: bytes, metadata: Metadata) -> Any:

@@ -21,7 +21,7 @@ def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
 
     images: calibration inputs, (n, batch, 3, h, w).
     """
-    built, layers = build(model, form), float_layers(model.network)
+    built, layers = build(model, form, joined=True), float_layers(model.network)
     names = [
         op.get_friendly_name()
         for op in built.get_ops()

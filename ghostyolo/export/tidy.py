@@ -29,7 +29,10 @@ Known = dict[str, np.ndarray]
 
 
 def tidy(model: ModelProto) -> ModelProto:
-    """Return the model with known values worked out and nothing in it that no output needs."""
+    """Return the model with known values worked out and nothing in it that no output needs.
+
+    The shapes of what is between inputs and outputs are in it, where they are known.
+    """
     weights, inputs = _without_weights(model.graph), len(model.graph.input)
     model.graph.input.extend(
         helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in weights
@@ -42,7 +45,6 @@ def tidy(model: ModelProto) -> ModelProto:
     needed = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(tensor for tensor in weights if tensor.name in needed)
     del model.graph.input[inputs:]
-    del model.graph.value_info[:]
     return model
 
 
@@ -74,7 +76,7 @@ def _fold(model: ModelProto) -> bool:
         for name, value in results.items()
         if name not in outputs
     )
-    _keep(graph, [*kept, *(_constant(n, v) for n, v in results.items() if n in outputs)])
+    keep(graph, [*kept, *(_constant(n, v) for n, v in results.items() if n in outputs)])
     return bool(results)
 
 
@@ -119,7 +121,7 @@ def _described(name: str, value: np.ndarray) -> Any:
     return helper.make_tensor_value_info(name, kind, value.shape)
 
 
-def _keep(graph: GraphProto, nodes: list[NodeProto]) -> None:
+def keep(graph: GraphProto, nodes: list[NodeProto]) -> None:
     """Leave those of the nodes, and the tensors, that an output needs."""
     needed = {output.name for output in graph.output}
     kept = []
@@ -157,7 +159,7 @@ def _join_pads(graph: GraphProto) -> None:
         del pool.attribute[:]
         pool.attribute.extend([*kept, helper.make_attribute("pads", joined.ravel().tolist())])
         pool.input[0] = pad.input[0]
-    _keep(graph, list(graph.node))
+    keep(graph, list(graph.node))
 
 
 def _attribute(node: NodeProto, name: str) -> list[int]:

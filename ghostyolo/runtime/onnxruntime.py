@@ -22,6 +22,8 @@ def open_file(
 class Engine:
     """A session on the CPU."""
 
+    channels_last = False
+
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
         found = header.read(path)
         network, shape = fixed(found, path, size, batch)

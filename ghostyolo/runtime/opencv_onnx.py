@@ -25,6 +25,8 @@ def open_file(
 class Engine:
     """OpenCV's net."""
 
+    channels_last = False
+
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int) -> None:
         found = header.read(path)
         network, shape = fixed(found, path, size, batch)

@@ -16,12 +16,14 @@ class Engine(Protocol):
     """What a program has to offer: the module of each has such a class.
 
     metadata: of the network as it is computed. batch: how many pictures every call takes, 0 for any
-    number. Called with (N, 3, h, w) float32, it returns the outputs as `metadata.layout` says, in
-    arrays that nobody else writes to.
+    number. channels_last: whether the channels of a place lie together in memory in the pictures
+    that it takes, else each is a plane. Called with (N, 3, h, w) float32, it returns the outputs as
+    `metadata.layout` says, in arrays that nobody else writes to and that lie in any order.
     """
 
     metadata: Metadata
     batch: int
+    channels_last: bool
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]: ...
 
@@ -70,8 +72,19 @@ class Runtime:
         count, want = len(images), self._engine.batch or len(images)
         if count < want:
             images = np.concatenate((images, np.repeat(images[-1:], want - count, 0)))
-        outputs = self._engine(np.ascontiguousarray(images, np.float32))
+        outputs = self._engine(self.arranged(images))
         return [output[:count] for output in outputs] if count < want else outputs
+
+    def arranged(self, images: np.ndarray) -> np.ndarray:
+        """Return (N, 3, h, w) as float32 that lie in memory as the program takes them."""
+        if not self._engine.channels_last:
+            return np.ascontiguousarray(images, np.float32)
+        own = images.transpose(0, 2, 3, 1)
+        if own.dtype != np.float32 or not own.flags.c_contiguous:
+            own = np.empty(own.shape, np.float32)
+            for channel in range(images.shape[1]):  # in a quarter of the time of one copy
+                own[..., channel] = images[:, channel]
+        return own.transpose(0, 3, 1, 2)
 
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`.

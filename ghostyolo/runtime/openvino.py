@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import openvino
+from openvino import Layout
+from openvino.preprocess import PrePostProcessor
 
 from ghostyolo import metadata
 from ghostyolo.errors import DataError, Span
@@ -29,7 +31,12 @@ def open_file(
 
 
 class Engine:
-    """A compiled model and one request, in float32 whatever the processor would like best."""
+    """A compiled model and one request, in float32 whatever the processor would like best.
+
+    Pictures and maps lie in memory as OpenVINO computes them, so that it transposes none.
+    """
+
+    channels_last = True
 
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
         core: Any = openvino.Core()
@@ -44,19 +51,31 @@ class Engine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        compiled = core.compile_model(_channels_last(model), "CPU", options)
+        self._request = compiled.create_infer_request()
         self.batch, self._path = shape[0], path
         self._outputs = output_names(self.metadata)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         try:
-            self._request.infer(images, share_inputs=True)
+            self._request.infer(images.transpose(0, 2, 3, 1), share_inputs=True)
         except RuntimeError as error:
             raise _failure(self._path, error) from None
-        return [np.array(self._request.get_tensor(name).data) for name in self._outputs]
+        found = [np.array(self._request.get_tensor(name).data) for name in self._outputs]
+        return [out.transpose(0, 3, 1, 2) if out.ndim == 4 else out for out in found]
 
     def close(self) -> None:
         self._request = None
+
+
+def _channels_last(model: Any) -> Any:
+    """Return the model with its input and its outputs of maps as (N, h, w, C)."""
+    steps: Any = PrePostProcessor(model)
+    maps = [steps.output(i) for i, out in enumerate(model.outputs) if len(out.partial_shape) == 4]
+    for end in (steps.input(0), *maps):
+        end.model().set_layout(Layout("NCHW"))
+        end.tensor().set_layout(Layout("NHWC"))
+    return steps.build()
 
 
 def _header(model: Any, path: Path) -> Header:

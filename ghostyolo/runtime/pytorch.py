@@ -27,7 +27,7 @@ from ghostyolo.passes import resize
 class Engine:
     """A network's plain layers on one device."""
 
-    batch = 0
+    batch, channels_last = 0, True
 
     def __init__(self, model: Model, device: str) -> None:
         """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
@@ -54,7 +54,7 @@ class Engine:
 class Script:
     """A TorchScript file of `ghostyolo export`, which takes any number of pictures."""
 
-    batch = 0
+    batch, channels_last = 0, False
 
     def __init__(self, path: Path, size: tuple[int, int] | None, device: str) -> None:
         extra = {EXTRA: ""}
