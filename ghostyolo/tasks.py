@@ -5,6 +5,7 @@ The loop of training is the same; a `Task` holds what is not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,15 +39,15 @@ Found = list[Detections] | list[np.ndarray]  # what is found in each picture
 class Task:
     """What training has to know of what is learned.
 
-    score: by what, of a validation's row, the best weights are chosen. recipes: by the name of
-    their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError` for
-    what training cannot honour. settings, change: how pictures are changed, see `Batches`. keep:
-    the nodes whose outputs the loss needs. runs: what it takes of these. find: runs a model over a
-    data set. judge: scores what was found.
+    scores: by whose mean, of a validation's row, the best weights are chosen. recipes: by the name
+    of their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError`
+    for what training cannot honour. settings, change: how pictures are changed, see `Batches`.
+    keep: the nodes whose outputs the loss needs. runs: what it takes of these. find: runs a model
+    over a data set. judge: scores what was found.
     """
 
     name: str
-    score: str
+    scores: tuple[str, ...]
     recipes: Mapping[str, Recipe]
     read: Callable[..., Dataset]
     check: Callable[[Network], None]
@@ -56,6 +57,12 @@ class Task:
     runs: Callable[[Network, dict[int, Tensor]], Any]
     find: Callable[..., Any]
     judge: Callable[[Any, Dataset], evaluate.Metrics | Accuracy]
+
+    def score(self, row: Mapping[str, float]) -> float:
+        """Return by how much a validation is good; 0 without truths to count."""
+        values = [row.get(name, 0.0) for name in self.scores]
+        mean = sum(values) / len(values)
+        return 0.0 if math.isnan(mean) else mean
 
     def recipe(self, loss: str) -> tuple[str, Recipe]:
         """Return the name and the recipe of a loss, of the usual one if it is not named.
@@ -108,7 +115,7 @@ def _answers(model: Model, dataset: Dataset, step: Step = lambda done: None) -> 
 
 DETECTION = Task(
     name="detection",
-    score="AP",
+    scores=("AP", "AP50"),  # either alone jumps on a small val
     recipes=recipe.RECIPES,
     read=open_dataset,
     check=check_detector,
@@ -121,7 +128,7 @@ DETECTION = Task(
 )
 CLASSIFICATION = Task(
     name="classification",
-    score="top-1",
+    scores=("top-1",),
     recipes=recipe.CLASSIFIER,
     read=open_labelled,
     check=check_classifier,

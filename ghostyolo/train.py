@@ -65,9 +65,10 @@ def train(
     """Train a detector or classifier and return the last state.
 
     weights: a `.weights` file to start from. Writes into `config.folder`: model.cfg, model.names,
-    last.weights, best.weights (by AP or top-1 on val), checkpoint.pt, results.csv and curve.png.
-    Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is no number.
-    An interruption that does not come from the observer may tear an update, so nothing is saved.
+    last.weights, best.weights (by AP and AP50, or top-1, on val), checkpoint.pt, results.csv and
+    curve.png. Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is
+    no number. An interruption that does not come from the observer may tear an update, so nothing
+    is saved.
     """
     config.task.check(config.network)
     step = plan(config, world)
@@ -183,9 +184,7 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
     with state.averaged():
         if config.val is not None:
             row |= _scores(state.model, config, world)
-        score = row.get(config.task.score, 0.0)
-        score = 0.0 if math.isnan(score) else score  # no truths to count
-        if (state.judge(score) or config.val is None) and world.first:
+        if (state.judge(config.task.score(row)) or config.val is None) and world.first:
             state.save_weights(config.folder / "best.weights", config.batch)
     state.rows.append(row)
     if world.first:

@@ -786,7 +786,7 @@ def test_patience_ends_a_run(run: Command, cfg: Path, data: Path) -> None:
     words += ("--set", "net.max_batches=30", "--val-every", "1", "--patience", "2")
     words += ("--bn-momentum", "0")
     code, _, err = run(*words)
-    told = "ghostyolo: no better AP in 2 validations, stopped after 9 of 30 iterations"
+    told = "ghostyolo: AP and AP50 no better in 2 validations, stopped after 9 of 30 iterations"
     assert (code, err.splitlines()[-1]) == (0, told)
     lines = Path("runs/train/tiny/results.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["iteration", "3", "6", "9"]

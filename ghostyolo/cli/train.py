@@ -115,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     if world.first:
         if state.iteration < config.iterations:
             told = f"stopped after {state.iteration} of {config.iterations} iterations"
-            told = f"no better {config.task.score} in {state.stale} validations, {told}"
+            waited = f"{' and '.join(config.task.scores)} no better in {state.stale} validations"
+            told = f"{waited}, {told}"
             print(f"ghostyolo: {told}", file=sys.stderr)
         _report(config, state, args.words)
         print(f"{folder}: {MADE}")
