@@ -23,8 +23,8 @@ class Program(NamedTuple):
     install: str
 
 
-# The fastest first. One input of the 80-class GhostNet detector at 416x416 takes 86, 96, 133 and
-# 201 ms in them, by tools/bench_detect.py --threads 1 on a busy x86 server with AVX-512.
+# The fastest first. One input of the 80-class GhostNet detector at 416x416 takes 11, 12, 22 and
+# 24 ms in them, by `ghostyolo bench --threads 2` on an x86 server with AVX-512.
 PROGRAMS = {
     "openvino": Program(
         "openvino", ("openvino",), (".xml", ".onnx"), "pip install 'ghostyolo[openvino]'"
