@@ -1,11 +1,13 @@
-"""Fixtures for every test: where the shared reference material lies, when it lies anywhere."""
+"""Fixtures for every test: the shared reference material, when it lies anywhere; commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from ghostyolo import cli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -16,6 +18,18 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the reference material is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def invoke(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command and returns its exit code, output and errors."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)

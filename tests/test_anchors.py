@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tiny
 from cases import GENERATED, HERE
 
-from ghostyolo import anchors, cli
+from ghostyolo import anchors
 from ghostyolo.boxes import iou
 from ghostyolo.data import Dataset, Sample, open_dataset
 from ghostyolo.data.images import place
@@ -268,12 +269,8 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    def command(*words: object) -> tuple[int, str, str]:
-        code = cli.main(["anchors", *map(str, words)])
-        return code, *capsys.readouterr()
-
-    return command
+def run(invoke: Command) -> Command:
+    return partial(invoke, "anchors")
 
 
 @pytest.fixture(scope="module")

@@ -33,19 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Return a function that runs a command in an empty folder: its exit code, output, errors."""
+def run(invoke: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return what runs a command, in a folder of its own."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-    def command(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return command
+    return invoke
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from ghostyolo import anchors, cli, gencfg, sheet
+from ghostyolo import anchors, gencfg, sheet
 from ghostyolo.data import Dataset, Sample, open_dataset, read_image
 from ghostyolo.data.summary import Copy, copies, splits, summarise, unions, warnings
 from ghostyolo.draw import class_colour
@@ -24,12 +25,8 @@ BCCD = {"train": (205, 2381, 214, 209), "val": (87, 967, 87, 83), "test": (72, 8
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    def command(*words: object) -> tuple[int, str, str]:
-        code = cli.main(["data", *map(str, words)])
-        return code, *capsys.readouterr()
-
-    return command
+def run(invoke: Command) -> Command:
+    return partial(invoke, "data")
 
 
 @pytest.fixture

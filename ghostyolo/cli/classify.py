@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
@@ -17,10 +15,6 @@ from ghostyolo.network import Network
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ghostyolo.report import RunReport
-
-HINT = "give the cfg that was trained on these, such as the run's model.cfg"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -76,38 +70,21 @@ def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str
     ]
 
 
-def measured(args: argparse.Namespace, network: Network, world: Any) -> RunReport:
-    """Classify a share of a split, for `ghostyolo val`, and score what all processes answered."""
-    from ghostyolo import report
-    from ghostyolo.console import Progress
-    from ghostyolo.evaluate import LIMITS, woven
+def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
+    """Open the data and the classifier of its pictures, for `ghostyolo val`."""
+    from ghostyolo.evaluate import LIMITS
     from ghostyolo.tasks import CLASSIFICATION
 
     if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
         raise OptionError("--thresh and --nms are of boxes", hint="leave them out for a classifier")
-    clock = [time.monotonic()]
     data = CLASSIFICATION.read(args.data, args.split, shared.names_file(args.names))
-    network = shared.fitting(network, data, HINT)
-    model = shared.read_model(network, args)
-    own = replace(data, samples=data.samples[world.rank :: world.size])
-    shared.report_defects(data)
-    clock.append(time.monotonic())
-    progress = Progress(len(own), "val", "picture")
-    answers = woven(world.gather(CLASSIFICATION.find(model, own, progress.advance_to)))
-    progress.close()
-    clock.append(time.monotonic())
-    phases = zip(("reading", "classifying"), clock, clock[1:], strict=False)
-    return report.RunReport(
-        title=Path(args.cfg).stem,
+    network = shared.fitting(network, data, shared.TRAINED)
+    return shared.Subject(
+        data=data,
         network=network,
-        command=("ghostyolo", *args.words),
-        seconds={phase: end - start for phase, start, end in phases},
-        val=data,
-        detections=answers,
-        metrics=CLASSIFICATION.judge(answers, data),
-        weights=args.weights,
-        versions=report.versions(shared.pick_device(args.device)),
-        date=time.strftime("%Y-%m-%d %H:%M"),
+        find=partial(CLASSIFICATION.find, shared.read_model(network, args)),
+        judge=CLASSIFICATION.judge,
+        phases=("reading", "classifying"),
     )
 
 

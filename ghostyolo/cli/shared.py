@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError, Span
 from ghostyolo.network import Network, load
@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from ghostyolo.runtime import Runtime
 
 T = TypeVar("T")
+TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"  # for `fitting`
+
+
+class Subject(NamedTuple):
+    """What `ghostyolo val` measures.
+
+    find: returns for each of a data set's samples what is found in it, and tells its second
+    argument how many are done. judge: scores that. phases: what the time is spent on, in order.
+    versions: of what computes, beside those that every report has.
+    """
+
+    data: Dataset
+    network: Network
+    find: Callable[[Dataset, Callable[[int], object]], list[Any]]
+    judge: Callable[[Any, Dataset], Any]
+    phases: tuple[str, ...]
+    versions: Mapping[str, str] = {}
 
 
 def add_cfg(p: argparse.ArgumentParser) -> None:

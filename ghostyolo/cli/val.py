@@ -13,9 +13,10 @@ from ghostyolo.cli import classify, shared
 from ghostyolo.endings import ending
 
 if TYPE_CHECKING:
+    from ghostyolo.boxes import Detections
+    from ghostyolo.data import Dataset
+    from ghostyolo.network import Network
     from ghostyolo.report import RunReport
-
-HINT = "give the cfg that was trained on these, such as the run's model.cfg"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -50,45 +51,61 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _measured(args: argparse.Namespace, world: Any) -> RunReport:
-    """Detect in this process's share of the pictures and score what all found."""
+    """Find what is in this process's share of the pictures and score what all found."""
     from ghostyolo import evaluate, report
     from ghostyolo.console import Progress
-    from ghostyolo.data import open_dataset
 
     network = None if shared.is_exported(args) else shared.read_network(args)
-    if network is not None and ending(network):
-        return classify.measured(args, network, world)
     clock = [time.monotonic()]
-    data = open_dataset(args.data, args.split, shared.names_file(args.names))
-    if network is not None:
-        shared.fitting(network, data, HINT)
-    runtime = shared.open_runtime(args, network)
-    network = shared.fitting(runtime.network, data, HINT)
+    if network is not None and ending(network):
+        subject = classify.subject(args, network)
+    else:
+        subject = _detector(args, network)
+    data = subject.data
     own = replace(data, samples=data.samples[world.rank :: world.size])
     shared.report_defects(data)
     clock.append(time.monotonic())
     progress = Progress(len(own), "val", "picture")
-    limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
-    found = evaluate.detect(runtime.detector(**limits), own, progress.advance_to)
+    found = evaluate.woven(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
-    runtime.close()
-    detections = evaluate.woven(world.gather(found))
     clock.append(time.monotonic())
-    metrics = evaluate.score(detections, data)
+    metrics = subject.judge(found, data)
     clock.append(time.monotonic())
-    phases = zip(("reading", "detecting", "scoring"), clock, clock[1:], strict=False)
+    phases = zip(subject.phases, clock, clock[1:], strict=False)
     return report.RunReport(
         title=Path(args.cfg).stem,
-        network=network,
+        network=subject.network,
         command=("ghostyolo", *args.words),
         seconds={phase: end - start for phase, start, end in phases},
         val=data,
-        detections=detections,
+        detections=found,
         metrics=metrics,
         weights=args.weights or args.cfg,
-        versions={
-            **report.versions(shared.pick_device(args.device)),
-            "runtime": runtime.name,
-        },
+        versions={**report.versions(shared.pick_device(args.device)), **subject.versions},
         date=time.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
+    """Open the data and what is to find its boxes, in the program of --runtime."""
+    from ghostyolo import evaluate
+    from ghostyolo.data import open_dataset
+
+    data = open_dataset(args.data, args.split, shared.names_file(args.names))
+    if network is not None:
+        shared.fitting(network, data, shared.TRAINED)
+    runtime = shared.open_runtime(args, network)
+    limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
+
+    def find(own: Dataset, step: Any) -> list[Detections]:
+        with runtime:
+            return evaluate.detect(runtime.detector(**limits), own, step)
+
+    return shared.Subject(
+        data=data,
+        network=shared.fitting(runtime.network, data, shared.TRAINED),
+        find=find,
+        judge=evaluate.score,
+        phases=("reading", "detecting", "scoring"),
+        versions={"runtime": runtime.name},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ghostyolo.data.coco import is_coco, open_coco
@@ -12,7 +12,8 @@ from ghostyolo.data.voc import is_voc, open_voc
 from ghostyolo.data.yolo import open_yolo
 from ghostyolo.errors import DataError, Span
 
-READERS = {".yaml": open_yolo, ".yml": open_yolo, ".data": open_darknet}
+Reader = Callable[[Path, str, Sequence[str] | None], Dataset]
+READERS: dict[str, Reader] = {".yaml": open_yolo, ".yml": open_yolo, ".data": open_darknet}
 
 
 def open_dataset(
@@ -31,13 +32,22 @@ def open_dataset(
         return open_voc(path, split, names)
     if path.is_dir() and is_coco(path):
         return open_coco(path, split, names)
+    file, reader = described(path)
+    return reader(file, split, names)
+
+
+def described(path: Path) -> tuple[Path, Reader]:
+    """Return the file that describes a data set, its own or its folder's, and what reads that.
+
+    Raises DataError if it is none.
+    """
     file = description(path) if path.is_dir() else path
     reader = READERS.get(file.suffix.lower())
     if not file.is_file() or reader is None:
         message = "is not a data set" if path.exists() else "does not exist"
         hint = "give a VOC or COCO folder, a YOLO .yaml or a Darknet .data file"
         raise DataError(f"it {message}", span=Span(str(path)), hint=hint)
-    return reader(file, split, names)
+    return file, reader
 
 
 def description(folder: Path) -> Path:

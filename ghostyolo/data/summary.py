@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostyolo.data import coco, darknet, voc, yolo
-from ghostyolo.data.layouts import READERS, description
+from ghostyolo.data.layouts import described
 from ghostyolo.data.sample import Dataset
 from ghostyolo.errors import DataError, Span
 
@@ -74,12 +74,7 @@ def splits(path: str | Path) -> list[str]:
 
 def _described(path: Path) -> list[str]:
     """Return the splits of a YOLO or Darknet data set."""
-    file = description(path) if path.is_dir() else path
-    reader = READERS.get(file.suffix.lower())
-    if not file.is_file() or reader is None:
-        message = "is not a data set" if path.exists() else "does not exist"
-        hint = "give a VOC or COCO folder, a YOLO .yaml or a Darknet .data file"
-        raise DataError(f"it {message}", span=Span(str(path)), hint=hint)
+    file, reader = described(path)
     if reader is yolo.open_yolo:
         entries = yolo.read_entries(file)
         return [ours for key, ours in yolo.SPLITS.items() if key in entries]
