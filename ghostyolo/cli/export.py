@@ -106,6 +106,7 @@ def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | N
         raise OptionError("--val reads what heads put out", hint="leave --decode and --nms out")
     data = open_dataset(args.val, "val", shared.names_file(args.names))
     shared.fitting(network, data, "give the data that belongs to the cfg")
+    shared.report_defects(data)
     return data
 
 
