@@ -431,8 +431,8 @@ def test_export_tells_what_eight_bits_cost(
     for (_, ap), source in zip(told, ([cfg, weights], ["x.onnx"]), strict=True):
         _, measured, _ = run("val", *source, data, "--json")
         assert json.loads(measured)["mean"]["ap"] == pytest.approx(float(ap), abs=2e-3)
-    code, _, err = run(*words, "--decode")
-    assert code == 1 and "leave --decode and --nms out" in err
+    code, _, err = run(*words, "--nms")
+    assert code == 1 and "leave --nms out" in err
 
 
 def test_detect_in_a_video_and_lists_of_all_kinds(

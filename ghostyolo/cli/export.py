@@ -102,8 +102,9 @@ def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | N
 
     if not args.val:
         return None
-    if form.layout != "raw":
-        raise OptionError("--val reads what heads put out", hint="leave --decode and --nms out")
+    if form.suppression:
+        message = "--val wants boxes of every score, before suppression"
+        raise OptionError(message, hint="leave --nms out")
     data = open_dataset(args.val, "val", shared.names_file(args.names))
     shared.fitting(network, data, "give the data that belongs to the cfg")
     shared.report_defects(data)

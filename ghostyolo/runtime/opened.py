@@ -89,12 +89,9 @@ class Runtime:
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`.
 
-        Raises `CfgError` for a network without heads, `OptionError` for a file that decodes.
+        Raises `CfgError` for a network without heads.
         """
-        if self.metadata.layout != "raw":
-            message, hint = "it decodes its boxes itself", "export it without --decode and --nms"
-            raise OptionError(f"{self.name}: {message}", hint=hint)
-        return Detector(self.network, self.run, **options)
+        return Detector(self.network, self.run, boxes=self.metadata.boxes, **options)
 
     def close(self) -> None:
         """Let go of the program's memory."""
