@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import exports
@@ -273,6 +274,39 @@ def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
         assert last.op_type == "Conv"
         kinds = {node.op_type for node in nodes.values()}
         assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
+
+
+def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
+    """Those of squeeze-excite and depthwise convolutions too; the layer above a head is float."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    squeezed = (
+        "[convolutional]\nfilters=22",
+        "[avgpool]\n[convolutional]\nfilters=8\nactivation=relu\n"
+        "[convolutional]\nfilters=8\nactivation=logistic\n[scale_channels]\nfrom=-4\n"
+        "[convolutional]\nfilters=8\ngroups=8\nsize=3\npad=1\n[convolutional]\nfilters=22",
+    )
+    model = random_model(loads(tiny.CFG.replace(*squeezed))).eval()
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
+    kinds = {}
+    for name, write in (("float", export.write), ("int8", export.write_int8)):
+        path = tmp_path / f"{name}.xml"
+        write(model, path, Form(), "openvino", *([pictures] if name == "int8" else []))
+        found = export.check(model, path, Form(), "openvino")
+        assert found and found.share < (0.2 if name == "int8" else 1e-5)
+        operators = openvino.Core().read_model(path).get_ordered_ops()
+        assert not [op for op in operators if op.get_type_name() == "ShapeOf"]
+        kinds[name] = [stored(op) for op in operators if "Convolution" in op.get_type_name()]
+    assert kinds["float"] == ["f32"] * 6
+    assert kinds["int8"] == ["i8"] * 5 + ["f32"]
+
+
+def stored(convolution: Any) -> str:
+    """Return the type of the numbers that a convolution's weights are made of."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() != "Constant":
+        node = node.input_value(0).get_node()
+    return node.get_element_type().get_type_name()
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
