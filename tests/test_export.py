@@ -240,6 +240,15 @@ def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_p
     assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
 
 
+def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
+    Sample.made(tmp_path, 0, [], "python")
+    command = [sys.executable, tmp_path / "x_opencv.py"]
+    for words, told in (([], "x_opencv.py PICTURE"), (["no.jpg"], "no.jpg: no picture that Open")):
+        done = subprocess.run([*command, *words], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert told in done.stderr and "Traceback" not in done.stderr
+
+
 @LAYOUTS
 def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
     """Compiled against the OpenCV of the system, whichever that is."""
@@ -323,6 +332,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (["x.onnx", "--opset", "9"], "use 11 to 20"),
         (["x.xml", "--sample", "python"], "give OUT an .onnx suffix"),
         (["x.onnx", "--nms", "--sample", "cpp"], "leave --nms out"),
+        (["x.onnx", "--decode", "--iou", ".6"], "--iou is for suppression in the file; add --nms"),
         (["no/x.onnx"], "give a file in a folder that can be written"),
     ],
 )
@@ -334,6 +344,15 @@ def test_mistakes(
     error = capsys.readouterr().err
     assert (code, error.count("\n")) == (1, 1) and message in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.cfg", "tiny.weights"]
+
+
+def test_names_beside_the_weights_go_into_the_file(tmp_path: Path) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    (tmp_path / "x.names").write_text("a\nb\nc\nd\ne\nf\n")
+    out = tmp_path / "out" / "x.onnx"
+    out.parent.mkdir()
+    assert main(["export", str(cfg), str(weights), str(out)]) == 0
+    assert metadata.read(onnx_file.properties(out), "x").names == tuple("abcdef")
 
 
 def test_metadata_survives_its_text() -> None:
