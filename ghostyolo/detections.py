@@ -111,7 +111,7 @@ def find(
     size, last = places[0].target, heads[-1]
     with np.errstate(over="ignore"):  # e^w of an untrained network
         picked = (
-            [_pick_decoded(*outputs, size, thresh, boxes)]
+            [_pick_decoded(outputs, size, thresh, boxes)]
             if boxes
             else [
                 head.pick(np.asarray(output), size, thresh)
@@ -132,9 +132,10 @@ def find(
 
 
 def _pick_decoded(
-    boxes_px: np.ndarray, scores: np.ndarray, size: tuple[int, int], thresh: float, boxes: str
+    outputs: Sequence[np.ndarray], size: tuple[int, int], thresh: float, boxes: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return what `Head.pick` does, with scores in place of classes and 1 for the objectness."""
+    boxes_px, scores = outputs
     at = pictures, _ = np.nonzero(scores.max(-1) > thresh)
     picked = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
     h, w = size

@@ -167,12 +167,22 @@ def test_file_that_decodes_is_a_detector_too(boxes: str, folder: Path, tmp_path:
                 np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-3)
 
 
-def test_file_that_suppresses_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_file_that_suppresses_numbers_its_pictures(
+    name: str, batch: int, folder: Path, tmp_path: Path
+) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    form = Form(boxes="xyxy", suppression=export.Suppression())
+    form = Form(boxes="xyxy", suppression=export.Suppression(), batch=batch)
     export.write(model, tmp_path / "nms.onnx", form, "onnx")
-    with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
-        open_runtime(tmp_path / "nms.onnx", name="onnxruntime")
+    with open_runtime(tmp_path / "nms.onnx", name=name) as runtime:
+        (rows,) = runtime.run(inputs(3))
+        for picture in range(3):
+            (own,) = runtime.run(inputs(3)[picture : picture + 1])
+            assert len(own) and not own[:, 0].any()
+            assert_close([rows[rows[:, 0] == picture][:, 1:]], [own[:, 1:]])
+        with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
+            runtime.detector()
 
 
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:
