@@ -158,7 +158,12 @@ def test_exported_file_stands_for_cfg_and_weights() -> None:
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, want in ((["--version"], ghostyolo.__version__), (["train", "--help"], "--adapt")):
+    told = "Write a trained cfg as ONNX, OpenVINO IR or TorchScript."
+    for words, want in (
+        (["--version"], ghostyolo.__version__),
+        (["train", "--help"], "--adapt"),
+        (["export", "--help"], told),
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(words)
         assert caught.value.code == 0
