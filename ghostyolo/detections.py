@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms
+from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, fit
 from ghostyolo.endings import ending
 from ghostyolo.errors import CfgError
@@ -24,7 +24,8 @@ class Detector:
     """Pictures in, detections out, on any runtime.
 
     run: computes the heads' outputs. thresh: least score. nms: the overlap above which the lower
-    score falls. most: detections kept in one picture, by score.
+    score falls. most: detections kept in one picture, by score. boxes: "" where `run` gives the
+    outputs of heads, else the format of the boxes that it gives, see `find`.
     Raises `CfgError` for a network without heads.
     """
 
@@ -36,8 +37,9 @@ class Detector:
         thresh: float = THRESH,
         nms: float = NMS,
         most: int | None = None,
+        boxes: str = "",
     ) -> None:
-        self.heads = heads_of(network)
+        self.heads, self.boxes = heads_of(network), boxes
         self.options, self.run = network.options, run
         self.thresh, self.nms, self.most = thresh, nms, most
 
@@ -48,7 +50,9 @@ class Detector:
         pairs = zip(images, inputs, strict=True)
         places = [fit(image, size, letterbox, planes)[1] for image, planes in pairs]
         outputs = self.run(inputs)
-        found = find(self.heads, outputs, places, thresh=self.thresh, iou=self.nms)
+        found = find(
+            self.heads, outputs, places, thresh=self.thresh, iou=self.nms, boxes=self.boxes
+        )
         return [
             _clipped(detections[: self.most], place)
             for detections, place in zip(found, places, strict=True)
@@ -92,31 +96,51 @@ def find(
     *,
     thresh: float,
     iou: float,
+    boxes: str = "",
 ) -> list[Detections]:
     """Decode the outputs of all heads and keep the best box of each thing, best score first.
 
-    outputs: per head (N, C, H, W), as Darknet holds it. places: per picture, where it lies in the
-    input. A score is objectness times class probability; both it and the objectness must exceed
-    `thresh`. Boxes may reach beyond the picture. The last head's nms_kind counts.
+    outputs: per head (N, C, H, W), as Darknet holds it; where `boxes` names a format, "xyxy" or
+    "cxcywh", they are decoded: boxes (N, n, 4) in pixels of the input, scores (N, n, classes).
+    places: per picture, where it lies in the input.
+
+    A score is objectness times class probability; both it and the objectness must exceed `thresh`.
+    Boxes may reach beyond the picture. The last head's nms_kind counts.
     Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
     """
     size, last = places[0].target, heads[-1]
     with np.errstate(over="ignore"):  # e^w of an untrained network
-        picked = [
-            head.pick(np.asarray(output), size, thresh)
-            for head, output in zip(heads, outputs, strict=True)
-        ]
+        picked = (
+            [_pick_decoded(outputs, size, thresh, boxes)]
+            if boxes
+            else [
+                head.pick(np.asarray(output), size, thresh)
+                for head, output in zip(heads, outputs, strict=True)
+            ]
+        )
     pictures, *parts = (np.concatenate(part) for part in zip(*picked, strict=True))
     found = []
     for number, place in enumerate(places):
         own = np.flatnonzero(pictures == number)
-        boxes, objectness, classes = (part[own] for part in parts)
+        cxcywh, objectness, classes = (part[own] for part in parts)
         found.append(
             _suppressed(
-                boxes, objectness, classes, place, thresh, iou, last.nms_kind, last.beta_nms
+                cxcywh, objectness, classes, place, thresh, iou, last.nms_kind, last.beta_nms
             )
         )
     return found
+
+
+def _pick_decoded(
+    outputs: Sequence[np.ndarray], size: tuple[int, int], thresh: float, boxes: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `Head.pick` does, with scores in place of classes and 1 for the objectness."""
+    boxes_px, scores = outputs
+    at = pictures, _ = np.nonzero(scores.max(-1) > thresh)
+    picked = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
+    h, w = size
+    relative = picked / np.array([w, h, w, h], np.float32)
+    return pictures, relative, np.ones(len(pictures), np.float32), scores[at]
 
 
 def decode(

@@ -119,22 +119,31 @@ def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
     replace(path, [json.dumps(rows, indent=1).encode()])
 
 
-def target_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+def target_paths(
+    paths: Sequence[Path], folder: Path, suffix: str | None = None
+) -> dict[Path, Path]:
     """Return a file of the folder for each picture; equal names get a number.
 
+    suffix: of the files, by default that of each picture where pictures can be written with it.
     Raises `OptionError` where that would overwrite one of the pictures.
     """
     sources = {path.resolve() for path in paths}
     taken: set[str] = set()
     targets = {}
     for path in paths:
-        name, number = "stdin.jpg" if path == STDIN else path.name, 1
+        own = Path("stdin.jpg") if path == STDIN else path
+        end = _written_suffix(own.suffix) if suffix is None else suffix
+        name, number = f"{own.stem}{end}", 1
         while name in taken:
             number += 1
-            name = f"{path.stem}-{number}{path.suffix}"
+            name = f"{own.stem}-{number}{end}"
         taken.add(name)
         targets[path] = folder / name
         if targets[path].resolve() in sources:
             hint = "give another folder with --out"
             raise OptionError("would be overwritten", span=Span(str(targets[path])), hint=hint)
     return targets
+
+
+def _written_suffix(suffix: str) -> str:
+    return suffix if suffix and cv2.haveImageWriter(f"x{suffix}") else ".jpg"

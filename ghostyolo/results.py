@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,10 +27,13 @@ def line(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
-def image_id(path: str, number: int) -> int:
-    """Return COCO's number of a picture: the last digits of its name, else `number`."""
-    digits = re.findall(r"\d+", Path(path).stem)
-    return int(digits[-1]) if digits else number
+def image_id(row: dict[str, Any], number: int) -> int:
+    """Return COCO's number of a picture: the last digits of its name, else `number`.
+
+    It is also `number` for a frame of a video, whose name all frames share.
+    """
+    digits = re.findall(r"\d+", Path(row["file"]).stem)
+    return int(digits[-1]) if digits and "frame" not in row else number
 
 
 def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, Any]]:
@@ -37,7 +42,7 @@ def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, 
     Of 80 classes, they are COCO's; others are numbered from 1. Boxes are x, y, w, h in pixels.
     """
     ids = COCO_IDS if classes == len(COCO_IDS) else range(1, classes + 1)
-    picture = image_id(row["file"], number)
+    picture = image_id(row, number)
     return [
         {
             "image_id": picture,
@@ -50,7 +55,15 @@ def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, 
 
 
 def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None:
-    """Write what `as_dict` gave of all pictures as one file of COCO's results."""
+    """Write what `as_dict` gave of all pictures as one file of COCO's results.
+
+    Pictures that would be one to COCO's evaluation are warned of.
+    """
+    counts = Counter(image_id(row, number) for number, row in enumerate(rows))
+    for number, count in counts.most_common(1):
+        if count > 1:
+            message = "%s: %d pictures are number %d to COCO; give each a number in its name"
+            logging.getLogger("ghostyolo").warning(message, path, count, number)
     found = [each for number, row in enumerate(rows) for each in coco_rows(row, number, classes)]
     replace(path, [json.dumps(found).encode()])
 
@@ -67,9 +80,15 @@ def write_voc(folder: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]
             limit = np.array([row["width"], row["height"]] * 2)
             box = np.clip(np.array([x, y, x + w, y + h]) + 1, 1, limit)
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
-            lines.setdefault(found["name"], []).append(f"{Path(row['file']).stem} {numbers}\n")
+            picture = frame_name(Path(row["file"]).stem, row.get("frame"))
+            lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
     for name, text in lines.items():
         replace(folder / f"comp4_det_test_{name}.txt", ["".join(text).encode()])
+
+
+def frame_name(stem: str, frame: int | None) -> str:
+    """Return the name of a picture, which a frame shares with all others of its video."""
+    return stem if frame is None else f"{stem}_{frame}"
 
 
 def yolo_lines(found: Found) -> Iterator[str]:

@@ -34,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Stream:
-    """A video, or a camera or address that is live: what it gives now or never."""
+    """A video, or a camera or address that may be live: what it gives now or never."""
 
     name: str
     address: str | int
@@ -51,12 +51,16 @@ class Stream:
 
 
 class Frames:
-    """The frames of an open stream. fps: frames a second; total: how many there are, 0 unknown."""
+    """The frames of an open stream. fps: frames a second; total: how many there are, 0 unknown.
+
+    live: what is not taken now is lost; a video at an address is not, for it has a length.
+    """
 
     def __init__(self, stream: Stream, capture: Any) -> None:
         self.stream, self._capture = stream, capture
         self.fps = float(capture.get(cv2.CAP_PROP_FPS)) or FPS
-        self.total = 0 if stream.live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.total = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.live = stream.live and not self.total
 
     def __iter__(self) -> Iterator[Picture]:
         number, path = 0, Path(self.stream.name)

@@ -19,17 +19,32 @@ CODEC, SUFFIX = "mp4v", ".mp4"
 STOP = (ord("q"), 27)  # the keys that close a window; 27 is Escape
 
 
-def target(stream: Stream, folder: Path) -> Path:
-    """Return where the annotated video of a stream goes.
+def stems(streams: Sequence[Stream]) -> dict[Stream, str]:
+    """Return a name for the files of each stream; equal names get a number."""
+    found: dict[Stream, str] = {}
+    for stream in streams:
+        words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
+        stem = name = words.strip("-.") or "stream"
+        number = 1
+        while name in found.values():
+            number += 1
+            name = f"{stem}-{number}"
+        found[stream] = name
+    return found
 
-    Raises `OptionError` where that would overwrite the stream itself.
+
+def targets(streams: Sequence[Stream], folder: Path) -> dict[Stream, Path]:
+    """Return where the annotated video of each stream goes.
+
+    Raises `OptionError` where that would overwrite one of the streams.
     """
-    words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
-    path = folder / f"{words.strip('-.') or 'stream'}{SUFFIX}"
-    if path.resolve() == Path(stream.name).resolve():
-        hint = "give another folder with --out"
-        raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
-    return path
+    found = {stream: folder / f"{stem}{SUFFIX}" for stream, stem in stems(streams).items()}
+    sources = {Path(stream.name).resolve() for stream in streams}
+    for path in found.values():
+        if path.resolve() in sources:
+            hint = "give another folder with --out"
+            raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
+    return found
 
 
 class VideoWriter:
@@ -58,9 +73,10 @@ class VideoWriter:
             os.replace(self._beside, self.path)
 
 
-def window(title: str) -> Callable[[np.ndarray], bool]:
-    """Return a function that shows a picture in a window, and whether to go on.
+def window(title: str) -> Callable[[np.ndarray, bool], bool]:
+    """Return a function that shows a picture in a window, and tells whether to go on.
 
+    Its second argument says whether the picture is still, and stays until a key is hit.
     Raises `OptionError` without a display, or with an OpenCV that was built without windows.
     """
     hint = "leave --show out; the annotated pictures are in --out"
@@ -71,9 +87,12 @@ def window(title: str) -> Callable[[np.ndarray], bool]:
     except cv2.error:
         raise OptionError("--show: this OpenCV has no windows", hint=hint) from None
 
-    def show(image: np.ndarray) -> bool:
+    def show(image: np.ndarray, still: bool) -> bool:
         cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return cv2.waitKey(1) not in STOP
+        key = cv2.waitKey(1)
+        while still and key < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1:
+            key = cv2.waitKey(50)
+        return key not in STOP
 
     return show
 

@@ -101,6 +101,9 @@ def test_report_holds_together(report: bench.Report) -> None:
     assert 0 < row.least_s <= row.median_s <= row.p90_s
     assert row.start_s > row.least_s
     assert row.peak_bytes > 50e6
+    assert 0 <= row.grown_bytes < row.peak_bytes - 50e6, "the imports are not the network's"
+    numbers = 248 + 608 + 198 + 2 * (3 * 64 * 64 + 8 * 16 * 16)  # weights; image and first maps
+    assert report.least_bytes == 4 * numbers
     assert row.cpu_s > 0
     assert 0 < row.pictures_per_s <= 2 / row.least_s
     least = sum(layer.bound.seconds for layer in report.layers)
@@ -113,6 +116,7 @@ def test_tables_and_json_say_the_same(report: bench.Report) -> None:
     shown, found = text.text(report), json.loads(json.dumps(report.as_dict()))
     assert f"{report.rows[0].median_s * 1e3:.2f} ms" in shown
     assert "input 2x3x64x64, 1 thread\n" in shown
+    assert "are live at once take 0.1 MB" in shown
     assert found["rows"][0]["median_s"] == report.rows[0].median_s
     assert [row["bound"]["kind"] for row in found["layers"]] == ["convolutional"] * 3 + ["yolo"]
     assert found["least_s"] == pytest.approx(

@@ -326,6 +326,10 @@ def test_what_does_not_belong_together_is_told(
         (("train", detector, data), "not a data set"),
         (("train", cfg, boxes), "boxes: its labels are boxes; train a detector on it, or cut"),
         (("val", cfg, "net.weights", data, "--thresh", ".5"), "--thresh and --nms are of boxes"),
+        (
+            ("val", cfg, "net.weights", data, "--runtime", "opencv"),
+            "opencv is for detectors; torch",
+        ),
     ):
         code, out, err = run(*words)
         assert (code, out) == (1, ""), words

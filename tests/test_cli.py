@@ -149,8 +149,21 @@ def test_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert err.startswith("usage: ghostyolo")
 
 
+def test_exported_file_stands_for_cfg_and_weights() -> None:
+    for name in ("x.onnx", "X.XML", "x.torchscript", "x.pt"):
+        words = ["detect", "--nms", ".5", name, "dog.jpg"]
+        assert cli.filled(words) == ["detect", "--nms", ".5", name, "", "dog.jpg"]
+    for words in (["detect", "x.cfg", "x.pt", "dog.jpg"], ["bench", "x.onnx"], []):
+        assert cli.filled(words) == words
+
+
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, want in ((["--version"], ghostyolo.__version__), (["train", "--help"], "--adapt")):
+    told = "Write a trained cfg as ONNX, OpenVINO IR or TorchScript."
+    for words, want in (
+        (["--version"], ghostyolo.__version__),
+        (["train", "--help"], "--adapt"),
+        (["export", "--help"], told),
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(words)
         assert caught.value.code == 0
@@ -431,8 +444,8 @@ def test_export_tells_what_eight_bits_cost(
     for (_, ap), source in zip(told, ([cfg, weights], ["x.onnx"]), strict=True):
         _, measured, _ = run("val", *source, data, "--json")
         assert json.loads(measured)["mean"]["ap"] == pytest.approx(float(ap), abs=2e-3)
-    code, _, err = run(*words, "--decode")
-    assert code == 1 and "leave --decode and --nms out" in err
+    code, _, err = run(*words, "--nms")
+    assert code == 1 and "leave --nms out" in err
 
 
 def test_detect_in_a_video_and_lists_of_all_kinds(
@@ -459,10 +472,15 @@ def test_detect_in_a_video_and_lists_of_all_kinds(
     assert [row.get("frame") for row in rows] == [None, 0, 1, 2, 3, 4]
     count = sum(len(row["detections"]) for row in rows)
     assert len(json.loads(Path("x.json").read_text())) == count > 0
+    lines = [line for path in Path("voc").iterdir() for line in path.read_text().splitlines()]
+    pictures = [source.stem, *(f"film_{n}" for n in range(5))]
+    assert {line.split()[0] for line in lines} == set(pictures)
     assert len(list(Path("voc").iterdir())) == 6
-    assert len(Path(f"txt/{source.stem}.txt").read_text().splitlines()) == len(
-        rows[0]["detections"]
-    )
+    assert sorted(path.stem for path in Path("txt").iterdir()) == sorted(pictures)
+    for picture, row in zip(pictures, rows, strict=True):
+        labels = Path(f"txt/{picture}.txt").read_text().splitlines()
+        assert len(labels) == len(row["detections"])
+    assert len({each["image_id"] for each in json.loads(Path("x.json").read_text())}) == 6
 
 
 def test_cold_detect_of_a_file_loads_no_torch(data: Path, exported: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import exports
@@ -239,6 +240,15 @@ def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_p
     assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
 
 
+def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
+    Sample.made(tmp_path, 0, [], "python")
+    command = [sys.executable, tmp_path / "x_opencv.py"]
+    for words, told in (([], "x_opencv.py PICTURE"), (["no.jpg"], "no.jpg: no picture that Open")):
+        done = subprocess.run([*command, *words], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert told in done.stderr and "Traceback" not in done.stderr
+
+
 @LAYOUTS
 def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
     """Compiled against the OpenCV of the system, whichever that is."""
@@ -275,6 +285,39 @@ def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
         assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
 
 
+def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
+    """Those of squeeze-excite and depthwise convolutions too; the layer above a head is float."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    squeezed = (
+        "[convolutional]\nfilters=22",
+        "[avgpool]\n[convolutional]\nfilters=8\nactivation=relu\n"
+        "[convolutional]\nfilters=8\nactivation=logistic\n[scale_channels]\nfrom=-4\n"
+        "[convolutional]\nfilters=8\ngroups=8\nsize=3\npad=1\n[convolutional]\nfilters=22",
+    )
+    model = random_model(loads(tiny.CFG.replace(*squeezed))).eval()
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
+    kinds = {}
+    for name, write in (("float", export.write), ("int8", export.write_int8)):
+        path = tmp_path / f"{name}.xml"
+        write(model, path, Form(), "openvino", *([pictures] if name == "int8" else []))
+        found = export.check(model, path, Form(), "openvino")
+        assert found and found.share < (0.2 if name == "int8" else 1e-5)
+        operators = openvino.Core().read_model(path).get_ordered_ops()
+        assert not [op for op in operators if op.get_type_name() == "ShapeOf"]
+        kinds[name] = [stored(op) for op in operators if "Convolution" in op.get_type_name()]
+    assert kinds["float"] == ["f32"] * 6
+    assert kinds["int8"] == ["i8"] * 5 + ["f32"]
+
+
+def stored(convolution: Any) -> str:
+    """Return the type of the numbers that a convolution's weights are made of."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() != "Constant":
+        node = node.input_value(0).get_node()
+    return node.get_element_type().get_type_name()
+
+
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "ghostyolo.export.openvino_file", raising=False)
@@ -289,6 +332,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (["x.onnx", "--opset", "9"], "use 11 to 20"),
         (["x.xml", "--sample", "python"], "give OUT an .onnx suffix"),
         (["x.onnx", "--nms", "--sample", "cpp"], "leave --nms out"),
+        (["x.onnx", "--decode", "--iou", ".6"], "--iou is for suppression in the file; add --nms"),
         (["no/x.onnx"], "give a file in a folder that can be written"),
     ],
 )
@@ -300,6 +344,15 @@ def test_mistakes(
     error = capsys.readouterr().err
     assert (code, error.count("\n")) == (1, 1) and message in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.cfg", "tiny.weights"]
+
+
+def test_names_beside_the_weights_go_into_the_file(tmp_path: Path) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    (tmp_path / "x.names").write_text("a\nb\nc\nd\ne\nf\n")
+    out = tmp_path / "out" / "x.onnx"
+    out.parent.mkdir()
+    assert main(["export", str(cfg), str(weights), str(out)]) == 0
+    assert metadata.read(onnx_file.properties(out), "x").names == tuple("abcdef")
 
 
 def test_metadata_survives_its_text() -> None:

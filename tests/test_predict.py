@@ -114,6 +114,12 @@ def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
         "x.jpg", "x-2.jpg", "x-2-2.jpg", "x-3.jpg", "y.png",
     ]  # fmt: skip
     assert {path.parent for path in targets.values()} == {tmp_path}
+    odd = predict.target_paths([Path("x"), Path("x.camera"), Path("x.PNG")], tmp_path)
+    assert [path.name for path in odd.values()] == ["x.jpg", "x-2.jpg", "x.PNG"]
+    labels = predict.target_paths([*paths, Path("x.png"), Path("-")], tmp_path, ".txt")
+    assert [path.name for path in labels.values()] == [
+        "x.txt", "x-2.txt", "x-2-2.txt", "x-3.txt", "y.txt", "x-4.txt", "stdin.txt",
+    ]  # fmt: skip
 
 
 def test_target_is_never_a_source(tmp_path: Path) -> None:

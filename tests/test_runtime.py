@@ -149,17 +149,40 @@ def test_fixed_batch_is_filled_up(folder: Path) -> None:
         assert_close(runtime.run(inputs(5)), expected(folder, inputs(5)))
 
 
-def test_file_that_decodes_is_no_detector(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("boxes", ["xyxy", "cxcywh"])
+def test_file_that_decodes_is_a_detector_too(boxes: str, folder: Path, tmp_path: Path) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    export.write(model, tmp_path / "boxes.onnx", Form(boxes="xyxy"), "onnx")
-    with open_runtime(tmp_path / "boxes.onnx", name="onnxruntime") as runtime:
-        assert [output.shape[0] for output in runtime.run(inputs(3))] == [3, 3]
-        with pytest.raises(OptionError, match="it decodes its boxes itself; export it without"):
-            runtime.detector()
-    form = Form(boxes="xyxy", suppression=export.Suppression())
+    images = [
+        np.random.default_rng(n).integers(0, 255, (40 + 30 * n, 90, 3), np.uint8) for n in (0, 1)
+    ]
+    want = model.detector(thresh=0.05)(images)
+    assert all(map(len, want))
+    for name in ORDER:
+        path = tmp_path / f"boxes{SUFFIX[name]}"
+        export.write(model, path, Form(boxes=boxes), export.format_of(path))
+        with open_runtime(path, name=name) as runtime:
+            for a, b in zip(runtime.detector(thresh=0.05)(images), want, strict=True):
+                np.testing.assert_array_equal(a.classes, b.classes)
+                np.testing.assert_allclose(a.scores, b.scores, atol=CLOSE)
+                np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_file_that_suppresses_numbers_its_pictures(
+    name: str, batch: int, folder: Path, tmp_path: Path
+) -> None:
+    model = Model(folder / "tiny.cfg", folder / "tiny.weights")
+    form = Form(boxes="xyxy", suppression=export.Suppression(), batch=batch)
     export.write(model, tmp_path / "nms.onnx", form, "onnx")
-    with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
-        open_runtime(tmp_path / "nms.onnx", name="onnxruntime")
+    with open_runtime(tmp_path / "nms.onnx", name=name) as runtime:
+        (rows,) = runtime.run(inputs(3))
+        for picture in range(3):
+            (own,) = runtime.run(inputs(3)[picture : picture + 1])
+            assert len(own) and not own[:, 0].any()
+            assert_close([rows[rows[:, 0] == picture][:, 1:]], [own[:, 1:]])
+        with pytest.raises(OptionError, match="suppresses boxes itself; export it without --nms"):
+            runtime.detector()
 
 
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:

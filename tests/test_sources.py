@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -38,6 +43,37 @@ def found(path: str = "dir/img_000042.jpg") -> Found:
     boxes = np.array([[-1, 2, 21, 30], [30, 4, 64, 48]], np.float32)
     detections = Detections(boxes, np.array([0.9, 0.5]), np.array([1, 0]))
     return Found(Path(path), np.zeros((*SIZE, 3), np.uint8), detections)
+
+
+class Site(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, and /live.mjpg: pictures of which nobody says how many will come."""
+
+    def do_GET(self) -> None:
+        if self.path != "/live.mjpg":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
+        self.end_headers()
+        for level in (0, 120, 240):
+            data = cv2.imencode(".jpg", np.full((*SIZE, 3), level, np.uint8))[1].tobytes()
+            head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder and yield its address."""
+    handler = partial(Site, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_words_are_told_apart(tmp_path: Path) -> None:
@@ -85,13 +121,28 @@ def test_video_that_is_none_is_told(tmp_path: Path) -> None:
         Stream(str(path), str(path), live=False).open()
 
 
+def test_video_at_an_address_loses_no_frame_and_one_without_end_is_live(tmp_path: Path) -> None:
+    film(tmp_path / "x.mp4", [0, 80, 160, 240])
+    with served(tmp_path) as address:
+        frames = sources.expand([f"{address}/x.mp4"]).streams[0].open()
+        assert (frames.total, frames.live) == (4, False)
+        assert [frame.frame for frame in frames] == [0, 1, 2, 3]
+        frames.close()
+        frames = sources.expand([f"{address}/live.mjpg"]).streams[0].open()
+        assert (frames.total, frames.live) == (0, True)
+        assert len(list(frames)) == 3
+        frames.close()
+
+
 def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
-    assert video.target(Stream("a/b c.avi", "", live=False), tmp_path) == tmp_path / "b c.mp4"
-    camera = Stream("rtsp://host/li?ve=1", "", live=True)
-    assert video.target(camera, tmp_path) == tmp_path / "li-ve-1.mp4"
+    names = ("a/b c.avi", "b/b c.mp4", "rtsp://host/li?ve=1", "rtsp://other/li?ve=1")
+    streams = [Stream(name, name, live="://" in name) for name in names]
+    assert [path.name for path in video.targets(streams, tmp_path).values()] == [
+        "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
+    ]  # fmt: skip
     own = Stream(str(tmp_path / "x.mp4"), "", live=False)
     with pytest.raises(OptionError, match="would be overwritten; give another folder with --out"):
-        video.target(own, tmp_path)
+        video.targets([streams[0], own], tmp_path)
 
 
 def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +178,20 @@ def test_coco_counts_as_coco_does() -> None:
         "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "score": 0.9,
     }  # fmt: skip
     assert results.coco_rows({**row, "file": "dog.jpg"}, 7, 80)[0]["image_id"] == 7
+    assert results.coco_rows({**row, "frame": 3}, 7, 80)[0]["image_id"] == 7
     assert (results.COCO_IDS[0], results.COCO_IDS[11], results.COCO_IDS[79]) == (1, 13, 90)
     assert len(results.COCO_IDS) == 80
+
+
+def test_pictures_that_are_one_to_coco_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
+    results.write_coco(tmp_path / "x.json", frames, 2)
+    assert not caplog.messages
+    results.write_coco(tmp_path / "x.json", [row, row, {**row, "file": "43.jpg"}], 2)
+    assert "2 pictures are number 42 to COCO; give each a number" in caplog.text
 
 
 def test_files_of_other_programs(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Row:
     """A program: times of a batch in seconds, the rest as it says, error: why it did not run.
 
     cpu_s: processor time of a batch, of all threads, which other programs' load changes little.
-    start_s: from a cold process to its first result, with the cfg already exported. roofline: the
+    start_s: from a cold process to its first result, with the cfg already exported. peak_bytes: the
+    most memory that it held, grown_bytes: how much of that came after its imports. roofline: the
     machine's least time as a share of the median.
     """
 
@@ -67,6 +68,7 @@ class Row:
     cpu_s: float = 0.0
     pictures_per_s: float = 0.0
     peak_bytes: int = 0
+    grown_bytes: int = 0
     roofline: float | None = None
     runs: int = 0
 
@@ -83,13 +85,15 @@ class Layer:
 class Report:
     """All that was measured. ratios: our time over the other file's, by program.
 
-    Each is a pair: by the clock, and in processor time.
+    Each is a pair: by the clock, and in processor time. least_bytes: what no program can do
+    without, see `roofline.least_bytes`.
     """
 
     source: str
     shape: tuple[int, ...]
     threads: int
     machine: Machine
+    least_bytes: int
     rows: tuple[Row, ...]
     layers: tuple[Layer, ...] = ()
     timed: bool = False
@@ -126,14 +130,15 @@ def measure(settings: Settings) -> Report:
         others = _processes(stack, other, _compared(ours), "file") if other else {}
         turns.in_turns([*running.values(), *_running(others).values()], settings.seconds)
         machine = _best(Machine(**inside.opened["machine"]), inside.machine())
-    cfg = next(iter(running.values())).opened["cfg"]
-    bounds = roofline.bounds(loads(cfg), machine, shape[0])
+    network = loads(next(iter(running.values())).opened["cfg"])
+    bounds = roofline.bounds(network, machine, shape[0])
     least = roofline.least_seconds(bounds)
     return Report(
         source=settings.source,
         shape=shape,
         threads=settings.threads,
         machine=machine,
+        least_bytes=roofline.least_bytes(network, shape[0]),
         rows=_rows(ours, least),
         layers=_layers(bounds, inside.opened["layers"]),
         timed=settings.layers,
@@ -240,6 +245,7 @@ def _row(process: Process, version: str, least: float | None) -> Row:
         cpu_s=median(one.cpu_s for one in process.rounds),
         pictures_per_s=process.task.batch * len(times) / sum(times),
         peak_bytes=process.peak_bytes,
+        grown_bytes=process.grown_bytes,
         roofline=least / middle if least else None,
         runs=len(times),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ghostyolo.cost import FLOAT, Machine, memory_numbers
 from ghostyolo.layers import count
-from ghostyolo.network import Network, Node
+from ghostyolo.network import IMAGE, Network, Node
 
 ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
 
@@ -45,6 +45,18 @@ def memory_share(table: Sequence[Bound]) -> float:
     """Return the share of the least time that layers take which are bound by memory."""
     bound = sum(row.seconds for row in table if row.by == MEMORY)
     return bound / max(least_seconds(table), 1e-12)
+
+
+def least_bytes(network: Network, batch: int) -> int:
+    """Return the bytes of all weights and of the largest set of maps that are needed at once."""
+    last = {index: node.index for node in network for index in (*node.inputs, node.index)}
+    held, most, weights = {IMAGE: network.options.shape.size}, 0, 0
+    for node in network:
+        weights += count(node.layer.weights(*network.input_shapes(node)))
+        held[node.index] = node.shape.size
+        most = max(most, sum(held.values()))
+        held = {index: size for index, size in held.items() if last[index] > node.index}
+    return FLOAT * (weights + batch * most)
 
 
 def _bound(network: Network, node: Node, machine: Machine, batch: int) -> Bound:

@@ -9,7 +9,7 @@ from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_s
 
 HEADER = (
     f"{'runtime':<12} {'version':<12} {'start':>8} {'median':>10} {'p90':>10} {'cpu':>10} "
-    f"{'pictures/s':>10} {'peak':>8} {'roofline':>8}"
+    f"{'pictures/s':>10} {'peak':>8} {'grown':>8} {'roofline':>8}"
 )
 
 
@@ -39,7 +39,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         yield (
             f"{row.program:<12} {row.version:<12} {row.start_s:>6.2f} s {_ms(row.median_s)} "
             f"{_ms(row.p90_s)} {_ms(row.cpu_s)} {row.pictures_per_s:>10.1f} "
-            f"{row.peak_bytes / 1e6:>5.0f} MB {share}"
+            f"{row.peak_bytes / 1e6:>5.0f} MB {row.grown_bytes / 1e6:>5.0f} MB {share}"
         ).rstrip()
 
 
@@ -59,6 +59,10 @@ def _summary(report: Report) -> Iterator[str]:
         f"({memory_share(bounds):.0%} of that time), {counts[ARITHMETIC]} by arithmetic"
     )
     yield "roofline: that least time over the median; maps that stay in the caches may exceed 100%"
+    yield (
+        f"peak: the most memory held, grown: that less the program's own; weights and the maps "
+        f"that are live at once take {report.least_bytes / 1e6:.1f} MB"
+    )
     yield "start: from a cold process to its first result; cpu: processor time of all threads"
 
 

@@ -37,7 +37,7 @@ class Process:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.rounds: list[Round] = []
-        self.peak_bytes = 0
+        self.peak_bytes = self.grown_bytes = 0
         start = time.perf_counter()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._popen = _started(task, self._errors)
@@ -52,7 +52,7 @@ class Process:
         """Run for some seconds and keep the times."""
         found = self._ask(f"{seconds}\n")
         self.rounds.append(Round(found["times"], found["cpu_s"]))
-        self.peak_bytes = max(self.peak_bytes, found["peak_bytes"])
+        self.peak_bytes, self.grown_bytes = found["peak_bytes"], found["grown_bytes"]
 
     def machine(self) -> Machine:
         """Return the machine's rates, measured anew."""

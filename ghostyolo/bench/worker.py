@@ -2,8 +2,8 @@
 
 A line with a task comes in, and one with what was opened goes out once the first result is there.
 Each further line is for how many seconds to run, answered by the time of every run, the processor
-time of one, and the most memory that was held. Errors go out as a line too. The end of the input
-ends the process.
+time of one, the most memory that was held, and how much of it came after the imports. Errors go out
+as a line too. The end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ghostyolo.bench import files, task
 from ghostyolo.bench.task import Task
 from ghostyolo.network import dumps
 from ghostyolo.runtime import open_runtime
+from ghostyolo.runtime.choice import loaded
 
 LEAST_RUNS = 3
 Call = Callable[[], object]
@@ -29,14 +30,19 @@ Opened = tuple[dict[str, Any], Call]
 def main() -> None:
     """Obey standard input."""
     with task.answering() as answer:
-        said, call = opened(task.read(sys.stdin.readline()))
+        given = task.read(sys.stdin.readline())
+        loaded(given.program)
+        imported = peak_bytes()
+        said, call = opened(given)
         call()
         answer(said)
         for line in sys.stdin:
             begin = time.process_time()
             found = times(call, float(line))
             cpu_s = (time.process_time() - begin) / len(found)
-            answer({"times": found, "cpu_s": cpu_s, "peak_bytes": peak_bytes()})
+            peak = peak_bytes()
+            held = {"peak_bytes": peak, "grown_bytes": peak - imported}
+            answer({"times": found, "cpu_s": cpu_s, **held})
 
 
 def opened(given: Task) -> Opened:

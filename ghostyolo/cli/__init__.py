@@ -37,7 +37,7 @@ COMMANDS = {
     "sample-data": "paint a small labelled data set to try things on",
 }
 READ_EXPORTED = ("val", "detect")
-EXPORTED = (".onnx", ".xml", ".torchscript")
+EXPORTED = (".onnx", ".xml", ".torchscript", ".pt")
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost
@@ -75,6 +75,8 @@ def filled(words: list[str]) -> list[str]:
     if not words or words[0] not in READ_EXPORTED:
         return words
     for place, word in enumerate(words):
+        if word.lower().endswith(".cfg"):
+            break
         if word.lower().endswith(EXPORTED):
             return [*words[: place + 1], "", *words[place + 1 :]]
     return words
@@ -91,7 +93,7 @@ def parser(words: list[str]) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"ghostyolo {ghostyolo.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name in words:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             module.options(command)

@@ -77,6 +77,9 @@ def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
 
     if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
         raise OptionError("--thresh and --nms are of boxes", hint="leave them out for a classifier")
+    if args.runtime not in ("auto", "torch"):
+        message = f"--runtime {args.runtime} is for detectors; torch computes classifiers"
+        raise OptionError(message, hint="leave it out")
     data = CLASSIFICATION.read(args.data, args.split, shared.names_file(args.names))
     network = shared.fitting(network, data, shared.TRAINED)
     return shared.Subject(

@@ -56,7 +56,9 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--coco", metavar="FILE", help="write what COCO's evaluation reads")
     p.add_argument("--voc", metavar="FOLDER", help="write VOC's comp4_det_test_CLASS.txt there")
     p.add_argument("--txt", metavar="FOLDER", help="write YOLO labels with scores there")
-    p.add_argument("--show", action="store_true", help="show pictures in a window; q ends it")
+    p.add_argument(
+        "--show", action="store_true", help="show in a window; a key goes on from a picture, q ends"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,9 +112,13 @@ class Job:
         self.detector: Detector = runtime.detector(thresh=args.thresh, nms=args.nms)
         quiet = args.json or args.jsonl == "-"
         self.out = None if quiet else shared.make_folder(args.out)
-        self.targets = predict.target_paths(sources.pictures, self.out) if self.out else {}
         folders = [shared.make_folder(path) if path else None for path in (args.txt, args.voc)]
         self.txt, self.voc = folders
+        pictures, streams = sources
+        self.targets = predict.target_paths(pictures, self.out) if self.out else {}
+        self.labels = predict.target_paths(pictures, self.txt, ".txt") if self.txt else {}
+        self.videos = video.targets(streams, self.out) if self.out else {}
+        self.stems = video.stems(streams)
         self.show = video.window("ghostyolo") if args.show else None
         self.lines: Lines | None = None
         if args.jsonl and self.rank == 0:
@@ -151,7 +157,7 @@ class Job:
                 words = predict.summary(found, self.names)
                 print(f"{found.path}: {words} -> {self.targets[found.path]}")
             yield place * self.size + self.rank, row
-            if self.show and not self.show(self._drawn(found)):
+            if self.show and not self.show(self._drawn(found), True):
                 break
 
     def _written(self, found: Found | DataError) -> tuple[Any, dict[str, Any]]:
@@ -163,8 +169,7 @@ class Job:
         if self.out is not None:
             predict.write_picture(self.targets[found.path], found, self.names)
         if self.txt is not None:
-            target = predict.target_paths(self.sources.pictures, self.txt)[found.path]
-            results.write_yolo(target.with_suffix(".txt"), found)
+            results.write_yolo(self.labels[found.path], found)
         return found, predict.as_dict(found, self.names)
 
     def _stream(self, stream: Stream) -> list[dict[str, Any]]:
@@ -173,37 +178,42 @@ class Job:
         from ghostyolo.overlap import ahead, mapped
 
         frames, rows = stream.open(), list[dict[str, Any]]()
-        target = video.target(stream, self.out) if self.out else None
+        target = self.videos[stream] if self.out else None
         writer = video.VideoWriter(target, frames.fps) if target else None
-        batch = 1 if stream.live else self.args.batch
-        items = ahead(frames, 2 * batch, newest=stream.live)
+        batch = 1 if frames.live else self.args.batch
+        items = ahead(frames, 2 * batch, newest=frames.live)
         drawn = mapped(
-            self._annotated, predict.detect(self.detector, items, batch), workers=WRITERS,
-            ahead=AHEAD,
+            partial(self._annotated, stream), predict.detect(self.detector, items, batch),
+            workers=WRITERS, ahead=AHEAD,
         )  # fmt: skip
         written = mapped(partial(_append, writer), drawn, workers=1, ahead=AHEAD)
         watched = shared.watched(written, frames.total, "frame")
-        interrupted = (KeyboardInterrupt,) if stream.live else ()
+        interrupted = (KeyboardInterrupt,) if frames.live else ()
         try:
             with suppress(*interrupted):
                 for image, row in watched:
                     self._add(row)
                     rows.append(row)
-                    if self.show and not self.show(image):
+                    if self.show and not self.show(image, False):
                         break
         finally:
             written.close()
             if writer:
                 writer.close()
         if target:
-            print(f"{stream.name}: {len(rows)} frames -> {target}")
+            said = "1 frame" if len(rows) == 1 else f"{len(rows)} frames"
+            print(f"{stream.name}: {said} -> {target}")
         return rows
 
-    def _annotated(self, found: Any) -> tuple[Any, dict[str, Any]]:
-        from ghostyolo import predict
+    def _annotated(self, stream: Stream, found: Any) -> tuple[Any, dict[str, Any]]:
+        """Write what belongs to one frame alone and draw it; in a thread."""
+        from ghostyolo import predict, results
 
-        wanted = self.out is not None or self.show
-        return self._drawn(found) if wanted else None, predict.as_dict(found, self.names)
+        if self.txt is not None:
+            name = results.frame_name(self.stems[stream], found.frame)
+            results.write_yolo(self.txt / f"{name}.txt", found)
+        drawn = self._drawn(found) if self.out is not None or self.show else None
+        return drawn, {**predict.as_dict(found, self.names), "file": stream.name}
 
     def _drawn(self, found: Found) -> Any:
         from ghostyolo.draw import draw

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
-from ghostyolo.errors import OptionError, Span
-from ghostyolo.layers import Head
+from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset
@@ -52,10 +51,12 @@ def options(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="and suppress: detections (m, 7) of picture, box, score, class",
     )
-    p.add_argument("--thresh", type=shared.share, default=0.25, help="of --nms: least score (0.25)")
-    p.add_argument("--iou", type=shared.share, default=0.45, help="of --nms: overlap (0.45)")
-    p.add_argument("--most", type=shared.count, default=300, help="of --nms: boxes a class (300)")
-    p.add_argument("--names", metavar="FILE", help="class names, one a line, kept in the file")
+    p.add_argument("--thresh", type=shared.share, help="of --nms: least score (0.25)")
+    p.add_argument("--iou", type=shared.share, help="of --nms: overlap (0.45)")
+    p.add_argument("--most", type=shared.count, help="of --nms: boxes a class (300)")
+    p.add_argument(
+        "--names", metavar="FILE", help="class names, one a line, kept in OUT (beside WEIGHTS)"
+    )
     p.add_argument(
         "--int8", nargs="+", metavar="PICTURES", help="8-bit, with ranges from pictures like yours"
     )
@@ -102,8 +103,9 @@ def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | N
 
     if not args.val:
         return None
-    if form.layout != "raw":
-        raise OptionError("--val reads what heads put out", hint="leave --decode and --nms out")
+    if form.suppression:
+        message = "--val wants boxes of every score, before suppression"
+        raise OptionError(message, hint="leave --nms out")
     data = open_dataset(args.val, "val", shared.names_file(args.names))
     shared.fitting(network, data, "give the data that belongs to the cfg")
     shared.report_defects(data)
@@ -128,20 +130,19 @@ def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
 
 
 def _form(args: argparse.Namespace, network: Network) -> Form:
-    """Return what the file is to hold. Raises `OptionError` for names that do not fit."""
+    """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
     from ghostyolo.export import Form, Suppression
 
-    names = shared.names_file(args.names) or ()
-    classes = {node.layer.classes for node in network if isinstance(node.layer, Head)}
-    if names and classes and classes != {len(names)}:
-        message = f"{len(names)} names, {args.cfg} has classes={max(classes)}"
-        raise OptionError(message, span=Span(args.names), hint="give one name for each class")
+    limits = {"thresh": args.thresh, "iou": args.iou, "most": args.most}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    for name in limits if not args.nms else ():
+        raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
     return Form(
         boxes=args.decode or ("xyxy" if args.nms else ""),
-        suppression=Suppression(args.thresh, args.iou, args.most) if args.nms else None,
+        suppression=Suppression(**limits) if args.nms else None,
         dynamic=args.dynamic,
         batch=args.batch,
-        names=names,
+        names=shared.class_names(network, args, args.cfg, told=False),
         opset=args.opset,
     )
 

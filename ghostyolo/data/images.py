@@ -33,9 +33,8 @@ def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
-        raise DataError(
-            f"not a picture: {error.err}", span=span, hint="replace the file"
-        ) from error
+        reason = error.err if data else "it is empty"
+        raise DataError(f"not a picture: {reason}", span=span, hint="replace the file") from error
     if image is None:
         hint = "replace it, or save it again as JPEG or PNG"
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)

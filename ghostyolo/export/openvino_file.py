@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import openvino
+from openvino.passes import ConstantFolding, Manager
 
 from ghostyolo.errors import DataError, Span
 from ghostyolo.export import onnx_file
@@ -31,8 +32,14 @@ def build(model: Model, form: Form, *, joined: bool = False) -> Any:
 
 
 def of(proto: bytes, metadata: Metadata) -> Any:
-    """Return an ONNX file's model as OpenVINO holds it."""
+    """Return an ONNX file's model as OpenVINO holds it, with all that is constant computed.
+
+    As it is read, every bias and depthwise weight hangs on ten operators that work out its shape.
+    """
     built = openvino.Core().read_model(proto)
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(built)
     describe(built, metadata)
     return built
 

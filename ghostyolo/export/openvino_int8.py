@@ -19,6 +19,8 @@ from ghostyolo.model import Model
 def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
     """Write a quantised model, its heads in float.
 
+    What quantisation leaves alone, as squeeze-excite, is computed in float from 8-bit weights.
+
     images: calibration inputs, (n, batch, 3, h, w).
     """
     built, layers = build(model, form, joined=True), float_layers(model.network)
@@ -28,13 +30,12 @@ def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
         if op.get_type_name() not in ("Constant", "Parameter", "Result")
     ]
     kept = [name for name in names if is_float(name, layers)]
+    scope = nncf.IgnoredScope(names=kept, validate=False)
     nncf.set_log_level(logging.ERROR)
     with redirect_stdout(StringIO()):  # its progress bars
-        found = nncf.quantize(
-            built,
-            nncf.Dataset(list(images)),
-            subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
-        )
+        data = nncf.Dataset(list(images))
+        found = nncf.quantize(built, data, subset_size=len(images), ignored_scope=scope)
+        mode = nncf.CompressWeightsMode.INT8_SYM
+        found = nncf.compress_weights(found, mode=mode, ignored_scope=scope)
     describe(found, form.metadata(model.network))
     save(found, path)

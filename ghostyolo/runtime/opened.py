@@ -34,15 +34,11 @@ class Runtime:
     """A network in the program `name`, to be closed or used as a context.
 
     network: with the size that is computed. names: of the classes, () where they are not known.
-    Raises `OptionError` for a file whose outputs are no longer one for each picture.
     """
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name, self._engine = name, engine
         self.metadata = engine.metadata
-        if self.metadata.layout == "detections":
-            hint = "export it without --nms"
-            raise OptionError(f"{name}: the file suppresses boxes itself", hint=hint)
         self.names = engine.metadata.names
 
     @property
@@ -54,7 +50,8 @@ class Runtime:
         """Return the outputs of the heads, as Darknet holds them, for any number of inputs.
 
         images: (N, 3, h, w) float32, RGB in [0, 1]. Of a file that decodes its boxes, the outputs
-        are those of the file. Raises `OptionError` for inputs of another shape.
+        are those of the file; of one that suppresses them, the rows of all pictures, numbered from
+        0. Raises `OptionError` for inputs of another shape.
         """
         want = tuple(self.network.options.shape)
         if images.ndim != 4 or images.shape[1:] != want or not len(images):
@@ -62,17 +59,24 @@ class Runtime:
             message = "the input is {}, the network takes {}".format(*shapes)
             raise OptionError(message, hint="fit pictures to the network's size")
         step = self._engine.batch or len(images)
-        parts = [self._some(images[at : at + step]) for at in range(0, len(images), step)]
+        parts = [self._some(images[at : at + step], at) for at in range(0, len(images), step)]
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
-    def _some(self, images: np.ndarray) -> list[np.ndarray]:
-        """Compute one batch, filled up with its last picture where the program wants more."""
+    def _some(self, images: np.ndarray, first: int) -> list[np.ndarray]:
+        """Compute one batch, filled up with its last picture where the program wants more.
+
+        first: the number of its first picture among all.
+        """
         count, want = len(images), self._engine.batch or len(images)
         if count < want:
             images = np.concatenate((images, np.repeat(images[-1:], want - count, 0)))
         outputs = self._engine(self.arranged(images))
+        if self.metadata.layout == "detections":  # rows, each with its picture's number
+            rows = outputs[0][outputs[0][:, 0] < count]
+            rows[:, 0] += first
+            return [rows]
         return [output[:count] for output in outputs] if count < want else outputs
 
     def arranged(self, images: np.ndarray) -> np.ndarray:
@@ -89,12 +93,12 @@ class Runtime:
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`.
 
-        Raises `CfgError` for a network without heads, `OptionError` for a file that decodes.
+        Raises `CfgError` for a network without heads, `OptionError` for a file that suppresses.
         """
-        if self.metadata.layout != "raw":
-            message, hint = "it decodes its boxes itself", "export it without --decode and --nms"
-            raise OptionError(f"{self.name}: {message}", hint=hint)
-        return Detector(self.network, self.run, **options)
+        if self.metadata.layout == "detections":
+            message, hint = "the file suppresses boxes itself", "export it without --nms"
+            raise OptionError(message, hint=hint)
+        return Detector(self.network, self.run, boxes=self.metadata.boxes, **options)
 
     def close(self) -> None:
         """Let go of the program's memory."""
