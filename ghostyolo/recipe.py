@@ -29,7 +29,8 @@ class Recipe:
     rate: what `[net] learning_rate` is multiplied by. clip: largest norm of the gradient. ema:
     horizon of the weights' moving average, as a share of the run; 0 for none. finish: share of the
     run, its last, in which pictures come whole and hardly changed. visible: least share of a
-    truth's area that a crop must leave.
+    truth's area that a crop must leave. mosaic: share of the pictures that are made of four where
+    the cfg asks for mosaic.
     """
 
     loss: AnyLoss
@@ -39,6 +40,7 @@ class Recipe:
     ema: float = 0.0
     finish: float = 0.0
     visible: float = 0.0
+    mosaic: float = MIXED
 
 
 # Darknet sums its deltas over all slots of an image; the modern loss is a mean over slots taken,
@@ -52,6 +54,7 @@ RECIPES = {
         ema=0.04,
         finish=0.15,
         visible=0.25,
+        mosaic=1.0,
     ),
     "darknet": Recipe(LOSSES["darknet"]),
 }
@@ -77,7 +80,7 @@ def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> A
         saturation=options.saturation,
         exposure=options.exposure,
         letter_box=bool(options.letter_box),
-        mosaic=MIXED if options.mosaic else 0.0,
+        mosaic=recipe.mosaic if options.mosaic else 0.0,
         mosaic_bound=bool(options.mosaic_bound),
         mixup=MIXED if options.mixup and not options.mosaic else 0.0,
         blur=options.blur,

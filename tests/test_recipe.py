@@ -27,7 +27,7 @@ def test_pictures_change_as_the_cfg_says(name: str) -> None:
         saturation=1.5,
         exposure=1.5,
         letter_box=True,
-        mosaic=0.5,
+        mosaic=RECIPES[name].mosaic,
         mosaic_bound=True,
         blur=3,
         gaussian_noise=5,

@@ -21,8 +21,8 @@ ANCHOR_SIZE = 416
 # CIoU and its weights as in the cfgs of YOLOv4-tiny. Source: Bochkovskiy et al. 2020 and
 # AlexeyAB/darknet cfg/yolov4-tiny.cfg; several anchors to a truth (iou_thresh) as in yolov4.cfg.
 LOSS: dict[str, Any] = {
-    "jitter": 0.1,
-    "resize": 1.3,
+    "jitter": 0.2,
+    "resize": 1.5,
     "scale_x_y": 1.1,
     "iou_loss": "ciou",
     "iou_normalizer": 0.07,
