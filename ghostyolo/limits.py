@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from ghostyolo.classifier import ending_of
 from ghostyolo.detections import heads_of
+from ghostyolo.endings import ending
 from ghostyolo.errors import CfgError, Span
 from ghostyolo.layers import Layer
 from ghostyolo.layers.cost import Cost
 from ghostyolo.layers.options import Options
 from ghostyolo.layers.softmax import Softmax
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network
 from ghostyolo.recipe import MIXTURES, mixture
 from ghostyolo.schedule import learning_rate
@@ -66,6 +70,27 @@ def check_classifier(network: Network) -> None:
             if isinstance(node.layer, kind):
                 _refuse(node.layer, limits, node.span, "set {key}={value} for training")
     _check(network)
+
+
+def check_teacher(network: Network, teacher: Network) -> None:
+    """Raise `CfgError` for a teacher whose answers are not of the kind that the network gives."""
+    for own, other in zip_longest(_answers(network), _answers(teacher), fillvalue="nothing"):
+        if own != other:
+            message = f"the teacher answers {other}, the network {own}"
+            hint = "teach by a network with the same heads, such as the one it was made from"
+            raise CfgError(message, hint=hint)
+
+
+def _answers(network: Network) -> Iterator[str]:
+    """Tell of each result of a network what its numbers mean."""
+    if end := ending(network):
+        yield f"one of {end.classes} classes"
+    for node in network:
+        if isinstance(node.layer, Yolo):
+            head, (_, h, w) = node.layer, network.shape(node.inputs[0])
+            kind = f"scale_x_y={head.scale_x_y:g} new_coords={head.new_coords}"
+            anchors = " ".join(f"{side_w:g},{side_h:g}" for side_w, side_h in head.own_pairs)
+            yield f"{h}x{w} cells of anchors {anchors}, {head.classes} classes, {kind}"
 
 
 def _check(network: Network) -> None:

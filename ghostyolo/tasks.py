@@ -25,7 +25,7 @@ from ghostyolo.endings import ending
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.limits import check_classifier, check_detector
-from ghostyolo.loss import HeadRun
+from ghostyolo.loss import Cost, HeadRun, entropy, teacher
 from ghostyolo.loss.entropy import LogitRun
 from ghostyolo.model import Model
 from ghostyolo.network import Network
@@ -42,8 +42,9 @@ class Task:
     scores: by whose mean, of a validation's row, the best weights are chosen. recipes: by the name
     of their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError`
     for what training cannot honour. settings, change: how pictures are changed, see `Batches`.
-    keep: the nodes whose outputs the loss needs. runs: what it takes of these. find: runs a model
-    over a data set. judge: scores what was found.
+    keep: the nodes whose outputs the loss needs. runs: what it takes of these. imitate: the loss
+    against what it takes of a teacher's. find: runs a model over a data set. judge: scores what was
+    found.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Task:
     change: Change
     keep: Callable[[Network], frozenset[int]]
     runs: Callable[[Network, dict[int, Tensor]], Any]
+    imitate: Callable[[Any, Any, tuple[int, int]], Cost]
     find: Callable[..., Any]
     judge: Callable[[Any, Dataset], evaluate.Metrics | Accuracy]
 
@@ -123,6 +125,7 @@ DETECTION = Task(
     change=boxed,
     keep=_kept_of_detector,
     runs=_head_runs,
+    imitate=teacher.cost,
     find=_detections,
     judge=evaluate.score,
 )
@@ -136,6 +139,7 @@ CLASSIFICATION = Task(
     change=data_crops.compose,
     keep=_kept_of_classifier,
     runs=_logit_run,
+    imitate=entropy.imitation,
     find=_answers,
     judge=accuracy.score,
 )

@@ -21,6 +21,7 @@ from ghostyolo.ema import Ema
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.guard import NanError
+from ghostyolo.limits import check_teacher
 from ghostyolo.model import Model
 from ghostyolo.network import dumps
 from ghostyolo.state import State
@@ -66,11 +67,13 @@ def train(
 
     weights: a `.weights` file to start from. Writes into `config.folder`: model.cfg, model.names,
     last.weights, best.weights (by AP and AP50, or top-1, on val), checkpoint.pt, results.csv and
-    curve.png. Raises `CfgError` for keys that training cannot honour, `NanError` when the loss is
-    no number. An interruption that does not come from the observer may tear an update, so nothing
+    curve.png. Raises `CfgError` for what training cannot honour, `NanError` when the loss is no
+    number. An interruption that does not come from the observer may tear an update, so nothing
     is saved.
     """
     config.task.check(config.network)
+    if config.teacher:
+        check_teacher(config.network, config.teacher.network)
     step = plan(config, world)
     torch.manual_seed(config.seed)
     state = start(config, weights, world)
@@ -121,7 +124,15 @@ def plan(config: TrainConfig, world: World) -> Step:
             message += f" in {config.subdivisions} subdivisions"
         hint = "give a --batch that is a multiple, and --set net.subdivisions=1"
         raise OptionError(message, hint=hint)
-    return Step(config.recipe, passes, config.device, amp, None, world, config.task)
+    teacher = _teacher(config)
+    return Step(config.recipe, passes, config.device, amp, None, world, config.task, teacher)
+
+
+def _teacher(config: TrainConfig) -> Model | None:
+    if config.teacher is None:
+        return None
+    model = Model(config.teacher.network, config.teacher.weights).eval().requires_grad_(False)
+    return model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def compiled(step: Step, model: Model) -> Step:

@@ -21,6 +21,14 @@ _SCALES = 3  # which stream of chance; the batches have others
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A trained network whose answers are learned, in place of labels. weights: its file."""
+
+    network: Network
+    weights: str
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """What a run is made of. network: as trained, its `[net]` included.
 
@@ -28,7 +36,7 @@ class TrainConfig:
     a name. val_every, save_every: in iterations; 0 means at the end only. bn_momentum: share of a
     new batch in the running statistics. amp: see `precision.dtype_of`. compile: whether torch
     compiles the forward pass. patience: validations without a better score after which the run
-    ends; 0 for never.
+    ends; 0 for never. teacher: see `limits.check_teacher`.
     """
 
     network: Network
@@ -45,6 +53,7 @@ class TrainConfig:
     amp: str = "off"
     compile: bool = False
     patience: int = 0
+    teacher: Teacher | None = None
 
     @property
     def iterations(self) -> int:
@@ -107,6 +116,7 @@ class TrainConfig:
             "data set": f"{data.path} {data.split} {len(data)}",
             "list of names": "\n".join(data.names),
             "loss": self.task.recipe(self.loss)[0],
+            "teacher": self.teacher.weights if self.teacher else "none",
             "seed": str(self.seed),
             "batch norm momentum": str(self.bn_momentum),
             "precision": str(dtype_of(self.amp, self.device)),

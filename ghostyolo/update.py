@@ -16,7 +16,7 @@ from ghostyolo.distributed import World
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import Cost
 from ghostyolo.model import Model
-from ghostyolo.network import NetOptions
+from ghostyolo.network import NetOptions, Network
 from ghostyolo.recipe import Recipe
 from ghostyolo.schedule import learning_rate
 from ghostyolo.state import State
@@ -33,7 +33,7 @@ class Step:
 
     subdivisions: forward passes it takes. amp: dtype of the forward pass, None for the weights'
     own. run: what computes it, if not the model as it is. world: who else has a part in it. task:
-    what is learned.
+    what is learned. teacher: from whom, if not from labels.
     """
 
     recipe: Recipe
@@ -43,6 +43,7 @@ class Step:
     run: Run | None = None
     world: World = field(default_factory=World)
     task: Task = DETECTION
+    teacher: Model | None = None
 
 
 def optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
@@ -140,11 +141,20 @@ def mini_batches(images: Tensor, truths: Tensor, step: Step) -> list[tuple[Tenso
 
 def cost_of(model: Model, x: Tensor, truths: Tensor, step: Step) -> Cost:
     """Return what a forward pass of a mini-batch costs; the loss is in float32 at least."""
+    runs, size = _runs(step.run or model.run, model.network, x, step), (x.shape[2], x.shape[3])
+    if step.teacher is None:
+        return step.recipe.loss(runs, truths, size)
+    with torch.no_grad():
+        shown = _runs(step.teacher.run, step.teacher.network, x, step)
+    return step.task.imitate(runs, shown, size)
+
+
+def _runs(run: Run, network: Network, x: Tensor, step: Step) -> Any:
+    """Return what a loss takes of a forward pass."""
     with precision.forward(step.amp, step.device):
-        out = (step.run or model.run)(x, step.task.keep(model.network))
+        out = run(x, step.task.keep(network))
     out = {i: y.to(torch.promote_types(y.dtype, torch.float32)) for i, y in out.items()}
-    runs = step.task.runs(model.network, out)
-    return step.recipe.loss(runs, truths, (x.shape[2], x.shape[3]))
+    return step.task.runs(network, out)
 
 
 def freeze(model: Model) -> None:

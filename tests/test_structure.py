@@ -53,7 +53,7 @@ BESIDE = {
     "ghosts": {"ghostify"},
     "update": {"recipe", "state", "tasks"},
     "guard": {"state", "trainconfig", "update"},
-    "train": {"evaluate", "guard", "report", "state", "trainconfig", "update"},
+    "train": {"evaluate", "guard", "limits", "report", "state", "trainconfig", "update"},
     "report": {"accuracy", "evaluate"},
     "runtime": {"export"},
     "parity": {"runtime"},

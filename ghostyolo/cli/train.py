@@ -23,7 +23,7 @@ from ghostyolo.syntax import Option, Section
 if TYPE_CHECKING:
     from ghostyolo.console import Watch
     from ghostyolo.state import State
-    from ghostyolo.trainconfig import TrainConfig
+    from ghostyolo.trainconfig import Teacher, TrainConfig
 
 VALIDATIONS = 20  # of a run, unless told otherwise
 MADE = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
@@ -50,6 +50,13 @@ def options(p: argparse.ArgumentParser) -> None:
         choices=("modern", "darknet"),
         default="",
         help="of boxes: modern learns small sets faster; darknet is its own, to the digit (modern)",
+    )
+    add(
+        "--teacher",
+        nargs=2,
+        metavar=("CFG", "WEIGHTS"),
+        help="learn what this trained network answers instead of labels, such as the one that CFG "
+        "is the ghost version of; it has the same heads",
     )
     add("--seed", type=int, default=0, help="of everything random (0)")
     add(
@@ -242,7 +249,22 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         amp=args.amp,
         compile=args.compile,
         patience=args.patience,
+        teacher=_teacher(args, network),
     )
+
+
+def _teacher(args: argparse.Namespace, network: Network) -> Teacher | None:
+    """Return who is learned from, at the network's size. Raises `OptionError` beside --loss."""
+    from ghostyolo import passes
+    from ghostyolo.network import load
+    from ghostyolo.trainconfig import Teacher
+
+    if not args.teacher:
+        return None
+    if args.loss == "darknet":
+        raise OptionError("--loss darknet learns from labels", hint="leave it or --teacher out")
+    cfg, weights = args.teacher
+    return Teacher(passes.resize(load(cfg), network.options.size), weights)
 
 
 def _net_options(network: Network, pictures: int, args: argparse.Namespace) -> NetOptions:

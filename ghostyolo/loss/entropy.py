@@ -29,11 +29,17 @@ def cost(run: LogitRun, truths: Tensor, size: tuple[int, int]) -> Cost:
     Source: AlexeyAB/darknet src/blas.c softmax_x_ent_cpu, src/softmax_layer.c.
     """
     count, classes = run.logits.shape
-    wanted = targets(truths, count, classes, run.smoothing).to(run.logits.dtype)
-    logs = (run.logits / run.temperature).log_softmax(1)
-    entropy = -(wanted * logs).sum()
-    divisor = torch.full((), count, dtype=entropy.dtype, device=entropy.device)
-    return Cost(entropy * run.temperature, divisor, {"loss": entropy.detach()})
+    wanted = targets(truths, count, classes, run.smoothing)
+    return _entropy(run, wanted.to(run.logits.dtype))
+
+
+def imitation(run: LogitRun, shown: LogitRun, size: tuple[int, int]) -> Cost:
+    """Return what a mini-batch costs that is to answer as a teacher does, as `cost` does else.
+
+    Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015.
+    """
+    wanted = (shown.logits / shown.temperature).softmax(1)
+    return _entropy(run, wanted)
 
 
 def targets(truths: Tensor, count: int, classes: int, smoothing: float = 0.0) -> Tensor:
@@ -48,3 +54,11 @@ def targets(truths: Tensor, count: int, classes: int, smoothing: float = 0.0) ->
     if smoothing == 0 or classes == 1:
         return shares
     return shares * (1 - smoothing) + (1 - shares) * smoothing / (classes - 1)
+
+
+def _entropy(run: LogitRun, wanted: Tensor) -> Cost:
+    """Return what it costs to say other probabilities than those wanted, (N, K)."""
+    logs = (run.logits / run.temperature).log_softmax(1)
+    entropy = -(wanted * logs).sum()
+    divisor = torch.full((), len(wanted), dtype=entropy.dtype, device=entropy.device)
+    return Cost(entropy * run.temperature, divisor, {"loss": entropy.detach()})

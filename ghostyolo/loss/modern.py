@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss.base import Cost, HeadRun
+from ghostyolo.loss.grid import TINY, Grid
 from ghostyolo.loss.iou import ciou, iou
 
 REACH = 2  # cells between a truth's centre and those of its slots, along each axis
@@ -30,8 +30,6 @@ FLOOR, MOST = 4, 10  # slots of a truth; of MOST the IoUs are summed to find how
 IOU_COST, OUTSIDE_COST = 3.0, 10.0  # of ln(IoU); of a cell whose centre lies beside the truth
 MISFIT_COST = 1e5  # above all others: an anchor of another shape comes only where there is no other
 BOX_WEIGHT = 5.0
-TINY = 1e-7
-LARGEST_LOG = 10.0  # of a side over the anchor's; e^10 is beyond any picture
 
 
 def cost(runs: Sequence[HeadRun], truths: Tensor, size: tuple[int, int]) -> Cost:
@@ -40,7 +38,7 @@ def cost(runs: Sequence[HeadRun], truths: Tensor, size: tuple[int, int]) -> Cost
     runs: of one forward pass. truths: (M, 6), rows of image, cx, cy, w, h relative to the network's
     input, and class. size: (h, w) of the input in pixels.
     """
-    grids = [_Grid.of(run, size) for run in runs]
+    grids = [Grid.of(run, size) for run in runs]
     truths = truths.to(grids[0].values)
     matches = _matched(grids, truths)
     parts = [_parts(grid, mine, truths) for grid, mine in zip(grids, matches, strict=True)]
@@ -50,44 +48,6 @@ def cost(runs: Sequence[HeadRun], truths: Tensor, size: tuple[int, int]) -> Cost
     shown = {"box": box, "objectness": objectness, "class": classes}
     shown = {name: part.detach() for name, part in shown.items()}
     return Cost(box + objectness + classes, count, shown)
-
-
-class _Grid(NamedTuple):
-    """One head's slots. values: (N, A, 5+C, h, w), as received; anchors, size: pixels."""
-
-    head: Yolo
-    values: Tensor
-    anchors: Tensor
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, run: HeadRun, size: tuple[int, int]) -> _Grid:
-        raw, anchors = run.raw, len(run.head.mask)
-        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        n, c, h, w = raw.shape
-        values = raw.view(n, anchors, c // anchors, h, w)
-        return cls(run.head, values, raw.new_tensor(run.head.own_pairs), size)
-
-    def logits(self, values: Tensor) -> Tensor:
-        """Return objectness or classes as logits; with new_coords they come as probabilities."""
-        return values.logit(TINY) if self.head.new_coords else values
-
-    def boxes(self, values: Tensor, anchor: Tensor, cell: Tensor) -> Tensor:
-        """Return (..., 4) cxcywh in pixels of slots by values, anchors and cells (x, y).
-
-        As `Head.decode`, but for the slots that are asked for.
-        """
-        xy, wh = values[..., :2], values[..., 2:4].clamp(max=LARGEST_LOG)
-        xy = xy if self.head.new_coords else xy.sigmoid()
-        scale = self.head.scale_x_y
-        xy = (xy * scale - (scale - 1) / 2 + cell) * self.stride
-        return torch.cat((xy, self.head.stretch(wh, torch) * self.anchors[anchor]), -1)
-
-    @property
-    def stride(self) -> Tensor:
-        """Return the pixels of a cell, (x, y)."""
-        (h, w), shape = self.size, self.values.shape
-        return self.values.new_tensor((w / shape[4], h / shape[3]))
 
 
 class _Slots(NamedTuple):
@@ -112,7 +72,7 @@ class _Slots(NamedTuple):
 
 
 @torch.no_grad()
-def _matched(grids: Sequence[_Grid], truths: Tensor) -> list[_Slots]:
+def _matched(grids: Sequence[Grid], truths: Tensor) -> list[_Slots]:
     """Return the slots that are to become truths, for each grid."""
     tables = [_near(grid, truths) for grid in grids]
     scored = [
@@ -135,7 +95,7 @@ def _matched(grids: Sequence[_Grid], truths: Tensor) -> list[_Slots]:
     return found
 
 
-def _near(grid: _Grid, truths: Tensor) -> tuple[_Slots, Tensor]:
+def _near(grid: Grid, truths: Tensor) -> tuple[_Slots, Tensor]:
     """Return the slots around each truth's centre, and which of them lie in the image, (M, K)."""
     _, anchors, _, h, w = grid.values.shape
     m, span = len(truths), torch.arange(2 * REACH, device=truths.device)
@@ -151,7 +111,7 @@ def _near(grid: _Grid, truths: Tensor) -> tuple[_Slots, Tensor]:
     return _Slots(*(field.flatten(1) for field in fields)), inside
 
 
-def _scored(grid: _Grid, slots: _Slots, inside: Tensor, truths: Tensor) -> tuple[Tensor, Tensor]:
+def _scored(grid: Grid, slots: _Slots, inside: Tensor, truths: Tensor) -> tuple[Tensor, Tensor]:
     """Return what each slot would cost its truth, and its IoU if it is a candidate, (M, K) each."""
     values, wanted = slots.of(grid.values), _pixels(truths, grid.size)[:, None]
     overlap = iou(grid.boxes(values, slots.anchor, slots.cell), wanted)
@@ -182,7 +142,7 @@ def _undisputed(slots: _Slots, costs: Tensor) -> _Slots:
     return slots.where(order[first])
 
 
-def _parts(grid: _Grid, slots: _Slots, truths: Tensor) -> Iterator[Tensor]:
+def _parts(grid: Grid, slots: _Slots, truths: Tensor) -> Iterator[Tensor]:
     """Yield one head's sums of box, objectness and class loss.
 
     A slot is to be as sure of its class as its box is good, which ranks boxes; the objectness is to
