@@ -39,9 +39,9 @@ def generated(words: str) -> Network:
 # Parameters and multiply-adds of the classifier, counted, beside what its paper says. Ours count
 # convolutions and matrices: neither pooling, activations, sums nor batch norm, which papers leave
 # out too, but for ShuffleNetV2's (see `test_size_of_shufflenet_v2`), whose 299 and 591 M for the
-# larger two are 1.1 and 1.3 % more; so are V3-small's 44 M at width 0.75. Other ResNets than 50 stand
-# beside torchvision's documentation, which has more digits than the paper. Of the thin ResNet-20
-# and of VGG-16 with batch norm only parameters are published.
+# larger two are 1.1 and 1.3 % more; so are V3-small's 44 M at width 0.75. VGG and other ResNets
+# than 50 stand beside torchvision's documentation, which has more digits than the papers. Of the
+# thin ResNet-20 and of VGG-16 with batch norm only parameters are published.
 PUBLISHED = {
     "squeezenet1.0": (1_248_424, 818_924_576, 1.25, 820),
     "squeezenet1.1": (1_235_496, 349_151_936, 1.24, 350),
@@ -68,6 +68,10 @@ PUBLISHED = {
     "resnet20": (269_722, 40_551_040, 0.27, 40.6),
     "resnet56": (853_018, 125_485_696, 0.85, 125),
     "vgg16": (138_361_768, 15_470_264_320, 138.4, 15470),
+    "vgg11 --norm none": (132_863_336, 7_609_090_048, 133, 7610),
+    "vgg13 --norm none": (133_047_848, 11_308_466_176, 133, 11310),
+    "vgg16 --norm none": (138_357_544, 15_470_264_320, 138, 15470),
+    "vgg19 --norm none": (143_667_240, 19_632_062_464, 144, 19630),
     "vgg16-cifar": (14_987_210, 313_463_808, 15.0, 313),
 }
 
@@ -308,6 +312,7 @@ def test_tasks(family: str) -> None:
         ("ghostnet --dw-size 1,3,5", "3 kernels do not share 8 intrinsic maps"),
         ("ghostnet --ratio 3,2,2,2,2", "ratio 3 does not divide 16"),
         ("mobilenetv1 --heads 2", "heads at strides 2"),
+        ("vgg16-cifar --norm none", "--norm none is not for --family vgg16-cifar; leave it out"),
     ],
 )
 def test_wrong_option(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
