@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_published_size(words: str) -> None:
     assert (totals.parameters, totals.macs) == (parameters, macs)
     assert totals.parameters / 1e6 == pytest.approx(millions, rel=0.025)
     assert totals.macs / 1e6 == pytest.approx(published, rel=0.015)
+
+
+def test_table_of_the_docs() -> None:
+    """What docs/families.md says is counted here, is."""
+    text = (Path(__file__).resolve().parents[1] / "docs/families.md").read_text()
+    found = re.findall(r"^\| `(.+)` \| (\S+) M \(.*\) \| (\S+) M \(.*\) \|$", text, re.MULTILINE)
+    assert len(found) > 20
+    for words, parameters, macs in found:
+        totals = info.totals(info.rows(generated(f"--task classify --family {words}")))
+        have = f"{totals.parameters / 1e6:.2f}", f"{totals.macs / 1e6:.0f}"
+        assert have == (parameters, macs), words
 
 
 def test_size_of_shufflenet_v2() -> None:
