@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import classify, shared
 from ghostyolo.endings import ending
+from ghostyolo.errors import OptionError, Span
 
 if TYPE_CHECKING:
     from ghostyolo.boxes import Detections
@@ -62,6 +63,8 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     else:
         subject = _detector(args, network)
     data = subject.data
+    if not args.names:
+        _check_order(subject.network, args.weights or args.cfg, data)
     own = replace(data, samples=data.samples[world.rank :: world.size])
     shared.report_defects(data)
     clock.append(time.monotonic())
@@ -84,6 +87,18 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
         versions={**report.versions(shared.pick_device(args.device)), **subject.versions},
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
+
+
+def _check_order(network: Network, weights: str, data: Dataset) -> None:
+    """Raise `OptionError` where the data has the classes of the weights in another order."""
+    from ghostyolo.runtime.names import beside
+
+    trained = beside(network, weights)
+    if trained != data.names and sorted(trained) == sorted(data.names):
+        other = next(i for i, name in enumerate(trained) if name != data.names[i])
+        message = f"class {other} is '{data.names[other]}', '{trained[other]}' beside {weights}"
+        hint = "list the classes in that order: in the data set's own list, or with --names FILE"
+        raise OptionError(message, span=Span(str(data.path)), hint=hint)
 
 
 def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
