@@ -358,3 +358,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["before"]["macs"] > found["after"]["macs"]
     assert [ghost["old"] for ghost in found["ghosts"]] == [1, 2, 3]
     assert {row["old"] for row in found["left"]} == {0, 4}
+
+
+def test_repeated_options_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "net.cfg", tmp_path / "out.cfg"
+    network = start(32)
+    x = conv(network, IMAGE, 8, 3)
+    for _ in range(4):
+        x = conv(network, x, 16, 3)
+    source.write_text(dumps(network))
+    words = ["ghostify", str(source), "--json", "-o", str(out)]
+    assert cli.main([*words, "--select", "1,2", "--select", "3", "--keep", "2", "--keep=0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [ghost["old"] for ghost in found["ghosts"]] == [1, 3]
+    assert "--select 1,2,3 --keep 2,0" in load(out).comment
