@@ -347,6 +347,10 @@ def test_what_does_not_belong_together_is_told(
         assert (code, out) == (1, ""), words
         assert told in err, (words, err)
     assert not (tmp_path / "runs").exists()
+    pytest.importorskip("onnxruntime")
+    assert run("export", cfg, "net.weights", "net.onnx")[0] == 0
+    code, _, err = run("val", "net.onnx", data)
+    assert code == 1 and "net.onnx: it classifies, which no exported file is measured for" in err
 
 
 def test_backbone_goes_into_a_detector(

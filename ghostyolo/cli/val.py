@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ghostyolo.data import Dataset
     from ghostyolo.network import Network
     from ghostyolo.report import RunReport
+    from ghostyolo.runtime.opened import Runtime
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -101,15 +102,27 @@ def _check_order(network: Network, weights: str, data: Dataset) -> None:
         raise OptionError(message, span=Span(str(data.path)), hint=hint)
 
 
+def _exported(args: argparse.Namespace) -> Runtime:
+    """Open an exported detector. Raises `OptionError` for a classifier."""
+    runtime = shared.open_runtime(args, None)
+    if ending(runtime.network):
+        hint = "give the cfg and the weights that it was exported from"
+        raise OptionError(
+            "it classifies, which no exported file is measured for", span=Span(args.cfg), hint=hint
+        )
+    return runtime
+
+
 def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
     """Open the data and what is to find its boxes, in the program of --runtime."""
     from ghostyolo import evaluate
     from ghostyolo.data import open_dataset
 
+    runtime = _exported(args) if network is None else None
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
     if network is not None:
         shared.fitting(network, data, shared.TRAINED)
-    runtime = shared.open_runtime(args, network)
+    runtime = runtime or shared.open_runtime(args, network)
     limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
 
     def find(own: Dataset, step: Any) -> list[Detections]:
