@@ -11,7 +11,7 @@ import sys
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
-from ghostyolo.zoo import recipes, shufflenet
+from ghostyolo.zoo import recipes, shufflenet, vgg
 from ghostyolo.zoo.blocks import GATES, HARD_SWISH
 from ghostyolo.zoo.families import FAMILIES
 from ghostyolo.zoo.family import Family
@@ -29,7 +29,7 @@ families and the options of each:
 # The options that describe a family, by its field; without them the family's defaults hold.
 FAMILY = {
     "width": "width", "ratio": "ratio", "dw": "dw_size", "gate": "gate", "se": "se",
-    "groups": "groups", "activation": "activation",
+    "groups": "groups", "activation": "activation", "norm": "norm",
 }  # fmt: skip
 # What only a detector has: the options and their defaults.
 DETECTOR = {"neck": "pan", "neck_width": recipes.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
@@ -129,6 +129,7 @@ def _add_family_options(p: argparse.ArgumentParser) -> None:
         "exact hard swish in several sections, or swish which is another function, for "
         "mobilenetv3 (hswish)",
     )
+    p.add_argument("--norm", choices=vgg.NORMS, help="batch norm of vgg, or biases alone (batch)")
 
 
 def _described() -> list[str]:

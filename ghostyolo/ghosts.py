@@ -25,6 +25,7 @@ WORTH = 0.4  # share of ghosts from which a module at ratio 2 loses little
 KERNELS = (1, 3, 5, 7)  # of the paper's table 2
 EXACT = 1e-5  # share missed, from rounding alone
 PIXELS = 10  # of a map for each number that is fitted; with fewer, anything fits
+VISIBLE = 1000  # pixels of a map from which a person sees what it shows
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class LayerGhosts:
-    """A layer's live maps and how well each is made from another one, the best pairs first."""
+    """A layer's live maps and how well each is made from another one, the best pairs first.
+
+    dead: maps of one value everywhere. pixels: of each map.
+    """
 
     index: int
     name: str
     maps: int
     pairs: tuple[Pair, ...]
     dead: int
+    pixels: int = 0
 
     def ghosts(self, threshold: float = THRESHOLD) -> int:
         """Return the maps that could be made from others, each of those staying itself.
@@ -104,16 +109,23 @@ def find(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
                 pairs.append(Pair(index, source, error, mse))
     pairs.sort(key=lambda pair: pair.error)
     name = node.name.splitlines()[-1] if node.name else ""
-    return LayerGhosts(node.index, name, maps.shape[1], tuple(pairs), int((~alive).sum()))
+    _, channels, h, w = maps.shape
+    return LayerGhosts(node.index, name, channels, tuple(pairs), int((~alive).sum()), h * w)
 
 
 def telling(layers: Sequence[LayerGhosts], threshold: float, most: int = 3) -> list[LayerGhosts]:
     """Return the layers with the largest shares of ghosts, in the order of the network.
 
-    Those whose ghosts are exact come last: they are linear ghost modules, and no news.
+    Those with maps too small to see something in come after the others, and those whose ghosts are
+    exact last: they are linear ghost modules, and no news.
     """
+
+    def rank(layer: LayerGhosts) -> tuple[bool, float]:
+        share = layer.ghosts(threshold) / layer.maps
+        return not share or layer.pixels < VISIBLE, -share
+
     news = [layer for layer in layers if layer.pairs and layer.pairs[0].error > EXACT]
-    best = sorted(news or layers, key=lambda layer: -layer.ghosts(threshold) / layer.maps)[:most]
+    best = sorted(news or layers, key=rank)[:most]
     return sorted(best, key=lambda layer: layer.index)
 
 

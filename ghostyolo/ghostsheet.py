@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, corrcoef
 
 from ghostyolo.errors import OptionError
 from ghostyolo.files import replace
-from ghostyolo.ghosts import LayerGhosts, image
+from ghostyolo.ghosts import LayerGhosts, Pair, image
 
 ROWS = 3  # pairs of a layer
 CELL, TITLE, DPI = 2.1, 0.42, 110  # inches, inches, pixels of an inch
@@ -27,13 +27,13 @@ def write_sheet(
     threshold: float,
     dw: int = 3,
 ) -> None:
-    """Draw the best pairs of some layers side by side in a .png.
+    """Draw pairs of some layers side by side in a .png: of their ghosts those most like the source.
 
     maps: outputs (1, C, H, W) by node. Raises `OptionError` where the file cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
         raise OptionError(f"--out {path}", hint="name a .png file")
-    blocks = [(layer, _shown(layer, threshold)) for layer in layers]
+    blocks = [(layer, shown(layer, maps[layer.index], threshold)) for layer in layers]
     rows = sum(len(pairs) for _, pairs in blocks)
     height = rows * CELL * _flatness(maps) + len(blocks) * TITLE
     figure = Figure(figsize=(4 * CELL + 0.4, height + 0.3), dpi=DPI)
@@ -48,9 +48,20 @@ def write_sheet(
     replace(path, [data.getvalue()])
 
 
-def _shown(layer: LayerGhosts, threshold: float) -> list[tuple[int, int, float]]:
-    pairs = layer.taken(threshold) or layer.pairs
+def shown(layer: LayerGhosts, maps: Tensor, threshold: float) -> list[tuple[int, int, float]]:
+    """Return source, map and error of the pairs to draw, the most alike of the ghosts first.
+
+    Ghosts of the smallest error may be inverted or shifted, which the eye takes for another map.
+    """
+    pairs = list(layer.taken(threshold)) or list(layer.pairs[:ROWS])
+    pairs.sort(key=lambda pair: -_likeness(maps, pair))
     return [(pair.source, pair.map, pair.error) for pair in pairs[:ROWS]]
+
+
+def _likeness(maps: Tensor, pair: Pair) -> float:
+    """Return the correlation of a map and its source, pixel by pixel, -1 to 1."""
+    both = maps[:, [pair.source, pair.map]].transpose(0, 1).flatten(1)
+    return float(corrcoef(both)[0, 1])
 
 
 def _flatness(maps: Mapping[int, Tensor]) -> float:

@@ -37,9 +37,11 @@ class Found:
 def pictures(sources: Sequence[str | Path]) -> list[Path]:
     """Return the picture files that files, folders and patterns name, in their order.
 
+    The folders in a folder count too: a classifier's data has one for each class.
+
     Raises `DataError` for a source that does not exist or a folder without pictures.
     """
-    return expand([str(source) for source in sources]).pictures
+    return expand([str(source) for source in sources], recursive=True).pictures
 
 
 def predict(

@@ -250,6 +250,22 @@ def two_processes(words: list[str]) -> str:
 # --- the commands
 
 
+def test_classes_in_another_order(run: Command, cfg: Path, data: Path, tmp_path: Path) -> None:
+    """A list may have the classes of the folders, and mix them all up."""
+    names = open_labelled(data, "val").names
+    weights = tmp_path / "trained" / "x.weights"
+    weights.parent.mkdir()
+    Model(load(cfg)).save_weights(weights)
+    order = weights.with_suffix(".names")
+    order.write_text("\n".join(names[::-1]) + "\n")
+    code, _, err = run("val", cfg, weights, data)
+    assert code == 1
+    assert f"class 0 is '{names[0]}', '{names[-1]}' beside" in err
+    assert run("val", cfg, weights, data, "--names", order)[0] == 0
+    order.write_text("\n".join(names) + "\n")
+    assert run("val", cfg, weights, data)[0] == 0
+
+
 def test_train_val_and_classify(run: Command, cfg: Path, data: Path, tmp_path: Path) -> None:
     code, out, err = run("train", cfg, data, "--epochs", 12, "--workers", 0, "--val-every", 4)
     assert code == 0, err
@@ -335,6 +351,10 @@ def test_what_does_not_belong_together_is_told(
         assert (code, out) == (1, ""), words
         assert told in err, (words, err)
     assert not (tmp_path / "runs").exists()
+    pytest.importorskip("onnxruntime")
+    assert run("export", cfg, "net.weights", "net.onnx")[0] == 0
+    code, _, err = run("val", "net.onnx", data)
+    assert code == 1 and "net.onnx: it classifies, which no exported file is measured for" in err
 
 
 def test_backbone_goes_into_a_detector(

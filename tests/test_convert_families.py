@@ -221,6 +221,30 @@ def test_bias_before_batch_norm_goes_into_its_mean(tmp_path: Path) -> None:
         assert (model(x)[-1] - want).abs().max() < 1e-5 * want.abs().max()
 
 
+def test_vgg_without_batch_norm(tmp_path: Path) -> None:
+    """Torchvision's features are one row of convolutions, activations and poolings."""
+    rows: list[nn.Module] = []
+    c = 3
+    for width in (64, 128, 256, 512, 512):
+        for _ in range(2):
+            rows += [nn.Conv2d(c, width, 3, padding=1), nn.ReLU()]
+            c = width
+        rows.append(nn.MaxPool2d(2))
+    theirs = nn.Sequential(*rows).eval()
+    states = {f"features.{key}": value for key, value in theirs.state_dict().items()}
+    network = recipes.backbone(VGG(13, "none"), size=(32, 32))
+    model = Model(network).eval()
+    report = convert.start(model, saved(tmp_path / "x.pth", states))
+    assert (report.source, report.kept) == ("plain-vgg13", ())
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        want = theirs(x)
+        assert (model(x)[-1] - want).abs().max() < 1e-5 * want.abs().max()
+    normed = Model(recipes.backbone(VGG(13), size=(32, 32)))
+    with pytest.raises(WeightsError, match=r"batch norm, plain-vgg13's features\.0 has a bias"):
+        convert.start(normed, tmp_path / "x.pth")
+
+
 def test_layouts_are_told_apart() -> None:
     """No family's names lie within another's: the fullest match is the right one."""
     keys = {name: layout.keys for name, layout in LAYOUTS.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -38,24 +39,40 @@ def generated(words: str) -> Network:
 
 # Parameters and multiply-adds of the classifier, counted, beside what its paper says. Ours count
 # convolutions and matrices: neither pooling, activations, sums nor batch norm, which papers leave
-# out too, but for ShuffleNetV2's (see `test_size_of_shufflenet_v2`). Of the thin ResNet-20 and of
-# VGG-16 with batch norm only parameters are published.
+# out too, but for ShuffleNetV2's (see `test_size_of_shufflenet_v2`), whose 299 and 591 M for the
+# larger two are 1.1 and 1.3 % more; so are V3-small's 44 M at width 0.75. VGG and other ResNets
+# than 50 stand beside torchvision's documentation, which has more digits than the papers. Of the
+# thin ResNet-20 and of VGG-16 with batch norm only parameters are published.
 PUBLISHED = {
     "squeezenet1.0": (1_248_424, 818_924_576, 1.25, 820),
     "squeezenet1.1": (1_235_496, 349_151_936, 1.24, 350),
     "mobilenetv1": (4_231_976, 568_740_352, 4.2, 569),
+    "mobilenetv1 --width 0.25": (470_072, 41_030_272, 0.47, 41),
     "mobilenetv1 --width 0.5": (1_331_592, 149_497_088, 1.3, 149),
+    "mobilenetv1 --width 0.75": (2_585_560, 325_400_448, 2.6, 325),
     "mobilenetv2": (3_504_872, 300_774_272, 3.5, 300),
     "mobilenetv2 --width 1.4": (6_108_776, 582_195_824, 6.1, 585),
     "mobilenetv3-large": (5_483_032, 216_589_760, 5.48, 217),
+    "mobilenetv3-large --width 0.75": (3_993_528, 154_560_624, 4.0, 155),
     "mobilenetv3-small": (2_542_856, 56_510_400, 2.54, 56.5),
+    "mobilenetv3-small --width 0.75": (2_041_872, 43_399_344, 2.0, 44),
     "shufflenetv1": (1_865_728, 137_460_672, 1.9, 138),
     "shufflenetv1 --groups 8": (2_434_768, 138_365_952, 2.4, 138),
+    "shufflenetv2 --width 0.5": (1_366_792, 40_476_448, 1.4, 41),
     "shufflenetv2": (2_278_604, 144_907_992, 2.3, 146),
+    "shufflenetv2 --width 1.5": (3_503_624, 295_759_392, 3.5, 299),
+    "shufflenetv2 --width 2.0": (7_393_996, 583_253_464, 7.4, 591),
+    "resnet18": (11_689_512, 1_814_073_344, 11.69, 1810),
+    "resnet34": (21_797_672, 3_663_761_408, 21.8, 3660),
+    "resnet101": (44_549_160, 7_801_405_440, 44.5, 7800),
     "resnet50": (25_557_032, 4_089_184_256, 25.6, 4100),
     "resnet20": (269_722, 40_551_040, 0.27, 40.6),
     "resnet56": (853_018, 125_485_696, 0.85, 125),
     "vgg16": (138_361_768, 15_470_264_320, 138.4, 15470),
+    "vgg11 --norm none": (132_863_336, 7_609_090_048, 133, 7610),
+    "vgg13 --norm none": (133_047_848, 11_308_466_176, 133, 11310),
+    "vgg16 --norm none": (138_357_544, 15_470_264_320, 138, 15470),
+    "vgg19 --norm none": (143_667_240, 19_632_062_464, 144, 19630),
     "vgg16-cifar": (14_987_210, 313_463_808, 15.0, 313),
 }
 
@@ -66,7 +83,18 @@ def test_published_size(words: str) -> None:
     parameters, macs, millions, published = PUBLISHED[words]
     assert (totals.parameters, totals.macs) == (parameters, macs)
     assert totals.parameters / 1e6 == pytest.approx(millions, rel=0.025)
-    assert totals.macs / 1e6 == pytest.approx(published, rel=0.01)
+    assert totals.macs / 1e6 == pytest.approx(published, rel=0.015)
+
+
+def test_table_of_the_docs() -> None:
+    """What docs/families.md says is counted here, is."""
+    text = (Path(__file__).resolve().parents[1] / "docs/families.md").read_text()
+    found = re.findall(r"^\| `(.+)` \| (\S+) M \(.*\) \| (\S+) M \(.*\) \|$", text, re.MULTILINE)
+    assert len(found) > 20
+    for words, parameters, macs in found:
+        totals = info.totals(info.rows(generated(f"--task classify --family {words}")))
+        have = f"{totals.parameters / 1e6:.2f}", f"{totals.macs / 1e6:.0f}"
+        assert have == (parameters, macs), words
 
 
 def test_size_of_shufflenet_v2() -> None:
@@ -296,6 +324,7 @@ def test_tasks(family: str) -> None:
         ("ghostnet --dw-size 1,3,5", "3 kernels do not share 8 intrinsic maps"),
         ("ghostnet --ratio 3,2,2,2,2", "ratio 3 does not divide 16"),
         ("mobilenetv1 --heads 2", "heads at strides 2"),
+        ("vgg16-cifar --norm none", "--norm none is not for --family vgg16-cifar; leave it out"),
     ],
 )
 def test_wrong_option(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

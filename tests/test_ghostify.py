@@ -23,7 +23,9 @@ from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.maxpool import Maxpool
 from ghostyolo.netoptions import NetOptions
 from ghostyolo.network import IMAGE, Network, Node, dumps, load, loads
+from ghostyolo.zoo import recipes
 from ghostyolo.zoo.blocks import add, conv
+from ghostyolo.zoo.families import FAMILIES
 
 ALL = Wish(select=("all",))
 VOC = next(path for path in GENERATED if path.stem == "ghostnet-0.5-voc")
@@ -107,6 +109,21 @@ def test_vgg16_of_the_paper(s: int, d: int, parameters: float, macs: float) -> N
     found = costs(ghostify(vgg16(), Wish(s, d, ("all",))).network)
     assert found[0] == pytest.approx(parameters, abs=0.1)
     assert int(found[1]) == macs
+
+
+@pytest.mark.parametrize(
+    "s, d, parameters, macs",
+    [(2, 3, 7.7, 158), (3, 3, 5.2, 107), (4, 3, 4.0, 80), (5, 3, 3.3, 65)]
+    + [(2, 1, 7.6, 157), (2, 5, 7.7, 160), (2, 7, 7.7, 163)],
+)
+def test_generated_vgg16_is_the_paper_s(s: int, d: int, parameters: float, macs: int) -> None:
+    """Han et al. 2020, tables 3 and 4, to each printed digit; multiply-adds are cut off there.
+
+    The dense layers, of the pooled pixel, are convolutions here and are kept by name.
+    """
+    network = recipes.classifier(FAMILIES["vgg16-cifar"].make())
+    found = costs(ghostify(network, Wish(s, d, ("all",), ("heads", "features"))).network)
+    assert (round(found[0], 1), int(found[1])) == (parameters, macs)
 
 
 def test_resnet56_of_the_paper() -> None:
@@ -341,3 +358,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["before"]["macs"] > found["after"]["macs"]
     assert [ghost["old"] for ghost in found["ghosts"]] == [1, 2, 3]
     assert {row["old"] for row in found["left"]} == {0, 4}
+
+
+def test_repeated_options_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "net.cfg", tmp_path / "out.cfg"
+    network = start(32)
+    x = conv(network, IMAGE, 8, 3)
+    for _ in range(4):
+        x = conv(network, x, 16, 3)
+    source.write_text(dumps(network))
+    words = ["ghostify", str(source), "--json", "-o", str(out)]
+    assert cli.main([*words, "--select", "1,2", "--select", "3", "--keep", "2", "--keep=0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [ghost["old"] for ghost in found["ghosts"]] == [1, 3]
+    assert "--select 1,2,3 --keep 2,0" in load(out).comment

@@ -14,7 +14,7 @@ from cases import GENERATED
 from torch import Tensor
 from torch.nn import functional as F
 
-from ghostyolo import cli, ghosts
+from ghostyolo import cli, ghosts, ghostsheet
 from ghostyolo.ghostify import linear
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.netoptions import NetOptions
@@ -104,6 +104,30 @@ def test_worthwhile_are_those_with_ghosts() -> None:
     layers[:2] = [ghosts.find(network[index], maps) for index in (0, 1)]
     assert ghosts.worthwhile(network, layers, 0.3) == [1], "0 is the stem, 2 is noise"
     assert [layer.index for layer in ghosts.telling(layers, 0.3, 2)] == [0, 1]
+
+
+def test_telling_layers_are_those_to_look_at() -> None:
+    """Large maps before small ones with more ghosts; but not without any ghost."""
+
+    def layer(index: int, ghosts_: int, pixels: int) -> ghosts.LayerGhosts:
+        pairs = [ghosts.Pair(k, 9, 0.01 if k < ghosts_ else 0.5, 0.1) for k in range(8)]
+        return ghosts.LayerGhosts(index, "", 10, tuple(pairs), 0, pixels)
+
+    layers = [layer(0, 8, 100), layer(1, 2, 6400), layer(2, 0, 6400), layer(3, 3, 1600)]
+    for most, want in ((1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
+        assert [found.index for found in ghosts.telling(layers, 0.1, most)] == want
+
+
+def test_pairs_are_drawn_by_likeness() -> None:
+    """An inverted map is a ghost, and the last to be shown."""
+    maps = torch.rand(1, 4, 40, 40, generator=torch.Generator().manual_seed(0))
+    maps[:, 1] = -maps[:, 0]
+    maps[:, 3] = maps[:, 2] + 0.1 * torch.rand(1, 40, 40)
+    network = Network(NetOptions(width=40, height=40, channels=3))
+    found = ghosts.find(conv(network, IMAGE, 4, 3), maps)
+    assert found.taken()[0].error < 1e-6
+    drawn = ghostsheet.shown(found, maps, 0.1)
+    assert [{source, target} for source, target, _ in drawn] == [{2, 3}, {0, 1}]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,6 +139,19 @@ def test_names_are_what_labels_are_called(tmp_path: Path) -> None:
         open_labelled(file)
 
 
+@pytest.mark.parametrize("called", ["", "names = n\n"])
+def test_given_names_reorder_those_of_a_list(called: str, tmp_path: Path) -> None:
+    """A network trained on folders has the classes in the order of the alphabet."""
+    pictures.folders(tmp_path / "set", {"all": 1})
+    lines = [f"set/all/{name}/0.png" for name in pictures.COLOURS]
+    file = lists(tmp_path, lines, names="red\ngreen\nblue\n", more=called)
+    (tmp_path / "n").write_text("blood\nleaf\nsea\n")
+    names = ("sea", "blood", "leaf") if called else ("blue", "red", "green")
+    data = open_labelled(file, names=names)
+    assert data.names == names
+    assert list(held(data).values()) == [{f"{c}/0.png"} for c in ("blue", "red", "green")]
+
+
 def test_what_is_no_data_set_for_a_classifier(tmp_path: Path) -> None:
     pictures.folders(tmp_path / "set", {"": 1})
     file = lists(tmp_path, ["set/red/0.png"], names="RBC\nWBC\n")

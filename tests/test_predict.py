@@ -37,6 +37,15 @@ def test_sources_are_expanded_in_order_and_once(tmp_path: Path) -> None:
     assert [path.name for path in got] == ["c.jpeg", "a.JPG", "b.png"]
 
 
+def test_folders_in_a_folder_count(tmp_path: Path) -> None:
+    """Such as those of a classifier's classes, which hold no picture side by side."""
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        write(tmp_path / "train" / name / "1.png")
+    got = predict.pictures([tmp_path / "train"])
+    assert [path.parent.name for path in got] == ["cat", "dog"]
+
+
 def test_name_with_the_marks_of_a_pattern_is_a_name_first(tmp_path: Path) -> None:
     path = write(tmp_path / "a[1].png")
     assert predict.pictures([path]) == [path]

@@ -3,9 +3,9 @@
 Each network runs single-threaded on one picture; the best of some runs is set against the time
 that `ghostyolo info --cost` predicts from this machine's rates, measured in the same process.
 Prints both, their ratio and the rank correlation over all networks, and plots them. Without CFG:
-the generated networks, and published ones where `shared/darknet/cfg` lies beside the checkout,
-three of them ghostified too. Times are those of the thread, so that other programs' share does not
-count; what they take of caches and memory does: run it on a quiet machine.
+classifiers of the families, GhostNet's detectors, and published cfgs where `shared/darknet/cfg`
+lies beside the checkout, three of them ghostified too. Times are those of the thread, so that other
+programs' share does not count; what they take of caches and memory does: run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -32,8 +32,30 @@ from ghostyolo.errors import Findings  # noqa: E402
 from ghostyolo.ghostify import ghostify  # noqa: E402
 from ghostyolo.model import Model  # noqa: E402
 from ghostyolo.network import Network, load  # noqa: E402
+from ghostyolo.zoo import recipes  # noqa: E402
+from ghostyolo.zoo.ghost import Style  # noqa: E402
+from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2  # noqa: E402
+from ghostyolo.zoo.mobilenetv3 import MobileNetV3  # noqa: E402
+from ghostyolo.zoo.resnet import ResNet  # noqa: E402
+from ghostyolo.zoo.shufflenet import ShuffleNetV1, ShuffleNetV2  # noqa: E402
+from ghostyolo.zoo.squeezenet import SqueezeNet  # noqa: E402
 
-GENERATED = ("0.5-voc", "1.0-voc", "1.3-voc", "0.5-imagenet", "1.0-imagenet", "1.3-imagenet")
+FAMILIES = {
+    "SqueezeNet 1.1": SqueezeNet("1.1"),
+    "MobileNetV1": MobileNetV1(),
+    "MobileNetV1 0.5": MobileNetV1(0.5),
+    "MobileNetV2": MobileNetV2(),
+    "MobileNetV3-small": MobileNetV3("small"),
+    "MobileNetV3-large": MobileNetV3("large"),
+    "ShuffleNetV1, 3 groups": ShuffleNetV1(),
+    "ShuffleNetV2": ShuffleNetV2(),
+    "ResNet-18": ResNet(18),
+    "ResNet-50": ResNet(50),
+    "GhostNet 0.5": Style(0.5),
+    "GhostNet": Style(),
+    "GhostNet 1.3": Style(1.3),
+}
+DETECTORS = ("0.5-voc", "1.0-voc", "1.3-voc")
 PUBLISHED = ("tiny", "darknet19", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "efficientnet_b0")
 GHOSTLY = ("darknet19", "yolov3-tiny", "yolov4-tiny")
 SIDE = 224  # pixels of every input, a multiple of every stride
@@ -78,7 +100,9 @@ def networks(paths: list[str]) -> Iterator[tuple[str, Network]]:
     """Yield the networks to be timed, small enough to be quick."""
     own = [Path(path) for path in paths]
     if not own:
-        own = [ROOT / f"cfg/ghostnet-{name}.cfg" for name in GENERATED]
+        for name, family in FAMILIES.items():
+            yield name, recipes.classifier(family, size=(SIDE, SIDE))
+        own = [ROOT / f"cfg/ghostnet-{name}.cfg" for name in DETECTORS]
         own += [SHARED / f"{name}.cfg" for name in PUBLISHED]
     for path in filter(Path.exists, own):
         network = load(path, findings=Findings(quiet=True, compat=True))

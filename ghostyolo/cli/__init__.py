@@ -42,10 +42,14 @@ EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost
   ghostyolo lint *.cfg                                    mistakes with their lines and mends
+  ghostyolo data DATA --sheet sheet.png                   what a data set holds, drawn
+  ghostyolo anchors DATA ghostnet.cfg --out my.cfg        anchors that fit its boxes
   ghostyolo train ghostnet.cfg DATA --adapt --epochs 50   train it on VOC, COCO or YOLO data
   ghostyolo val runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights DATA --split test
   ghostyolo detect runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights dog.jpg
   ghostyolo export yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx --sample python
+  ghostyolo ghostify yolov4-tiny.cfg -o ghost-tiny.cfg    ghost modules for its convolutions
+  ghostyolo ghosts yolov4-tiny.cfg yolov4-tiny.weights dog.jpg --out ghosts.png
 """
 
 

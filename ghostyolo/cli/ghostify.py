@@ -35,8 +35,11 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--out", metavar="FILE", help="write the new cfg here")
     p.add_argument("--ratio", type=int, default=2, help="s: maps per intrinsic map (2)")
     p.add_argument("--dw", type=int, default=3, help="d: kernel of the cheap operation (3)")
-    p.add_argument("--select", default="", metavar="WORDS", help="convolutions to replace")
-    p.add_argument("--keep", default="", metavar="WORDS", help="convolutions to leave alone")
+    for name, text in (
+        ("--select", "convolutions to replace (all but stems and heads)"),
+        ("--keep", "convolutions to leave alone"),
+    ):
+        p.add_argument(name, action="append", default=[], metavar="WORDS", help=text)
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
     p.add_argument("--from-weights", metavar="IN", help="fit the modules to this trained network")
     p.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
@@ -89,8 +92,9 @@ def _fit(args: argparse.Namespace, network: Network, done: Ghostified) -> list[K
     return kept
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def _words(given: list[str]) -> tuple[str, ...]:
+    words = ",".join(given).split(",")
+    return tuple(word.strip() for word in words if word.strip())
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -98,7 +102,7 @@ def _command(args: argparse.Namespace) -> str:
     words = [args.cfg, "--ratio", str(args.ratio), "--dw", str(args.dw)]
     for name in ("select", "keep"):
         if value := getattr(args, name):
-            words += [f"--{name}", value]
+            words += [f"--{name}", ",".join(value)]
     return f"Written by ghostyolo ghostify {shlex.join(words)}"
 
 

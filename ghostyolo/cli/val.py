@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import classify, shared
 from ghostyolo.endings import ending
+from ghostyolo.errors import OptionError, Span
 
 if TYPE_CHECKING:
     from ghostyolo.boxes import Detections
     from ghostyolo.data import Dataset
     from ghostyolo.network import Network
     from ghostyolo.report import RunReport
+    from ghostyolo.runtime.opened import Runtime
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -62,6 +64,8 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     else:
         subject = _detector(args, network)
     data = subject.data
+    if not args.names:
+        _check_order(subject.network, args.weights or args.cfg, data)
     own = replace(data, samples=data.samples[world.rank :: world.size])
     shared.report_defects(data)
     clock.append(time.monotonic())
@@ -86,15 +90,39 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     )
 
 
+def _check_order(network: Network, weights: str, data: Dataset) -> None:
+    """Raise `OptionError` where the data has the classes of the weights in another order."""
+    from ghostyolo.runtime.names import beside
+
+    trained = beside(network, weights)
+    if trained != data.names and sorted(trained) == sorted(data.names):
+        other = next(i for i, name in enumerate(trained) if name != data.names[i])
+        message = f"class {other} is '{data.names[other]}', '{trained[other]}' beside {weights}"
+        hint = "list the classes in that order: in the data set's own list, or with --names FILE"
+        raise OptionError(message, span=Span(str(data.path)), hint=hint)
+
+
+def _exported(args: argparse.Namespace) -> Runtime:
+    """Open an exported detector. Raises `OptionError` for a classifier."""
+    runtime = shared.open_runtime(args, None)
+    if ending(runtime.network):
+        hint = "give the cfg and the weights that it was exported from"
+        raise OptionError(
+            "it classifies, which no exported file is measured for", span=Span(args.cfg), hint=hint
+        )
+    return runtime
+
+
 def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
     """Open the data and what is to find its boxes, in the program of --runtime."""
     from ghostyolo import evaluate
     from ghostyolo.data import open_dataset
 
+    runtime = _exported(args) if network is None else None
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
     if network is not None:
         shared.fitting(network, data, shared.TRAINED)
-    runtime = shared.open_runtime(args, network)
+    runtime = runtime or shared.open_runtime(args, network)
     limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
 
     def find(own: Dataset, step: Any) -> list[Detections]:

@@ -64,6 +64,7 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a Darknet .data file by the names in the paths of its pictures.
 
     `labels` holds what the paths contain, `names` what the classes are called, if they differ.
+    Given names are new ones, or the same in another order, which is then that of the classes.
     Raises DataError if a file or key is missing, or the two do not agree.
     """
     options, span = darknet.read_options(path), Span(str(path))
@@ -80,6 +81,8 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     shown = tuple(names) if names else files[-1]
     darknet.check_count(len(labels), options.get("classes"))
     darknet.check_count(len(shown), darknet.Option(str(len(labels)), span))
+    if names and files and sorted(shown) == sorted(set(files[-1])):
+        labels = tuple(labels[files[-1].index(name)] for name in shown)
     builder = Builder(shown, split, str(path))
     listed = locate(options[key].value, folders)
     _add_listed(builder, listed, folders, labels)

@@ -252,15 +252,16 @@ def resnet_of(depth: int) -> Roles:
     return roles
 
 
-def vgg_of(depth: int) -> Roles:
-    """Source: pytorch/vision, torchvision/models/vgg.py, those with batch norm."""
+def vgg_of(depth: int, norm: bool = True) -> Roles:
+    """Source: pytorch/vision, torchvision/models/vgg.py, with batch norm or without."""
 
     def roles(_: list[Node]) -> Iterator[Role]:
         place = 0
         for count in vgg.CONVOLUTIONS[depth]:
             for _conv in range(count):
-                yield Role(f"features.{place}", f"features.{place + 1}", biased=True)
-                place += 3  # with an activation
+                normed = f"features.{place + 1}" if norm else ""
+                yield Role(f"features.{place}", normed, biased=norm)
+                place += 3 if norm else 2  # with an activation
             place += 1  # a pooling
         for number in (0, 3, 6):
             yield Role(f"classifier.{number}")
@@ -281,6 +282,7 @@ LAYOUTS = {
     **{f"squeezenet{variant}": Layout(squeezenet_of(variant)) for variant in squeezenet.TABLES},
     **{f"resnet{depth}": Layout(resnet_of(depth)) for depth in resnet.BLOCKS},
     **{f"vgg{depth}": Layout(vgg_of(depth)) for depth in vgg.CONVOLUTIONS},
+    **{f"plain-vgg{depth}": Layout(vgg_of(depth, norm=False)) for depth in vgg.CONVOLUTIONS},
 }
 
 

@@ -40,6 +40,6 @@ FAMILIES = {
     **{
         f"resnet{depth}": Entry(partial(resnet.CifarResNet, depth)) for depth in resnet.CIFAR_DEPTHS
     },
-    **{f"vgg{depth}": Entry(partial(vgg.VGG, depth)) for depth in vgg.CONVOLUTIONS},
+    **{f"vgg{depth}": Entry(partial(vgg.VGG, depth), ("norm",)) for depth in vgg.CONVOLUTIONS},
     "vgg16-cifar": Entry(partial(vgg.CifarVGG, 16)),
 }

@@ -1,7 +1,10 @@
 """MobileNetV3, large and small: inverted residuals with squeeze-excite and hard swish.
 
 Source: Howard et al., Searching for MobileNetV3, ICCV 2019, tables 1 and 2; details that the paper
-leaves open (what is rounded to 8, the squeezed widths) from torchvision, models/mobilenetv3.py.
+leaves open (what is rounded to 8, the squeezed widths) from torchvision, models/mobilenetv3.py. How
+a width acts is what gives the 4.0 M and 2.0 M parameters of table 3 at 0.75, and the networks that
+timm has weights for (timm, models/mobilenetv3.py): it multiplies what blocks put out, they expand
+that by the table's factor, and the features before the classes are as many at every width.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ghostyolo.zoo.family import NO_HARDTAN, Family, check_width, check_word
 
 ACTIVATIONS = (HARD_SWISH, "swish")
 STEM, DROPOUT = 16, 0.2
+FIXED_STEM = 0.75  # width below which the stem keeps its channels
 RE, HS = False, True
 
 
@@ -71,8 +75,8 @@ SMALL = (
     Row(5, 576, 96, True, HS, 1),
     Row(5, 576, 96, True, HS, 1),
 )
-TAIL = 6  # channels behind the table, as a multiple of its last
 TABLES = {"large": LARGE, "small": SMALL}
+TAIL = {"large": 960, "small": 576}  # channels behind the table
 FEATURES = {"large": 1280, "small": 1024}
 
 
@@ -99,25 +103,27 @@ class MobileNetV3(Family):
         return make_divisible(base * self.width, 8)
 
     def body(self, network: Network) -> dict[int, Node]:
-        filters = self.channels(STEM)
+        filters = STEM if self.width < FIXED_STEM else self.channels(STEM)
         x = conv(network, IMAGE, filters, 3, stride=2, activation=self.activation, name="stem")
-        stride, taps = 2, dict[int, Node]()
+        stride, before, taps = 2, STEM, dict[int, Node]()
         for place, row in enumerate(TABLES[self.variant], start=1):
             stride *= row.stride
-            x = taps[stride] = block(network, x, row, self, f"block {place}")
+            exp = make_divisible(x.shape.c * row.exp / before, 8)
+            x = taps[stride] = block(network, x, row, exp, self, f"block {place}")
+            before = row.out
         return taps
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         act = self.activation
-        x = conv(network, x, TAIL * x.shape.c, activation=act, name="tail")
-        x, features = pool(network, x), self.channels(FEATURES[self.variant])
+        x = conv(network, x, self.channels(TAIL[self.variant]), activation=act, name="tail")
+        x, features = pool(network, x), FEATURES[self.variant]
         x = conv(network, x, features, norm=False, activation=act, name="features")
         return logits(network, dropout(network, x, DROPOUT), classes)
 
 
-def block(network: Network, x: Node, row: Row, style: MobileNetV3, name: str) -> Node:
-    """Expand, filter each channel, squeeze-excite, project linearly; add x where it fits."""
-    exp, out = style.channels(row.exp), style.channels(row.out)
+def block(network: Network, x: Node, row: Row, exp: int, style: MobileNetV3, name: str) -> Node:
+    """Expand to `exp` channels, filter each, squeeze-excite, project linearly; add x if it fits."""
+    out = style.channels(row.out)
     act = style.activation if row.hard else "relu"
     y = x
     if exp != x.shape.c:

@@ -1,8 +1,8 @@
-"""VGG with batch norm, for ImageNet and for CIFAR-10.
+"""VGG with batch norm or without, for ImageNet, and with it for CIFAR-10.
 
-Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1; batch norm as in
-torchvision, models/vgg.py. For CIFAR-10: Li et al., Pruning Filters for Efficient ConvNets, ICLR
-2017, section 4.1, the VGG-16 that the GhostNet paper compresses.
+Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1, whose networks
+have none; batch norm as in torchvision, models/vgg.py. For CIFAR-10: Li et al., Pruning Filters for
+Efficient ConvNets, ICLR 2017, section 4.1, the VGG-16 that the GhostNet paper compresses.
 """
 
 from __future__ import annotations
@@ -15,26 +15,32 @@ from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.blocks import conv, dropout, logits, maxpool, pool
-from ghostyolo.zoo.family import CIFAR, CIFAR_TRAINING, IMAGENET, Family
+from ghostyolo.zoo.family import CIFAR, CIFAR_TRAINING, IMAGENET, Family, check_word
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FEATURES, SIDE, DROPOUT = 4096, 7, 0.5  # the matrices see 7x7 pixels
 CIFAR_FEATURES = 512
+NORMS = ("batch", "none")
 
 
 @dataclass(frozen=True)
 class VGG(Family):
-    """depth: one of `CONVOLUTIONS`, plus three matrices."""
+    """depth: one of `CONVOLUTIONS`, plus three matrices. norm: of the convolutions."""
 
     depth: int = 16
+    norm: str = "batch"
+
+    def check(self) -> None:
+        check_word("norm", self.norm, NORMS)
 
     def body(self, network: Network) -> dict[int, Node]:
         x: Node | int = IMAGE
-        taps = {}
+        taps, norm = {}, self.norm == "batch"
         for level, (width, count) in enumerate(zip(WIDTHS, CONVOLUTIONS[self.depth], strict=True)):
             for place in range(count):
-                x = conv(network, x, width, 3, name=f"stage {level + 1}, conv {place + 1}")
+                name = f"stage {level + 1}, conv {place + 1}"
+                x = conv(network, x, width, 3, norm=norm, name=name)
             taps[1 << level] = network[-1]
             x = maxpool(network, network[-1], 2, padding=0, name=f"pool {level + 1}")
         return {**taps, 32: network[-1]}
