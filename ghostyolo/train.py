@@ -198,7 +198,9 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     assert config.val is not None
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
     found = evaluate.woven(world.gather(config.task.find(model, mine)))
-    scores = config.task.judge(found, config.val).row() if world.first else {}
+    scores = {}
+    if world.first:
+        scores = config.task.judge(*evaluate.readable(found, config.val)).row()
     return world.gather(scores)[0]
 
 

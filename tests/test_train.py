@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -289,6 +290,25 @@ def test_run_leaves_its_files(config: Callable[..., TrainConfig], data: Path) ->
     for name, tensor in model.state_dict().items():
         if "num_batches" not in name:
             assert torch.equal(tensor, state.model.state_dict()[name]), name
+
+
+def test_damaged_pictures_stop_no_run_and_stand_in_its_report(
+    data: Path,
+    tmp_path: Path,
+    invoke: Callable[..., tuple[int, str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A truncated picture of train, and one of val, whose headers are whole."""
+    place = shutil.copytree(data, tmp_path / "damaged")
+    for split in ("train", "val"):
+        picture = sorted((place / "JPEGImages").glob(f"{split}*"))[0]
+        picture.write_bytes(picture.read_bytes()[:-600])
+    words = ("train", tiny.write(tmp_path), place, "--project", tmp_path, "--name", "run")
+    code, _, _ = invoke(*words, "--epochs", 2, "--val-every", 1)
+    assert code == 0 and caplog.text.count("not a picture, or truncated") == 2
+    page = (tmp_path / "run/report.html").read_text()
+    assert page.count("unreadable picture") == 2
+    assert len((tmp_path / "run/results.csv").read_text().splitlines()) == 3
 
 
 def test_loss_falls_on_what_is_seen_again_and_again(config: Callable[..., TrainConfig]) -> None:

@@ -59,7 +59,7 @@ def options(p: argparse.ArgumentParser) -> None:
         help="numbers of the forward pass; auto: bf16 or fp16 on a GPU that has it (auto)",
     )
     add("--compile", action="store_true", help="let torch compile the forward pass")
-    add("--workers", type=int, help="threads that prepare pictures (0; with a GPU 4)")
+    add("--workers", type=int, help="processes that prepare pictures (0; with a GPU 4)")
     add(
         "--val-every",
         type=shared.count,
@@ -125,14 +125,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
     """Write the page of the run, with what its best weights find in val."""
-    from ghostyolo import report
+    from ghostyolo import evaluate, report
     from ghostyolo.model import Model
 
     found = metrics = None
-    if config.val is not None:
+    val = config.val
+    if val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
-        found = config.task.find(best, config.val)
-        metrics = config.task.judge(found, config.val)
+        found, val = evaluate.readable(config.task.find(best, val), val)
+        metrics = config.task.judge(found, val)
     page = report.RunReport(
         title=config.folder.name,
         network=config.network,
@@ -140,7 +141,7 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
         rows=state.rows,
         seconds=state.seconds,
         train=config.train,
-        val=config.val,
+        val=val,
         detections=found,
         metrics=metrics,
         weights="best.weights",
@@ -163,7 +164,9 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
     if folder.is_dir() and any(folder.iterdir()) and not args.resume:
         hint = "give another --name, or --resume to go on"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
-    shared.report_defects(config.train)
+    for data in (config.train, config.val):
+        if data is not None:
+            shared.report_defects(data)
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
     warning = misfit(config.train, config.network) if config.task is DETECTION else None
     progress = TrainProgress(config.iterations, warning)
