@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
-from ghostyolo.errors import Findings, OptionError, Span
+from ghostyolo.errors import DataError, Findings, OptionError, Span
 from ghostyolo.netoptions import NetOptions, read_net
 from ghostyolo.network import Network
 from ghostyolo.syntax import Option, Section
@@ -220,7 +220,12 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     data = task.read(args.data, args.split, names)
     watched = None
     if args.val_split != "none":
-        watched = task.read(args.data, args.val_split, names or data.names)
+        try:
+            watched = task.read(args.data, args.val_split, names or data.names)
+        except DataError as error:
+            found = error.diagnostic
+            hint = f"{found.hint}; or give --val-split, 'none' to train without"
+            raise DataError(found.message, span=found.span, hint=hint) from None
     hint = HINT.format("heads" if task is DETECTION else "last layer")
     network = shared.fitting(network, data, hint, adapt=args.adapt)
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
