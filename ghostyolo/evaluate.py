@@ -116,7 +116,7 @@ def detect(
 
 
 def over(
-    compute: Callable[[list[np.ndarray]], Sequence[T]],
+    compute: Callable[[list[np.ndarray]], Iterable[T]],
     dataset: Dataset,
     step: Callable[[int], object],
 ) -> list[T | None]:

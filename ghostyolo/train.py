@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ghostyolo import evaluate, guard, precision, report
+from ghostyolo.data import Dataset
 from ghostyolo.data.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.ema import Ema
@@ -107,6 +108,7 @@ def train(
         if _exhausted(state, config):
             break
         timer.lap("the rest")
+    _share_notes(config.train, world)
     return state
 
 
@@ -165,6 +167,13 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         pin_memory=far,
         change=config.task.change,
     )
+
+
+def _share_notes(dataset: Dataset, world: World) -> None:
+    """Let each process count what the others have found wrong with their pictures."""
+    for noted in world.gather(dataset.noted):
+        for path, defect in noted:
+            dataset.note(path, defect)
 
 
 def _exhausted(state: State, config: TrainConfig) -> bool:

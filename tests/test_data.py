@@ -524,6 +524,17 @@ def test_a_picture_without_label_file_shows_nothing_but_one_must_have_some(tmp_p
         open_dataset(path, "val")
 
 
+def test_pictures_of_any_suffix_are_taken_or_counted(tmp_path):
+    path = yolo(tmp_path)
+    content = (tmp_path / "images/val/a.jpg").read_bytes()
+    for name, data in {"d.jfif": content, "e.JPG": content, "f.heic": b"\0\0\0\x18ftyp"}.items():
+        (tmp_path / "images/val" / name).write_bytes(data)
+    (tmp_path / "images/val/Thumbs.db").write_bytes(b"no picture")
+    dataset = open_dataset(path, "val")
+    assert sorted(rows(dataset)) == ["a", "b", "c", "d", "e"]
+    assert dataset.defects == {"missing label file": 2, "unreadable picture": 1}
+
+
 def test_unreadable_pictures_and_repeated_names(tmp_path):
     path = yolo(tmp_path)
     (tmp_path / "images/val/a.jpg").write_bytes(b"no picture")

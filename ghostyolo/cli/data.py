@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**_as_dict(args, rows, groups), "anchors": hint}))
         return int(failed)
-    print(f"{args.data}: {len(datasets[0].names)} classes")
+    count = len(datasets[0].names)
+    print(f"{args.data}: {count} class{'es' * (count != 1)}")
     for split, parts in unions.items():
         print(f"{split} is {' and '.join(parts)} together, and not counted again")
     print("", *_table(rows), sep="\n")

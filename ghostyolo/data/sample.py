@@ -28,7 +28,11 @@ RESIZED = "picture of another size than its label says"
 UNPARSED = "unreadable label file"
 UNKNOWN = "box of unknown class"
 MOST_TOLD = 5  # unknown classes, and label files, that are told of one by one
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}  # of pictures
+# Of pictures, those too that OpenCV may not read: they are to be counted, not overlooked.
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
+    ".webp", ".gif", ".avif", ".heic", ".heif",
+}  # fmt: skip
 ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
 TINY_PX = 0.01  # a side under this is zero once it is stored as float32
 
