@@ -7,6 +7,7 @@ training lies in `State`, which is saved and restored whole.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from typing import Protocol
@@ -29,6 +30,10 @@ from ghostyolo.trainconfig import TrainConfig
 from ghostyolo.update import Step, freeze, gradient, initialise_heads, optimizer, set_rate
 
 __all__ = ["NanError", "Observer", "Timer", "TrainConfig", "start", "train"]
+
+FIRST_ROW = 2  # line of the first validation in results.csv, which comes just before a checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class Timer:
@@ -76,7 +81,7 @@ def train(
     torch.manual_seed(config.seed)
     state = start(config, weights, world)
     step = compiled(step, state.model) if config.compile else step
-    if resume:
+    if resume and not _unsaved(config):
         state.restore(config.checkpoint, config.identity(world.size), world.rank)
     batches = _batches(config, world)
     _describe(config, world)
@@ -167,6 +172,21 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         pin_memory=far,
         change=config.task.change,
     )
+
+
+def _unsaved(config: TrainConfig) -> bool:
+    """Return, and log, whether a run was left before its first checkpoint: it starts again.
+
+    Where it had come further somebody has taken the checkpoint away, and going on is refused.
+    """
+    folder = config.folder
+    if config.checkpoint.exists() or not folder.is_dir() or (folder / "report.html").exists():
+        return False
+    rows = folder / "results.csv"
+    if rows.exists() and len(rows.read_text().splitlines()) > FIRST_ROW:
+        return False
+    logger.warning("%s: it was left before its first checkpoint, so it starts again", folder)
+    return True
 
 
 def _share_notes(dataset: Dataset, world: World) -> None:
