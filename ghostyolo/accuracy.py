@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.classifier import Classifier
-from ghostyolo.data import Dataset, read_image
+from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
-from ghostyolo.evaluate import BATCH
+from ghostyolo.evaluate import over
 
 FIRST = 5  # answers of which one may be right
 
@@ -81,17 +81,12 @@ class Accuracy:
 
 def classify(
     classifier: Classifier, dataset: Dataset, step: Callable[[int], object] = lambda done: None
-) -> list[np.ndarray]:
+) -> list[np.ndarray | None]:
     """Run a classifier over a data set: for each of its samples the probabilities, (K,).
 
-    step hears how many pictures are done. Raises DataError for a picture that cannot be read.
+    None stands for a picture that cannot be read. step hears how many pictures are done.
     """
-    found: list[np.ndarray] = []
-    for start in range(0, len(dataset), BATCH):
-        part = dataset.samples[start : start + BATCH]
-        found += list(classifier([read_image(sample.path) for sample in part]))
-        step(len(found))
-    return found
+    return over(classifier, dataset, step)
 
 
 def score(answers: Sequence[np.ndarray], dataset: Dataset) -> Accuracy:

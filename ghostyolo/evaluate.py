@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -19,8 +19,11 @@ from faster_coco_eval import COCO, COCOeval_faster
 from ghostyolo.boxes import Detections
 from ghostyolo.curves import envelope, rank
 from ghostyolo.data import Dataset, Sample, read_image
+from ghostyolo.data.sample import UNREADABLE
 from ghostyolo.detections import NMS, Detector
-from ghostyolo.errors import DataError
+from ghostyolo.errors import DataError, Span
+
+T = TypeVar("T")
 
 BATCH = 8  # pictures at once
 # How much a detector reports where the whole precision-recall curve is wanted.
@@ -98,29 +101,67 @@ class Metrics:
 def evaluate(
     detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
 ) -> Metrics:
-    """Run a detector over a data set and score it, see `detect` and `score`."""
-    return score(detect(detector, dataset, step), dataset)
+    """Run a detector over a data set and score it, see `detect`, `readable` and `score`."""
+    return score(*readable(detect(detector, dataset, step), dataset))
 
 
 def detect(
     detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
-) -> list[Detections]:
+) -> list[Detections | None]:
     """Run a detector over a data set, a picture's detections for each of its samples.
 
-    step hears how many pictures are done. Raises DataError for a picture that cannot be read.
+    None stands for a picture that cannot be read. step hears how many pictures are done.
     """
-    found: list[Detections] = []
+    return over(detector, dataset, step)
+
+
+def over(
+    compute: Callable[[list[np.ndarray]], Iterable[T]],
+    dataset: Dataset,
+    step: Callable[[int], object],
+) -> list[T | None]:
+    """Return what is computed of each picture, some at once; None of one that cannot be read."""
+    found: list[T | None] = []
     for start in range(0, len(dataset), BATCH):
-        part = dataset.samples[start : start + BATCH]
-        found += detector([read_image(sample.path) for sample in part])
+        images = [_image(dataset, sample.path) for sample in dataset.samples[start : start + BATCH]]
+        there = [image for image in images if image is not None]
+        computed = iter(compute(there) if there else ())
+        found += [None if image is None else next(computed) for image in images]
         step(len(found))
     return found
+
+
+def _image(dataset: Dataset, path: str) -> np.ndarray | None:
+    try:
+        return read_image(path)
+    except DataError as error:
+        dataset.note(path, UNREADABLE, str(error))
+        return None
 
 
 def woven(parts: Sequence[list[Any]]) -> list[Any]:
     """Return in the order of the samples what was found in every so-many-th of them."""
     count = sum(map(len, parts))
     return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
+
+
+def readable(found: Sequence[T | None], dataset: Dataset) -> tuple[list[T], Dataset]:
+    """Leave the pictures that could not be read out of what was found and of the data set.
+
+    They are counted, if they were read by another process, and their truths are in no score.
+    Raises DataError if not one could be read.
+    """
+    pairs = list(zip(found, dataset.samples, strict=True))
+    kept = [(each, sample) for each, sample in pairs if each is not None]
+    if len(kept) == len(pairs):
+        return [each for each, _ in kept], dataset
+    for each, sample in pairs:
+        if each is None:
+            dataset.note(sample.path, UNREADABLE)
+    if not kept:
+        message = f"split '{dataset.split}': no picture can be read"
+        raise DataError(message, span=Span(dataset.path), hint="check the files")
+    return [each for each, _ in kept], replace(dataset, samples=tuple(s for _, s in kept))
 
 
 def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:

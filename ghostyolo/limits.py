@@ -13,6 +13,7 @@ from ghostyolo.detections import heads_of
 from ghostyolo.endings import ending
 from ghostyolo.errors import CfgError, Span
 from ghostyolo.layers import Layer
+from ghostyolo.layers.anchored import Anchored
 from ghostyolo.layers.cost import Cost
 from ghostyolo.layers.options import Options
 from ghostyolo.layers.softmax import Softmax
@@ -47,7 +48,23 @@ def check_detector(network: Network) -> None:
     if network.options.cutmix and not network.options.mosaic:
         message = "cutmix=1 without mosaic=1 is for classifiers"
         raise CfgError(message, section="net", hint="run with --set net.cutmix=0")
+    if network.options.mixup not in (0, 1) and not network.options.mosaic:
+        message = f"mixup={network.options.mixup} is for classifiers"
+        hint = "run with --set net.mixup=1, or --set net.mosaic=1"
+        raise CfgError(message, section="net", hint=hint)
+    _check_counters(network)
     _check(network)
+
+
+def _check_counters(network: Network) -> None:
+    """Refuse `counters_per_class` that are not one for each class."""
+    for node in network:
+        if isinstance(node.layer, Anchored) and (counters := node.layer.counters_per_class):
+            kind, classes = node.layer.kind, node.layer.classes
+            if len(counters) != classes:
+                message = f"counters_per_class has {len(counters)} numbers for {classes} classes"
+                hint = "give the number of boxes of each class, or leave it out"
+                raise CfgError(message, span=node.span, section=kind, hint=hint)
 
 
 def check_classifier(network: Network) -> None:
@@ -112,6 +129,20 @@ def _check(network: Network) -> None:
         limits = {**_LAYER_LIMITS, **clip}
         _refuse(node.layer, limits, node.span, "set {key}={value} for training")
     _check_stops(network)
+    _check_statistics(network)
+
+
+def _check_statistics(network: Network) -> None:
+    """Refuse batch norm where each channel has a single number in training: it has no variance."""
+    frozen = max((node.index for node in network if node.layer.stopbackward), default=-1)
+    if network.options.mini_batch > 1:
+        return
+    for node in list(network)[frozen + 1 :]:
+        names = [name for name, _ in node.layer.weights(*network.input_shapes(node))]
+        if node.shape.size == node.shape.c and any(name.endswith("running_var") for name in names):
+            message = "batch norm of 1x1 maps cannot be trained with one picture at a time"
+            hint = "give --batch 2 or more, or fewer subdivisions"
+            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
 
 
 def _check_stops(network: Network) -> None:

@@ -152,7 +152,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         hint = "start it without --resume"
         if path.parent.is_dir():
-            hint = "nothing was saved, so start anew with another --name"
+            hint = "it was taken away, so start anew with another --name"
         raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
     except Exception:  # torch raises whatever the damage leads to
         missing = {"all"}

@@ -97,7 +97,9 @@ def _head_runs(network: Network, out: dict[int, Tensor]) -> list[HeadRun]:
     return [HeadRun(head, out[above], out[own]) for above, own, head in _heads(network)]
 
 
-def _detections(model: Model, dataset: Dataset, step: Step = lambda done: None) -> list[Detections]:
+def _detections(
+    model: Model, dataset: Dataset, step: Step = lambda done: None
+) -> list[Detections | None]:
     return evaluate.detect(model.detector(**evaluate.LIMITS), dataset, step)
 
 
@@ -111,7 +113,9 @@ def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
     return LogitRun(out[end.logits.index].flatten(1), end.temperature, smoothing)
 
 
-def _answers(model: Model, dataset: Dataset, step: Step = lambda done: None) -> list[np.ndarray]:
+def _answers(
+    model: Model, dataset: Dataset, step: Step = lambda done: None
+) -> list[np.ndarray | None]:
     return accuracy.classify(model.classifier(), dataset, step)
 
 

@@ -7,6 +7,7 @@ training lies in `State`, which is saved and restored whole.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from typing import Protocol
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from ghostyolo import evaluate, guard, precision, report
+from ghostyolo.data import Dataset
 from ghostyolo.data.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.ema import Ema
@@ -29,6 +31,10 @@ from ghostyolo.trainconfig import TrainConfig
 from ghostyolo.update import Step, freeze, gradient, initialise_heads, optimizer, set_rate
 
 __all__ = ["NanError", "Observer", "Timer", "TrainConfig", "start", "train"]
+
+FIRST_ROW = 2  # line of the first validation in results.csv, which comes just before a checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class Timer:
@@ -78,7 +84,7 @@ def train(
     torch.manual_seed(config.seed)
     state = start(config, weights, world)
     step = compiled(step, state.model) if config.compile else step
-    if resume:
+    if resume and not _unsaved(config):
         state.restore(config.checkpoint, config.identity(world.size), world.rank)
     batches = _batches(config, world)
     _describe(config, world)
@@ -110,6 +116,7 @@ def train(
         if _exhausted(state, config):
             break
         timer.lap("the rest")
+    _share_notes(config.train, world)
     return state
 
 
@@ -178,6 +185,28 @@ def _batches(config: TrainConfig, world: World) -> Batches:
     )
 
 
+def _unsaved(config: TrainConfig) -> bool:
+    """Return, and log, whether a run was left before its first checkpoint: it starts again.
+
+    Where it had come further somebody has taken the checkpoint away, and going on is refused.
+    """
+    folder = config.folder
+    if config.checkpoint.exists() or not folder.is_dir() or (folder / "report.html").exists():
+        return False
+    rows = folder / "results.csv"
+    if rows.exists() and len(rows.read_text().splitlines()) > FIRST_ROW:
+        return False
+    logger.warning("%s: it was left before its first checkpoint, so it starts again", folder)
+    return True
+
+
+def _share_notes(dataset: Dataset, world: World) -> None:
+    """Let each process count what the others have found wrong with their pictures."""
+    for noted in world.gather(dataset.noted):
+        for path, defect in noted:
+            dataset.note(path, defect)
+
+
 def _exhausted(state: State, config: TrainConfig) -> bool:
     """Return whether the run has waited for a better score for long enough."""
     return 0 < config.patience <= state.stale
@@ -209,7 +238,9 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     assert config.val is not None
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
     found = evaluate.woven(world.gather(config.task.find(model, mine)))
-    scores = config.task.judge(found, config.val).row() if world.first else {}
+    scores = {}
+    if world.first:
+        scores = config.task.judge(*evaluate.readable(found, config.val)).row()
     return world.gather(scores)[0]
 
 

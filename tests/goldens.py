@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,12 @@ def recipe(shared: Path) -> ModuleType:
 def family(shared: Path, name: str) -> list[Path]:
     """Return the goldens of a family: zoo, ops or det."""
     return sorted((shared / "darknet/oracle" / name).glob("*.json"))
+
+
+def trained(known: Sequence[str], pattern: str = "*") -> list[str]:
+    """Return the names of goldens of training: those known, and others that lie beside them."""
+    folder = Path(__file__).resolve().parents[2] / "shared/darknet/oracle/train"
+    return sorted({*known, *(path.stem for path in folder.glob(f"{pattern}.npz"))})
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -533,15 +533,17 @@ def voc(folder: Path, name: str, box: str, split: str = "val") -> Path:
 
 
 def test_class_that_is_not_in_the_names(
-    run: Command, cfg: Path, weights: Path, data: Path, tmp_path: Path
+    run: Command, cfg: Path, weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = tmp_path / "six.names"
     names.write_text("a\nb\nc\nd\ne\nring\n")
     folder = voc(tmp_path / "voc", "zebra", "1 1 9 9")
-    code, out, err = run("val", cfg, weights, folder, "--names", names)
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith(f"ghostyolo: {folder / 'Annotations/x.xml'}")
-    assert "unknown class" in err and "zebra" in err and "--names" in err
+    code, out, err = run("val", cfg, weights, folder, "--names", names, "--json")
+    assert (code, json.loads(out)["mean"]["truths"]) == (0, 1)
+    assert err.splitlines()[0] == f"ghostyolo: {folder} val: 1 x box of unknown class"
+    (told,) = caplog.messages
+    assert told.startswith(f"{folder / 'Annotations/x.xml'}:3: unknown class 'zebra' (6 classes)")
+    assert told.endswith("or give all names with --names")
 
 
 def test_box_outside_the_picture_is_counted(

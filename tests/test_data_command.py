@@ -92,6 +92,25 @@ def test_coco_splits(shared: Path, tmp_path: Path) -> None:
         splits(tmp_path / "annotations")
 
 
+def test_pictures_are_looked_at(data: Path, run: Command, caplog: pytest.LogCaptureFixture) -> None:
+    """What only a whole reading tells is counted: not what the label or the header says."""
+    first, second, third, *_ = sorted((data / "JPEGImages").glob("train*"))
+    first.write_bytes(first.read_bytes()[:-600])
+    cv2.imwrite(str(second), cv2.imread(str(second), cv2.IMREAD_GRAYSCALE))
+    cv2.imwrite(str(third), cv2.imread(str(third))[:-8])
+    code, out, _ = run(data, "--json")
+    row = next(row for row in json.loads(out)["splits"] if row["split"] == "train")
+    assert (code, row["pictures"]) == (0, 5)
+    assert row["defects"] == {
+        "unreadable picture": 1,
+        "grey picture, read as RGB": 1,
+        "picture of another size than its label says": 1,
+    }
+    assert f"{first}: not a picture, or truncated" in caplog.text
+    assert f"{third}: 128x88 pixels, but its label says 128x96" in caplog.text
+    assert second.name not in caplog.text
+
+
 # --- splits and copies
 
 

@@ -56,10 +56,16 @@ def talks(world: World, data: Path, folder: Path) -> None:
 
 
 def agrees(world: World, data: Path, folder: Path) -> None:
-    """Have the same weights and running statistics in the end, with batch norm and dropout."""
+    """Have the same weights and running statistics in the end, with batch norm and dropout.
+
+    And count what either has found wrong with a picture.
+    """
     for text in (tiny.CFG.replace("batch=2", "batch=4"), DROPOUT):
         config = runs.configured(data, folder / "agrees", text, loss="modern")
+        config.train.note(f"{world.rank}.jpg", "of one")
+        config.train.note("2.jpg", "of both")
         state = train(config, runs.Silent(), world=world)
+        assert config.train.defects == {"of one": 2, "of both": 1}
         a, b = world.gather({**state.model.state_dict(), "rows": state.rows, "parts": state.parts})
         assert runs.same(a, b)
         chances = world.gather(state.chance())

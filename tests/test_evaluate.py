@@ -7,7 +7,10 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -16,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.errors import DataError
-from ghostyolo.evaluate import Metrics, area_ap, eleven_point_ap, score
+from ghostyolo.evaluate import Metrics, area_ap, detect, eleven_point_ap, readable, score
 
 Row = tuple[float, ...]
 SQUARE = (10, 10, 50, 50)
@@ -305,3 +308,36 @@ def test_class_that_the_data_set_lacks_is_an_error() -> None:
 def test_detections_must_be_one_a_sample() -> None:
     with pytest.raises(ValueError, match="2 detections for 1 samples"):
         score([Detections.empty()] * 2, dataset([]))
+
+
+def test_pictures_that_cannot_be_read_are_in_no_score(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = dataset(*[[(*SQUARE, 0)]] * 19)
+    samples = [
+        replace(each, path=str(tmp_path / f"{i}.png")) for i, each in enumerate(data.samples)
+    ]
+    data = replace(data, samples=tuple(samples))
+    for each in data.samples:
+        cv2.imwrite(each.path, np.full((300, 300, 3), each.image_id, np.uint8))
+    lost = [0, 7, *range(8, 16), 18]  # at the ends, and all that are read at once
+    for number in lost:
+        Path(data.samples[number].path).write_bytes(b"no picture")
+
+    def detector(images: list[np.ndarray]) -> list[Detections]:
+        return [found((*SQUARE, 0, float(image.mean()) / 20)) for image in images]
+
+    done: list[int] = []
+    everything = detect(detector, data, done.append)
+    assert done == [8, 16, 19]
+    assert [i for i, each in enumerate(everything) if each is None] == lost
+    for _ in range(2):  # of a later validation nothing is counted or told again
+        some, there = readable(detect(detector, data), data)
+        assert data.defects == {"unreadable picture": len(lost)} == there.defects
+    assert len(caplog.messages) == len(lost) and "0.png: not a picture" in caplog.messages[0]
+    numbers = [each.image_id for each in there.samples]
+    assert numbers == [i for i in range(19) if i not in lost]
+    assert [round(20 * float(each.scores[0])) for each in some] == numbers
+    assert (score(some, there).mean.truths, score(some, there).mean.ap50) == (8, 1)
+    with pytest.raises(DataError, match="split 'test': no picture can be read; check the files"):
+        readable([None] * 19, data)

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import goldens
 import numpy as np
 import pytest
 import torch
@@ -132,7 +133,7 @@ def golden_mini_batches(folder: Path, name: str) -> Iterator[tuple[torch.Tensor,
             yield truths, report, zip(heads, held, strict=True)
 
 
-@pytest.mark.parametrize("name", GOLDENS)
+@pytest.mark.parametrize("name", goldens.trained(GOLDENS))
 def test_deltas_and_costs_are_darknets(shared: Path, name: str) -> None:
     for truths, report, heads in golden_mini_batches(shared / "darknet/oracle/train", name):
         seen = []

@@ -165,13 +165,24 @@ def test_limit_of_a_files_size_is_told_in_a_line(
     assert sorted(left(folder)) == ["last.weights", "model.cfg", "model.names"]
 
 
-def test_run_that_died_before_it_saved_is_told_apart(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_run_that_was_killed_before_it_saved_starts_again(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither way of starting it again is the one that it is told to take."""
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny/model.cfg").write_text("")
-    cfg = tiny.write(tmp_path)
+    """But not one whose checkpoint somebody has taken away."""
+    cfg, folder = tiny.write(tmp_path), tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "model.cfg.part").write_text("[net")
+    assert go(cfg, data, tmp_path, "--resume") == 0
+    assert "before its first checkpoint, so it starts again" in caplog.text
+    assert runs.checkpoint(folder)["iteration"] == 4
+    (folder / "checkpoint.pt").unlink()
+    before = left(folder)
+    capsys.readouterr()
     assert go(cfg, data, tmp_path, "--resume") == 1
-    told = "no checkpoint to resume; nothing was saved, so start anew with another --name\n"
-    assert capsys.readouterr().err == f"ghostyolo: {tmp_path}/tiny/checkpoint.pt: {told}"
+    told = "no checkpoint to resume; it was taken away, so start anew with another --name\n"
+    assert capsys.readouterr().err == f"ghostyolo: {folder}/checkpoint.pt: {told}"
+    (folder / "report.html").unlink()
+    rows = (folder / "results.csv").read_text()
+    (folder / "results.csv").write_text(rows + rows.splitlines()[-1] + "\n")
+    assert go(cfg, data, tmp_path, "--resume") == 1
+    assert (folder / "best.weights").read_bytes() == before["best.weights"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def batch(data: Path, count: int = 4, text: str = tiny.CFG) -> tuple[torch.Tenso
 # --- one update
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", goldens.trained(NETS, "mini_[!q]*"))
 def test_updates_are_darknets(name: str, shared: Path) -> None:
     """All weights after one and after three updates; running statistics take a tenth.
 
@@ -291,6 +292,25 @@ def test_run_leaves_its_files(config: Callable[..., TrainConfig], data: Path) ->
             assert torch.equal(tensor, state.model.state_dict()[name]), name
 
 
+def test_damaged_pictures_stop_no_run_and_stand_in_its_report(
+    data: Path,
+    tmp_path: Path,
+    invoke: Callable[..., tuple[int, str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A truncated picture of train, and one of val, whose headers are whole."""
+    place = shutil.copytree(data, tmp_path / "damaged")
+    for split in ("train", "val"):
+        picture = sorted((place / "JPEGImages").glob(f"{split}*"))[0]
+        picture.write_bytes(picture.read_bytes()[:-600])
+    words = ("train", tiny.write(tmp_path), place, "--project", tmp_path, "--name", "run")
+    code, _, _ = invoke(*words, "--epochs", 2, "--val-every", 1)
+    assert code == 0 and caplog.text.count("not a picture, or truncated") == 2
+    page = (tmp_path / "run/report.html").read_text()
+    assert page.count("unreadable picture") == 2
+    assert len((tmp_path / "run/results.csv").read_text().splitlines()) == 3
+
+
 def test_loss_falls_on_what_is_seen_again_and_again(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=60").replace("jitter=.2", "jitter=0")
     observer = Silent()
@@ -393,6 +413,9 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
     ("old", "new", "message"),
     [
         ("hue=.1", "cutmix=1", r"\[net\] cutmix=1 without mosaic=1 is for classifiers"),
+        ("hue=.1", "mixup=3", r"\[net\] mixup=3 is for classifiers; run with --set net.mixup=1"),
+        ("batch=2", "batch=1", r"x\.cfg:23: \[convolutional\] batch norm of 1x1 maps .*--batch 2"),
+        ("num=2", "num=2\ncounters_per_class=1,2", "has 2 numbers for 6 classes; give the number"),
         ("max_batches=4", "max_batches=0", r"max_batches=0; set it, or give --epochs"),
         ("size=1", "size=1\nsway=1", r"x\.cfg:31: \[convolutional\] sway=1 cannot be honoured"),
         ("max_batches=4", "max_batches=4\npolicy=step\nstep=0", "from step=0; set step"),
@@ -402,7 +425,10 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
 def test_what_cannot_be_honoured_is_refused(
     old: str, new: str, message: str, config: Callable[..., TrainConfig]
 ) -> None:
-    settings = config(network=loads(tiny.CFG.replace(old, new), path="x.cfg"))
+    text = tiny.CFG.replace(old, new)
+    if new == "batch=1":
+        text = text.replace("width=64\nheight=64", "width=16\nheight=16")
+    settings = config(network=loads(text, path="x.cfg"))
     with pytest.raises(CfgError, match=message):
         train(settings, Silent())
     assert not settings.folder.exists()

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     datasets, failed = _read(args)
     unions = {} if args.split else summary.unions(datasets)
-    datasets = [data for data in datasets if data.split not in unions]
+    datasets = [_looked_at(data) for data in datasets if data.split not in unions]
     groups = summary.copies(datasets)
     rows = [summary.summarise(data) for data in datasets]
     if args.sheet:
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**_as_dict(args, rows, groups), "anchors": hint}))
         return int(failed)
-    print(f"{args.data}: {len(datasets[0].names)} classes")
+    count = len(datasets[0].names)
+    print(f"{args.data}: {count} class{'es' * (count != 1)}")
     for split, parts in unions.items():
         print(f"{split} is {' and '.join(parts)} together, and not counted again")
     print("", *_table(rows), sep="\n")
@@ -79,6 +80,20 @@ def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
     for failure in failures:
         print(f"ghostyolo: {failure}", file=sys.stderr)
     return datasets, bool(failures)
+
+
+def _looked_at(data: Dataset) -> Dataset:
+    """Return a split without the pictures that cannot be read; a person sees how far it is."""
+    from ghostyolo.console import Progress
+    from ghostyolo.data import summary
+
+    if not sys.stderr.isatty():
+        return summary.looked_at(data)
+    progress = Progress(len(data), data.split, "picture")
+    try:
+        return summary.looked_at(data, progress.advance_to)
+    finally:
+        progress.close()
 
 
 def _anchors(data: Dataset) -> dict[str, Any] | None:

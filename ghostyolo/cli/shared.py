@@ -40,9 +40,9 @@ class Subject(NamedTuple):
     versions: Mapping[str, str] = {}
 
 
-def add_cfg(p: argparse.ArgumentParser) -> None:
-    """Declare CFG and how strictly it is read."""
-    p.add_argument("cfg", metavar="CFG")
+def add_cfg(p: argparse.ArgumentParser, what: str = "network, a Darknet .cfg file") -> None:
+    """Declare CFG, that is what it says, and how strictly it is read."""
+    p.add_argument("cfg", metavar="CFG", help=what)
     p.add_argument("--strict", action="store_true", help="take warnings about the cfg as errors")
     p.add_argument(
         "--darknet-compat", action="store_true", help="read its mistakes as Darknet does"
@@ -51,7 +51,7 @@ def add_cfg(p: argparse.ArgumentParser) -> None:
 
 def add_model(p: argparse.ArgumentParser) -> None:
     """Declare CFG and WEIGHTS, or the exported file that stands for both (see `cli.filled`)."""
-    add_cfg(p)
+    add_cfg(p, "network, a Darknet .cfg file; or an exported .onnx, .xml or .torchscript")
     p.add_argument("weights", metavar="WEIGHTS", help="none where CFG is an exported file")
 
 

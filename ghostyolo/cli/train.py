@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
-from ghostyolo.errors import Findings, OptionError, Span
+from ghostyolo.errors import DataError, Findings, OptionError, Span
 from ghostyolo.netoptions import NetOptions, read_net
 from ghostyolo.network import Network
 from ghostyolo.syntax import Option, Section
@@ -66,7 +66,7 @@ def options(p: argparse.ArgumentParser) -> None:
         help="numbers of the forward pass; auto: bf16 or fp16 on a GPU that has it (auto)",
     )
     add("--compile", action="store_true", help="let torch compile the forward pass")
-    add("--workers", type=int, help="threads that prepare pictures (0; with a GPU 4)")
+    add("--workers", type=int, help="processes that prepare pictures (0; with a GPU 4)")
     add(
         "--val-every",
         type=shared.count,
@@ -132,14 +132,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
     """Write the page of the run, with what its best weights find in val."""
-    from ghostyolo import report
+    from ghostyolo import evaluate, report
     from ghostyolo.model import Model
 
     found = metrics = None
-    if config.val is not None:
+    val = config.val
+    if val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
-        found = config.task.find(best, config.val)
-        metrics = config.task.judge(found, config.val)
+        found, val = evaluate.readable(config.task.find(best, val), val)
+        metrics = config.task.judge(found, val)
     page = report.RunReport(
         title=config.folder.name,
         network=config.network,
@@ -147,7 +148,7 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
         rows=state.rows,
         seconds=state.seconds,
         train=config.train,
-        val=config.val,
+        val=val,
         detections=found,
         metrics=metrics,
         weights="best.weights",
@@ -170,7 +171,9 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
     if folder.is_dir() and any(folder.iterdir()) and not args.resume:
         hint = "give another --name, or --resume to go on"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
-    shared.report_defects(config.train)
+    for data in (config.train, config.val):
+        if data is not None:
+            shared.report_defects(data)
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
     warning = misfit(config.train, config.network) if config.task is DETECTION else None
     progress = TrainProgress(config.iterations, warning)
@@ -224,7 +227,12 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     data = task.read(args.data, args.split, names)
     watched = None
     if args.val_split != "none":
-        watched = task.read(args.data, args.val_split, names or data.names)
+        try:
+            watched = task.read(args.data, args.val_split, names or data.names)
+        except DataError as error:
+            found = error.diagnostic
+            hint = f"{found.hint}; or give --val-split, 'none' to train without"
+            raise DataError(found.message, span=found.span, hint=hint) from None
     hint = HINT.format("heads" if task is DETECTION else "last layer")
     network = shared.fitting(network, data, hint, adapt=args.adapt)
     network = passes.rebuild(network, options=_net_options(network, len(data), args))

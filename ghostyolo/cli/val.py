@@ -72,6 +72,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     progress = Progress(len(own), "val", "picture")
     found = evaluate.woven(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
+    found, data = evaluate.readable(found, data)
     clock.append(time.monotonic())
     metrics = subject.judge(found, data)
     clock.append(time.monotonic())
@@ -125,7 +126,7 @@ def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subje
     runtime = runtime or shared.open_runtime(args, network)
     limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
 
-    def find(own: Dataset, step: Any) -> list[Detections]:
+    def find(own: Dataset, step: Any) -> list[Detections | None]:
         with runtime:
             return evaluate.detect(runtime.detector(**limits), own, step)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import lru_cache, partial
@@ -47,7 +46,7 @@ class Batches:
     order of epoch e comes from (seed, e), the changes to a picture from (seed, i, place in the
     batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
     adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
-    counted in its `defects` and warned of once.
+    counted in its `defects` and logged once.
 
     settings: how pictures are changed, or a function of the iteration that returns it. change: what
     changes them so; `boxed` for detectors.
@@ -88,7 +87,6 @@ class Batches:
         cache = Cache(dataset, cache_bytes, max(1, workers))
         dtype = torch.uint8 if levels else torch.float32
         self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, change)
-        self._reported: set[tuple[int, str]] = set()
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
@@ -132,12 +130,9 @@ class Batches:
         return _Task(iteration, size, settings)
 
     def _told(self, prepared: _Prepared) -> Batch:
-        """Count and warn of what was not yet reported, and return the batch or raise its error."""
+        """Note what is wrong with its pictures, and return the batch or raise its error."""
         for sample, defect, message in prepared.faults:
-            if (sample, defect) not in self._reported:
-                self._reported.add((sample, defect))
-                self.dataset.defects[defect] += 1
-                warnings.warn(message, stacklevel=3)
+            self.dataset.note(self.dataset.samples[sample].path, defect, message)
         if prepared.error:
             raise prepared.error
         return prepared.images, prepared.truths

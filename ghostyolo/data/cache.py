@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.data.images import read_image
-from ghostyolo.data.sample import Dataset, Sample
+from ghostyolo.data.images import inspect_image
+from ghostyolo.data.sample import RESIZED, UNREADABLE, Dataset, Sample
 from ghostyolo.errors import DataError, Span
 
 
 class Fault(NamedTuple):
-    """What is wrong with a picture: its sample's index, the defect to be counted, a message."""
+    """What is wrong with a picture: its sample's index, the defect to be counted, a message.
+
+    The message is empty where the picture is as good as any once it is read.
+    """
 
     sample: int
     defect: str
@@ -69,15 +72,13 @@ class Cache:
         if kept is not None and kept[0]:
             return kept[1:].reshape(*sample.size, 3)
         try:
-            image = read_image(sample.path)
+            image, oddities = inspect_image(sample.path)
         except DataError as error:
-            self.faults.append(Fault(index, "unreadable picture", str(error)))
+            self.faults.append(Fault(index, UNREADABLE, str(error)))
             return None
+        self.faults += [Fault(index, oddity, "") for oddity in oddities]
         if image.shape[:2] != sample.size:
-            (h, w), (own_h, own_w) = sample.size, image.shape[:2]
-            message = f"{sample.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
-            defect = "picture of another size than its label says"
-            self.faults.append(Fault(index, defect, message))
+            self.faults.append(Fault(index, RESIZED, sample.of_another_size(image.shape[:2])))
         elif kept is not None:
             kept[1:] = image.ravel()
             kept[0] = 1  # last, as another process may be looking

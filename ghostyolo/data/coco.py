@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ghostyolo.data.sample import (
     class_index,
     locate,
     missing_split,
-    unknown_class,
 )
 from ghostyolo.errors import DataError, Span
 
@@ -48,7 +47,7 @@ def splits(folder: Path) -> list[str]:
 def open_coco(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a COCO folder. Classes are the categories in the order of their ids.
 
-    Raises DataError if the file is not COCO's, or a category is not among the names.
+    Raises DataError if the file is not COCO's.
     """
     spelled = _spelled(folder, split)
     path = folder / "annotations" / f"{PREFIX}{spelled}.json"
@@ -59,14 +58,16 @@ def open_coco(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
     labels: dict[int | str, list[Label]] = defaultdict(list)
-    for record in annotations:
+    span = Span(str(path))
+    for record in _whole("annotations", annotations, MALFORMED, builder, span):
         cls = classes.get(record["category_id"], -1)
         if cls < 0:
             name = found.get(record["category_id"], record["category_id"])
-            place = f"'{name}' in annotation {record.get('id')}"
-            raise unknown_class(place, builder.names, Span(str(path)))
-        labels[record["image_id"]] += _label(record, cls, builder, Span(str(path)))
-    _add_images(builder, images, labels, _picture_folders(folder, split, spelled))
+            builder.unknown(f"'{name}'", span, f" in annotation {record.get('id')}")
+            continue
+        labels[record["image_id"]] += _label(record, cls, builder, span)
+    whole = _whole("images", images, "malformed entry of a picture", builder, span)
+    _add_images(builder, whole, labels, _picture_folders(folder, split, spelled), span)
     return builder.finish()
 
 
@@ -82,7 +83,7 @@ def _spelled(folder: Path, split: str) -> str:
 
 
 def _read(path: Path) -> list[list[Record]]:
-    """Return the images, annotations and categories of a file whose form has been checked."""
+    """Return the images, annotations and categories of a file; these last are whole."""
     span = Span(str(path))
     try:
         content = json.loads(path.read_bytes())
@@ -94,14 +95,28 @@ def _read(path: Path) -> list[list[Record]]:
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in LISTS):
         hint = f"it needs the lists {', '.join(LISTS)}"
         raise DataError("not COCO's", span=span, hint=hint)
-    for name, keys in LISTS.items():
-        for i, record in enumerate(content[name]):
-            if not isinstance(record, dict) or not all(
-                isinstance(record.get(key), kind) for key, kind in keys.items()
-            ):
-                message = f"{name}[{i}] lacks one of: {', '.join(keys)}"
-                raise DataError(message, span=span, hint="repair it")
+    for i, record in enumerate(content["categories"]):
+        if not _is_whole("categories", record):
+            message = f"categories[{i}] lacks one of: {', '.join(LISTS['categories'])}"
+            raise DataError(message, span=span, hint="repair it")
     return [content[name] for name in LISTS]
+
+
+def _is_whole(name: str, record: Any) -> bool:
+    """Say whether a record of one of the lists has what it must."""
+    keys = LISTS[name].items()
+    return isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys)
+
+
+def _whole(
+    name: str, records: list[Any], defect: str, builder: Builder, span: Span
+) -> Iterator[Record]:
+    """Yield the records that have what they must, and count the others."""
+    for record in records:
+        if _is_whole(name, record):
+            yield record
+        else:
+            builder.count(defect, span)
 
 
 def _label(record: Record, cls: int, builder: Builder, span: Span) -> list[Label]:
@@ -116,13 +131,19 @@ def _label(record: Record, cls: int, builder: Builder, span: Span) -> list[Label
 
 def _add_images(
     builder: Builder,
-    images: list[Record],
+    images: Iterable[Record],
     labels: dict[int | str, list[Label]],
     folders: list[Path],
+    span: Span,
 ) -> None:
+    ids: set[int | str] = set()
     for image in images:
-        own = labels.pop(image["id"], [])
         picture = locate(image["file_name"], folders)
+        if image["id"] in ids:  # whose the boxes are is unknown; the first has them
+            builder.leave_out(picture, "picture with the id of another", span)
+            continue
+        ids.add(image["id"])
+        own = labels.pop(image["id"], [])
         h, w = image.get("height"), image.get("width")
         stated = (h, w) if isinstance(h, int) and isinstance(w, int) else None
         size = builder.size(picture, stated)

@@ -6,8 +6,8 @@ src/data.c read_boxes.
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,6 @@ from ghostyolo.data.sample import (
     missing_split,
     read_lines,
     read_names,
-    unknown_class,
 )
 from ghostyolo.errors import DataError, Span
 
@@ -34,6 +33,8 @@ SPLITS = {"train": "train", "val": "valid", "test": "test"}  # ours -> the key
 KEYS = {"classes", "names", "labels", "backup", "results", "eval", "difficult", "map", "top"}
 KEYS |= {"saveweights", "savelast", *SPLITS.values()}
 YEARS = ("train2017", "val2017", "train2014", "val2014")
+
+logger = logging.getLogger(__name__)
 
 
 class Option(NamedTuple):
@@ -49,7 +50,7 @@ def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset
     Paths are sought beside the file that names them, then beside the .data file, in the folder
     above it, and (as Darknet does) in the working directory.
 
-    Raises DataError if a file or key is missing, or the names do not fit `classes` or the labels.
+    Raises DataError if a file or key is missing, or the names do not fit `classes`.
     """
     options = read_options(path)
     key = SPLITS.get(split, split)
@@ -80,7 +81,7 @@ def read_options(path: Path) -> dict[str, Option]:
                 if key in options
                 else "is unknown and has no effect"
             )
-            warnings.warn(f"{span}: key '{key}' {why}", stacklevel=2)
+            logger.warning("%s: key '%s' %s", span, key, why)
         options.setdefault(key, Option(value, span))
     return options
 
@@ -138,11 +139,15 @@ def add_pictures(
 def read_labels(path: str, size: Size, builder: Builder) -> Iterable[Label]:
     """Yield the boxes of a text file: class, then cx, cy, w, h over the picture's size.
 
-    A longer line is a polygon (class x y x y ...), of which the enclosing box is taken. Raises
-    DataError at a class without a name.
+    A longer line is a polygon (class x y x y ...), of which the enclosing box is taken.
     """
     h, w = size
-    for number, line in enumerate(read_lines(path), 1):
+    try:
+        lines = read_lines(path)
+    except DataError as error:
+        builder.unparsed(error)
+        return
+    for number, line in enumerate(lines, 1):
         if not line:
             continue
         span = Span(path, number)
@@ -151,9 +156,11 @@ def read_labels(path: str, size: Size, builder: Builder) -> Iterable[Label]:
             builder.count(MALFORMED, span)
             continue
         if not 0 <= cls < len(builder.names):
-            raise unknown_class(str(cls), builder.names, span)
+            builder.unknown(str(cls), span)
+            continue
         if len(values) == 4:
-            x1, y1, x2, y2 = cxcywh_to_xyxy(values)
+            with np.errstate(invalid="ignore"):  # infinite sides, which are counted
+                x1, y1, x2, y2 = cxcywh_to_xyxy(values)
         else:
             builder.count("polygon taken as its box", span)
             (x1, x2), (y1, y2) = ((side.min(), side.max()) for side in (values[::2], values[1::2]))

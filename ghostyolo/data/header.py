@@ -1,4 +1,4 @@
-"""The size of a picture from the first bytes of its file, without decoding it.
+"""The size and kind of a picture from the first bytes of its file, without decoding it.
 
 Knows JPEG, PNG and BMP, and the EXIF orientation of the first two, since `read_image` turns such
 pictures upright. Sources: ITU-T T.81 annex B, the PNG specification parts 5 and 11, EXIF 2.3 4.6.
@@ -7,18 +7,50 @@ pictures upright. Sources: ITU-T T.81 annex B, the PNG specification parts 5 and
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 Size = tuple[int, int]
 
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers; the three others are tables
 ORIENTATION = 0x0112
-SIDEWAYS = range(5, 9)  # orientations that swap height and width
+TURNED = range(2, 9)  # orientations other than upright
+SIDEWAYS = range(5, 9)  # those that swap height and width
+PNG_GREY = (0, 4)  # colour types, the second with transparency
 MAX_CHUNKS = 100_000  # a file of more is hostile
 
 
-def stated_size(file: BinaryIO) -> Size | None:
-    """Return (h, w) of the upright picture as the file's header states it, None if it does not."""
+class Header(NamedTuple):
+    """What a file states of its picture.
+
+    size: (h, w) as stored. orientation: EXIF's, 1 where it is stored upright. channels: 1 of a grey
+    picture, 4 of a JPEG for printing (CMYK), else 3. bits: of a channel.
+    """
+
+    size: Size
+    orientation: int = 1
+    channels: int = 3
+    bits: int = 8
+
+    @property
+    def upright(self) -> Size:
+        """Return (h, w) of the upright picture."""
+        h, w = self.size
+        return (w, h) if self.orientation in SIDEWAYS else (h, w)
+
+    @property
+    def oddities(self) -> list[str]:
+        """Return what is mended when the picture is read, as defects are called."""
+        found = {
+            "picture turned upright, as its EXIF says": self.orientation in TURNED,
+            "grey picture, read as RGB": self.channels == 1,
+            "CMYK picture, read as RGB": self.channels == 4,
+            "picture of 16 bits, read as 8": self.bits == 16,
+        }
+        return [oddity for oddity, there in found.items() if there]
+
+
+def stated(file: BinaryIO) -> Header | None:
+    """Return what the header of a file states, None if it does not."""
     try:
         magic = file.read(8)
         if magic.startswith(b"\xff\xd8"):
@@ -30,9 +62,15 @@ def stated_size(file: BinaryIO) -> Size | None:
         return None
 
 
-def _jpeg(file: BinaryIO) -> Size | None:
+def stated_size(file: BinaryIO) -> Size | None:
+    """Return (h, w) of the upright picture as the file's header states it, None if it does not."""
+    header = stated(file)
+    return header.upright if header else None
+
+
+def _jpeg(file: BinaryIO) -> Header | None:
     file.seek(2)
-    sideways = False
+    orientation = 1
     while True:
         (byte,) = _unpack(file, "B")
         if byte != 0xFF:
@@ -43,30 +81,31 @@ def _jpeg(file: BinaryIO) -> Size | None:
             return None
         (length,) = _unpack(file, ">H")
         if byte in FRAMES:
-            _, h, w = _unpack(file, ">BHH")
-            return (w, h) if sideways else (h, w)
+            bits, h, w, channels = _unpack(file, ">BHHB")
+            return Header((h, w), orientation, channels, bits)
         payload = file.read(max(length - 2, 0))
         if byte == 0xE1 and payload.startswith(b"Exif\0\0"):
-            sideways = _orientation(payload[6:]) in SIDEWAYS
+            orientation = _orientation(payload[6:])
 
 
-def _png(file: BinaryIO) -> Size | None:
-    _, w, h = _unpack(file, ">8sII")
+def _png(file: BinaryIO) -> Header:
+    _, w, h, bits, colour = _unpack(file, ">8sIIBB")
+    header = Header((h, w), 1, 1 if colour in PNG_GREY else 3, bits)
     file.seek(33)
     for _ in range(MAX_CHUNKS):
         length, kind = _unpack(file, ">I4s")
         if kind == b"IEND":
             break
-        if kind == b"eXIf" and _orientation(file.read(length)) in SIDEWAYS:
-            return w, h
-        file.seek(length + 4 if kind != b"eXIf" else 4, 1)
-    return h, w
+        if kind == b"eXIf":
+            return header._replace(orientation=_orientation(file.read(length)))
+        file.seek(length + 4, 1)
+    return header
 
 
-def _bmp(file: BinaryIO) -> Size:
+def _bmp(file: BinaryIO) -> Header:
     file.seek(18)
     w, h = _unpack(file, "<ii")
-    return abs(h), w  # a negative height means that the rows go down
+    return Header((abs(h), w))  # a negative height means that the rows go down
 
 
 def _orientation(tiff: bytes) -> int:

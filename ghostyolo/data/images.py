@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Size, stated_size
+from ghostyolo.data.header import Size, stated, stated_size
 from ghostyolo.errors import DataError, Span
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
@@ -24,6 +24,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
     """
     return decode_image(_read_bytes(path), path)
+
+
+def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
+    """Read a picture, see `read_image`, and tell what was mended so, as defects are called."""
+    data = _read_bytes(path)
+    header = stated(BytesIO(data))
+    return decode_image(data, path), header.oddities if header else []
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:

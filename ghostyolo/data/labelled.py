@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from ghostyolo.data import darknet
 from ghostyolo.data.coco import is_coco
 from ghostyolo.data.sample import (
+    SUFFIXES,
     Builder,
     Dataset,
     Label,
@@ -25,7 +26,6 @@ from ghostyolo.data.sample import (
     unknown_class,
 )
 from ghostyolo.data.voc import is_voc
-from ghostyolo.data.yolo import SUFFIXES
 from ghostyolo.errors import DataError, Span
 
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

@@ -1,7 +1,8 @@
 """Samples and data sets, and the rules by which labels are repaired or left out.
 
-A file that cannot be parsed, or a class that nobody named, stops the reader at its line. A picture
-or a box that cannot be used is left out, counted in `Dataset.defects` and logged; never silently.
+A file that describes the data set and cannot be parsed stops the reader at its line. A picture, its
+label file or a box that cannot be used is left out, counted in `Dataset.defects` and logged; never
+silently.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ from ghostyolo.data.images import picture_size
 from ghostyolo.errors import DataError, Span
 
 MALFORMED = "malformed label"
+UNREADABLE = "unreadable picture"
+RESIZED = "picture of another size than its label says"
+UNPARSED = "unreadable label file"
+UNKNOWN = "box of unknown class"
+MOST_TOLD = 5  # unknown classes, and label files, that are told of one by one
+# Of pictures, those too that OpenCV may not read: they are to be counted, not overlooked.
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
+    ".webp", ".gif", ".avif", ".heic", ".heif",
+}  # fmt: skip
 ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
 TINY_PX = 0.01  # a side under this is zero once it is stored as float32
 
@@ -52,12 +63,18 @@ class Sample:
         if shapes != ((n, 4), (n,), (n,)):
             raise ValueError(f"boxes, classes, ignore {shapes} are not (n, 4), (n,) and (n,)")
 
+    def of_another_size(self, size: Size) -> str:
+        """Return the line that says that the picture has this (h, w) instead of its own."""
+        (h, w), (own_h, own_w) = self.size, size
+        return f"{self.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One split of a data set; `defects` counts what was repaired or left out.
+    """One split of a data set.
 
-    Raises ValueError if a class has no name.
+    defects: counts what was repaired or left out; `noted`, of these, what was found after the
+    opening, as path and defect. Raises ValueError if a class has no name.
     """
 
     names: tuple[str, ...]
@@ -65,6 +82,7 @@ class Dataset:
     split: str
     path: str
     defects: Counter[str] = field(default_factory=Counter)
+    noted: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         last = len(self.names) - 1
@@ -74,6 +92,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def note(self, path: str, defect: str, message: str = "") -> None:
+        """Count a defect of a picture when it is first met, and log the message."""
+        if (path, defect) in self.noted:
+            return
+        self.noted.add((path, defect))
+        self.defects[defect] += 1
+        if message:
+            logger.warning("%s", message)
 
 
 class Label(NamedTuple):
@@ -94,6 +121,7 @@ class Builder:
         self.defects: Counter[str] = Counter()
         self.listed: dict[str, None] = {}  # a set that keeps its order
         self.labels = 0
+        self.told: dict[str, None] = {}
 
     def count(self, defect: str, span: Span) -> None:
         self.defects[defect] += 1
@@ -103,6 +131,26 @@ class Builder:
         """Count a listed picture that does not become a sample."""
         self.listed[path] = None
         self.count(defect, span)
+
+    def unknown(self, found: str, span: Span, place: str = "") -> None:
+        """Count a box whose class has no name, and tell where each such class is first met.
+
+        place: where in the line, or the file, that is.
+        """
+        self.labels += 1
+        self.count(UNKNOWN, span)
+        self._tell(found, unknown_class(f"{found}{place}", self.names, span))
+
+    def unparsed(self, error: DataError) -> None:
+        """Count a label file that cannot be read, and tell why."""
+        self.count(UNPARSED, error.diagnostic.span or Span(self.path))
+        self._tell(str(error), error)
+
+    def _tell(self, what: str, error: DataError) -> None:
+        """Log the first of what was not yet told."""
+        if what not in self.told and len(self.told) < MOST_TOLD:
+            logger.warning("%s", error)
+        self.told[what] = None
 
     def size(self, path: str, stated: Size | None = None) -> Size | None:
         """Return (h, w) of a picture, None (and count why) if it cannot be a sample.
@@ -121,7 +169,7 @@ class Builder:
             try:
                 return picture_size(path)
             except DataError as error:
-                self.count("unreadable picture", Span(path))
+                self.count(UNREADABLE, Span(path))
                 logger.info("%s", error)
         return None
 
@@ -159,6 +207,8 @@ class Builder:
         elif labels and not any(len(sample.classes) for sample in self.samples):
             message = f"none of {labels} labels can be used"
             hint = "check their format and the unit of the coordinates"
+            if self.defects[UNKNOWN]:
+                hint = "give the names of their classes with --names"
         if message:
             found = "".join(f", {n} x {defect}" for defect, n in self.defects.items())
             message = f"split '{self.split}': {message}{found}"
@@ -209,7 +259,7 @@ def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
 
 
 def unknown_class(found: str, names: Sequence[str], span: Span) -> DataError:
-    """Return the error for a label of a class that is not among the names."""
+    """Return what is to be said of a label of a class that is not among the names."""
     known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     hint = f"use one of: {known}; or give all names with --names"
     return DataError(f"unknown class {found} ({len(names)} classes)", span=span, hint=hint)

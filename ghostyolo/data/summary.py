@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ghostyolo.data import coco, darknet, voc, yolo
+from ghostyolo.data.images import inspect_image
 from ghostyolo.data.layouts import described
-from ghostyolo.data.sample import Dataset
+from ghostyolo.data.sample import RESIZED, UNREADABLE, Dataset, Sample
 from ghostyolo.errors import DataError, Span
+from ghostyolo.overlap import mapped
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96
 CHUNK = 1 << 20  # bytes read at once
+READERS = min(8, os.cpu_count() or 1)  # threads that decode
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
@@ -80,6 +83,37 @@ def _described(path: Path) -> list[str]:
         return [ours for key, ours in yolo.SPLITS.items() if key in entries]
     values = darknet.read_options(file)
     return [ours for ours, key in darknet.SPLITS.items() if key in values]
+
+
+def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) -> Dataset:
+    """Read all pictures, note what is wrong with them, and leave out those that cannot be read.
+
+    step hears how many are done. Raises DataError if not one can be read.
+    """
+    kept = []
+    looks = mapped(_look, data.samples, workers=READERS, ahead=2 * READERS)
+    for done, (sample, found) in enumerate(zip(data.samples, looks, strict=True), 1):
+        for defect, message in found.items():
+            data.note(sample.path, defect, message)
+        if UNREADABLE not in found:
+            kept.append(sample)
+        step(done)
+    if not kept:
+        message = f"split '{data.split}': no picture can be read"
+        raise DataError(message, span=Span(data.path), hint="check the files")
+    return replace(data, samples=tuple(kept))
+
+
+def _look(sample: Sample) -> dict[str, str]:
+    """Return what is wrong with a picture: the defects, and what is to be said of each."""
+    try:
+        image, oddities = inspect_image(sample.path)
+    except DataError as error:
+        return {UNREADABLE: str(error)}
+    found = dict.fromkeys(oddities, "")
+    if image.shape[:2] != sample.size:
+        found[RESIZED] = sample.of_another_size(image.shape[:2])
+    return found
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from defusedxml.sax import parseString
 
 from ghostyolo.data.sample import (
     MALFORMED,
+    SUFFIXES,
     Builder,
     Dataset,
     Label,
@@ -27,7 +29,6 @@ from ghostyolo.data.sample import (
     missing_split,
     read_lines,
     read_names,
-    unknown_class,
 )
 from ghostyolo.errors import DataError, Span
 
@@ -49,7 +50,7 @@ def splits(folder: Path) -> list[str]:
 def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
 
-    Raises DataError if a file cannot be parsed, or a class is not among the names.
+    Raises DataError if there is no such split or no folder of pictures.
     """
     if split not in (present := splits(folder)):
         raise missing_split(split, present, Span(str(folder / "ImageSets" / "Main")))
@@ -64,7 +65,12 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
             span = Span(str(folder / "Annotations" / f"{image_id}.xml"))
             builder.leave_out(path, "missing label file", span)
             continue
-        annotation = read_annotation(annotations[image_id])
+        try:
+            annotation = read_annotation(annotations[image_id])
+        except DataError as error:
+            builder.listed[path] = None
+            builder.unparsed(error)
+            continue
         size = builder.size(path, annotation.size)
         if size is not None:
             builder.add(path, image_id, size, _labels(annotation, index, builder))
@@ -103,6 +109,9 @@ def read_annotation(path: Path) -> Annotation:
     reader = _Reader(str(path))
     try:
         parseString(path.read_bytes(), reader)
+    except OSError as error:
+        message = f"cannot read it: {(error.strerror or str(error)).lower()}"
+        raise DataError(message, span=Span(str(path)), hint="make it readable") from error
     except SAXParseException as error:
         span = Span(str(path), error.getLineNumber() or 0)
         raise DataError(f"not XML: {error.getMessage()}", span=span, hint="repair it") from error
@@ -153,7 +162,8 @@ def _labels(annotation: Annotation, index: dict[str, int], builder: Builder) -> 
     for texts, span in annotation.objects:
         name = texts.get("name", "")
         if name not in index:
-            raise unknown_class(f"'{name}'", builder.names, span)
+            builder.unknown(f"'{name}'", span)
+            continue
         try:
             x1, y1, x2, y2 = (float(texts[corner]) for corner in CORNERS)
         except (KeyError, ValueError):
@@ -165,7 +175,10 @@ def _labels(annotation: Annotation, index: dict[str, int], builder: Builder) -> 
 
 def _collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
     """Return the classes of all files by alphabet, which is PASCAL's own order too."""
-    found = {obj.texts.get("name", "") for path in paths for obj in read_annotation(path).objects}
+    found: set[str] = set()
+    for path in paths:
+        with suppress(DataError):  # it is counted in its split
+            found |= {element.texts.get("name", "") for element in read_annotation(path).objects}
     return tuple(sorted(found - {""}))
 
 
@@ -180,9 +193,11 @@ def _image_ids(path: Path) -> list[str]:
 
 
 def _pictures(folder: Path) -> dict[str, str]:
-    """Return the path of each picture by its id."""
+    """Return the path of each picture by its id; other files may lie beside it."""
     if not folder.is_dir():
         raise DataError(
             "no folder of pictures", span=Span(str(folder)), hint="put the pictures there"
         )
-    return {os.path.splitext(entry.name)[0]: entry.path for entry in os.scandir(folder)}
+    files = sorted(entry.path for entry in os.scandir(folder))
+    files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # the last counts
+    return {os.path.splitext(os.path.basename(path))[0]: path for path in files}

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from ghostyolo.data.darknet import Option, add_pictures, check_count, read_list, swap_folder
-from ghostyolo.data.sample import Builder, Dataset, locate, missing_split
+from ghostyolo.data.sample import SUFFIXES, Builder, Dataset, locate, missing_split
 from ghostyolo.errors import DataError, Span
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # the key -> ours
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 class Entry(NamedTuple):
@@ -33,7 +32,7 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     Paths are sought below `path`, itself below the YAML file or the working directory, then
     beside the YAML file.
 
-    Raises DataError if a file or key is missing, or the names do not fit `nc` or the labels.
+    Raises DataError if a file or key is missing, or the names do not fit `nc`.
     """
     entries = read_entries(path)
     present = {ours: entries[key] for key, ours in SPLITS.items() if key in entries}
