@@ -17,7 +17,17 @@ from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.export import Form
 from ghostyolo.model import Model
 from ghostyolo.network import dumps, load, loads
-from ghostyolo.runtime import ORDER, cache, choice, header, open_runtime, pytorch, runtimes, threads
+from ghostyolo.runtime import (
+    ORDER,
+    cache,
+    choice,
+    header,
+    maps,
+    open_runtime,
+    pytorch,
+    runtimes,
+    threads,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml", "opencv": ".onnx", "torch": ".torchscript"}
@@ -85,6 +95,40 @@ def test_torch_holds_no_weights_twice(folder: Path) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
     pytorch.Engine(model, "cpu")
     assert not list(model.parameters())
+
+
+CONV = "[convolutional]\nfilters={}\nsize=3\npad=1\nactivation=relu\n"
+JOINED = f"{CONV.format(4)}{CONV.format(8)}groups=4\n[route]\nlayers=-1,-2\n"
+HALVED = CONV.format(24) + "groups=12\nstride=2\nbatch_normalize=1\n"
+ADDED = "[shortcut]\nfrom=0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "apart", "lent"),
+    {
+        "a reader is no convolution": (
+            JOINED + HALVED + "[route]\nlayers=2\n" + HALVED, set(), {1}
+        ),
+        "the reader shrinks": (JOINED + HALVED + CONV.format(2), {2}, {1, 2, 3}),
+        "the reader is dense": (JOINED + CONV.format(2) + "stride=2\n", set(), {1, 2}),
+        "the map is the end": (JOINED, set(), {1}),
+        "a sum of what nobody else reads": (CONV.format(4) * 2 + ADDED, set(), {1}),
+        "a sum of what is read later": (
+            CONV.format(4) * 2 + ADDED + "[route]\nlayers=-1,1\n", set(), set()
+        ),
+        "a sum of the same map under another name": (
+            CONV.format(4) * 2 + "[route]\nlayers=1\n" + ADDED + "[route]\nlayers=-1,1\n",
+            set(), set(),
+        ),
+    }.values(),
+)  # fmt: skip
+def test_torch_makes_no_more_maps_than_it_needs(text: str, apart: set[int], lent: set[int]) -> None:
+    model = random_model(loads("[net]\nheight=8\nwidth=8\nchannels=3\n" + text)).eval()
+    x = random_input(model.network, 2)
+    with torch.inference_mode():
+        want = [output.numpy() for output in model(torch.from_numpy(x))]
+    assert (maps.apart(model), maps.lent(model)) == (apart, lent)
+    assert_close(pytorch.Engine(model, "cpu")(x), want)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")

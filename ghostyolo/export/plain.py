@@ -33,13 +33,21 @@ def _convolution(layer: Any) -> nn.Module:
     conv, (weight, bias) = layer.conv, layer.folded()
     if layer.binary_input:
         return Binary(conv, weight, bias, layer.act)
-    folded = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-        conv.dilation, conv.groups, device="meta",
-    )  # fmt: skip
-    folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(bias)
+    folded = with_weights(conv, weight, bias)
     blur = layer.blur if isinstance(layer.blur, nn.Identity) else _blur(layer.blur, weight.shape[0])
     return nn.Sequential(folded, layer.act, blur)
+
+
+def with_weights(conv: Any, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """Return a convolution like another one with these weights, of all its groups or of some."""
+    groups = conv.groups * len(weight) // conv.out_channels
+    made = nn.Conv2d(
+        groups * weight.shape[1], len(weight), conv.kernel_size, conv.stride, conv.padding,
+        conv.dilation, groups, device="meta",
+    )  # fmt: skip
+    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
+    made.requires_grad_(False)
+    return made
 
 
 def _connected(layer: Any) -> nn.Module:
@@ -139,7 +147,12 @@ class Route(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """A sum whose learned factors, if any, are worked out and whose channels are constants."""
+    """A sum whose learned factors, if any, are worked out and whose channels are constants.
+
+    inplace: whether the first input takes the sum.
+    """
+
+    inplace = False
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -152,7 +165,8 @@ class Shortcut(nn.Module):
             inputs = tuple(_scaled(x, f) for x, f in zip(inputs, self.factors, strict=True))
         total = inputs[0]
         for x in inputs[1:]:
-            total = total + _with_channels(x, int(total.shape[1]))
+            x = _with_channels(x, int(total.shape[1]))
+            total = total.add_(x) if self.inplace else total + x
         return self.act(total)
 
 

@@ -23,9 +23,12 @@ class Softmax(nn.Module):
 class YoloActivation(nn.Module):
     """Logistic on x, y, objectness and classes, then scale_x_y about the cell's centre.
 
-    With new_coords the convolution before has applied the logistic, to all of them.
+    With new_coords the convolution before has applied the logistic, to all of them. inplace:
+    whether the logistic may be written into the input.
     Source: AlexeyAB/darknet src/yolo_layer.c forward_yolo_layer.
     """
+
+    inplace = False
 
     def __init__(self, anchors: int, scale_x_y: float, new_coords: bool) -> None:
         super().__init__()
@@ -36,7 +39,8 @@ class YoloActivation(nn.Module):
         x = x.reshape(n, self.anchors, c // self.anchors, h, w)
         xy, wh, rest = x[:, :, :2], x[:, :, 2:4], x[:, :, 4:]
         if not self.new_coords:
-            xy, rest = xy.sigmoid(), rest.sigmoid()
+            sigmoid = torch.sigmoid_ if self.inplace else torch.sigmoid
+            xy, rest = sigmoid(xy), sigmoid(rest)
         if self.scale_x_y != 1:
             xy = xy * self.scale_x_y - (self.scale_x_y - 1) / 2
         return torch.cat((xy, wh, rest), 2).reshape(n, c, h, w)

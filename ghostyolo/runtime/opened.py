@@ -17,13 +17,14 @@ class Engine(Protocol):
 
     metadata: of the network as it is computed. batch: how many pictures every call takes, 0 for any
     number. channels_last: whether the channels of a place lie together in memory in the pictures
-    that it takes, else each is a plane. Called with (N, 3, h, w) float32, it returns the outputs as
+    that it takes, else each is a plane; None for both: it copies planes itself, and lets the copy
+    go after its first use. Called with (N, 3, h, w) float32, it returns the outputs as
     `metadata.layout` says, in arrays that nobody else writes to and that lie in any order.
     """
 
     metadata: Metadata
     batch: int
-    channels_last: bool
+    channels_last: bool | None
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]: ...
 
@@ -81,7 +82,10 @@ class Runtime:
 
     def arranged(self, images: np.ndarray) -> np.ndarray:
         """Return (N, 3, h, w) as float32 that lie in memory as the program takes them."""
-        if not self._engine.channels_last:
+        channels_last = self._engine.channels_last
+        if channels_last is None:
+            channels_last = images.dtype != np.float32 or not images.flags.c_contiguous
+        if not channels_last:
             return np.ascontiguousarray(images, np.float32)
         own = images.transpose(0, 2, 3, 1)
         if own.dtype != np.float32 or not own.flags.c_contiguous:

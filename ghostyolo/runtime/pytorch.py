@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,19 +16,20 @@ from torch import Tensor, nn
 
 from ghostyolo import metadata
 from ghostyolo.errors import DataError, OptionError, Span
-from ghostyolo.export.plain import plain_layer
+from ghostyolo.export.plain import plain_layer, with_weights
 from ghostyolo.export.torchscript import EXTRA
-from ghostyolo.layers import Head
+from ghostyolo.layers import Head, Shape
 from ghostyolo.metadata import Metadata
 from ghostyolo.model import Model, last_uses
 from ghostyolo.network import IMAGE, Network
 from ghostyolo.passes import resize
+from ghostyolo.runtime import maps
 
 
 class Engine:
     """A network's plain layers on one device."""
 
-    batch, channels_last = 0, True
+    batch, channels_last = 0, None
 
     def __init__(self, model: Model, device: str) -> None:
         """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
@@ -81,25 +83,51 @@ class Script:
         self._module = None
 
 
-Step = tuple[int, Callable[..., Tensor], tuple[int, ...], tuple[int, ...]]
+Step = tuple[int, Callable[..., Any], tuple[int, ...], tuple[int, ...]]
 
 
 def _steps(model: Model, device: str) -> list[Step]:
     """Return the calls of a model's layers, in their order, with what each reads and sets free.
 
-    Each layer is let go as its call is made, so that no weights are held twice.
+    Each layer is let go as its call is made, so that no weights are held twice; from the end, where
+    most of them are, so that the packed ones of each fit where those of the layers behind it lay.
     """
     network, ends, steps = model.network, set(model.ends), list[Step]()
-    for node, dead in zip(network, last_uses(network), strict=True):
+    apart, lent = maps.apart(model), maps.lent(model)
+    for node, dead in reversed(list(zip(network, last_uses(network), strict=True))):
         layer: Any = model.layers[node.index]
         model.layers[node.index] = nn.Identity()
         if not isinstance(node.layer, Head):  # whose own form computes no more than it needs
             layer = plain_layer(layer)
+        if hasattr(layer, "inplace") and node.inputs[0] in lent:
+            layer.inplace = True
         layer = layer.to(device, memory_format=torch.channels_last)
-        call = _fast(layer, (1, *network.input_shapes(node)[0]))
+        if node.index in apart:
+            call: Callable[..., Any] = _parts
+        elif node.inputs[0] in apart:
+            call = _of_parts(layer, network.input_shapes(network[node.inputs[0]]))
+        else:
+            call = _fast(layer, (1, *network.input_shapes(node)[0]))
         free = tuple(index for index in dead if index not in ends)
         steps.append((node.index, call, node.inputs, free))
-    return steps
+    return steps[::-1]
+
+
+def _parts(*inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return the parts of a concatenation as they are."""
+    return inputs
+
+
+def _of_parts(layer: Any, shapes: tuple[Shape, ...]) -> Callable[[tuple[Tensor, ...]], Tensor]:
+    """Return the call of a depthwise convolution, folded, on parts of these shapes."""
+    conv, act, _ = layer
+    rows = [shape.c * conv.out_channels // conv.in_channels for shape in shapes]
+    convs = map(partial(with_weights, conv), conv.weight.split(rows), conv.bias.split(rows))
+    calls = [
+        _fast(nn.Sequential(part, act), (1, *shape))
+        for part, shape in zip(convs, shapes, strict=True)
+    ]
+    return lambda parts: torch.cat([call(x) for call, x in zip(calls, parts, strict=True)], 1)
 
 
 def _fast(module: nn.Module, shape: tuple[int, ...]) -> Callable[..., Tensor]:
