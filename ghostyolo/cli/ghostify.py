@@ -167,7 +167,7 @@ def _fitted(args: argparse.Namespace, kept: list[Kept]) -> list[str]:
     ends = ", ".join(f"{row.error:.1%} in layer {row.index}" for row in kept if not row.ghost)
     lines = [
         f"{args.weights_out}: of the variance of the maps are lost {lost[len(lost) // 2]:.1%} in "
-        f"the median module, {ends or 'nothing else'}; train on from here with --weights"
+        f"the median module, {ends or 'nothing else'}"
         if lost
         else f"{args.weights_out}: the weights as they were"
     ]
@@ -175,6 +175,10 @@ def _fitted(args: argparse.Namespace, kept: list[Kept]) -> list[str]:
         lines.append("fitted to made-up pictures; --calibrate PICTURES keeps far more")
     if fixed:
         lines.append(f"{fixed} modules keep their first maps: what reads them needs their order")
+    if lost and args.out:
+        words = ["ghostyolo", "train", args.out, "DATA", "--weights", args.weights_out]
+        words += ["--teacher", args.cfg, args.from_weights, "--epochs", "10"]
+        lines.append(f"to win back what is lost: {shlex.join(words)}")
     return lines
 
 
