@@ -188,6 +188,18 @@ def test_open_sides_are_closed_by_the_caller(name: str, folder: Path) -> None:
         assert_close(runtime.run(images), expected(folder, images))
 
 
+@pytest.mark.parametrize("name", ORDER)
+def test_outputs_are_the_callers_own(name: str, folder: Path) -> None:
+    with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name) as runtime:
+        first = runtime.run(inputs(1))
+        kept = [out.copy() for out in first]
+        later = runtime.run(1 - inputs(1))
+    for out, was, other in zip(first, kept, later, strict=True):
+        np.testing.assert_array_equal(out, was)
+        assert not np.array_equal(out, other)
+        assert not np.shares_memory(out, other)
+
+
 def test_fixed_batch_is_filled_up(folder: Path) -> None:
     with open_runtime(folder / "four.onnx", name="onnxruntime", batch=2) as runtime:
         assert_close(runtime.run(inputs(5)), expected(folder, inputs(5)))

@@ -11,6 +11,7 @@ import numpy as np
 from ghostyolo.bench.task import Task
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.runtime import onnx
+from ghostyolo.runtime.choice import loaded
 
 PROGRAMS = ("openvino", "onnxruntime")
 Opened = tuple[list[int], Callable[[], object]]
@@ -40,24 +41,16 @@ def _in_onnxruntime(path: Path, task: Task) -> Opened:
 
 
 def _in_openvino(path: Path, task: Task) -> Opened:
-    try:
-        import openvino
-    except ImportError:
-        hint = "pip install 'ghostyolo[openvino]'"
-        raise OptionError("openvino is not installed", hint=hint) from None
-    core: Any = openvino.Core()
+    program = loaded("openvino")
+    core: Any = program.openvino.Core()
     model = core.read_model(path)
     sides = [s.get_length() if s.is_static else "" for s in model.inputs[0].partial_shape]
     shape = _shape(sides, len(model.inputs), path, task)
     model.reshape(shape)
-    options = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": task.threads,
-    }
-    request = core.compile_model(model, "CPU", options).create_infer_request()
+    compiled = core.compile_model(model, "CPU", program.options(task.threads))
+    request = program.Request(compiled)
     images = _images(shape)
-    return shape, lambda: request.infer(images, share_inputs=True)
+    return shape, lambda: request(images)
 
 
 def _shape(sides: Sequence[object], inputs: int, path: Path, task: Task) -> list[int]:

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from ghostyolo.export.form import Form, Suppression
 from ghostyolo.export.graph import Graph
 from ghostyolo.export.tidy import tidy
+from ghostyolo.export.twice import twice
 from ghostyolo.export.unjoin import unjoin
 from ghostyolo.files import replace
 from ghostyolo.model import Model
@@ -35,7 +36,7 @@ def build(model: Model, form: Form, *, joined: bool = False) -> ModelProto:
     """
     graph = Graph(model, form.boxes, None if form.dynamic == "size" else model.network.options.size)
     proto = tidy(_traced(graph, form))
-    proto = proto if joined else unjoin(proto)
+    proto = proto if joined else twice(unjoin(proto))
     del proto.graph.value_info[:]
     if form.suppression:
         _suppress(proto, form.boxes, form.suppression)

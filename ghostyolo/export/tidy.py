@@ -22,6 +22,8 @@ from onnx import (
 )
 from onnx.reference import ReferenceEvaluator
 
+from ghostyolo.export.nodes import numbers
+
 LARGE = 1 << 12  # values of a tensor that is a weight, not a shape
 SMALL = 1 << 20  # values of a result worth storing in the file
 LOWEST = -1e30  # a padding value below it never is the largest
@@ -151,8 +153,8 @@ def _join_pads(graph: GraphProto) -> None:
             continue
         amounts = numpy_helper.to_array(known[pad.input[1]]).reshape(2, -1)
         value = numpy_helper.to_array(known[pad.input[2]]) if len(pad.input) > 2 else np.zeros(1)
-        window = _attribute(pool, "kernel_shape")
-        joined = amounts[:, 2:] + np.reshape(_attribute(pool, "pads") or [0] * 4, (2, -1))
+        window = numbers(pool, "kernel_shape")
+        joined = amounts[:, 2:] + np.reshape(numbers(pool, "pads") or [0] * 4, (2, -1))
         if value > LOWEST or amounts[:, :2].any() or (joined >= np.array(window)).any():
             continue
         kept = [a for a in pool.attribute if a.name not in ("pads", "auto_pad")]
@@ -160,7 +162,3 @@ def _join_pads(graph: GraphProto) -> None:
         pool.attribute.extend([*kept, helper.make_attribute("pads", joined.ravel().tolist())])
         pool.input[0] = pad.input[0]
     keep(graph, list(graph.node))
-
-
-def _attribute(node: NodeProto, name: str) -> list[int]:
-    return next((list(a.ints) for a in node.attribute if a.name == name), [])

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from ghostyolo.export.nodes import group, joins, like
 from ghostyolo.export.tidy import keep
 
 MOST = 4  # parts of a tensor: each costs every convolution on it a call
@@ -90,7 +91,7 @@ class Plan:
 
     def dense(self, node: NodeProto) -> bool:
         """Return whether a node is a convolution of all channels with known weights."""
-        return _group(node) == 1 and node.op_type == "Conv" and self._weighted(node)
+        return group(node) == 1 and node.op_type == "Conv" and self._weighted(node)
 
     def of(self, name: str) -> Parts:
         """Return the parts of a tensor, itself if it is whole."""
@@ -105,7 +106,7 @@ class Plan:
         for node in self.nodes:
             out = node.output[0]
             sizes = [] if out in self._whole or out not in self.channels else self._sizes(node)
-            if sizes and _joins(node):
+            if sizes and joins(node):
                 self.parts[out] = tuple(part for x in node.input for part in self.of(x))
             elif sizes:
                 self.parts[out] = _named(out, sizes)
@@ -113,7 +114,7 @@ class Plan:
                 self._gains[out] = self._gain(node)
 
     def _gain(self, node: NodeProto) -> float:
-        if _joins(node):
+        if joins(node):
             return 1.0
         if node.op_type.startswith("Global"):
             return float("inf")  # one value of each channel costs nothing any more
@@ -122,7 +123,7 @@ class Plan:
     def _sizes(self, node: NodeProto) -> list[int]:
         """Return the channels of the parts that a node's result can have, none if it is whole."""
         x = node.input[0] if node.input else ""
-        if _joins(node):
+        if joins(node):
             return self._joined(node)
         if node.op_type in PAIRWISE:
             return self._paired(*node.input)
@@ -130,7 +131,7 @@ class Plan:
             return []
         if _channelwise(node):
             return self._own(x)
-        if node.op_type == "Conv" and _group(node) == self.channels[x] and self._weighted(node):
+        if node.op_type == "Conv" and group(node) == self.channels[x] and self._weighted(node):
             factor = self.channels[node.output[0]] // self.channels[x]
             return [factor * size for size in self._own(x)]
         return []
@@ -169,7 +170,7 @@ class Plan:
         found, costs = set[str](), dict[str, float]()
         for node in self.nodes:
             for name in node.input:
-                if name not in self.parts or _joins(node):
+                if name not in self.parts or joins(node):
                     continue
                 if self.dense(node):
                     sums = self.channels[node.output[0]] * (len(self.parts[name]) - 1)
@@ -193,7 +194,7 @@ class Rewrite:
         parts = self.plan.parts
         for node in self.plan.nodes:
             out = node.output[0]
-            if _joins(node):
+            if joins(node):
                 if out not in parts:
                     yield self._concat(node)
             elif self.plan.dense(node) and (node.input[0] in parts or out in parts):
@@ -207,7 +208,7 @@ class Rewrite:
         """Return a concatenation that is left, of all the parts of what it reads."""
         parts = self.plan.parts
         names = [p.name for x in node.input for p in parts.get(x) or (Part(x, 0),)]
-        return _like(node, names, node.output[0])
+        return like(node, names, node.output[0])
 
     def _channelwise(self, node: NodeProto) -> Iterator[NodeProto]:
         """Yield a node for each part of its result."""
@@ -217,7 +218,7 @@ class Rewrite:
             inputs = [parts[name][place].name if name in parts else name for name in node.input]
             if node.op_type == "Conv":
                 inputs[1:] = [self._cut(name, slice(start, end)) for name in node.input[1:]]
-            found = _like(node, inputs, part.name)
+            found = like(node, inputs, part.name)
             for attribute in found.attribute:
                 if attribute.name == "group":
                     attribute.i = parts[node.input[0]][place].channels
@@ -238,7 +239,7 @@ class Rewrite:
             if not place:
                 inputs += [self._cut(name, rows) for name in node.input[2:]]
             result = out if len(sources) == 1 else f"{out}/of{place}"
-            yield _like(node, inputs, result)
+            yield like(node, inputs, result)
             if place:
                 last = place == len(sources) - 1
                 name = out if last else f"{out}/sum{place}"
@@ -261,36 +262,12 @@ def _named(name: str, sizes: list[int]) -> Parts:
     return tuple(Part(f"{name}/{place}", size) for place, size in enumerate(sizes))
 
 
-def _like(node: NodeProto, inputs: list[str], output: str) -> NodeProto:
-    """Return a node that does the same to other tensors, named by its result if that is new."""
-    found = NodeProto()
-    found.CopyFrom(node)
-    found.name = node.name if output == node.output[0] else output
-    del found.input[:], found.output[:]
-    found.input.extend(inputs)
-    found.output.append(output)
-    return found
-
-
-def _joins(node: NodeProto) -> bool:
-    """Return whether a node concatenates channels."""
-    return node.op_type == "Concat" and _number(node, "axis", 0) == 1
-
-
 def _channelwise(node: NodeProto) -> bool:
     """Return whether a node without weights does the same to each channel alone.
 
     A resizing to given sides, of which the channels are one, is of no use to parts.
     """
     return node.op_type in CHANNELWISE and (node.op_type != "Resize" or len(node.input) < 4)
-
-
-def _group(node: NodeProto) -> int:
-    return _number(node, "group", 1)
-
-
-def _number(node: NodeProto, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
 def _step(node: NodeProto) -> float:

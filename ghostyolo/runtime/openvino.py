@@ -46,26 +46,59 @@ class Engine:
         self.metadata = replace(found.metadata, network=network)
         if model.is_dynamic() and tuple(found.sides) != shape:
             model.reshape(list(shape))
-        options = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-        }
-        compiled = core.compile_model(_channels_last(model), "CPU", options)
-        self._request = compiled.create_infer_request()
+        compiled = core.compile_model(_channels_last(model), "CPU", options(threads))
+        self._request: Request | None = Request(compiled)
         self.batch, self._path = shape[0], path
-        self._outputs = output_names(self.metadata)
+        names, outputs = output_names(self.metadata), compiled.outputs
+        self._places = [outputs.index(compiled.output(name)) for name in names]
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        assert self._request, "closed"
         try:
-            self._request.infer(images.transpose(0, 2, 3, 1), share_inputs=True)
+            found = self._request(images.transpose(0, 2, 3, 1))
         except RuntimeError as error:
             raise _failure(self._path, error) from None
-        found = [np.array(self._request.get_tensor(name).data) for name in self._outputs]
-        return [out.transpose(0, 3, 1, 2) if out.ndim == 4 else out for out in found]
+        outputs = [found[place] for place in self._places]
+        return [out.transpose(0, 3, 1, 2) if out.ndim == 4 else out for out in outputs]
 
     def close(self) -> None:
         self._request = None
+
+
+def options(threads: int) -> dict[str, Any]:
+    """Return how a model is compiled: for one request at a time, in float32."""
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+
+
+class Request:
+    """A compiled model that writes its results into arrays of the caller's own: no copy is made.
+
+    Called with the input, it returns all outputs in the model's order. One whose shape is not known
+    beforehand is copied.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+        self._forms = [
+            (tuple(out.shape), out.element_type.to_dtype()) if out.partial_shape.is_static else None
+            for out in compiled.outputs
+        ]
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        found = [form and np.empty(*form) for form in self._forms]
+        for place, array in enumerate(found):
+            if array is not None:
+                tensor = openvino.Tensor(array, shared_memory=True)
+                self._request.set_output_tensor(place, tensor)
+        self._request.infer(images, share_inputs=True, share_outputs=True)
+        return [
+            np.array(self._request.get_output_tensor(place).data) if array is None else array
+            for place, array in enumerate(found)
+        ]
 
 
 def _channels_last(model: Any) -> Any:
