@@ -177,6 +177,26 @@ def test_redundant_network_is_kept_whole() -> None:
     assert max(row.error for row in worse) > 0.05, "the first maps are not the intrinsic ones"
 
 
+def test_descent_finds_more_than_its_start() -> None:
+    """On pictures that it has not seen, too, and where maps have no twins."""
+    network = Network(NetOptions(width=32, height=32, channels=3))
+    x = IMAGE
+    for filters in (8, 12, 16):
+        x = conv(network, x, filters, 3)
+    old = random_model(network, 3)
+    done = ghostify(network, Wish(select=("all",)))
+    seen, unseen = (torch.from_numpy(random_input(network, 16, seed=seed)) for seed in (1, 2))
+    lost, told = [], list[int]()
+    for steps in (0, 100):
+        new, kept = transfer(old, done, seen, steps=steps, told=told.append)
+        with torch.no_grad():
+            error = float((new(unseen)[0] - old(unseen)[0]).square().mean())
+        lost.append((sum(row.error for row in kept if row.ghost), error))
+    assert lost[1][0] < 0.9 * lost[0][0]
+    assert lost[1][1] < 0.9 * lost[0][1]
+    assert told[-1] == 3
+
+
 def test_training_goes_on_from_the_same_outputs() -> None:
     """In training, batch norms take the batch's statistics; those of the fit are the same."""
     old = redundant()

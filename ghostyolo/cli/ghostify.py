@@ -50,16 +50,21 @@ def options(p: argparse.ArgumentParser) -> None:
         help="files, folders or patterns to fit on, such as those that it was trained on; without "
         "them made-up pictures stand in, and most of what was learned has to be learned again",
     )
+    p.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="steps of descent that fit each module as a whole, 0 for least squares alone (100)",
+    )
     p.add_argument("--seed", type=int, default=0, help="of which pictures are taken (0)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the network with ghost modules; say what it saves and what stays."""
-    if bool(args.from_weights) != bool(args.weights_out) or (
-        args.calibrate and not args.from_weights
-    ):
-        hint = "give both, and --calibrate only with them"
+    fits = args.calibrate or args.refine is not None
+    if bool(args.from_weights) != bool(args.weights_out) or (fits and not args.from_weights):
+        hint = "give both, and --calibrate and --refine only with them"
         raise OptionError("--from-weights IN and --weights-out OUT go together", hint=hint)
     network = shared.read_network(args)
     wish = Wish(args.ratio, args.dw, _words(args.select), _words(args.keep))
@@ -76,18 +81,25 @@ def _fit(args: argparse.Namespace, network: Network, done: Ghostified) -> list[K
     import numpy as np
 
     from ghostyolo import predict
+    from ghostyolo.console import Progress
     from ghostyolo.ghostify import pictures
+    from ghostyolo.ghostify.refine import STEPS
     from ghostyolo.ghostify.transfer import transfer
     from ghostyolo.model import Model
 
     if args.seed < 0:
         raise OptionError(f"--seed {args.seed}", hint="use 0 or more")
+    steps = STEPS if args.refine is None else args.refine
+    if steps < 0:
+        raise OptionError(f"--refine {steps}", hint="use 0 or more")
     old, rng = Model(network, args.from_weights), np.random.default_rng(args.seed)
     if args.calibrate:
         x = pictures.read(network, predict.pictures(args.calibrate), rng)
     else:
         x = pictures.made_up(network, rng)
-    new, kept = transfer(old, done, x)
+    progress = Progress(len(done.ghosts), "fit", "module")
+    new, kept = transfer(old, done, x, steps=steps, told=progress.advance_to)
+    progress.close()
     new.save_weights(args.weights_out)
     return kept
 

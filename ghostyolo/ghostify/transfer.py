@@ -1,13 +1,14 @@
 """A trained network's weights for its ghost version: nothing is drawn, all is fitted.
 
 Old and new network run side by side on calibration pictures. In each module the intrinsic maps
-keep their filters, the cheap kernels are fitted to the maps that they replace, and what reads the
-module has its input channels in the module's order. Batch norms take up what the modules miss.
+start from their filters, the cheap kernels are fitted to the maps that they replace, then both
+together; what reads the module has its input channels in the module's order. Batch norms take up
+what the modules miss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,10 @@ from torch import Tensor
 from ghostyolo.ghostify.choice import Split
 from ghostyolo.ghostify.fit import correction, fit_kernels, seen
 from ghostyolo.ghostify.linear import pairwise, samples
+from ghostyolo.ghostify.norms import match, settle
 from ghostyolo.ghostify.orders import BY_CHANNEL, Orders, absorbs
 from ghostyolo.ghostify.pick import origins, pick
+from ghostyolo.ghostify.refine import STEPS, refine
 from ghostyolo.ghostify.rewrite import Ghost, Ghostified
 from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.convolutional import Convolutional
@@ -27,7 +30,6 @@ from ghostyolo.network import IMAGE, Node
 from ghostyolo.ops import Convolution
 
 WIDEST = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
-FLAT = 1e-8  # variance below which a channel's statistics are left alone
 Tensors = dict[str, Tensor]
 
 
@@ -45,12 +47,19 @@ class Kept:
 
 
 def transfer(
-    old: Model, done: Ghostified, pictures: Tensor, *, reorder: bool = True
+    old: Model,
+    done: Ghostified,
+    pictures: Tensor,
+    *,
+    reorder: bool = True,
+    steps: int = STEPS,
+    told: Callable[[int], object] = lambda modules: None,
 ) -> tuple[Model, list[Kept]]:
     """Return the new network's model with the old one's weights, and what each module keeps.
 
     pictures: (N, C, h, w), of the kind that the network is for. reorder: whether maps may change
     their order, so that those which stay are the best to make the others from; else the first stay.
+    steps: of descent for each module. told: hears how many modules are done.
     """
     old = old.eval()
     new = Model(done.network).eval()
@@ -58,7 +67,10 @@ def transfer(
     with torch.no_grad():
         orders = Orders(old.network)
         order = _choose(old, done, orders, pictures) if reorder else {}
-        kept = list(_Pair(old, new, done, orders, order).run(pictures))
+        kept = list[Kept]()
+        for row in _Pair(old, new, done, orders, order, steps).run(pictures):
+            kept.append(row)
+            told(sum(row.ghost for row in kept))
     return new, kept
 
 
@@ -128,8 +140,10 @@ class _Pair:
         done: Ghostified,
         orders: Orders,
         order: dict[int, np.ndarray],
+        steps: int = 0,
     ) -> None:
         self.old, self.new, self.done, self.orders, self.order = old, new, done, orders, order
+        self.steps = steps
         self.before, self.after = old.tensors(), new.tensors()
         self.live: dict[int, Tensor] = {}
 
@@ -141,9 +155,12 @@ class _Pair:
             last.update(dict.fromkeys((node.index, *node.inputs), node.index))
         for node, out, inputs in _outputs(self.old, pictures):
             ghost, place = self.done.ghosts.get(node.index), self.done.places[node.index]
+            shares = "share_index" in dict(node.refs)
             if ghost:
                 self._ghost(node, ghost, inputs[0])
-            elif "share_index" not in dict(node.refs):
+                if self.steps and not shares:
+                    self._refine(ghost, out[:, self._permutation(node.index)])
+            elif not shares:
                 self._copy(node, place, inputs)
             self._compute(place)
             if ghost or node.index in self.old.ends:
@@ -226,13 +243,36 @@ class _Pair:
         if module.norm is None:
             tensors["conv.bias"].copy_(bias)
             return
-        # Statistics are those of the pictures, so that training on does not change what it gives.
-        raw = module.conv(maps)
-        mean, var = raw.mean((0, 2, 3)), raw.var((0, 2, 3), correction=0)
-        tensors["norm.running_mean"].copy_(mean)
-        tensors["norm.running_var"].copy_(var)
-        tensors["norm.weight"].copy_((var + module.norm.eps).sqrt())
-        tensors["norm.bias"].copy_(bias + mean)
+        tensors["norm.running_mean"].zero_()
+        tensors["norm.running_var"].fill_(1 - module.norm.eps)
+        tensors["norm.weight"].fill_(1)
+        tensors["norm.bias"].copy_(bias)
+        settle(module, maps)
+
+    def _refine(self, ghost: Ghost, wanted: Tensor) -> None:
+        """Fit all of a module to the maps that it is to make, from what it now receives."""
+        nodes = self.done.network.nodes[ghost.convolutions[0] : ghost.out + 1]
+        source, layers = nodes[0].inputs[0], [self.new.layers[node.index] for node in nodes]
+
+        def module(x: Tensor) -> Tensor:
+            live = {source: x}
+            for node, layer in zip(nodes, layers, strict=True):
+                live[node.index] = layer(*(live[index] for index in node.inputs))
+            return live[ghost.out]
+
+        parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        refine(module, parameters, self.live[source], wanted, self.steps)
+        for node, layer in zip(nodes, layers, strict=True):
+            if isinstance(layer, Convolution) and layer.norm is not None:
+                settle(layer, self.live[node.inputs[0]])
+            self._compute(node.index)
+
+    def _match(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
+        old, new = self.old.layers[node.index], self.new.layers[place]
+        if isinstance(new, Convolution) and new.norm is not None and not new.binary_input:
+            assert isinstance(old, Convolution)
+            maps = self.live[self.done.network[place].inputs[0]]
+            match(new, maps, old.conv(x)[:, channels])
 
     def _correct(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
         """Let a dense convolution make up, as far as it can, for what its input has lost."""
@@ -248,26 +288,6 @@ class _Pair:
         weight += correction(windows, lacking).view_as(weight)
         if new.conv.bias is not None:
             new.conv.bias += (old.conv(x)[:, channels] - new.conv(maps)).mean((0, 2, 3))
-
-    def _match(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
-        """Let a batch norm's output keep its mean and variance though its input has changed."""
-        old, new = self.old.layers[node.index], self.new.layers[place]
-        if not isinstance(new, Convolution) or new.norm is None or new.binary_input:
-            return
-        assert isinstance(old, Convolution)
-        mean, var = (moment[channels] for moment in _moments(old.conv(x)))
-        now_mean, now_var = _moments(new.conv(self.live[self.done.network[place].inputs[0]]))
-        running_mean, running_var = new.norm.running_mean, new.norm.running_var
-        assert running_mean is not None and running_var is not None
-        sound = (var > FLAT) & (now_var > FLAT)
-        scale = torch.where(sound, now_var / var.clamp(min=FLAT), 1.0)
-        shifted = now_mean - (mean - running_mean) * scale.sqrt()
-        running_mean.copy_(torch.where(sound, shifted, running_mean))
-        running_var.mul_(scale)
-
-
-def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    return maps.mean((0, 2, 3)), maps.var((0, 2, 3), correction=0)
 
 
 def _lost(got: Tensor, wanted: Tensor) -> float:
