@@ -31,7 +31,7 @@ def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
     ]
     kept = [name for name in names if is_float(name, layers)]
     scope = nncf.IgnoredScope(names=kept, validate=False)
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function changes handlers of others
     with redirect_stdout(StringIO()):  # its progress bars
         data = nncf.Dataset(list(images))
         found = nncf.quantize(built, data, subset_size=len(images), ignored_scope=scope)
