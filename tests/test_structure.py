@@ -44,7 +44,6 @@ BESIDE = {
     "export": {"runtime"},
     "lint": {"passes"},
     "passes": {"endings", "zoo"},
-    "accuracy": {"evaluate"},
     "limits": {"recipe"},
     "tasks": {"accuracy", "evaluate", "limits", "recipe"},
     "trainconfig": {"recipe", "tasks"},
