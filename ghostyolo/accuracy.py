@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ghostyolo.classifier import Classifier
 from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
-from ghostyolo.evaluate import over
 
 FIRST = 5  # answers of which one may be right
 
@@ -77,16 +75,6 @@ class Accuracy:
         classes = [dict(zip(keys, map(_plain, row), strict=True)) for row in self.rows()]
         whole = {"pictures": int(self.matrix.sum()), "top1": self.top1, "top5": self.top5}
         return {"all": {k: _plain(v) for k, v in whole.items()}, "classes": classes}
-
-
-def classify(
-    classifier: Classifier, dataset: Dataset, step: Callable[[int], object] = lambda done: None
-) -> list[np.ndarray | None]:
-    """Run a classifier over a data set: for each of its samples the probabilities, (K,).
-
-    None stands for a picture that cannot be read. step hears how many pictures are done.
-    """
-    return over(classifier, dataset, step)
 
 
 def score(answers: Sequence[np.ndarray], dataset: Dataset) -> Accuracy:

@@ -18,10 +18,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from ghostyolo.boxes import Detections
 from ghostyolo.curves import envelope, rank
-from ghostyolo.data import Dataset, Sample, read_image
-from ghostyolo.data.sample import UNREADABLE
+from ghostyolo.data import Dataset, Sample, pictures
 from ghostyolo.detections import NMS, Detector
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError
 
 T = TypeVar("T")
 
@@ -101,29 +100,23 @@ class Metrics:
 def evaluate(
     detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
 ) -> Metrics:
-    """Run a detector over a data set and score it, see `detect`, `readable` and `score`."""
-    return score(*readable(detect(detector, dataset, step), dataset))
-
-
-def detect(
-    detector: Detector, dataset: Dataset, step: Callable[[int], object] = lambda done: None
-) -> list[Detections | None]:
-    """Run a detector over a data set, a picture's detections for each of its samples.
-
-    None stands for a picture that cannot be read. step hears how many pictures are done.
-    """
-    return over(detector, dataset, step)
+    """Run a detector over a data set and score it, see `over`, `readable` and `score`."""
+    return score(*readable(over(detector, dataset, step), dataset))
 
 
 def over(
     compute: Callable[[list[np.ndarray]], Iterable[T]],
     dataset: Dataset,
-    step: Callable[[int], object],
+    step: Callable[[int], object] = lambda done: None,
 ) -> list[T | None]:
-    """Return what is computed of each picture, some at once; None of one that cannot be read."""
+    """Run a detector or a classifier over a data set, what it finds for each of its samples.
+
+    compute: takes some pictures at once, uint8 RGB. None stands for a picture that cannot be read,
+    which is noted in the data set. step hears how many pictures are done.
+    """
     found: list[T | None] = []
     for start in range(0, len(dataset), BATCH):
-        images = [_image(dataset, sample.path) for sample in dataset.samples[start : start + BATCH]]
+        images = [_image(dataset, sample) for sample in dataset.samples[start : start + BATCH]]
         there = [image for image in images if image is not None]
         computed = iter(compute(there) if there else ())
         found += [None if image is None else next(computed) for image in images]
@@ -131,12 +124,11 @@ def over(
     return found
 
 
-def _image(dataset: Dataset, path: str) -> np.ndarray | None:
-    try:
-        return read_image(path)
-    except DataError as error:
-        dataset.note(path, UNREADABLE, str(error))
-        return None
+def _image(dataset: Dataset, sample: Sample) -> np.ndarray | None:
+    image, found = pictures.read(sample)
+    for defect, message in found.items():
+        dataset.note(sample.path, defect, message)
+    return image
 
 
 def woven(parts: Sequence[list[Any]]) -> list[Any]:
@@ -148,19 +140,12 @@ def woven(parts: Sequence[list[Any]]) -> list[Any]:
 def readable(found: Sequence[T | None], dataset: Dataset) -> tuple[list[T], Dataset]:
     """Leave the pictures that could not be read out of what was found and of the data set.
 
-    They are counted, if they were read by another process, and their truths are in no score.
-    Raises DataError if not one could be read.
+    So their truths are in no score. Raises DataError if not one could be read.
     """
-    pairs = list(zip(found, dataset.samples, strict=True))
+    pairs = zip(found, dataset.samples, strict=True)
     kept = [(each, sample) for each, sample in pairs if each is not None]
-    if len(kept) == len(pairs):
-        return [each for each, _ in kept], dataset
-    for each, sample in pairs:
-        if each is None:
-            dataset.note(sample.path, UNREADABLE)
     if not kept:
-        message = f"split '{dataset.split}': no picture can be read"
-        raise DataError(message, span=Span(dataset.path), hint="check the files")
+        raise pictures.none_readable(dataset)
     return [each for each, _ in kept], replace(dataset, samples=tuple(s for _, s in kept))
 
 

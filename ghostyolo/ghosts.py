@@ -54,7 +54,7 @@ class LayerGhosts:
     maps: int
     pairs: tuple[Pair, ...]
     dead: int
-    pixels: int = 0
+    pixels: int
 
     def ghosts(self, threshold: float = THRESHOLD) -> int:
         """Return the maps that could be made from others, each of those staying itself.

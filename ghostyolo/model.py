@@ -18,6 +18,7 @@ from ghostyolo.data.images import read_image
 from ghostyolo.detections import Detector
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, Layer, Misfit
+from ghostyolo.live import last_uses
 from ghostyolo.network import IMAGE, Network, Node, load
 
 
@@ -172,12 +173,3 @@ class _Undrawn(TorchFunctionMode):
         if function in (nn.init.uniform_, nn.init.kaiming_uniform_):
             return kwargs.get("tensor", *args[:1])
         return function(*args, **kwargs)
-
-
-def last_uses(network: Network) -> list[list[int]]:
-    """Return, for each node, the outputs that nobody reads after it."""
-    last = {index: node.index for node in network for index in (*node.inputs, node.index)}
-    uses: list[list[int]] = [[] for _ in network]
-    for index, reader in last.items():
-        uses[reader].append(index)
-    return uses

@@ -129,22 +129,32 @@ def target_paths(
     suffix: of the files, by default that of each picture where pictures can be written with it.
     Raises `OptionError` where that would overwrite one of the pictures.
     """
-    sources = {path.resolve() for path in paths}
-    taken: set[str] = set()
-    targets = {}
-    for path in paths:
-        own = Path("stdin.jpg") if path == STDIN else path
-        end = _written_suffix(own.suffix) if suffix is None else suffix
-        name, number = f"{own.stem}{end}", 1
+    named = [Path("stdin.jpg") if path == STDIN else path for path in paths]
+    names = [(own.stem, suffix or _written_suffix(own.suffix)) for own in named]
+    targets = [folder / name for name in distinct(names)]
+    check_kept(paths, targets)
+    return dict(zip(paths, targets, strict=True))
+
+
+def distinct(names: Iterable[tuple[str, str]]) -> list[str]:
+    """Return files' names of stems and suffixes; equal ones get a number."""
+    taken: dict[str, None] = {}  # a set that keeps its order
+    for stem, suffix in names:
+        name, number = f"{stem}{suffix}", 1
         while name in taken:
             number += 1
-            name = f"{own.stem}-{number}{end}"
-        taken.add(name)
-        targets[path] = folder / name
-        if targets[path].resolve() in sources:
+            name = f"{stem}-{number}{suffix}"
+        taken[name] = None
+    return list(taken)
+
+
+def check_kept(sources: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Raise `OptionError` where one of the targets is a source."""
+    kept = {path.resolve() for path in sources}
+    for path in targets:
+        if path.resolve() in kept:
             hint = "give another folder with --out"
-            raise OptionError("would be overwritten", span=Span(str(targets[path])), hint=hint)
-    return targets
+            raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
 
 
 def _written_suffix(suffix: str) -> str:

@@ -21,6 +21,8 @@ from ghostyolo.predict import Found, label
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 
+logger = logging.getLogger(__name__)
+
 
 def line(row: dict[str, Any]) -> bytes:
     """Return a picture's row of JSON as a line."""
@@ -63,7 +65,7 @@ def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None
     for number, count in counts.most_common(1):
         if count > 1:
             message = "%s: %d pictures are number %d to COCO; give each a number in its name"
-            logging.getLogger("ghostyolo").warning(message, path, count, number)
+            logger.warning(message, path, count, number)
     found = [each for number, row in enumerate(rows) for each in coco_rows(row, number, classes)]
     replace(path, [json.dumps(found).encode()])
 

@@ -100,7 +100,7 @@ def _head_runs(network: Network, out: dict[int, Tensor]) -> list[HeadRun]:
 def _detections(
     model: Model, dataset: Dataset, step: Step = lambda done: None
 ) -> list[Detections | None]:
-    return evaluate.detect(model.detector(**evaluate.LIMITS), dataset, step)
+    return evaluate.over(model.detector(**evaluate.LIMITS), dataset, step)
 
 
 def _kept_of_classifier(network: Network) -> frozenset[int]:
@@ -116,7 +116,7 @@ def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
 def _answers(
     model: Model, dataset: Dataset, step: Step = lambda done: None
 ) -> list[np.ndarray | None]:
-    return accuracy.classify(model.classifier(), dataset, step)
+    return evaluate.over(model.classifier(), dataset, step)
 
 
 DETECTION = Task(

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from ghostyolo import evaluate, guard, precision, report
-from ghostyolo.data import Dataset
 from ghostyolo.data.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.ema import Ema
@@ -116,7 +115,7 @@ def train(
         if _exhausted(state, config):
             break
         timer.lap("the rest")
-    _share_notes(config.train, world)
+    config.train.share_notes(world.gather)
     return state
 
 
@@ -200,13 +199,6 @@ def _unsaved(config: TrainConfig) -> bool:
     return True
 
 
-def _share_notes(dataset: Dataset, world: World) -> None:
-    """Let each process count what the others have found wrong with their pictures."""
-    for noted in world.gather(dataset.noted):
-        for path, defect in noted:
-            dataset.note(path, defect)
-
-
 def _exhausted(state: State, config: TrainConfig) -> bool:
     """Return whether the run has waited for a better score for long enough."""
     return 0 < config.patience <= state.stale
@@ -238,6 +230,7 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     assert config.val is not None
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
     found = evaluate.woven(world.gather(config.task.find(model, mine)))
+    config.val.share_notes(world.gather)
     scores = {}
     if world.first:
         scores = config.task.judge(*evaluate.readable(found, config.val)).row()

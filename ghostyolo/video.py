@@ -12,7 +12,7 @@ import numpy as np
 
 from ghostyolo.draw import draw
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.predict import Found
+from ghostyolo.predict import Found, check_kept, distinct
 from ghostyolo.sources import Stream
 
 CODEC, SUFFIX = "mp4v", ".mp4"
@@ -21,16 +21,12 @@ STOP = (ord("q"), 27)  # the keys that close a window; 27 is Escape
 
 def stems(streams: Sequence[Stream]) -> dict[Stream, str]:
     """Return a name for the files of each stream; equal names get a number."""
-    found: dict[Stream, str] = {}
-    for stream in streams:
-        words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
-        stem = name = words.strip("-.") or "stream"
-        number = 1
-        while name in found.values():
-            number += 1
-            name = f"{stem}-{number}"
-        found[stream] = name
-    return found
+    return dict(zip(streams, distinct((_stem(stream), "") for stream in streams), strict=True))
+
+
+def _stem(stream: Stream) -> str:
+    words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
+    return words.strip("-.") or "stream"
 
 
 def targets(streams: Sequence[Stream], folder: Path) -> dict[Stream, Path]:
@@ -39,11 +35,7 @@ def targets(streams: Sequence[Stream], folder: Path) -> dict[Stream, Path]:
     Raises `OptionError` where that would overwrite one of the streams.
     """
     found = {stream: folder / f"{stem}{SUFFIX}" for stream, stem in stems(streams).items()}
-    sources = {Path(stream.name).resolve() for stream in streams}
-    for path in found.values():
-        if path.resolve() in sources:
-            hint = "give another folder with --out"
-            raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
+    check_kept((Path(stream.name) for stream in streams), found.values())
     return found
 
 

@@ -166,7 +166,7 @@ def test_leaving_early_ends_the_workers(dataset):
 
 def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
     read = []
-    source = "ghostyolo.data.cache.inspect_image"
+    source = "ghostyolo.data.pictures.inspect_image"
     plane = np.zeros((24, 36, 3), np.uint8)
     monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
     for room, expected in ((0, 21), (plane.nbytes * 3 + 3, 7 + 4 + 4), (2**20, 7)):

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.errors import DataError
-from ghostyolo.evaluate import Metrics, area_ap, detect, eleven_point_ap, readable, score
+from ghostyolo.evaluate import Metrics, area_ap, eleven_point_ap, over, readable, score
 
 Row = tuple[float, ...]
 SQUARE = (10, 10, 50, 50)
@@ -323,17 +323,19 @@ def test_pictures_that_cannot_be_read_are_in_no_score(
     lost = [0, 7, *range(8, 16), 18]  # at the ends, and all that are read at once
     for number in lost:
         Path(data.samples[number].path).write_bytes(b"no picture")
+    cv2.imwrite(data.samples[1].path, np.full((300, 300), 1, np.uint8))
 
     def detector(images: list[np.ndarray]) -> list[Detections]:
         return [found((*SQUARE, 0, float(image.mean()) / 20)) for image in images]
 
     done: list[int] = []
-    everything = detect(detector, data, done.append)
+    everything = over(detector, data, done.append)
     assert done == [8, 16, 19]
     assert [i for i, each in enumerate(everything) if each is None] == lost
     for _ in range(2):  # of a later validation nothing is counted or told again
-        some, there = readable(detect(detector, data), data)
-        assert data.defects == {"unreadable picture": len(lost)} == there.defects
+        some, there = readable(over(detector, data), data)
+        assert data.defects == {"unreadable picture": len(lost), "grey picture, read as RGB": 1}
+        assert there.defects == data.defects
     assert len(caplog.messages) == len(lost) and "0.png: not a picture" in caplog.messages[0]
     numbers = [each.image_id for each in there.samples]
     assert numbers == [i for i in range(19) if i not in lost]

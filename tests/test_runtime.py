@@ -101,28 +101,28 @@ CONV = "[convolutional]\nfilters={}\nsize=3\npad=1\nactivation=relu\n"
 JOINED = f"{CONV.format(4)}{CONV.format(8)}groups=4\n[route]\nlayers=-1,-2\n"
 HALVED = CONV.format(24) + "groups=12\nstride=2\nbatch_normalize=1\n"
 ADDED = "[shortcut]\nfrom=0\n"
+# Layers, which concatenations need not be made, and which maps may be written over.
+MAPS = {
+    "a reader is no convolution": (
+        JOINED + HALVED + "[route]\nlayers=2\n" + HALVED, set(), {1}
+    ),
+    "the reader shrinks": (JOINED + HALVED + CONV.format(2), {2}, {1, 2, 3}),
+    "the reader is dense": (JOINED + CONV.format(2) + "stride=2\n", set(), {1, 2}),
+    "the map is the end": (JOINED, set(), {1}),
+    "a sum of what nobody else reads": (CONV.format(4) * 2 + ADDED, set(), {1}),
+    "a sum of what is read later": (
+        CONV.format(4) * 2 + ADDED + "[route]\nlayers=-1,1\n", set(), set()
+    ),
+    "a sum of the same map under another name": (
+        CONV.format(4) * 2 + "[route]\nlayers=1\n" + ADDED + "[route]\nlayers=-1,1\n",
+        set(), set(),
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "apart", "lent"),
-    {
-        "a reader is no convolution": (
-            JOINED + HALVED + "[route]\nlayers=2\n" + HALVED, set(), {1}
-        ),
-        "the reader shrinks": (JOINED + HALVED + CONV.format(2), {2}, {1, 2, 3}),
-        "the reader is dense": (JOINED + CONV.format(2) + "stride=2\n", set(), {1, 2}),
-        "the map is the end": (JOINED, set(), {1}),
-        "a sum of what nobody else reads": (CONV.format(4) * 2 + ADDED, set(), {1}),
-        "a sum of what is read later": (
-            CONV.format(4) * 2 + ADDED + "[route]\nlayers=-1,1\n", set(), set()
-        ),
-        "a sum of the same map under another name": (
-            CONV.format(4) * 2 + "[route]\nlayers=1\n" + ADDED + "[route]\nlayers=-1,1\n",
-            set(), set(),
-        ),
-    }.values(),
-)  # fmt: skip
-def test_torch_makes_no_more_maps_than_it_needs(text: str, apart: set[int], lent: set[int]) -> None:
+@pytest.mark.parametrize("case", MAPS)
+def test_torch_makes_no_more_maps_than_it_needs(case: str) -> None:
+    text, apart, lent = MAPS[case]
     model = random_model(loads("[net]\nheight=8\nwidth=8\nchannels=3\n" + text)).eval()
     x = random_input(model.network, 2)
     with torch.inference_mode():

@@ -35,9 +35,12 @@ import torch  # noqa: E402
 from bars import row, show  # noqa: E402
 
 from ghostyolo import cli  # noqa: E402
+from ghostyolo.bench.worker import peak_bytes  # noqa: E402
+from ghostyolo.cost import FLOAT  # noqa: E402
 from ghostyolo.data.synthetic import write_dataset  # noqa: E402
-from ghostyolo.model import Model, last_uses  # noqa: E402
-from ghostyolo.network import IMAGE, Network, dumps, load  # noqa: E402
+from ghostyolo.live import most_numbers  # noqa: E402
+from ghostyolo.model import Model  # noqa: E402
+from ghostyolo.network import Network, dumps, load  # noqa: E402
 from ghostyolo.runtime import open_runtime, runtimes  # noqa: E402
 from ghostyolo.zoo.ghost import Style  # noqa: E402
 from ghostyolo.zoo.recipes import detector  # noqa: E402
@@ -154,7 +157,7 @@ def memory(network: Network, args: argparse.Namespace) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         grown, weights = pool.apply(_grown, (dumps(network), args.weights, args.threads))
-    share = grown / (weights + live(network))
+    share = grown / (weights + FLOAT * most_numbers(network))
     return row("memory grown, over weights and live maps", share, "x", MEMORY_BAR)
 
 
@@ -166,28 +169,11 @@ def _grown(text: str, weights: str | None, threads: int) -> tuple[int, int]:
     network = loads(text)
     torch.set_num_threads(threads)
     torch.conv2d(torch.ones(1, 3, 8, 8), torch.ones(3, 3, 3, 3))
-    before = peak()
+    before = peak_bytes()
     runtime = open_runtime(network, weights, name="torch", threads=threads, device="cpu")
     runtime.run(np.ones((1, *network.options.shape), np.float32))
-    grown = peak() - before
-    return grown, 4 * sum(p.numel() for p in Model(network).parameters())
-
-
-def peak() -> int:
-    """Return the most bytes that this process held. Source: proc(5), VmHWM."""
-    text = Path("/proc/self/status").read_text()
-    return 1024 * int(text.partition("VmHWM:")[2].split()[0])
-
-
-def live(network: Network) -> int:
-    """Return the bytes of the largest set of maps that are needed at once."""
-    held, most = {IMAGE: network.options.shape.size}, 0
-    for node, dead in zip(network, last_uses(network), strict=True):
-        held[node.index] = node.shape.size
-        most = max(most, sum(held.values()))
-        for index in dead:
-            held.pop(index, None)
-    return 4 * most
+    grown = peak_bytes() - before
+    return grown, FLOAT * sum(p.numel() for p in Model(network).parameters())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ghostyolo.cost import FLOAT, Machine, memory_numbers
 from ghostyolo.layers import count
-from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.live import most_numbers
+from ghostyolo.network import Network, Node
 
 ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
 
@@ -49,14 +50,8 @@ def memory_share(table: Sequence[Bound]) -> float:
 
 def least_bytes(network: Network, batch: int) -> int:
     """Return the bytes of all weights and of the largest set of maps that are needed at once."""
-    last = {index: node.index for node in network for index in (*node.inputs, node.index)}
-    held, most, weights = {IMAGE: network.options.shape.size}, 0, 0
-    for node in network:
-        weights += count(node.layer.weights(*network.input_shapes(node)))
-        held[node.index] = node.shape.size
-        most = max(most, sum(held.values()))
-        held = {index: size for index, size in held.items() if last[index] > node.index}
-    return FLOAT * (weights + batch * most)
+    weights = sum(count(node.layer.weights(*network.input_shapes(node))) for node in network)
+    return FLOAT * (weights + batch * most_numbers(network))
 
 
 def _bound(network: Network, node: Node, machine: Machine, batch: int) -> Bound:

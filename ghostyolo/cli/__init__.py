@@ -37,7 +37,6 @@ COMMANDS = {
     "sample-data": "paint a small labelled data set to try things on",
 }
 READ_EXPORTED = ("val", "detect")
-EXPORTED = (".onnx", ".xml", ".torchscript", ".pt")
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost
@@ -78,6 +77,8 @@ def filled(words: list[str]) -> list[str]:
     """
     if not words or words[0] not in READ_EXPORTED:
         return words
+    from ghostyolo.runtime.choice import EXPORTED
+
     for place, word in enumerate(words):
         if word.lower().endswith(".cfg"):
             break

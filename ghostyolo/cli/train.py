@@ -272,7 +272,8 @@ def _teacher(args: argparse.Namespace, network: Network) -> Teacher | None:
     if args.loss == "darknet":
         raise OptionError("--loss darknet learns from labels", hint="leave it or --teacher out")
     cfg, weights = args.teacher
-    return Teacher(passes.resize(load(cfg), network.options.size), weights)
+    findings = Findings(strict=args.strict, compat=args.darknet_compat)
+    return Teacher(passes.resize(load(cfg, findings=findings), network.options.size), weights)
 
 
 def _net_options(network: Network, pictures: int, args: argparse.Namespace) -> NetOptions:

@@ -72,6 +72,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     progress = Progress(len(own), "val", "picture")
     found = evaluate.woven(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
+    data.share_notes(world.gather)
     found, data = evaluate.readable(found, data)
     clock.append(time.monotonic())
     metrics = subject.judge(found, data)
@@ -128,7 +129,7 @@ def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subje
 
     def find(own: Dataset, step: Any) -> list[Detections | None]:
         with runtime:
-            return evaluate.detect(runtime.detector(**limits), own, step)
+            return evaluate.over(runtime.detector(**limits), own, step)
 
     return shared.Subject(
         data=data,

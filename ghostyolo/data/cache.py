@@ -7,16 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.data.images import inspect_image
-from ghostyolo.data.sample import RESIZED, UNREADABLE, Dataset, Sample
-from ghostyolo.errors import DataError, Span
+from ghostyolo.data import pictures
+from ghostyolo.data.sample import Dataset, Sample
 
 
 class Fault(NamedTuple):
-    """What is wrong with a picture: its sample's index, the defect to be counted, a message.
-
-    The message is empty where the picture is as good as any once it is read.
-    """
+    """What is wrong with a picture, see `pictures.read`. sample: its index."""
 
     sample: int
     defect: str
@@ -51,9 +47,7 @@ class Cache:
             image = self._image(place)
             if image is not None:
                 return samples[place], image
-        raise DataError(
-            "no picture can be read", span=Span(self.dataset.path), hint="check the files"
-        )
+        raise pictures.none_readable(self.dataset)
 
     def _reserve(self) -> None:
         """Give pictures a place, in their order, as long as there is room."""
@@ -71,15 +65,9 @@ class Cache:
         kept = self._kept(index, sample)
         if kept is not None and kept[0]:
             return kept[1:].reshape(*sample.size, 3)
-        try:
-            image, oddities = inspect_image(sample.path)
-        except DataError as error:
-            self.faults.append(Fault(index, UNREADABLE, str(error)))
-            return None
-        self.faults += [Fault(index, oddity, "") for oddity in oddities]
-        if image.shape[:2] != sample.size:
-            self.faults.append(Fault(index, RESIZED, sample.of_another_size(image.shape[:2])))
-        elif kept is not None:
+        image, found = pictures.read(sample)
+        self.faults += [Fault(index, defect, message) for defect, message in found.items()]
+        if kept is not None and image is not None and image.shape[:2] == sample.size:
             kept[1:] = image.ravel()
             kept[0] = 1  # last, as another process may be looking
         return image

@@ -11,10 +11,10 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from ghostyolo.errors import DataError, Span
 
 MALFORMED = "malformed label"
 UNREADABLE = "unreadable picture"
-RESIZED = "picture of another size than its label says"
 UNPARSED = "unreadable label file"
 UNKNOWN = "box of unknown class"
 MOST_TOLD = 5  # unknown classes, and label files, that are told of one by one
@@ -63,11 +62,6 @@ class Sample:
         if shapes != ((n, 4), (n,), (n,)):
             raise ValueError(f"boxes, classes, ignore {shapes} are not (n, 4), (n,) and (n,)")
 
-    def of_another_size(self, size: Size) -> str:
-        """Return the line that says that the picture has this (h, w) instead of its own."""
-        (h, w), (own_h, own_w) = self.size, size
-        return f"{self.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -101,6 +95,12 @@ class Dataset:
         self.defects[defect] += 1
         if message:
             logger.warning("%s", message)
+
+    def share_notes(self, gather: Callable[[Any], list[Any]]) -> None:
+        """Count what other processes have found, too. gather: returns what each of them has."""
+        for noted in gather(self.noted):
+            for path, defect in noted:
+                self.note(path, defect)
 
 
 class Label(NamedTuple):

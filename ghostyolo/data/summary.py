@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import coco, darknet, voc, yolo
-from ghostyolo.data.images import inspect_image
+from ghostyolo.data import coco, darknet, pictures, voc, yolo
 from ghostyolo.data.layouts import described
-from ghostyolo.data.sample import RESIZED, UNREADABLE, Dataset, Sample
+from ghostyolo.data.sample import UNREADABLE, Dataset, Sample
 from ghostyolo.errors import DataError, Span
 from ghostyolo.overlap import mapped
 
@@ -99,21 +98,13 @@ def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) 
             kept.append(sample)
         step(done)
     if not kept:
-        message = f"split '{data.split}': no picture can be read"
-        raise DataError(message, span=Span(data.path), hint="check the files")
+        raise pictures.none_readable(data)
     return replace(data, samples=tuple(kept))
 
 
 def _look(sample: Sample) -> dict[str, str]:
-    """Return what is wrong with a picture: the defects, and what is to be said of each."""
-    try:
-        image, oddities = inspect_image(sample.path)
-    except DataError as error:
-        return {UNREADABLE: str(error)}
-    found = dict.fromkeys(oddities, "")
-    if image.shape[:2] != sample.size:
-        found[RESIZED] = sample.of_another_size(image.shape[:2])
-    return found
+    """Return what is wrong with a picture, and let go of it."""
+    return pictures.read(sample)[1]
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:

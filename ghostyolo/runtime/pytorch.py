@@ -19,8 +19,9 @@ from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.export.plain import plain_layer, with_weights
 from ghostyolo.export.torchscript import EXTRA
 from ghostyolo.layers import Head, Shape
+from ghostyolo.live import last_uses
 from ghostyolo.metadata import Metadata
-from ghostyolo.model import Model, last_uses
+from ghostyolo.model import Model
 from ghostyolo.network import IMAGE, Network
 from ghostyolo.passes import resize
 from ghostyolo.runtime import maps
