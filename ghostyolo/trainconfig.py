@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ class Teacher:
 
     network: Network
     weights: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Return what tells the content of the file from any other, in hexadecimal."""
+        return hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class TrainConfig:
             "data set": f"{data.path} {data.split} {len(data)}",
             "list of names": "\n".join(data.names),
             "loss": self.task.recipe(self.loss)[0],
-            "teacher": self.teacher.weights if self.teacher else "none",
+            "teacher": self.teacher.digest if self.teacher else "none",
             "seed": str(self.seed),
             "batch norm momentum": str(self.bn_momentum),
             "precision": str(dtype_of(self.amp, self.device)),
