@@ -140,7 +140,7 @@ def add_data(p: argparse.ArgumentParser, split: str) -> None:
     p.add_argument(
         "data",
         metavar="DATA",
-        help="VOC or COCO folder, YOLO .yaml or Darknet .data; for a classifier a folder with a "
+        help="folder or file of a data set (VOC, COCO, YOLO, Darknet); for a classifier a folder with a "
         "folder of pictures for each class, or a .data",
     )
     p.add_argument("--split", default=split, help=f"part of DATA ({split})")
