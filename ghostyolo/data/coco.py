@@ -48,9 +48,9 @@ LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
 }
 
 
-def is_coco(path: Path) -> bool:
-    """Say whether a folder is laid out as COCO is, or a path is a file that can be its own."""
-    return path.suffix.lower() == ".json" if path.is_file() else bool(annotation_files(path))
+def is_coco(folder: Path) -> bool:
+    """Say whether a folder is laid out as COCO is."""
+    return bool(annotation_files(folder))
 
 
 def splits(path: Path) -> list[str]:
@@ -116,11 +116,12 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     own, file = _chosen(path, split)
     images, annotations, categories = _read(file)
     span = Span(str(file))
-    if own in DRAWN and not split_of(file):
-        images, annotations = _share(images, annotations, own)
-        tell_drawn(file, own, len(images))
     found = {record["id"]: record["name"] for record in _classes(categories, annotations, span)}
     found = {key: found[key] for key in sorted(found)}
+    if own in DRAWN and not split_of(file):
+        whole = len(images)
+        images, annotations = _share(images, annotations, own)
+        tell_drawn(file, own, len(images), whole)
     builder = Builder(names or tuple(found.values()), split, str(path))
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
@@ -132,8 +133,8 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
             builder.unknown(f"'{name}'", span, f" in annotation {record.get('id')}")
             continue
         labels[record["image_id"]] += _label(record, cls, builder, span)
-    whole = _whole("images", images, "malformed entry of a picture", builder, span)
-    _add_images(builder, whole, labels, _picture_folders(file, split, own), span)
+    pictures = _whole("images", images, "malformed entry of a picture", builder, span)
+    _add_images(builder, pictures, labels, _picture_folders(file, split, own), span)
     return builder.finish()
 
 

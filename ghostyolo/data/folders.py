@@ -81,12 +81,10 @@ def parts(root: Path) -> Parts:
     readings = _labelled(root, _split_readings(root))
     if not readings and (lists := _lists(root)):
         split, (picture, *_) = next(iter(lists.items()))
-        hint = f"the first was looked for at {picture}, its labels at {label_files(root, picture, '.txt')[0]}"
-        raise DataError(
-            "none of its pictures has a label file",
-            span=Span(str(root / f"{split}.txt")),
-            hint=hint,
-        )
+        label = label_files(root, picture, ".txt")[0]
+        message = "none of its pictures has a label file"
+        hint = f"the first was looked for at {picture}, its boxes at {label}"
+        raise DataError(message, span=Span(str(root / f"{split}.txt")), hint=hint)
     readings = readings or _labelled(root, _whole_readings(root))
     if not readings:
         raise DataError(NOTHING, span=span, hint="give the folder or file of a data set")
@@ -197,7 +195,7 @@ def _drawn(root: Path, pictures: Iterable[str], split: str) -> list[str]:
     """Return the pictures of a folder without splits that are for one, and tell how many."""
     paths = {Path(os.path.relpath(picture, root)).as_posix(): picture for picture in pictures}
     drawn = sorted(paths[name] for name in share(paths, split))
-    tell_drawn(root, split, len(drawn))
+    tell_drawn(root, split, len(drawn), len(paths))
     return drawn
 
 

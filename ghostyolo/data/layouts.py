@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,11 +70,15 @@ def recognised(path: Path) -> tuple[Path, Layout]:
         message = f"several descriptions: {', '.join(alike)}"
         raise DataError(message, span=Span(str(path)), hint="give one")
     if others := [each.name if each != path else other.name for each, other in found[1:]]:
-        listed = " and ".join(others)
-        logger.warning(
-            "%s: read as %s, not as %s; a file can be given itself", path, layout.name, listed
-        )
+        _tell(path, layout.name, ", ".join(others))
     return place, layout
+
+
+@cache
+def _tell(path: Path, first: str, others: str) -> None:
+    """Log, once for all splits, that a folder is described in several ways."""
+    hint = "give a file itself to read that one"
+    logger.warning("%s: read as %s; also there: %s; %s", path, first, others, hint)
 
 
 def _descriptions(folder: Path) -> list[tuple[Path, Layout]]:

@@ -69,11 +69,11 @@ def share(names: Iterable[str], split: str) -> list[str]:
     return drawn if split == "all" else drawn[:held] if split == "val" else drawn[held:]
 
 
-def tell_drawn(path: Path, split: str, count: int) -> None:
-    """Log how a data set without splits is split."""
+def tell_drawn(path: Path, split: str, count: int, whole: int) -> None:
+    """Log how many pictures of a data set without splits are for one."""
     if split != "all":
         logger.warning(
-            "%s: no splits, so one picture in %d, drawn by its name, is for val: %d pictures for %s"
-            " (--split all takes all)",
-            path, HELD_BACK, count, split,
+            "%s: no splits, so %d of %d pictures, drawn by their names, are for %s "
+            "(--split all takes all)",
+            path, count, whole, split,
         )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from ghostyolo.data.images import inspect_image
 from ghostyolo.data.layouts import recognised
 from ghostyolo.data.sample import RESIZED, UNREADABLE, Dataset, Sample
-from ghostyolo.data.splits import KNOWN, plain
+from ghostyolo.data.splits import KNOWN, yearless
 from ghostyolo.errors import DataError, Span
 from ghostyolo.overlap import mapped
 
@@ -66,7 +66,7 @@ def splits(path: str | Path) -> list[str]:
     found = layout.splits(place)
     if not found:
         raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
-    return sorted(found, key=lambda split: (*KNOWN, split).index(plain(split)))
+    return sorted(found, key=lambda split: (*KNOWN, yearless(split)).index(yearless(split)))
 
 
 def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) -> Dataset:
