@@ -165,18 +165,19 @@ def _share(
 
 
 def _classes(categories: list[Record], annotations: list[Any], span: Span) -> list[Record]:
-    """Return the categories without the one that Roboflow puts above all: it never has a box."""
+    """Return the categories without Roboflow's, of which all others are kinds: it has no box.
+
+    Source: github.com/roboflow/rf-detr pull request 1303.
+    """
+    used = [record.get("category_id") for record in annotations if isinstance(record, dict)]
     for record in categories:
         others = [each for each in categories if each is not record]
-        if not others or any(each.get("supercategory") != record["name"] for each in others):
-            continue
-        if not any(
-            isinstance(a, dict) and a.get("category_id") == record["id"] for a in annotations
-        ):
+        kinds = {each.get("supercategory") == record["name"] for each in others}
+        if kinds == {True} and record.get("supercategory") == "none" and record["id"] not in used:
+            name = record["name"]
             logger.warning(
-                "%s: category '%s' stands above all others and has no box; it is no class",
-                span, record["name"],
-            )  # fmt: skip
+                "%s: all others are kinds of '%s', which has no box: no class", span, name
+            )
             return others
     return categories
 
