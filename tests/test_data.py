@@ -140,7 +140,7 @@ def test_a_relative_path_is_as_good(layout, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("layout", [voc, coco, yolo, darknet])
 def test_a_missing_split_lists_those_that_exist(layout, tmp_path):
-    with pytest.raises(DataError, match=r"no split 'nightly'; use one of: val$"):
+    with pytest.raises(DataError, match=r"no split 'nightly'; use one of: val \(--split\)$"):
         open_dataset(layout(tmp_path), "nightly")
 
 
@@ -335,7 +335,7 @@ def test_pictures_without_xml_are_left_out_and_class_lists_are_no_splits(tmp_pat
     text(tmp_path / "ImageSets/Main/cat_val.txt", "a  1\nb -1\n")
     dataset = open_dataset(tmp_path, "val")
     assert dataset.defects == {"missing label file": 1, "picture listed twice": 1}
-    with pytest.raises(DataError, match=r"use one of: val$"):
+    with pytest.raises(DataError, match=r"use one of: val \(--split\)$"):
         open_dataset(tmp_path, "x")
 
 

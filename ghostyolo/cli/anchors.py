@@ -23,7 +23,7 @@ ABOUT = (
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what anchors takes."""
     p.epilog = ABOUT
-    p.add_argument("data", metavar="DATA", help="VOC or COCO folder, YOLO .yaml or Darknet .data")
+    p.add_argument("data", metavar="DATA", help="folder or file: VOC, COCO, YOLO, Darknet")
     shared.add_cfg(p)
     p.add_argument("--split", default="train", help="part of DATA (train)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")

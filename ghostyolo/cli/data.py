@@ -23,7 +23,7 @@ SIZE, ANCHORS = 416, 9  # gencfg's defaults
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what data takes."""
     p.epilog = "ghostyolo anchors DATA CFG tells whether the anchors of a cfg fit the boxes."
-    p.add_argument("data", metavar="DATA", help="VOC or COCO folder, YOLO .yaml or Darknet .data")
+    p.add_argument("data", metavar="DATA", help="folder or file: VOC, COCO, YOLO, Darknet")
     p.add_argument("--split", action="append", help="part of DATA; may be repeated (all of them)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
     p.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")

@@ -140,8 +140,8 @@ def add_data(p: argparse.ArgumentParser, split: str) -> None:
     p.add_argument(
         "data",
         metavar="DATA",
-        help="VOC or COCO folder, YOLO .yaml or Darknet .data; for a classifier a folder with a "
-        "folder of pictures for each class, or a .data",
+        help="folder or file: VOC, COCO, YOLO, Darknet; for a classifier a folder with a folder of "
+        "pictures for each class, or a .data",
     )
     p.add_argument("--split", default=split, help=f"part of DATA ({split})")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")

@@ -231,7 +231,8 @@ def _config(args: argparse.Namespace) -> TrainConfig:
             watched = task.read(args.data, args.val_split, names or data.names)
         except DataError as error:
             found = error.diagnostic
-            hint = f"{found.hint}; or give --val-split, 'none' to train without"
+            own = str(found.hint).replace("--split", "--val-split")
+            hint = f"{own}; or give --val-split none to train without"
             raise DataError(found.message, span=found.span, hint=hint) from None
     hint = HINT.format("heads" if task is DETECTION else "last layer")
     network = shared.fitting(network, data, hint, adapt=args.adapt)

@@ -1,4 +1,4 @@
-"""COCO folders: annotations/instances_SPLIT.json and the pictures wherever people put them.
+"""COCO: a JSON file of boxes for each split, and the pictures wherever people put them.
 
 Source: cocodataset.org/#format-data (bbox is x, y, width, height in pixels, from 0).
 """
@@ -6,6 +6,7 @@ Source: cocodataset.org/#format-data (bbox is x, y, width, height in pixels, fro
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,13 +20,27 @@ from ghostyolo.data.sample import (
     Label,
     class_index,
     locate,
-    missing_split,
+)
+from ghostyolo.data.splits import (
+    ALIASES,
+    DRAWN,
+    is_split,
+    plain,
+    share,
+    spelled,
+    tell_drawn,
+    yearless,
 )
 from ghostyolo.errors import DataError, Span
 
 Record = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 PREFIX = "instances_"
+WORDS = {"", "annotation", "annotations", "coco", "instances", "labels", "bbox"}  # name no split
+FIRST_KEY = re.compile(
+    rb'(\xef\xbb\xbf)?\s*\{\s*"(info|licenses|images|annotations|categories|type)"'
+)
 LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
     "images": {"id": (int, str), "file_name": str},
     "annotations": {"image_id": (int, str), "category_id": int},
@@ -35,30 +50,82 @@ LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
 
 def is_coco(folder: Path) -> bool:
     """Say whether a folder is laid out as COCO is."""
-    return bool(splits(folder))
+    return bool(annotation_files(folder))
 
 
-def splits(folder: Path) -> list[str]:
-    """Return the names of the splits that a folder has annotations of."""
-    files = (folder / "annotations").glob(f"{PREFIX}*.json")
-    return sorted(path.stem.removeprefix(PREFIX) for path in files)
+def splits(path: Path) -> list[str]:
+    """Return the splits that a folder, or a file, has annotations of."""
+    found = sorted(annotation_files(path))
+    return list(DRAWN) if found == [""] else found
 
 
-def open_coco(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    """Read one split of a COCO folder. Classes are the categories in the order of their ids.
+def annotation_files(path: Path) -> dict[str, list[Path]]:
+    """Return annotation files by split; those that name no split, if these are all, as that of "".
+
+    They are sought in the folder annotations, in the folder itself, and in those of splits. A file
+    itself is what its name or its folder's says.
+    """
+    if path.is_file():
+        return {split_of(path): [path]}
+    found: dict[str, list[Path]] = defaultdict(list)
+    below = [each for each in path.iterdir() if is_split(each.name)] if path.is_dir() else []
+    for place in (path / "annotations", path, *sorted(below)):
+        for file in sorted(place.glob("*.json")):
+            if _is_own(file) or (not _others(file) and _begins_as_coco(file)):
+                found[split_of(file)].append(file)
+    return {split: files for split, files in found.items() if split or len(found) == 1}
+
+
+def split_of(file: Path) -> str:
+    """Return the split that a file's name or else its folder's says, "" if neither says one."""
+    if _is_own(file):
+        return file.stem.removeprefix(PREFIX)
+    named = [word for word in _words(file) if is_split(word)]
+    if len(named) == 1:
+        return named[0]
+    return file.parent.name if not named and is_split(file.parent.name) else ""
+
+
+def _is_own(file: Path) -> bool:
+    return file.stem.startswith(PREFIX) and file.stem != PREFIX
+
+
+def _words(file: Path) -> list[str]:
+    return re.split(r"[_.\s-]+", file.stem)
+
+
+def _others(file: Path) -> list[str]:
+    """Return the words of a name that say something else: captions_val2017 are no boxes."""
+    return [word for word in _words(file) if word.lower() not in WORDS and not is_split(word)]
+
+
+def _begins_as_coco(file: Path) -> bool:
+    """Say whether the first key of a file is one of COCO's: it may be a large one."""
+    try:
+        with open(file, "rb") as opened:
+            return bool(FIRST_KEY.match(opened.read(256)))
+    except OSError:
+        return False
+
+
+def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
+    """Read one split of a COCO folder or file. Classes are the categories in order of their ids.
 
     Raises DataError if the file is not COCO's.
     """
-    spelled = _spelled(folder, split)
-    path = folder / "annotations" / f"{PREFIX}{spelled}.json"
-    images, annotations, categories = _read(path)
-    found = {record["id"]: record["name"] for record in categories}
+    own, file = _chosen(path, split)
+    images, annotations, categories = _read(file)
+    span = Span(str(file))
+    found = {record["id"]: record["name"] for record in _classes(categories, annotations, span)}
     found = {key: found[key] for key in sorted(found)}
-    builder = Builder(names or tuple(found.values()), split, str(folder))
+    if own in DRAWN and not split_of(file):
+        whole = len(images)
+        images, annotations = _share(images, annotations, own)
+        tell_drawn(file, own, len(images), whole)
+    builder = Builder(names or tuple(found.values()), split, str(path))
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
     labels: dict[int | str, list[Label]] = defaultdict(list)
-    span = Span(str(path))
     for record in _whole("annotations", annotations, MALFORMED, builder, span):
         cls = classes.get(record["category_id"], -1)
         if cls < 0:
@@ -66,20 +133,53 @@ def open_coco(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
             builder.unknown(f"'{name}'", span, f" in annotation {record.get('id')}")
             continue
         labels[record["image_id"]] += _label(record, cls, builder, span)
-    whole = _whole("images", images, "malformed entry of a picture", builder, span)
-    _add_images(builder, whole, labels, _picture_folders(folder, split, spelled), span)
+    pictures = _whole("images", images, "malformed entry of a picture", builder, span)
+    _add_images(builder, pictures, labels, _picture_folders(file, split, own), span)
     return builder.finish()
 
 
-def _spelled(folder: Path, split: str) -> str:
-    """Return the split as the files spell it: itself, or with the latest year (val -> val2017)."""
-    present = splits(folder)
-    years = [name for name in present if re.fullmatch(re.escape(split) + r"\d{4}", name)]
-    if split in present:
-        return split
-    if not years:
-        raise missing_split(split, present, Span(str(folder / "annotations")))
-    return max(years)
+def _chosen(path: Path, split: str) -> tuple[str, Path]:
+    """Return the split as the files spell it (val -> val2017), and its file."""
+    files, span = annotation_files(path), Span(str(path))
+    own = spelled(split, splits(path), span)
+    file, *others = files.get(own) or files[""]
+    if others:
+        listed = " or ".join(str(each.relative_to(path)) for each in (file, *others))
+        raise DataError(f"split '{own}' may be {listed}", span=span, hint="give the file itself")
+    return own, file
+
+
+def _share(
+    images: list[Any], annotations: list[Any], split: str
+) -> tuple[list[Record], list[Record]]:
+    """Return those pictures of a file that are for a split of it, and their annotations."""
+    files = {record["id"]: record["file_name"] for record in images if _is_whole("images", record)}
+    mine = set(share(set(files.values()), split))
+    others = {key for key, file in files.items() if file not in mine}
+
+    def kept(record: Any, key: str) -> bool:
+        found = record.get(key) if isinstance(record, dict) else None
+        return not (isinstance(found, int | str) and found in others)
+
+    return [r for r in images if kept(r, "id")], [r for r in annotations if kept(r, "image_id")]
+
+
+def _classes(categories: list[Record], annotations: list[Any], span: Span) -> list[Record]:
+    """Return the categories without Roboflow's, of which all others are kinds: it has no box.
+
+    Source: github.com/roboflow/rf-detr pull request 1303.
+    """
+    used = [record.get("category_id") for record in annotations if isinstance(record, dict)]
+    for record in categories:
+        others = [each for each in categories if each is not record]
+        kinds = {each.get("supercategory") == record["name"] for each in others}
+        if kinds == {True} and record.get("supercategory") == "none" and record["id"] not in used:
+            name = record["name"]
+            logger.warning(
+                "%s: all others are kinds of '%s', which has no box: no class", span, name
+            )
+            return others
+    return categories
 
 
 def _read(path: Path) -> list[list[Record]]:
@@ -154,7 +254,11 @@ def _add_images(
             builder.count("box of no listed picture", label.span)
 
 
-def _picture_folders(folder: Path, split: str, spelled: str) -> list[Path]:
+def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
     """Return where the pictures of a split may lie, the likeliest first."""
-    named = [place / name for name in (spelled, split) for place in (folder, folder / "images")]
-    return [*dict.fromkeys(named), folder / "images", folder / "JPEGImages", folder]
+    folder = file.parent.parent if file.parent.name == "annotations" else file.parent
+    alike = [name for name in ALIASES if plain(name) == yearless(own)]
+    names = dict.fromkeys([own, split, yearless(own), *alike])
+    named = [place / name for name in names for place in (folder, folder / "images")]
+    others = [folder / name for name in ("images", "JPEGImages", "data")]
+    return [*dict.fromkeys(named), *others, folder]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ from ghostyolo.data.sample import (
     Label,
     image_ids,
     locate,
-    missing_split,
     read_lines,
     read_names,
 )
+from ghostyolo.data.splits import spelled
 from ghostyolo.errors import DataError, Span
 
 SPLITS = {"train": "train", "val": "valid", "test": "test"}  # ours -> the key
@@ -53,9 +53,7 @@ def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset
     Raises DataError if a file or key is missing, or the names do not fit `classes`.
     """
     options = read_options(path)
-    key = SPLITS.get(split, split)
-    if key not in options or key not in SPLITS.values():
-        raise missing_split(split, [s for s, k in SPLITS.items() if k in options], Span(str(path)))
+    key = split_key(split, options, path)
     folders = (path.parent, path.parent.parent, Path())
     names = names or _names(options, folders, Span(str(path)))
     check_count(len(names), options.get("classes"))
@@ -63,6 +61,20 @@ def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset
     pictures = read_list(locate(options[key].value, folders), folders)
     add_pictures(builder, pictures, lambda picture: [label_path(picture)])
     return builder.finish()
+
+
+def splits(path: Path) -> list[str]:
+    """Return the splits that a file names. Raises DataError if it cannot be read."""
+    return _present(read_options(path))
+
+
+def split_key(split: str, options: Mapping[str, Option], path: Path) -> str:
+    """Return the key of a split. Raises DataError if the file does not have it."""
+    return SPLITS[spelled(split, _present(options), Span(str(path)))]
+
+
+def _present(options: Mapping[str, Option]) -> list[str]:
+    return [ours for ours, key in SPLITS.items() if key in options]
 
 
 def read_options(path: Path) -> dict[str, Option]:

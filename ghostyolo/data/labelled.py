@@ -5,7 +5,6 @@ A sample has one class, and for a box the whole picture.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,16 +19,14 @@ from ghostyolo.data.sample import (
     class_index,
     image_ids,
     locate,
-    missing_split,
     read_lines,
     read_names,
     unknown_class,
 )
+from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, plain, share, spelled
 from ghostyolo.data.voc import is_voc
 from ghostyolo.errors import DataError, Span
 
-FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-HELD_BACK = 5  # one picture in so many is for validation where nobody said which
 UNNAMED, SEVERAL = "no class in the path", "several classes in the path"
 HINT = "give a folder with a folder of pictures for each class, or a Darknet .data file"
 
@@ -68,10 +65,7 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     Raises DataError if a file or key is missing, or the two do not agree.
     """
     options, span = darknet.read_options(path), Span(str(path))
-    key = darknet.SPLITS.get(split, split)
-    if key not in options or key not in darknet.SPLITS.values():
-        present = [ours for ours, theirs in darknet.SPLITS.items() if theirs in options]
-        raise missing_split(split, present, span)
+    key = darknet.split_key(split, options, path)
     folders = (path.parent, path.parent.parent, Path())
     stated = [options[key] for key in ("labels", "names") if key in options]
     files = [read_names(locate(option.value, folders)) for option in stated]
@@ -136,30 +130,27 @@ def _add_listed(
 
 
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    splits = [folder for folder in _folders(path) if folder.name in FOLDERS and _folders(folder)]
-    roots = {FOLDERS[folder.name]: folder for folder in splits}
-    if roots and split not in roots:
-        raise missing_split(split, sorted(roots), Span(str(path)))
-    if not roots and split not in ("train", "val"):
-        raise missing_split(split, ["train", "val"], Span(str(path)))
+    splits = [folder for folder in _folders(path) if plain(folder.name) in KNOWN]
+    roots = {folder.name: folder for folder in splits if _folders(folder)}
+    own = spelled(split, sorted(roots) or DRAWN, Span(str(path)))
     found = {folder.name for root in (roots or {"": path}).values() for folder in _folders(root)}
     if not found:
         raise DataError("no folder of a class in it", span=Span(str(path)), hint=HINT)
     builder = Builder(names or sorted(found), split, str(path))
     index = class_index(builder.names)
-    for folder in _folders(roots.get(split, path)):
+    for folder in _folders(roots.get(own, path)):
         if folder.name not in index:
             raise unknown_class(folder.name, builder.names, Span(str(folder)))
         pictures = _pictures(folder)
         if not roots:
-            pictures = _share(folder, pictures, split)
+            pictures = _share(folder, pictures, own)
         if not pictures:
             builder.count("class without pictures", Span(str(folder)))
         for picture in pictures:
             image_id = str(picture.relative_to(path))
             _add(builder, str(picture), image_id, index[folder.name], Span(str(folder)))
     dataset = builder.finish()
-    if not roots:
+    if not roots and own != "all":
         logger.warning(
             "%s: no folders train and val, so one picture in %d of each class, drawn by its name, "
             "is for val: %d pictures for %s",
@@ -177,13 +168,8 @@ def _add(builder: Builder, picture: str, image_id: str, cls: int, span: Span) ->
 
 def _share(folder: Path, pictures: Iterable[Path], split: str) -> list[Path]:
     """Return the pictures of a class that are for a split, the same whatever holds the folder."""
-
-    def draw(picture: Path) -> bytes:
-        return hashlib.sha256(picture.relative_to(folder).as_posix().encode()).digest()
-
-    drawn = sorted(pictures, key=draw)
-    held = len(drawn) // HELD_BACK or int(len(drawn) > 1)
-    return sorted(drawn[:held] if split == "val" else drawn[held:])
+    paths = {picture.relative_to(folder).as_posix(): picture for picture in pictures}
+    return sorted(paths[name] for name in share(paths, split))
 
 
 def _with(path: Path, *suffixes: str) -> list[Path]:

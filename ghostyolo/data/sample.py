@@ -33,6 +33,7 @@ SUFFIXES = {
     ".webp", ".gif", ".avif", ".heic", ".heif",
 }  # fmt: skip
 ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
+STRAY = ("../", "data/")  # first folders that are not always there
 TINY_PX = 0.01  # a side under this is zero once it is stored as float32
 
 logger = logging.getLogger(__name__)
@@ -252,12 +253,6 @@ def class_index(names: Sequence[str]) -> dict[str, int]:
     return index
 
 
-def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
-    """Return the error for a split that a data set does not have."""
-    hint = f"use one of: {', '.join(present)}" if present else "it has no split at all"
-    return DataError(f"there is no split '{split}'", span=span, hint=hint)
-
-
 def unknown_class(found: str, names: Sequence[str], span: Span) -> DataError:
     """Return what is to be said of a label of a class that is not among the names."""
     known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
@@ -283,9 +278,14 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 def locate(entry: str, folders: Iterable[Path]) -> str:
     """Return a path as it is written in a list: below the first folder that has it.
 
-    Below the first of all if none has it. Windows' separators are understood everywhere.
+    Below the first of all if none has it. Windows' separators are understood everywhere. Roboflow
+    writes ../train/images for train/images, and CVAT data/obj.names for obj.names: where a path is
+    nowhere, such a first folder is passed over.
     """
-    paths = [str(folder / entry.replace("\\", "/")) for folder in folders]
+    entry, folders = entry.replace("\\", "/"), tuple(folders)
+    paths = [str(folder / entry) for folder in folders]
+    if entry.startswith(STRAY):
+        paths += [str(folder / entry.partition("/")[2]) for folder in folders]
     return next(filter(os.path.exists, paths), paths[0])
 
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import coco, darknet, pictures, voc, yolo
-from ghostyolo.data.layouts import described
+from ghostyolo.data import pictures
+from ghostyolo.data.layouts import recognised
 from ghostyolo.data.sample import UNREADABLE, Dataset, Sample
+from ghostyolo.data.splits import KNOWN, yearless
 from ghostyolo.errors import DataError, Span
 from ghostyolo.overlap import mapped
 
@@ -61,27 +62,11 @@ def splits(path: str | Path) -> list[str]:
 
     Raises DataError if it is no data set.
     """
-    path = Path(path)
-    if path.is_dir() and voc.is_voc(path):
-        found = voc.splits(path)
-    elif path.is_dir() and coco.is_coco(path):
-        found = coco.splits(path)
-    else:
-        found = _described(path)
+    place, layout = recognised(Path(path))
+    found = layout.splits(place)
     if not found:
         raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
-    known = [split for split in ("train", "val", "test") if split in found]
-    return known + sorted(set(found) - set(known))
-
-
-def _described(path: Path) -> list[str]:
-    """Return the splits of a YOLO or Darknet data set."""
-    file, reader = described(path)
-    if reader is yolo.open_yolo:
-        entries = yolo.read_entries(file)
-        return [ours for key, ours in yolo.SPLITS.items() if key in entries]
-    values = darknet.read_options(file)
-    return [ours for ours, key in darknet.SPLITS.items() if key in values]
+    return sorted(found, key=lambda split: (*KNOWN, yearless(split)).index(yearless(split)))
 
 
 def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) -> Dataset:

@@ -26,10 +26,10 @@ from ghostyolo.data.sample import (
     Dataset,
     Label,
     class_index,
-    missing_split,
     read_lines,
     read_names,
 )
+from ghostyolo.data.splits import spelled
 from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
@@ -37,44 +37,70 @@ CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
 
 
 def is_voc(folder: Path) -> bool:
-    """Say whether a folder is laid out as VOC is."""
-    return (folder / "Annotations").is_dir() and (folder / "ImageSets").is_dir()
+    """Say whether a folder is laid out as VOC is, or holds the years of a VOCdevkit."""
+    return bool(roots(folder))
+
+
+def roots(folder: Path) -> list[Path]:
+    """Return the VOC folders at a place: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
+    years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
+    candidates = [folder, *sorted(year for found in years for year in found)]
+    found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
+    return found[:1] if folder in found else found
 
 
 def splits(folder: Path) -> list[str]:
     """Return the splits of a folder, without the lists of one class (`dog_train`)."""
-    stems = {path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+    lists = (path for root in roots(folder) for path in _main(root).glob("*.txt"))
+    stems = {path.stem for path in lists}
     return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
 
 
 def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
 
+    A split of a VOCdevkit is that of all its years that have it, as the field trains on trainval
+    of 2007 and 2012 and tests on test of 2007.
+
     Raises DataError if there is no such split or no folder of pictures.
     """
-    if split not in (present := splits(folder)):
-        raise missing_split(split, present, Span(str(folder / "ImageSets" / "Main")))
-    annotations = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
-    names = names or _names_file(folder) or _collect_names(annotations.values())
+    places = roots(folder)
+    own = spelled(
+        split, splits(folder), Span(str(_main(places[0]) if len(places) == 1 else folder))
+    )
+    files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))
+    names = names or _names_file(folder) or collect_names(files)
     index = class_index(names)
-    pictures = _pictures(folder / "JPEGImages")
     builder = Builder(names, split, str(folder))
-    for image_id in _image_ids(folder / "ImageSets" / "Main" / f"{split}.txt"):
-        path = pictures.get(image_id, str(folder / "JPEGImages" / f"{image_id}.jpg"))
-        if image_id not in annotations:
-            span = Span(str(folder / "Annotations" / f"{image_id}.xml"))
-            builder.leave_out(path, "missing label file", span)
+    seen: set[str] = set()
+    for root in places:
+        if not (lists := _main(root) / f"{own}.txt").is_file():
             continue
-        try:
-            annotation = read_annotation(annotations[image_id])
-        except DataError as error:
-            builder.listed[path] = None
-            builder.unparsed(error)
-            continue
-        size = builder.size(path, annotation.size)
-        if size is not None:
-            builder.add(path, image_id, size, _labels(annotation, index, builder))
+        pictures = _pictures(root / "JPEGImages")
+        for image_id in _image_ids(lists):
+            path = pictures.get(image_id, str(root / "JPEGImages" / f"{image_id}.jpg"))
+            unique = path if len(places) > 1 and image_id in seen else image_id
+            seen.add(image_id)
+            add_annotated(builder, path, unique, root / "Annotations" / f"{image_id}.xml", index)
     return builder.finish()
+
+
+def add_annotated(
+    builder: Builder, picture: str, image_id: str, file: Path, index: dict[str, int]
+) -> None:
+    """Add a picture with the boxes of its XML file; without one it is left out and counted."""
+    if not file.exists():
+        builder.leave_out(picture, "missing label file", Span(str(file)))
+        return
+    try:
+        annotation = read_annotation(file)
+    except DataError as error:
+        builder.listed[picture] = None
+        builder.unparsed(error)
+        return
+    size = builder.size(picture, annotation.size)
+    if size is not None:
+        builder.add(picture, image_id, size, _labels(annotation, index, builder))
 
 
 class Element(NamedTuple):
@@ -173,13 +199,17 @@ def _labels(annotation: Annotation, index: dict[str, int], builder: Builder) -> 
         yield Label((x1 - first, y1 - first, x2, y2), index[name], ignore, span)
 
 
-def _collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
+def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
     """Return the classes of all files by alphabet, which is PASCAL's own order too."""
     found: set[str] = set()
     for path in paths:
         with suppress(DataError):  # it is counted in its split
             found |= {element.texts.get("name", "") for element in read_annotation(path).objects}
     return tuple(sorted(found - {""}))
+
+
+def _main(root: Path) -> Path:
+    return root / "ImageSets" / "Main"
 
 
 def _names_file(folder: Path) -> tuple[str, ...] | None:

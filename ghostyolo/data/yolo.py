@@ -6,17 +6,19 @@ Source: docs.ultralytics.com/datasets/detect (path, train, val, test, names, nc;
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from ghostyolo.data.darknet import Option, add_pictures, check_count, read_list, swap_folder
-from ghostyolo.data.sample import SUFFIXES, Builder, Dataset, locate, missing_split
+from ghostyolo.data.folders import pictures_below
+from ghostyolo.data.sample import Builder, Dataset, locate
+from ghostyolo.data.splits import spelled
 from ghostyolo.errors import DataError, Span
 
-SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # the key -> ours
+SPLITS = ("train", "val", "valid", "validation", "test")
 
 
 class Entry(NamedTuple):
@@ -35,17 +37,24 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     Raises DataError if a file or key is missing, or the names do not fit `nc`.
     """
     entries = read_entries(path)
-    present = {ours: entries[key] for key, ours in SPLITS.items() if key in entries}
-    if split not in present:
-        raise missing_split(split, list(present), Span(str(path)))
+    key = spelled(split, _present(entries), Span(str(path)))
     names = names or _names(entries, path)
     if "nc" in entries:
         check_count(len(names), Option(str(entries["nc"].value), entries["nc"].span))
     root = str(entries["path"].value) if "path" in entries else "."
     folders = [path.parent / root, Path(root), path.parent]
     builder = Builder(names, split, str(path))
-    add_pictures(builder, _pictures(present[split], folders), label_paths)
+    add_pictures(builder, _pictures(entries[key], folders), label_paths)
     return builder.finish()
+
+
+def splits(path: Path) -> list[str]:
+    """Return the splits that a file names. Raises DataError if it cannot be read."""
+    return _present(read_entries(path))
+
+
+def _present(entries: dict[str, Entry]) -> list[str]:
+    return [key for key in SPLITS if key in entries]
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
@@ -85,27 +94,15 @@ def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
     values = entry.value if isinstance(entry.value, list) else [entry.value]
     pictures: list[str] = []
     for value in values:
-        found = _located(str(value), folders)
+        found = locate(str(value), folders)
         if os.path.isdir(found):
-            pictures += _pictures_below(Path(found))
+            pictures += pictures_below(Path(found))
         elif os.path.isfile(found):
             pictures += read_list(found, folders)
         else:
             hint = f"it was looked for at {found}"
             raise DataError(f"'{value}' is not there", span=entry.span, hint=hint)
     return pictures
-
-
-def _located(value: str, folders: Sequence[Path]) -> str:
-    """Find a folder or list; Roboflow writes ../train/images for train/images."""
-    found = locate(value, folders)
-    if value.startswith("../") and not os.path.exists(found):
-        return locate(value.removeprefix("../"), folders)
-    return found
-
-
-def _pictures_below(folder: Path) -> Iterable[str]:
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:

@@ -1,0 +1,79 @@
+"""What the splits of a data set are called, and how a data set that has none is split."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ghostyolo.errors import DataError, Span
+
+KNOWN = ("train", "val", "test")
+ALIASES = {"valid": "val", "validation": "val"}
+DRAWN = ("train", "val", "all")  # what a data set without splits has
+HELD_BACK = 5  # one picture in so many is for validation where nobody said which
+
+logger = logging.getLogger(__name__)
+
+
+def plain(name: str) -> str:
+    """Return train, val or test for any spelling of these, other names as they are."""
+    lower = name.lower()
+    lower = ALIASES.get(lower, lower)
+    return lower if lower in KNOWN else name
+
+
+def yearless(name: str) -> str:
+    """Return the plain name of a split without its year: valid2017 is val."""
+    return plain(re.sub(r"(?<=[a-z])(19|20)\d\d$", "", name, flags=re.IGNORECASE))
+
+
+def is_split(name: str) -> bool:
+    """Say whether a file or folder of this name is a split: train, Valid, test2017 ..."""
+    return yearless(name) in KNOWN
+
+
+def spelled(split: str, present: Iterable[str], span: Span) -> str:
+    """Return which of the splits that are there is meant: itself, val for valid, or one of a year.
+
+    Raises DataError if none is, or several could be.
+    """
+    present = list(present)
+    if split in present:
+        return split
+    for form in (plain, yearless):
+        found = [name for name in present if form(name) == plain(split)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            message = f"split '{split}' may be {' or '.join(found)}"
+            raise DataError(message, span=span, hint="give one with --split")
+    raise missing_split(split, present, span)
+
+
+def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
+    """Return the error for a split that a data set does not have."""
+    hint = f"use one of: {', '.join(present)} (--split)" if present else "it has no split at all"
+    return DataError(f"there is no split '{split}'", span=span, hint=hint)
+
+
+def share(names: Iterable[str], split: str) -> list[str]:
+    """Return the names that are for `train`, for `val` or for `all`, where nobody said which.
+
+    The same names are drawn each time, whatever their order: one in `HELD_BACK` for val.
+    """
+    drawn = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="replace")).digest())
+    held = len(drawn) // HELD_BACK or int(len(drawn) > 1)
+    return drawn if split == "all" else drawn[:held] if split == "val" else drawn[held:]
+
+
+def tell_drawn(path: Path, split: str, count: int, whole: int) -> None:
+    """Log how many pictures of a data set without splits are for one."""
+    if split != "all":
+        logger.warning(
+            "%s: no splits, so %d of %d pictures, drawn by their names, are for %s "
+            "(--split all takes all)",
+            path, count, whole, split,
+        )  # fmt: skip
