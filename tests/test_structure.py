@@ -49,7 +49,7 @@ BESIDE = {
     "trainconfig": {"recipe", "tasks"},
     "cost": {"ghostify"},
     "machine": {"cost"},
-    "ghostify": {"data", "model"},
+    "ghostify": {"data", "live", "model"},
     "ghosts": {"ghostify"},
     "update": {"recipe", "state", "tasks"},
     "guard": {"state", "trainconfig", "update"},

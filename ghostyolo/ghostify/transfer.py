@@ -25,6 +25,7 @@ from ghostyolo.ghostify.refine import STEPS, refine
 from ghostyolo.ghostify.rewrite import Ghost, Ghostified
 from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.live import last_uses
 from ghostyolo.model import Model
 from ghostyolo.network import IMAGE, Node
 from ghostyolo.ops import Convolution
@@ -116,12 +117,12 @@ def _importance(old: Model, orders: Orders) -> dict[int, Tensor]:
 def _outputs(model: Model, x: Tensor) -> Iterator[tuple[Node, Tensor, list[Tensor]]]:
     """Yield each node with its output and inputs; outputs are let go after their last use."""
     live = {IMAGE: x}
-    last = {index: node.index for node in model.network for index in (node.index, *node.inputs)}
+    dead = last_uses(model.network)
     for node, module in zip(model.network, model.layers, strict=True):
         inputs = [live[index] for index in node.inputs]
         live[node.index] = module(*inputs)
         yield node, live[node.index], inputs
-        for index in [index for index in live if last.get(index, -1) <= node.index]:
+        for index in dead[node.index]:
             del live[index]
 
 

@@ -43,11 +43,15 @@ def cost(runs: Sequence[HeadRun], truths: Tensor, size: tuple[int, int]) -> Cost
     matches = _matched(grids, truths)
     parts = [_parts(grid, mine, truths) for grid, mine in zip(grids, matches, strict=True)]
     box, objectness, classes = (torch.stack(part).sum() for part in zip(*parts, strict=True))
-    box = BOX_WEIGHT * box
     count = box.new_tensor(max(1, sum(len(mine.truth) for mine in matches)))
-    shown = {"box": box, "objectness": objectness, "class": classes}
-    shown = {name: part.detach() for name, part in shown.items()}
-    return Cost(box + objectness + classes, count, shown)
+    return weighed(box, objectness, classes, count)
+
+
+def weighed(box: Tensor, objectness: Tensor, classes: Tensor, count: Tensor) -> Cost:
+    """Return the cost of sums of box, objectness and class loss; count: of slots taken, from 1."""
+    shown = {"box": BOX_WEIGHT * box, "objectness": objectness, "class": classes}
+    total = BOX_WEIGHT * box + objectness + classes
+    return Cost(total, count, {name: part.detach() for name, part in shown.items()})
 
 
 class _Slots(NamedTuple):

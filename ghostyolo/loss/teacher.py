@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ghostyolo.loss.base import Cost, HeadRun
 from ghostyolo.loss.grid import Grid
 from ghostyolo.loss.iou import ciou
-from ghostyolo.loss.modern import BOX_WEIGHT
+from ghostyolo.loss.modern import weighed
 
 FAINT = 0.01  # objectness below which boxes and classes are not looked at
 
@@ -34,9 +34,7 @@ def cost(runs: Sequence[HeadRun], shown: Sequence[HeadRun], size: tuple[int, int
     ]
     parts = [_parts(own, wanted) for own, wanted in pairs]
     box, objectness, classes, taken = (torch.stack(part).sum() for part in zip(*parts, strict=True))
-    box = BOX_WEIGHT * box
-    named = {"box": box.detach(), "objectness": objectness.detach(), "class": classes.detach()}
-    return Cost(box + objectness + classes, taken.clamp(min=1), named)
+    return weighed(box, objectness, classes, taken.clamp(min=1))
 
 
 def _parts(own: Grid, shown: Grid) -> Iterator[Tensor]:
