@@ -271,6 +271,16 @@ def _begin_worker(_: int) -> None:
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_hung_up
+
+
+def _unless_hung_up(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Tell of an error, but not that the parent, interrupted, took no more of a batch.
+
+    The thread that hands batches over would; what a worker itself meets goes to the parent.
+    """
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _unchanged(value: T) -> T:
