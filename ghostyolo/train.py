@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ghostyolo import evaluate, guard, precision, report
+from ghostyolo import allocator, evaluate, guard, precision, report
 from ghostyolo.data.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.ema import Ema
@@ -74,12 +74,14 @@ def train(
     last.weights, best.weights (by AP and AP50, or top-1, on val), checkpoint.pt, results.csv and
     curve.png. Raises `CfgError` for what training cannot honour, `NanError` when the loss is no
     number. An interruption that does not come from the observer may tear an update, so nothing
-    is saved.
+    is saved. On a CPU the process keeps from then on what memory it frees, see `allocator`.
     """
     config.task.check(config.network)
     if config.teacher:
         check_teacher(config.network, config.teacher.network)
     step = plan(config, world)
+    if torch.device(config.device).type == "cpu":
+        allocator.keep_freed()
     torch.manual_seed(config.seed)
     state = start(config, weights, world)
     step = compiled(step, state.model) if config.compile else step

@@ -20,6 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {
     "errors": 0, "words": 0, "ops": 0, "schedule": 0, "ema": 0,
     "syntax": 1, "files": 1, "boxes": 1, "overlap": 1, "distributed": 1, "precision": 1,
+    "allocator": 1,
     "layers": 2,
     "netoptions": 3, "network": 3,
     "weights": 4, "data": 4, "loss": 4, "info": 4, "passes": 4, "zoo": 4, "draw": 4, "lint": 4,

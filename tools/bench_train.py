@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bars import row, show
 
-from ghostyolo import passes
+from ghostyolo import allocator, passes
 from ghostyolo.data import open_dataset
 from ghostyolo.data.batches import Batches
 from ghostyolo.data.synthetic import write_dataset
@@ -66,6 +66,7 @@ def main() -> int:
     p.add_argument("--peer", metavar="PYTHON", help="that has ultralytics")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     args = p.parse_args()
+    allocator.keep_freed()  # as `train` does
     with tempfile.TemporaryDirectory() as folder:
         config = configured(Path(folder), args)
         rows = parts_of_a_step(config, args)
