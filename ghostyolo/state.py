@@ -19,7 +19,7 @@ from ghostyolo.model import Model
 
 Chance = dict[str, torch.Tensor]  # the states of torch's random generators, by device
 
-_PLAIN = ("iteration", "best", "stale", "skipped", "parts", "rows", "seconds")
+_PLAIN = ("iteration", "best", "stale", "skipped", "parts", "rows", "seconds", "noted")
 
 
 @dataclass
@@ -30,7 +30,8 @@ class State:
     fp16. iteration: updates done. best: highest score on val. stale: validations since it was
     reached. skipped: updates in a row that fp16 could not hold. parts: of the loss, by name, and
     `loss`, their sum; both smoothed as Darknet does what it prints. rows: the table of results so
-    far. seconds: by what they were spent on.
+    far. seconds: by what they were spent on. noted: defects that reading the training pictures
+    showed, each as path and defect.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class State:
     parts: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    noted: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def loss(self) -> float:

@@ -87,6 +87,8 @@ def train(
     step = compiled(step, state.model) if config.compile else step
     if resume and not _unsaved(config):
         state.restore(config.checkpoint, config.identity(world.size), world.rank)
+        for path, defect in state.noted:
+            config.train.note(path, defect)
     batches = _batches(config, world)
     _describe(config, world)
     timer = Timer(state.seconds)
@@ -117,7 +119,6 @@ def train(
         if _exhausted(state, config):
             break
         timer.lap("the rest")
-    config.train.share_notes(world.gather)
     return state
 
 
@@ -241,6 +242,8 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
 
 def _save(state: State, config: TrainConfig, world: World) -> None:
     chances = world.gather(state.chance())
+    config.train.share_notes(world.gather)
+    state.noted = sorted(config.train.noted)
     if world.first:
         with state.averaged():
             state.save_weights(config.folder / "last.weights", config.batch)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads: bits depend on it, and tests share cores
 
 import pytest
 

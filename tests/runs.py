@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def variables() -> dict[str, str]:
     """Return the environment of a process that is to run this checkout, on this OpenCV."""
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class Silent:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 import runs
 import tiny
@@ -69,6 +70,19 @@ def test_run_that_was_killed_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> 
         assert (a["ema"] is not None) == (loss == "modern")
         assert runs.same(a, b)
         assert (killed / "last.weights").read_bytes() == (whole / "last.weights").read_bytes()
+
+
+def test_defects_found_before_a_run_was_left_are_counted_after_it(tmp_path: Path) -> None:
+    """Four updates read every picture; what goes on after them reads none."""
+    data = tiny.pictures(tmp_path / "shapes")
+    odd = data / "JPEGImages" / "train_00003.jpg"
+    cv2.imwrite(str(odd), cv2.imread(str(odd), cv2.IMREAD_GRAYSCALE))
+    with pytest.raises(KeyboardInterrupt):
+        train(runs.configured(data, tmp_path / "run"), runs.Silent(stop_after=4))
+    again = runs.configured(data, tmp_path / "run")
+    assert not again.train.defects
+    train(again, runs.Silent(), resume=True)
+    assert again.train.defects == {"grey picture, read as RGB": 1}
 
 
 def test_comparison_finds_a_single_bit(data: Path, tmp_path: Path) -> None:
