@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ghostyolo.trainconfig import Teacher, TrainConfig
 
 VALIDATIONS = 20  # of a run, unless told otherwise
+MOST_WORKERS = 4
 MADE = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
 HINT = "give --adapt to rewrite the {} for these"
 
@@ -66,7 +67,12 @@ def options(p: argparse.ArgumentParser) -> None:
         help="numbers of the forward pass; auto: bf16 or fp16 on a GPU that has it (auto)",
     )
     add("--compile", action="store_true", help="let torch compile the forward pass")
-    add("--workers", type=int, help="processes that prepare pictures (0; with a GPU 4)")
+    add(
+        "--workers",
+        type=int,
+        help=f"processes that prepare pictures (one for every four threads, up to {MOST_WORKERS}; "
+        f"with a GPU {MOST_WORKERS})",
+    )
     add(
         "--val-every",
         type=shared.count,
@@ -250,7 +256,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         folder=Path(args.project, args.name or Path(args.cfg).stem),
         loss=args.loss,
         seed=args.seed,
-        workers=(4 if device != "cpu" else 0) if args.workers is None else args.workers,
+        workers=_workers(device) if args.workers is None else args.workers,
         device=device,
         val_every=max(1, round(every * epoch)),
         save_every=args.save_every,
@@ -260,6 +266,13 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         patience=args.patience,
         teacher=_teacher(args, network),
     )
+
+
+def _workers(device: str) -> int:
+    """Return how many processes keep a device fed; a picture costs a core a tenth of its step."""
+    import torch
+
+    return min(MOST_WORKERS, torch.get_num_threads() // 4) if device == "cpu" else MOST_WORKERS
 
 
 def _teacher(args: argparse.Namespace, network: Network) -> Teacher | None:
