@@ -269,7 +269,10 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _workers(device: str) -> int:
-    """Return how many processes keep a device fed; a picture costs a core a tenth of its step."""
+    """Return how many processes keep a device fed.
+
+    A picture takes one core a twentieth of what its step takes all of them together.
+    """
     import torch
 
     return min(MOST_WORKERS, torch.get_num_threads() // 4) if device == "cpu" else MOST_WORKERS

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Size, stated, stated_size
+from ghostyolo.data.header import Header, Size, stated, stated_size
 from ghostyolo.errors import DataError, Span
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
@@ -30,13 +30,17 @@ def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
     """Read a picture, see `read_image`, and tell what was mended so, as defects are called."""
     data = _read_bytes(path)
     header = stated(BytesIO(data))
-    return decode_image(data, path), header.oddities if header else []
+    return _decoded(data, path, header), header.oddities if header else []
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     """Return the picture that lies in the bytes of a file, see `read_image`; name is for errors."""
+    return _decoded(data, name, stated(BytesIO(data)))
+
+
+def _decoded(data: bytes, name: str | Path, header: Header | None) -> np.ndarray:
     span = Span(str(name))
-    _check_size(stated_size(BytesIO(data)), span)
+    _check_size(header and header.upright, span)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
