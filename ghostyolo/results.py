@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,11 +61,8 @@ def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None
 
     Pictures that would be one to COCO's evaluation are warned of.
     """
-    counts = Counter(image_id(row, number) for number, row in enumerate(rows))
-    for number, count in counts.most_common(1):
-        if count > 1:
-            message = "%s: %d pictures are number %d to COCO; give each a number in its name"
-            logger.warning(message, path, count, number)
+    message = "%s: %d pictures are number %s to COCO; give each a number in its name"
+    _warn_if_shared((image_id(row, number) for number, row in enumerate(rows)), message, path)
     found = [each for number, row in enumerate(rows) for each in coco_rows(row, number, classes)]
     replace(path, [json.dumps(found).encode()])
 
@@ -73,8 +70,11 @@ def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None
 def write_voc(folder: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """Write a file of each class, `comp4_det_test_CLASS.txt`: picture, score and box from pixel 1.
 
+    A picture goes by its name without folder and suffix; those that share one are warned of.
     Source: AlexeyAB/darknet src/detector.c, print_detector_detections.
     """
+    message = "%s: %d pictures are '%s' to VOC; give each a name of its own"
+    _warn_if_shared(map(_voc_name, rows), message, folder)
     lines: dict[str, list[str]] = {name: [] for name in names}
     for row in rows:
         for found in row["detections"]:
@@ -82,10 +82,20 @@ def write_voc(folder: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]
             limit = np.array([row["width"], row["height"]] * 2)
             box = np.clip(np.array([x, y, x + w, y + h]) + 1, 1, limit)
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
-            picture = frame_name(Path(row["file"]).stem, row.get("frame"))
-            lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
+            lines.setdefault(found["name"], []).append(f"{_voc_name(row)} {numbers}\n")
     for name, text in lines.items():
         replace(folder / f"comp4_det_test_{name}.txt", ["".join(text).encode()])
+
+
+def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:
+    """Log the message with the path, how many pictures have the commonest key, and that key."""
+    for key, count in Counter(keys).most_common(1):
+        if count > 1:
+            logger.warning(message, path, count, key)
+
+
+def _voc_name(row: dict[str, Any]) -> str:
+    return frame_name(Path(row["file"]).stem, row.get("frame"))
 
 
 def frame_name(stem: str, frame: int | None) -> str:

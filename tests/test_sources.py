@@ -194,6 +194,17 @@ def test_pictures_that_are_one_to_coco_are_told(
     assert "2 pictures are number 42 to COCO; give each a number" in caplog.text
 
 
+def test_pictures_that_are_one_to_voc_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
+    results.write_voc(tmp_path, [row, *frames], ("a", "b"))
+    assert not caplog.messages
+    results.write_voc(tmp_path, [*frames, {**row, "file": "b/x.mp4", "frame": 1}], ("a", "b"))
+    assert "2 pictures are 'x_1' to VOC; give each a name" in caplog.text
+
+
 def test_files_of_other_programs(tmp_path: Path) -> None:
     row = predict.as_dict(found(), ("a", "b"))
     results.write_voc(tmp_path, [row], ("a", "b", "c"))
