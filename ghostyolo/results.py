@@ -77,12 +77,13 @@ def write_voc(folder: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]
     _warn_if_shared(map(_voc_name, rows), message, folder)
     lines: dict[str, list[str]] = {name: [] for name in names}
     for row in rows:
+        picture = _voc_name(row)
         for found in row["detections"]:
             x, y, w, h = found["box"]
             limit = np.array([row["width"], row["height"]] * 2)
             box = np.clip(np.array([x, y, x + w, y + h]) + 1, 1, limit)
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
-            lines.setdefault(found["name"], []).append(f"{_voc_name(row)} {numbers}\n")
+            lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
     for name, text in lines.items():
         replace(folder / f"comp4_det_test_{name}.txt", ["".join(text).encode()])
 

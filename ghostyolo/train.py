@@ -87,8 +87,7 @@ def train(
     step = compiled(step, state.model) if config.compile else step
     if resume and not _unsaved(config):
         state.restore(config.checkpoint, config.identity(world.size), world.rank)
-        for path, defect in state.noted:
-            config.train.note(path, defect)
+        config.train.take_notes(state.noted)
     batches = _batches(config, world)
     _describe(config, world)
     timer = Timer(state.seconds)

@@ -78,9 +78,8 @@ def test_a_network_comes_near_its_teacher(data: Path, tmp_path: Path) -> None:
     """Labels have no part in it: with all of them gone the weights are the same."""
     weights = str(tiny.eager_weights(tmp_path))
     text = tiny.CFG.replace("max_batches=4", "max_batches=100")
-    text = text.replace(
-        "learning_rate=0.01", "learning_rate=0.001"
-    )  # at ten times that, rounding decides
+    # at ten times this rate rounding decides
+    text = text.replace("learning_rate=0.01", "learning_rate=0.001")
     config = runs.configured(data, tmp_path / "a", text, loss="modern")
     config = replace(config, val=None, teacher=Teacher(loads(text), weights))
     x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))

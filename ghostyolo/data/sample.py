@@ -97,11 +97,15 @@ class Dataset:
         if message:
             logger.warning("%s", message)
 
+    def take_notes(self, noted: Iterable[tuple[str, str]]) -> None:
+        """Count what was found elsewhere, too: `noted` of another process or of an earlier run."""
+        for path, defect in noted:
+            self.note(path, defect)
+
     def share_notes(self, gather: Callable[[Any], list[Any]]) -> None:
         """Count what other processes have found, too. gather: returns what each of them has."""
         for noted in gather(self.noted):
-            for path, defect in noted:
-                self.note(path, defect)
+            self.take_notes(noted)
 
 
 class Label(NamedTuple):
