@@ -1,26 +1,15 @@
-"""Fixtures for every test: the shared reference material, when it lies anywhere; commands."""
+"""Fixtures for every test: commands, and caches that are not the user's."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads: bits depend on it, and tests share cores
 
 import pytest
 
 from ghostyolo import cli
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Return the folder of goldens and pictures that lies beside the checkout; skip without it."""
-    if not SHARED.is_dir():
-        pytest.skip(f"the reference material is not at {SHARED}")
-    return SHARED
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -44,11 +43,11 @@ def small(cfg: Path) -> Network:
     return network
 
 
-def model(network: Network, rules: ModuleType) -> Model:
+def model(network: Network) -> Model:
     """Return a network with the recipe's weights."""
     built = Model(network)
     items = [(node, *item) for node in network for item in weights.stored(network, node)]
-    weights.File(weights.Header(), items, goldens.floats(network, rules)).fill(built.tensors())
+    weights.File(weights.Header(), items, goldens.floats(network)).fill(built.tensors())
     return built.eval()
 
 

@@ -1,17 +1,21 @@
-"""The goldens of the C program: where they are, how to run a network on their weights."""
+"""The goldens of the C program: where they are, how to run a network on their weights.
+
+Those of our cfgs lie in tests/goldens/ (see its README); those of published cfgs elsewhere.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from support import published
 
 from ghostyolo import info, passes, weights
 from ghostyolo import network as networks
@@ -19,26 +23,38 @@ from ghostyolo.errors import Findings
 from ghostyolo.model import Model
 from ghostyolo.network import Network, Node
 
+FOLDER = Path(__file__).parent / "goldens"
+CFGS = sorted(FOLDER.rglob("*.cfg"))
 
-def recipe(shared: Path) -> ModuleType:
-    """Import the recipe of weights, inputs and sample indices that the goldens follow."""
-    path = shared / "darknet/oracle/recipe.py"
-    spec = importlib.util.spec_from_file_location("recipe", path)
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def family(shared: Path, name: str) -> list[Path]:
-    """Return the goldens of a family: zoo, ops or det."""
-    return sorted((shared / "darknet/oracle" / name).glob("*.json"))
+recipe = _import(FOLDER / "recipe.py")
 
 
-def trained(known: Sequence[str], pattern: str = "*") -> list[str]:
-    """Return the names of goldens of training: those known, and others that lie beside them."""
-    folder = Path(__file__).resolve().parents[2] / "shared/darknet/oracle/train"
-    return sorted({*known, *(path.stem for path in folder.glob(f"{pattern}.npz"))})
+def family(name: str, pattern: str = "*.json") -> list[Path]:
+    """Return the goldens of a family: ours, then those of published cfgs that lie elsewhere.
+
+    name: ops, det, train or zoo; zoo holds published cfgs only.
+    """
+    ours = sorted((FOLDER / name).glob(pattern))
+    names = {path.name for path in ours}
+    others = published.CFGS.glob(f"oracle/{name}/{pattern}")
+    return ours + [path for path in others if path.name not in names]
+
+
+def each(name: str, pattern: str = "*.json") -> pytest.MarkDecorator:
+    """Run a test for each golden of a family, and skip it if there is none."""
+    reason = published.CFGS.lacks(f"oracle/{name}")
+    none = pytest.param(None, marks=pytest.mark.skip(reason), id="none")
+    paths = [pytest.param(path, id=path.stem) for path in family(name, pattern)]
+    return pytest.mark.parametrize("path", paths or [none])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -47,10 +63,10 @@ def read(path: Path) -> dict[str, Any]:
 
 def cfg_of(golden: Path) -> Path:
     """Return the cfg that a golden was computed from: beside it, in train/ or a published one."""
-    oracle, stem = golden.parent.parent, golden.stem.split(".img")[0]
+    stem = golden.stem.split(".img")[0]
     for size in (".native", ".96x64"):
         stem = stem.removesuffix(size)
-    folders = (golden.parent, oracle / "train", oracle.parent / "cfg")
+    folders = (golden.parent, FOLDER / "train", published.CFGS.path / "cfg")
     return next(path for folder in folders if (path := folder / f"{stem}.cfg").exists())
 
 
@@ -76,32 +92,31 @@ def _block(node: Node, name: str, shape: tuple[int, ...]) -> tuple[str, int, int
     return "weight", prod(shape), shape[-1] if node.layer.kind == "local" else prod(shape[1:])
 
 
-def floats(network: Network, rules: ModuleType) -> np.ndarray:
+def floats(network: Network) -> np.ndarray:
     """Return the numbers of a `.weights` file by the recipe."""
-    blocks = [_block(*item) for item in _items(network)]
-    return rules.stream(blocks) if blocks else np.empty(0, np.float32)
+    return recipe.stream(_block(*item) for item in _items(network))
 
 
 def _items(network: Network) -> list[weights.Item]:
     return [(node, *item) for node in network for item in weights.stored(network, node)]
 
 
-def model(path: Path, rules: ModuleType) -> Model:
+def model(path: Path) -> Model:
     """Return the network of a golden with the recipe's weights."""
     built = Model(load(cfg_of(path), read(path)))
-    numbers = floats(built.network, rules)
+    numbers = floats(built.network)
     weights.File(weights.Header(), _items(built.network), numbers).fill(built.tensors())
     return built.eval()
 
 
-def departures(path: Path, rules: ModuleType) -> list[str]:
+def departures(path: Path) -> list[str]:
     """Return what differs between a network and its golden, one line per layer."""
-    golden, ours = read(path), model(path, rules)
+    golden, ours = read(path), model(path)
     shape = (1, golden["c"], golden["h"], golden["w"])
-    outputs = ours.trace(torch.from_numpy(rules.input_tensor(*shape)))
+    outputs = ours.trace(torch.from_numpy(recipe.input_tensor(*shape)))
     lines = _totals(golden, ours.network)
     for node, out, want in zip(ours.network, outputs, golden["layers"], strict=True):
-        found = _layer(ours.network, node, want) + _values(node, out, want, rules)
+        found = _layer(ours.network, node, want) + _values(node, out, want)
         lines += [f"layer {node.index} [{node.layer.kind}]: {line}" for line in found]
     return lines
 
@@ -131,11 +146,11 @@ def _layer(network: Network, node: Node, want: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _values(node: Node, out: torch.Tensor, want: dict[str, Any], rules: ModuleType) -> list[str]:
+def _values(node: Node, out: torch.Tensor, want: dict[str, Any]) -> list[str]:
     if tuple(out.shape[1:]) != tuple(node.shape):
         return [f"computes {tuple(out.shape[1:])}, declares {node.shape}"]
     values = out.numpy().ravel()
-    samples = values[rules.sample_indices(values.size, len(want["s"]))]
+    samples = values[recipe.sample_indices(values.size, len(want["s"]))]
     error = np.abs(samples - np.array(want["s"])).max()
     if not error <= 1e-4 * want["st"][2]:
         return [f"samples differ by {error:.1e}, the largest value is {want['st'][2]}"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+import goldens
 import numpy as np
 import pytest
 
@@ -19,15 +19,6 @@ VECTORS = np.array(
         [0.2, 0.2, 0.1, 0.1, 0.7, 0.8, 0.2, 0.3, 0, -0.865385, -0.716804, -0.574363],
         [0.5, 0.5, 0.2, 0.2, 0.5, 0.5, 0.4, 0.2, 0.5, 0.5, 0.5, 0.496752],
     ]
-)
-DETECTIONS = (
-    "mini_csp_newcoords",
-    "mini_v3_mse",
-    "mini_v3_mse.img100x100_letter1",
-    "mini_v3_mse.img200x100_letter0",
-    "mini_v4tiny_ciou",
-    "yolov3-tiny.96x64",
-    "yolov4-tiny.96x64",
 )
 
 
@@ -58,8 +49,8 @@ def test_family_is_darknets(column: int, function: Callable) -> None:
     np.testing.assert_allclose(np.diag(got), VECTORS[:, 8 + column], atol=1e-6)
 
 
-def test_family_is_darknets_on_sixty_pairs(shared: Path) -> None:
-    rows = json.loads((shared / "darknet/oracle/train/box_functions.json").read_text())["rows"]
+def test_family_is_darknets_on_sixty_pairs() -> None:
+    rows = goldens.read(goldens.FOLDER / "train/box_functions.json")["rows"]
     table = np.array([row[:13] for row in rows])
     a, b = bx.cxcywh_to_xyxy(table[:, :4]), bx.cxcywh_to_xyxy(table[:, 4:8])
     for column, function in enumerate((bx.iou, bx.giou, bx.diou, bx.ciou, bx.diou), 8):
@@ -115,7 +106,7 @@ def test_nms_refuses_an_unknown_kind() -> None:
         bx.nms(np.zeros((0, 4)), np.zeros(0), np.zeros(0), 0.5, "softnms")
 
 
-@pytest.mark.parametrize("name", DETECTIONS)
+@goldens.each("det", "*.npz")
 @pytest.mark.parametrize(
     ("kind", "key"),
     [
@@ -124,8 +115,8 @@ def test_nms_refuses_an_unknown_kind() -> None:
         ("diounms", "prob_diounms"),
     ],
 )
-def test_nms_is_darknets(shared: Path, name: str, kind: str, key: str) -> None:
-    golden = np.load(shared / f"darknet/oracle/det/{name}.npz")
+def test_nms_is_darknets(path: Path, kind: str, key: str) -> None:
+    golden = np.load(path)
     prob, boxes = golden["prob"], bx.cxcywh_to_xyxy(golden["boxes"])
     row, column = np.nonzero(prob)
     kept = bx.nms(boxes[row], prob[row, column], column, 0.45, kind)

@@ -17,6 +17,8 @@ import pytest
 import runs
 import tiny
 import torch
+from cases import GENERATED
+from support import published
 
 from ghostyolo import accuracy, cli, passes
 from ghostyolo.classifier import center
@@ -107,13 +109,22 @@ def test_classes_that_no_layer_makes_cannot_be_changed(tail: str) -> None:
         passes.reclass(network, 5)
 
 
-def test_detectors_and_published_classifiers(shared: Path) -> None:
-    assert task_of(loads(tiny.CFG)) is DETECTION
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.stem)
+def test_detectors_and_classifiers(path: Path) -> None:
+    network = load(path)
+    end = ending(network)
+    if "imagenet" in path.stem:
+        assert end is not None and end.classes == 1000
+    else:
+        assert end is None and task_of(network) is DETECTION
+
+
+def test_published_detectors_and_classifiers() -> None:
     for name in ("darknet19", "darknet53", "extraction", "darknet", "cifar", "efficientnet_b0"):
-        end = ending(load(shared / f"darknet/cfg/{name}.cfg"))
+        end = ending(load(published.CFGS.get(f"cfg/{name}.cfg")))
         assert end is not None and end.classes in (10, 1000), name
     for name in ("yolov4-tiny", "yolo", "vgg-conv", "yolov1__tiny-yolo"):
-        assert ending(load(shared / f"darknet/cfg/{name}.cfg")) is None, name
+        assert ending(load(published.CFGS.get(f"cfg/{name}.cfg"))) is None, name
 
 
 def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import SHARED
+from support import published
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -213,8 +213,8 @@ def converted(reference: Reference, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     "name", ["official.ghostnet_100", "timm.ghostnet_050", "timm.ghostnet_100"]
 )
-def test_checkpoint_golden(name: str, shared: Path, tmp_path: Path) -> None:
-    golden = json.loads((shared / f"checkpoints/{name}.json").read_text())
+def test_checkpoint_golden(name: str, tmp_path: Path) -> None:
+    golden = goldens.read(published.CHECKPOINTS.get(f"{name}.json"))
     states = _by_recipe(golden)
     assert sum(value.numel() for value in states.values()) == golden["floats"]
     network = recipes.classifier(Style(width=int(name[-3:]) / 100, gate="hard"))
@@ -225,7 +225,7 @@ def test_checkpoint_golden(name: str, shared: Path, tmp_path: Path) -> None:
     convert.save(model, tmp_path / "x.weights")
     model = Model(network, tmp_path / "x.weights")
     for side in (224, 320):
-        x = goldens.recipe(shared).input_tensor(1, 3, side, side)
+        x = goldens.recipe.input_tensor(1, 3, side, side)
         got, scale = logits(model, torch.from_numpy(x))[0].numpy(), golden[f"stats_{side}"][2]
         np.testing.assert_allclose(got[:64], golden[f"logits_{side}"], rtol=0, atol=1e-4 * scale)
         stats = [got.mean(), got.std(), np.abs(got).max()]
@@ -236,13 +236,12 @@ def test_checkpoint_golden(name: str, shared: Path, tmp_path: Path) -> None:
 
 
 def _by_recipe(golden: dict[str, Any]) -> dict[str, Tensor]:
-    """Source: shared/checkpoints/README.md."""
-    rules, start, states = goldens.recipe(SHARED), 0, {}
+    """Return the state dict of a golden: one counter runs over all its floats."""
+    start, states = 0, {}
     ends = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
     for key, shape in golden["keys"]:
         kind = ends.get(key.rsplit(".")[-1], "weight" if len(shape) > 1 else "scale")
-        u = rules.uniform(rules.SEED_WEIGHTS, start, prod(shape))
-        values = rules.FORMULA[kind](u, prod(shape[1:])).astype(np.float32)
+        values = goldens.recipe.block(kind, start, prod(shape), prod(shape[1:]))
         states[key], start = torch.from_numpy(values).reshape(shape), start + prod(shape)
     return states
 

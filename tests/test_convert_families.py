@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cases import random_model
+from support import published
 from test_convert import _by_recipe
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,8 +62,8 @@ def ulps(a: Tensor, b: Tensor) -> int:
 
 
 @pytest.mark.parametrize("name", GOLDENS)
-def test_checkpoint_golden(name: str, shared: Path, tmp_path: Path) -> None:
-    golden = json.loads((shared / f"checkpoints/{name}.json").read_text())
+def test_checkpoint_golden(name: str, tmp_path: Path) -> None:
+    golden = goldens.read(published.CHECKPOINTS.get(f"{name}.json"))
     states = _by_recipe(golden)
     network = classifier(GOLDENS[name])
     assert info.totals(info.rows(network)).parameters == golden["parameters"]
@@ -71,7 +71,7 @@ def test_checkpoint_golden(name: str, shared: Path, tmp_path: Path) -> None:
     report = convert.load(model, saved(tmp_path / "x.pth", states))
     assert (report.source, report.kept) == (GOLDENS[name], ())
     for side in (224, 320):
-        x = goldens.recipe(shared).input_tensor(1, 3, side, side)
+        x = goldens.recipe.input_tensor(1, 3, side, side)
         got, scale = logits(model, torch.from_numpy(x))[0].numpy(), golden[f"stats_{side}"][2]
         np.testing.assert_allclose(got[:64], golden[f"logits_{side}"], rtol=0, atol=1e-5 * scale)
         stats = [got.mean(), got.std(), np.abs(got).max()]

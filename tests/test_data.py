@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support import published
 
 from ghostyolo.data import Dataset, Sample, open_dataset, read_names
 from ghostyolo.data.voc import read_annotation
@@ -171,10 +172,10 @@ def test_missing_pictures_are_counted_and_a_set_without_any_is_refused(layout, t
 
 @pytest.mark.parametrize("layout", ["", "bccd.yaml", "bccd.data"])
 @pytest.mark.parametrize("split", COUNTS)
-def test_bccd_has_the_counts_of_its_readme(shared, layout, split):
+def test_bccd_has_the_counts_of_its_readme(layout, split):
     if (layout, split) == ("bccd.data", "test"):
         pytest.skip("the .data file names no test list")
-    dataset = open_dataset(shared / "data/bccd" / layout, split)
+    dataset = open_dataset(published.DATA.get("bccd") / layout, split)
     classes = np.concatenate([sample.classes for sample in dataset.samples])
     assert (len(dataset), *np.bincount(classes)) == COUNTS[split]
     assert dataset.names == ("RBC", "WBC", "Platelets")
@@ -183,8 +184,8 @@ def test_bccd_has_the_counts_of_its_readme(shared, layout, split):
 
 
 @pytest.mark.parametrize("split", COUNTS)
-def test_bccd_is_the_same_in_every_layout(shared, split, tmp_path):
-    folder = shared / "data/bccd"
+def test_bccd_is_the_same_in_every_layout(split, tmp_path):
+    folder = published.DATA.get("bccd")
     for name in ("annotations", "JPEGImages"):  # no Annotations: COCO's turn
         (tmp_path / name).symlink_to(folder / name)
     layouts = [open_dataset(place, split) for place in (folder, folder / "bccd.yaml", tmp_path)]

@@ -21,6 +21,7 @@ import tiny
 import torch
 from cases import GENERATED, random_model
 from onnx import helper
+from support import published
 
 from ghostyolo import boxes, export, metadata, ops
 from ghostyolo.boxes import Detections
@@ -38,6 +39,7 @@ from ghostyolo.network import load, loads
 LIMIT = 1e-4  # of the largest magnitude in the tensor
 HERE = Path(__file__).parent
 # Groups, asymmetric padding, sums of unequal channels; tools/export_tally.py runs all cfgs.
+OURS = ("mini_csp_newcoords_nobn", "mini_ops_nobn", "mini_v3_mse", "mini_v4tiny_b4s2")
 PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny")
 needs_openvino = pytest.mark.skipif(
     not importlib.util.find_spec("openvino"), reason="openvino is not installed"
@@ -72,10 +74,17 @@ def test_generated_cfg_in_every_program(path: Path, tmp_path: Path) -> None:
     assert len(found) >= 3 and max(found.values()) < LIMIT, found
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_cfg_of_a_golden_in_every_program(name: str, tmp_path: Path) -> None:
+    network = exports.small(goldens.FOLDER / "train" / f"{name}.cfg")
+    found = shares(exports.model(network), tmp_path)
+    assert max(found.values()) < LIMIT, found
+
+
 @pytest.mark.parametrize("stem", PUBLISHED)
-def test_published_cfg_in_every_program(stem: str, shared: Path, tmp_path: Path) -> None:
-    network = exports.small(shared / f"darknet/cfg/{stem}.cfg")
-    found = shares(exports.model(network, goldens.recipe(shared)), tmp_path)
+def test_published_cfg_in_every_program(stem: str, tmp_path: Path) -> None:
+    network = exports.small(published.CFGS.get(f"cfg/{stem}.cfg"))
+    found = shares(exports.model(network), tmp_path)
     assert max(found.values()) < LIMIT, found
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import goldens
 import numpy as np
 import pytest
 from cases import GENERATED, KINDS, random_model
 from ghostified import departures
 from opencv import needs_importer
+from support import published
 
 from ghostyolo import cli, info, passes
 from ghostyolo.errors import Findings, OptionError
@@ -180,24 +182,36 @@ def network_has_plain(network: Network) -> bool:
     return any(isinstance(node.layer, Convolutional) for node in network)
 
 
+@pytest.mark.parametrize("path", goldens.CFGS, ids=lambda path: path.stem)
+def test_cfgs_of_goldens_follow(path: Path) -> None:
+    network = load(path, findings=Findings(quiet=True, compat=True))
+    found = departures(network, Wish(select=("all",) if network_has_plain(network) else ()))
+    assert max(found.values()) < LIMIT, {i: gap for i, gap in found.items() if gap > LIMIT}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_networks_follow(name: str, shared: Path) -> None:
-    network = load(shared / "darknet/cfg" / name, findings=Findings(quiet=True, compat=True))
+def test_published_networks_follow(name: str) -> None:
+    path = published.CFGS.get(f"cfg/{name}")
+    network = load(path, findings=Findings(quiet=True, compat=True))
     found = departures(passes.resize(network, (64, 64)), Wish())
     assert max(found.values()) < LIMIT, {i: gap for i, gap in found.items() if gap > LIMIT}
 
 
 @needs_importer
 @pytest.mark.parametrize("ratio", [2, 3])
-def test_opencv_reads_them(ratio: int, shared: Path) -> None:
+@pytest.mark.parametrize("name", ["mini_v4tiny_ciou", "yolov4-tiny"])
+def test_opencv_reads_them(name: str, ratio: int) -> None:
     from ghostyolo import parity
 
-    network = load(shared / "darknet/cfg/yolov4-tiny.cfg", findings=Findings(quiet=True))
+    ours = goldens.FOLDER / f"det/{name}.cfg"
+    path = ours if ours.exists() else published.CFGS.get(f"cfg/{name}.cfg")
+    network = load(path, findings=Findings(quiet=True))
     done = ghostify(passes.resize(network, (96, 96)), Wish(ratio))
     model = random_model(done.network)
     x = np.random.default_rng(0).random((1, 3, 96, 96), np.float32)
     found = parity.compare(model, x, parity.of_opencv(model, x), LIMIT)
-    assert found.equal and len(found.rows) > 60
+    heads = sum(isinstance(node.layer, Head) for node in done.network)
+    assert found.equal and done.ghosts and len(found.rows) == len(done.network) - heads
 
 
 def test_places_are_those_of_the_same_layers() -> None:

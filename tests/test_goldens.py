@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import goldens
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 
 from ghostyolo import boxes, detections
 from ghostyolo.data.images import place
@@ -19,36 +17,34 @@ from ghostyolo.network import load
 LARGE = 40_000_000  # floats
 
 
-def each(family: str) -> pytest.MarkDecorator:
-    paths = goldens.family(SHARED, family) or [None]
-    return pytest.mark.parametrize("path", paths, ids=lambda path: getattr(path, "stem", "none"))
+def test_no_golden_is_lost() -> None:
+    """What a folder no longer holds would be missed by no other test."""
+    patterns = {"ops": "*.json", "det": "*.npz", "train": "*.npz", "lr": "*.json"}
+    held = {name: len([*(goldens.FOLDER / name).glob(glob)]) for name, glob in patterns.items()}
+    assert held == {"ops": 15, "det": 5, "train": 20, "lr": 1}
 
 
-@pytest.fixture(scope="module")
-def rules(shared: Path) -> ModuleType:
-    return goldens.recipe(shared)
+@goldens.each("ops")
+def test_small_network(path: Path) -> None:
+    assert not goldens.departures(path)
 
 
-@each("ops")
-def test_small_network(path: Path, rules: ModuleType) -> None:
-    assert not goldens.departures(path, rules)
-
-
-@each("zoo")
-def test_published_network(path: Path, rules: ModuleType) -> None:
+@goldens.each("zoo")
+def test_published_network(path: Path) -> None:
     floats = goldens.read(path)["n_floats"]
     if floats > LARGE:
         pytest.skip(f"{floats:,} floats; tools/goldens.py runs it")
-    assert not goldens.departures(path, rules)
+    assert not goldens.departures(path)
 
 
-@each("det")
-def test_boxes_and_suppression(path: Path, rules: ModuleType) -> None:
-    golden, model = goldens.read(path), goldens.model(path, rules)
+@goldens.each("det")
+def test_boxes_and_suppression(path: Path) -> None:
+    golden, model = goldens.read(path), goldens.model(path)
     held = np.load(path.with_suffix(".npz"))
     heads, size = detections.heads_of(model.network), (golden["h"], golden["w"])
+    images = goldens.recipe.input_tensor(1, 3, *size)
     with torch.inference_mode():
-        outputs = [out.numpy() for out in model(torch.from_numpy(rules.input_tensor(1, 3, *size)))]
+        outputs = [out.numpy() for out in model(torch.from_numpy(images))]
     source = golden["img_h"], golden["img_w"]
     where = place(source, size, bool(golden["letter"]))
 
@@ -79,7 +75,7 @@ def test_boxes_and_suppression(path: Path, rules: ModuleType) -> None:
         assert (sure.sum(), over.sum()) == (count, probabilities)
 
 
-@each("zoo")
+@goldens.each("zoo")
 def test_published_cfg_has_no_error(path: Path) -> None:
     found: list[Diagnostic] = []
     load(goldens.cfg_of(path), findings=Findings(found.append))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cases import ERRORS, GENERATED, HERE
+from support import published
 
 import ghostyolo
 from ghostyolo import lint
@@ -176,8 +177,8 @@ def test_reading_goes_on_behind_errors() -> None:
     assert found == ["key-typo", "unknown-word", "dangling-reference", "head-filters"]
 
 
-def test_published_cfgs_have_no_errors(shared: Path) -> None:
-    paths = sorted((shared / "darknet/cfg").glob("*.cfg"))
+def test_published_cfgs_have_no_errors() -> None:
+    paths = published.CFGS.all("cfg/*.cfg")
     assert len(paths) >= 45
     found = [item for path in paths for item in lint.check_file(path)]
     assert [str(item) for item in found if item.severity == "error"] == []

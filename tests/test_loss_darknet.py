@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -23,28 +22,6 @@ from ghostyolo.loss import darknet, iou
 
 Numbers = Sequence[float]
 
-GOLDENS = (
-    "head_ciou",
-    "head_giou",
-    "head_ignore02",
-    "head_iou",
-    "head_labelsmooth",
-    "head_maxdelta",
-    "head_mse_iouthresh",
-    "head_mse_iouthresh_giou",
-    "head_mse_scalexy12",
-    "head_norms",
-    "head_truth03",
-    "mini_csp_newcoords_nobn",
-    "mini_ops_nobn",
-    "mini_quirks_nobn",
-    "mini_v3_b4s1_nobn",
-    "mini_v3_b4s2",
-    "mini_v3_mse",
-    "mini_v3_mse_nobn",
-    "mini_v4tiny_b4s2",
-    "mini_v4tiny_ciou_nobn",
-)
 # Darknet's C code: prediction, truth (cx, cy, w, h), then dx_box_iou's x, y, w, h by kind.
 GRADIENTS = [
     (
@@ -91,10 +68,8 @@ def test_gradient_is_darknets(
 
 
 @pytest.mark.parametrize(("column", "kind"), list(enumerate(iou.KINDS)))
-def test_values_and_gradients_are_darknets_on_sixty_pairs(
-    shared: Path, column: int, kind: str
-) -> None:
-    rows = json.loads((shared / "darknet/oracle/train/box_functions.json").read_text())["rows"]
+def test_values_and_gradients_are_darknets_on_sixty_pairs(column: int, kind: str) -> None:
+    rows = goldens.read(goldens.FOLDER / "train/box_functions.json")["rows"]
     a, b = torch.tensor([row[:8] for row in rows]).split(4, 1)
     np.testing.assert_allclose(iou.KINDS[kind](a, b), [row[8 + column] for row in rows], atol=1e-6)
     got = iou.darknet_gradient(a, b, kind)
@@ -112,12 +87,11 @@ def test_values_are_those_of_numpy_and_differentiable(kind: str) -> None:
         assert torch.autograd.gradcheck(iou.KINDS[kind], (a.requires_grad_(), b))
 
 
-def golden_mini_batches(folder: Path, name: str) -> Iterator[tuple[torch.Tensor, dict, Any]]:
+def golden_mini_batches(path: Path) -> Iterator[tuple[torch.Tensor, dict, Any]]:
     """Yield truths and Darknet's report of each mini-batch, with head, output, delta by head."""
-    golden = json.loads((folder / f"{name}.json").read_text())
-    arrays = np.load(folder / f"{name}.npz")
+    golden, arrays = goldens.read(path.with_suffix(".json")), np.load(path)
     rows = torch.tensor([[r[0], *r[2:6], r[1]] for r in golden["truth_boxes[image,class,x,y,w,h]"]])
-    layers = [node.layer for node in networks.load(folder / golden["cfg_file"])]
+    layers = [node.layer for node in networks.load(goldens.cfg_of(path))]
     heads, batch = [layer for layer in layers if isinstance(layer, Yolo)], golden["mini_batch"]
     lines = {(entry["it"], entry["sub"]): entry["lines"] for entry in golden["log_lines"]}
     for iteration, sub in product((1, 3), range(golden["subdivisions"])):
@@ -133,9 +107,9 @@ def golden_mini_batches(folder: Path, name: str) -> Iterator[tuple[torch.Tensor,
             yield truths, report, zip(heads, held, strict=True)
 
 
-@pytest.mark.parametrize("name", goldens.trained(GOLDENS))
-def test_deltas_and_costs_are_darknets(shared: Path, name: str) -> None:
-    for truths, report, heads in golden_mini_batches(shared / "darknet/oracle/train", name):
+@goldens.each("train", "*.npz")
+def test_deltas_and_costs_are_darknets(path: Path) -> None:
+    for truths, report, heads in golden_mini_batches(path):
         seen = []
         for (head, (output, delta)), its, line in zip(
             heads, report["yolo"], report["lines"], strict=True
@@ -476,9 +450,9 @@ def test_details_change_the_cost_only() -> None:
     assert dataclasses.replace(brief, cost=0) == dataclasses.replace(detailed, cost=0)
 
 
-@pytest.mark.parametrize("name", GOLDENS)
-def test_rules_are_darknets(shared: Path, name: str) -> None:
-    truths, _, heads = next(golden_mini_batches(shared / "darknet/oracle/train", name))
+@goldens.each("train", "*.npz")
+def test_rules_are_darknets(path: Path) -> None:
+    truths, _, heads = next(golden_mini_batches(path))
     for head, (output, delta) in heads:
         got = Literal(head, output.double().numpy(), SIZE).run(truths.double().tolist())
         np.testing.assert_allclose(got, delta, atol=1e-5 * np.abs(delta).max())

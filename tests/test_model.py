@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cases import KINDS, random_input, random_model
+from support import published
 
 from ghostyolo.errors import CfgError
 from ghostyolo.layers.yolo import Yolo
@@ -18,9 +19,9 @@ from ghostyolo.network import loads
 SMALL_NET = "[net]\nwidth=16\nheight=16\nchannels=3\n"
 
 
-def test_ghost_yolo_by_numbers(shared: Path) -> None:
+def test_ghost_yolo_by_numbers() -> None:
     """The one public GhostNet-YOLO cfg: parameters and layers as Darknet counts them."""
-    network = goldens.load(shared / "darknet/cfg/ghost-yolo.cfg", {"h": 256, "w": 320})
+    network = goldens.load(published.CFGS.get("cfg/ghost-yolo.cfg"), {"h": 256, "w": 320})
     assert len(network) == 163
     assert [node.shape for node in network if isinstance(node.layer, Yolo)] == [
         (21, 8, 10), (21, 16, 20),

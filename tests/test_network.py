@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import goldens
 import pytest
-from cases import ERRORS, GENERATED
+from cases import ERRORS, GENERATED, KINDS
+from support import published
 
 from ghostyolo.errors import CfgError, Diagnostic, Findings
 from ghostyolo.layers.avgpool import Avgpool
@@ -34,8 +36,14 @@ def test_generated_cfg_round_trip(path: Path) -> None:
     assert dumps(network) == path.read_text()
 
 
-def test_published_cfgs_round_trip(shared: Path) -> None:
-    for path in sorted((shared / "darknet/cfg").glob("*.cfg")):
+@pytest.mark.parametrize("path", [*KINDS, *goldens.CFGS], ids=lambda path: path.stem)
+def test_test_cfg_round_trip(path: Path) -> None:
+    network = load(path, findings=Findings(quiet=True, compat=True))
+    assert loads(dumps(network)) == network
+
+
+def test_published_cfgs_round_trip() -> None:
+    for path in published.CFGS.all("cfg/*.cfg"):
         network = load(path, findings=Findings(quiet=True))
         assert loads(dumps(network)) == network, path
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from cases import KINDS, random_model
 from opencv import needs_importer
+from support import published
 from torch import nn
 from torch.nn import functional as F
 
@@ -535,8 +536,8 @@ class TestOpencv:
         assert any("corrected" in note for note in found.notes)
 
     @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny", "ghost-yolo"])
-    def test_published_cfg(self, name: str, shared: Path) -> None:
-        network = load(shared / f"darknet/cfg/{name}.cfg")
+    def test_published_cfg(self, name: str) -> None:
+        network = load(published.CFGS.get(f"cfg/{name}.cfg"))
         model = random_model(passes.resize(network, (96, 128)))
         x = random_input(model.network, 0)
         found = parity.compare(model, x, parity.of_opencv(model, x), 2e-5)

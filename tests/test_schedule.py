@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
+import goldens
 import numpy as np
 import pytest
+from support import published
 
 from ghostyolo.schedule import learning_rate
 
@@ -68,18 +68,17 @@ def test_policy_is_darknets(text: str) -> None:
     assert got == pytest.approx(expected, rel=4e-6, abs=1e-9)
 
 
-def test_policies_are_darknets_at_thirty_iterations(shared: Path) -> None:
-    golden = json.loads((shared / "darknet/oracle/lr/lr_policies.json").read_text())
+def test_policies_are_darknets_at_thirty_iterations() -> None:
+    golden = goldens.read(goldens.FOLDER / "lr/lr_policies.json")
     for case in golden["policies"].values():
         net = options(case["net_options"])
         got = [learning_rate(net, iteration) for iteration in golden["batch_num"]]
         assert got == pytest.approx(case["rate"], rel=2e-5, abs=1e-12), case["net_options"]
 
 
-def test_published_cfgs_have_darknets_rates(shared: Path) -> None:
-    folder = shared / "darknet"
-    golden = json.loads((folder / "oracle/lr/zoo_net_sections_lr.json").read_text())["cfgs"]
-    texts = {path.stem: path for path in (folder / "cfg").glob("*.cfg") if path.stem in golden}
+def test_published_cfgs_have_darknets_rates() -> None:
+    golden = goldens.read(published.CFGS.get("oracle/lr/zoo_net_sections_lr.json"))["cfgs"]
+    texts = {path.stem: path for path in published.CFGS.all("cfg/*.cfg") if path.stem in golden}
     assert len(texts) > 20
     for name, path in texts.items():
         net = options(net_section(path.read_text()))

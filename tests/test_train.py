@@ -33,11 +33,6 @@ from ghostyolo.state import State
 from ghostyolo.train import NanError, TrainConfig, start, train
 from ghostyolo.update import Step, gradient, optimizer, set_rate
 
-# mini_quirks_nobn is left out: it holds the layers whose gradient in Darknet is none (README 8-10).
-NETS = (
-    "mini_csp_newcoords_nobn", "mini_ops_nobn", "mini_v3_b4s1_nobn", "mini_v3_b4s2",
-    "mini_v3_mse", "mini_v3_mse_nobn", "mini_v4tiny_b4s2", "mini_v4tiny_ciou_nobn",
-)  # fmt: skip
 PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")
 LIMIT = 1e-5  # of the largest magnitude in the tensor
 DARKNET = RECIPES["darknet"]
@@ -94,22 +89,21 @@ def batch(data: Path, count: int = 4, text: str = tiny.CFG) -> tuple[torch.Tenso
 # --- one update
 
 
-@pytest.mark.parametrize("name", goldens.trained(NETS, "mini_[!q]*"))
-def test_updates_are_darknets(name: str, shared: Path) -> None:
+@goldens.each("train", "mini_[!q]*.npz")  # "quirks": layers whose gradient in Darknet is wrong
+def test_updates_are_darknets(path: Path) -> None:
     """All weights after one and after three updates; running statistics take a tenth.
 
     In double, as three updates magnify a rounding beside the kink of a ReLU.
     """
-    path = shared / f"darknet/oracle/train/{name}.json"
-    golden, rules = goldens.read(path), goldens.recipe(shared)
-    arrays, model = np.load(path.with_suffix(".npz")), goldens.model(path, rules).double()
+    arrays, path = np.load(path), path.with_suffix(".json")
+    golden, model = goldens.read(path), goldens.model(path).double()
     state = State(model.train(), optimizer(model, DARKNET))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.1
     count = golden["mini_batch"] * golden["subdivisions"]
-    images = torch.from_numpy(rules.input_tensor(count, golden["c"], golden["h"], golden["w"]))
-    images = images.double()
+    shape = count, golden["c"], golden["h"], golden["w"]
+    images = torch.from_numpy(goldens.recipe.input_tensor(*shape)).double()
     rows = golden["truth_boxes[image,class,x,y,w,h]"]
     truths = torch.tensor([[row[0], *row[2:], row[1]] for row in rows])
     items = [(n, *item) for n in model.network for item in weights.stored(model.network, n)]

@@ -2,8 +2,9 @@
 
 python tools/export_tally.py [--opencv FOLDER] [--decode] [CFG ...]
 
-Without CFG: all of cfg/ and all published detectors of the reference material. FOLDER: another
-OpenCV, as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest of a few.
+Without CFG: all of cfg/ and the published detectors that tests/support/published.py finds. FOLDER:
+another OpenCV, as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest
+of a few.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import exports  # noqa: E402
-import goldens  # noqa: E402
-from conftest import SHARED  # noqa: E402
+from support import published  # noqa: E402
 
 from ghostyolo import weights  # noqa: E402
 from ghostyolo.errors import Findings  # noqa: E402
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--decode", action="store_true", help="boxes and scores, not raw heads")
     args = parser.parse_args()
     cfgs = args.cfg or [*_published(), *sorted((ROOT / "cfg").glob("*.cfg"))]
-    rules, form = goldens.recipe(SHARED), Form(boxes="xyxy" if args.decode else "")
+    form = Form(boxes="xyxy" if args.decode else "")
     fine: dict[str, int] = {}
     for cfg in cfgs:
         start = time.monotonic()
@@ -46,7 +46,7 @@ def main() -> int:
         size = "x".join(map(str, network.options.size))
         cells = []
         with tempfile.TemporaryDirectory() as folder:
-            built = exports.model(network, rules)
+            built = exports.model(network)
             for program, got, want in exports.outputs(built, form, Path(folder), args.opencv):
                 share = -1.0 if isinstance(got, Exception) else exports.share(got, want)
                 fine[program] = fine.get(program, 0) + (0 <= share < LIMIT)
@@ -62,7 +62,7 @@ def main() -> int:
 def _published() -> list[Path]:
     """Return the published detectors, the smallest first."""
     sizes = {}
-    for path in (SHARED / "darknet/cfg").glob("*.cfg"):
+    for path in published.CFGS.glob("cfg/*.cfg"):
         network = load(path, findings=Findings(quiet=True, compat=True))
         if any(isinstance(node.layer, Head) for node in network):
             sizes[path] = weights.file_size(network)

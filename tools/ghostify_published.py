@@ -3,7 +3,7 @@
 Each is loaded, ghostified, written, read and traced with weights under which every layer must
 equal the original's (see tests/ghostified.py); where OpenCV 4 reads the original, it must read the
 ghost version, at random weights, and agree with torch in every layer, to 1e-4 of its largest value.
-The cfgs lie in `shared/darknet/cfg` beside the checkout. Exit codes: 0 all agree, 1 some do not,
+tests/support/published.py says where the cfgs are sought. Exit codes: 0 all agree, 1 some do not,
 2 there are no cfgs.
 """
 
@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CFGS = ROOT.parent / "shared/darknet/cfg"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
 from cases import random_model  # noqa: E402
 from ghostified import departures  # noqa: E402
+from support import published  # noqa: E402
 
 from ghostyolo import parity, passes  # noqa: E402
 from ghostyolo.errors import CfgError, Findings, GhostyoloError  # noqa: E402
@@ -33,9 +33,9 @@ SIDES = (64, 96, 128, 224, 256, 448)  # the first that a network can be resized 
 
 def main(names: list[str]) -> int:
     """Print a line for each cfg and the tally."""
-    paths = [path for path in sorted(CFGS.glob("*.cfg")) if not names or path.stem in names]
+    paths = [path for path in published.CFGS.glob("cfg/*.cfg") if not names or path.stem in names]
     if not paths:
-        print(f"no cfgs of {' '.join(names) or 'any name'} in {CFGS}")
+        print(f"no cfgs of {' '.join(names) or 'any name'} in {published.CFGS.path / 'cfg'}")
         return 2
     tally = [check(path) for path in paths]
     print(f"{sum(tally)} of {len(tally)} agree")

@@ -3,9 +3,10 @@
 Each network runs single-threaded on one picture; the best of some runs is set against the time
 that `ghostyolo info --cost` predicts from this machine's rates, measured in the same process.
 Prints both, their ratio and the rank correlation over all networks, and plots them. Without CFG:
-classifiers of the families, GhostNet's detectors, and published cfgs where `shared/darknet/cfg`
-lies beside the checkout, three of them ghostified too. Times are those of the thread, so that other
-programs' share does not count; what they take of caches and memory does: run it on a quiet machine.
+classifiers of the families, GhostNet's detectors, and the published cfgs that
+tests/support/published.py finds, three of them ghostified too. Times are those of the thread, so
+that other programs' share does not count; what they take of caches and memory does: run it on a
+quiet machine.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared/darknet/cfg"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from support import published  # noqa: E402
 
 from ghostyolo import cost, machine, passes  # noqa: E402
 from ghostyolo.errors import Findings  # noqa: E402
@@ -103,7 +104,7 @@ def networks(paths: list[str]) -> Iterator[tuple[str, Network]]:
         for name, family in FAMILIES.items():
             yield name, recipes.classifier(family, size=(SIDE, SIDE))
         own = [ROOT / f"cfg/ghostnet-{name}.cfg" for name in DETECTORS]
-        own += [SHARED / f"{name}.cfg" for name in PUBLISHED]
+        own += [published.CFGS.path / f"cfg/{name}.cfg" for name in PUBLISHED]
     for path in filter(Path.exists, own):
         network = load(path, findings=Findings(quiet=True, compat=True))
         network = passes.resize(network, (SIDE, SIDE))
