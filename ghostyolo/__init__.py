@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ghostyolo.boxes import Detections
     from ghostyolo.data import Dataset, Sample, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
     from ghostyolo.network import Network, Node, dumps, load, loads
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _HOMES = {
     "boxes": ("Detections",),
     "data": ("Dataset", "Sample", "open_dataset", "read_image"),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
-    "model": ("Model",),
+    "model.model": ("Model",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
 }
 __all__ = [

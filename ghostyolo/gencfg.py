@@ -11,7 +11,7 @@ import sys
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
-from ghostyolo.zoo import recipes, shufflenet, vgg
+from ghostyolo.zoo import networks, shufflenet, vgg
 from ghostyolo.zoo.blocks import GATES, HARD_SWISH
 from ghostyolo.zoo.families import FAMILIES
 from ghostyolo.zoo.family import Family
@@ -32,7 +32,7 @@ FAMILY = {
     "groups": "groups", "activation": "activation", "norm": "norm",
 }  # fmt: skip
 # What only a detector has: the options and their defaults.
-DETECTOR = {"neck": "pan", "neck_width": recipes.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
+DETECTOR = {"neck": "pan", "neck_width": networks.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--neck-width",
         type=int,
-        help=f"channels of neck and heads ({recipes.NECK_WIDTH})",
+        help=f"channels of neck and heads ({networks.NECK_WIDTH})",
     )
     p.add_argument(
         "--heads",
@@ -173,11 +173,11 @@ def build(args: argparse.Namespace, comment: str) -> Network:
     family = _family(args)
     size = parse_size(args.size) if args.size else None
     if args.task == "backbone":
-        return recipes.backbone(family, size=size, comment=comment)
+        return networks.backbone(family, size=size, comment=comment)
     classes = _classes(args, 80 if args.task == "detect" else family.classes)
     if args.task == "classify":
-        return recipes.classifier(family, classes=classes, size=size, comment=comment)
-    return recipes.detector(
+        return networks.classifier(family, classes=classes, size=size, comment=comment)
+    return networks.detector(
         family,
         classes=classes,
         size=size or (416, 416),

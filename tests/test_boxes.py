@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import goldens
 import numpy as np
 import pytest
 
 from ghostyolo import boxes as bx
 from ghostyolo.errors import OptionError
+from support import goldens
 
 # Darknet's C code: prediction and truth (cx, cy, w, h), then iou, giou, diou, ciou.
 VECTORS = np.array(

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import GENERATED
 from torch.nn import functional as F
 
-from ghostyolo import gencfg, info
+from ghostyolo import gencfg
 from ghostyolo.errors import Findings
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.shortcut import Shortcut
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.model import Model
-from ghostyolo.network import IMAGE, NetOptions, Network, Node, dumps, loads
+from ghostyolo.model.model import Model
+from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
+from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import conv, squeeze_excite
 from ghostyolo.zoo.ghost import Style, bottleneck
+from support.cases import GENERATED
 
 # Table 1 of the paper, as the official code has it: kernel, expansion, output, squeezed, stride.
 PAPER = (

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import goldens
 import numpy as np
 import pytest
 import torch
 
-from ghostyolo import boxes, detections
+from ghostyolo import boxes
 from ghostyolo.data.images import place
 from ghostyolo.errors import Diagnostic, Findings
+from ghostyolo.model import detector
 from ghostyolo.network import load
+from support import goldens
 
 LARGE = 40_000_000  # floats
 
@@ -41,14 +42,14 @@ def test_published_network(path: Path) -> None:
 def test_boxes_and_suppression(path: Path) -> None:
     golden, model = goldens.read(path), goldens.model(path)
     held = np.load(path.with_suffix(".npz"))
-    heads, size = detections.heads_of(model.network), (golden["h"], golden["w"])
+    heads, size = detector.heads_of(model.network), (golden["h"], golden["w"])
     images = goldens.recipe.input_tensor(1, 3, *size)
     with torch.inference_mode():
         outputs = [out.numpy() for out in model(torch.from_numpy(images))]
     source = golden["img_h"], golden["img_w"]
     where = place(source, size, bool(golden["letter"]))
 
-    cxcywh, objectness, classes = (part[0] for part in detections.decode(heads, outputs, size))
+    cxcywh, objectness, classes = (part[0] for part in detector.decode(heads, outputs, size))
     sure = objectness > golden["thresh"]
     input_px = boxes.cxcywh_to_xyxy(cxcywh[sure]) * np.array([*size[::-1] * 2], np.float32)
     relative = where.to_source(input_px) / np.array([*source[::-1] * 2], np.float32)
@@ -66,7 +67,7 @@ def test_boxes_and_suppression(path: Path) -> None:
         left[rows[kept], labels[kept]] = values[kept]
         np.testing.assert_allclose(left, held[name], atol=1e-5, err_msg=kind)
 
-    found = detections.find(heads, outputs, [where], thresh=golden["thresh"], iou=golden["nms"])[0]
+    found = detector.find(heads, outputs, [where], thresh=golden["thresh"], iou=golden["nms"])[0]
     want = held[names[heads[-1].nms_kind]]
     np.testing.assert_allclose(found.scores, -np.sort(-want[want > 0]), atol=1e-5)
     for thresh, (count, probabilities) in golden["n_at_thresh"].items():

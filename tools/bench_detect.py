@@ -30,20 +30,21 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from bars import row, show  # noqa: E402
+import numpy as np
+import torch
+from bars import row, show
 
-from ghostyolo import cli  # noqa: E402
-from ghostyolo.bench.worker import peak_bytes  # noqa: E402
-from ghostyolo.cost import FLOAT  # noqa: E402
-from ghostyolo.data.synthetic import write_dataset  # noqa: E402
-from ghostyolo.live import most_numbers  # noqa: E402
-from ghostyolo.model import Model  # noqa: E402
-from ghostyolo.network import Network, dumps, load  # noqa: E402
-from ghostyolo.runtime import open_runtime, runtimes  # noqa: E402
-from ghostyolo.zoo.ghost import Style  # noqa: E402
-from ghostyolo.zoo.recipes import detector  # noqa: E402
+from ghostyolo import cli
+from ghostyolo.bench.worker import peak_bytes
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network, dumps, load
+from ghostyolo.network.cost import FLOAT
+from ghostyolo.network.liveness import most_numbers
+from ghostyolo.runtime.programs import runtimes
+from ghostyolo.sample_data.painter import write_dataset
+from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.networks import detector
 
 EAGER_BAR, JSON_BAR, DRAWN_BAR, MEMORY_BAR = 0.6, 1.25, 1.5, 2.0
 

@@ -27,16 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bars import row, show
 
-from ghostyolo import allocator, passes
+from ghostyolo.augment.batches import Batches
 from ghostyolo.data import open_dataset
-from ghostyolo.data.batches import Batches
-from ghostyolo.data.synthetic import write_dataset
 from ghostyolo.distributed import World
-from ghostyolo.state import State
-from ghostyolo.train import TrainConfig, plan, start, train
-from ghostyolo.update import gradient, set_rate
+from ghostyolo.network import passes
+from ghostyolo.sample_data.painter import write_dataset
+from ghostyolo.training import allocator
+from ghostyolo.training.loop import TrainConfig, plan, start, train
+from ghostyolo.training.state import State
+from ghostyolo.training.step import gradient, set_rate
 from ghostyolo.zoo.ghost import Style
-from ghostyolo.zoo.recipes import detector
+from ghostyolo.zoo.networks import detector
 
 PICTURES, CLASSES = 208, 6
 LOSS_BAR, STEP_BAR, PEER_BAR = 1.10, 1.20, 1.20

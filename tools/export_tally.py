@@ -18,14 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import exports  # noqa: E402
-from support import published  # noqa: E402
-
-from ghostyolo import weights  # noqa: E402
-from ghostyolo.errors import Findings  # noqa: E402
-from ghostyolo.export import Form  # noqa: E402
-from ghostyolo.layers import Head  # noqa: E402
-from ghostyolo.network import load  # noqa: E402
+from ghostyolo.errors import Findings
+from ghostyolo.exporters.export import Form
+from ghostyolo.layers import Head
+from ghostyolo.model import weights
+from ghostyolo.network import load
+from support import (
+    exports,
+    published,
+)
 
 LIMIT = 1e-4
 

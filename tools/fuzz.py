@@ -25,7 +25,7 @@ from ghostyolo.errors import CfgError, Findings, GhostyoloError, WeightsError
 from ghostyolo.network import dumps, load, loads
 
 if TYPE_CHECKING:
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, CALLS = 1.0, 4  # the longest call; the calls that are timed together
@@ -185,14 +185,14 @@ def fuzz_cfgs(count: int, seed: int, files: list[Path], keep: Path) -> Counter[s
 
 def fuzz_weights(count: int, seed: int, keep: Path) -> Counter[str]:
     """Read `count` mutated `.weights` into a model of every kind of layer."""
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
 
     ends: Counter[str] = Counter()
-    for path in sorted((ROOT / "tests/kinds").glob("*.cfg")):
+    for path in sorted((ROOT / "tests/cases/kinds").glob("*.cfg")):
         model, whole = Model(load(path)), keep / "whole.weights"
         model.save_weights(whole)
         data = whole.read_bytes()
-        for trial in range(count // len(list((ROOT / "tests/kinds").glob("*.cfg"))) + 1):
+        for trial in range(count // len(list((ROOT / "tests/cases/kinds").glob("*.cfg"))) + 1):
             rng = random.Random(f"{seed} {path.stem} {trial}")
             cut = rng.choice((len(data), len(data), rng.randrange(len(data)), rng.randrange(24)))
             changed = flip(rng, data[:cut] or b"\n") + rng.randbytes(rng.choice((0, 0, 4, 7, 4000)))
@@ -220,7 +220,7 @@ def main() -> int:
     files = args.files or [
         path
         for name in ("kinds", "lint", "errors")
-        for path in sorted((ROOT / "tests" / name).glob("*.cfg"))
+        for path in sorted((ROOT / "tests/cases" / name).glob("*.cfg"))
     ]
     with tempfile.TemporaryDirectory() as folder:
         keep = args.keep or Path(folder)

@@ -16,16 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import torch  # noqa: E402
-from cases import random_model  # noqa: E402
-from ghostified import departures  # noqa: E402
-from support import published  # noqa: E402
+import torch
 
-from ghostyolo import parity, passes  # noqa: E402
-from ghostyolo.errors import CfgError, Findings, GhostyoloError  # noqa: E402
-from ghostyolo.ghostify import Ghostified, Wish, ghostify  # noqa: E402
-from ghostyolo.network import Network, load  # noqa: E402
-from ghostyolo.runtime import opencv  # noqa: E402
+from ghostyolo import parity
+from ghostyolo.errors import CfgError, Findings, GhostyoloError
+from ghostyolo.ghostify import Ghostified, Wish, ghostify
+from ghostyolo.network import (
+    Network,
+    load,
+    passes,
+)
+from ghostyolo.parity import opencv_darknet
+from support import published
+from support.cases import random_model
+from support.ghostified import departures
 
 LIMIT = 1e-4
 SIDES = (64, 96, 128, 224, 256, 448)  # the first that a network can be resized to
@@ -72,7 +76,7 @@ def small(network: Network) -> Network:
 
 def against_opencv(old: Network, new: Ghostified) -> tuple[bool, str]:
     """Return whether OpenCV computes the new network alike, where it does the old one."""
-    if not opencv.available():
+    if not opencv_darknet.available():
         return True, "no importer here"
     try:
         known = departing(old)

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import goldens  # noqa: E402
+from support import goldens
 
 
 def main(names: list[str]) -> int:

@@ -25,9 +25,9 @@ import torch._dynamo
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import tiny
-
-from ghostyolo import cli, train  # noqa: F401 (as torch._dynamo: else each child would import it)
+from ghostyolo import cli
+from ghostyolo.training import loop  # noqa: F401 (as torch._dynamo: else each child would import it)
+from support import tiny
 
 ITERATIONS = 125  # of which the first hundred begin with three sizes of the input
 LOSSES = ("modern", "darknet")

@@ -28,10 +28,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from ghostyolo.predict import predict  # noqa: E402
-from ghostyolo.runtime import open_runtime  # noqa: E402
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.prediction.predict import predict
 
 EVERY = 10  # requests, of which one is garbage
 MOST_SECONDS, MOST_CLIENTS = 600, 64

@@ -22,24 +22,24 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from support import published  # noqa: E402
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from ghostyolo import cost, machine, passes  # noqa: E402
-from ghostyolo.errors import Findings  # noqa: E402
-from ghostyolo.ghostify import ghostify  # noqa: E402
-from ghostyolo.model import Model  # noqa: E402
-from ghostyolo.network import Network, load  # noqa: E402
-from ghostyolo.zoo import recipes  # noqa: E402
-from ghostyolo.zoo.ghost import Style  # noqa: E402
-from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2  # noqa: E402
-from ghostyolo.zoo.mobilenetv3 import MobileNetV3  # noqa: E402
-from ghostyolo.zoo.resnet import ResNet  # noqa: E402
-from ghostyolo.zoo.shufflenet import ShuffleNetV1, ShuffleNetV2  # noqa: E402
-from ghostyolo.zoo.squeezenet import SqueezeNet  # noqa: E402
+from ghostyolo.bench import machine
+from ghostyolo.errors import Findings
+from ghostyolo.ghostify import ghostify
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network, cost, load, passes
+from ghostyolo.zoo import networks as recipes
+from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
+from ghostyolo.zoo.mobilenetv3 import MobileNetV3
+from ghostyolo.zoo.resnet import ResNet
+from ghostyolo.zoo.shufflenet import ShuffleNetV1, ShuffleNetV2
+from ghostyolo.zoo.squeezenet import SqueezeNet
+from support import published
 
 FAMILIES = {
     "SqueezeNet 1.1": SqueezeNet("1.1"),

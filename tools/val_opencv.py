@@ -12,12 +12,12 @@ import argparse
 import sys
 
 from ghostyolo.data import open_dataset
-from ghostyolo.detections import Detector
 from ghostyolo.errors import GhostyoloError
-from ghostyolo.evaluate import LIMITS, evaluate
-from ghostyolo.model import Model
+from ghostyolo.evaluation.detection import LIMITS, evaluate
+from ghostyolo.model.detector import Detector
+from ghostyolo.model.model import Model
 from ghostyolo.network import load
-from ghostyolo.runtime import opencv
+from ghostyolo.parity import opencv_darknet
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         model = Model(load(args.cfg), args.weights)
-        detector = Detector(model.network, opencv.run(model), **LIMITS)
+        detector = Detector(model.network, opencv_darknet.run(model), **LIMITS)
         print(evaluate(detector, open_dataset(args.data, args.split)).table())
     except GhostyoloError as error:
         print(error, file=sys.stderr)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ghostyolo.cost import FLOAT, Machine, memory_numbers
 from ghostyolo.layers import count
-from ghostyolo.live import most_numbers
 from ghostyolo.network import Network, Node
+from ghostyolo.network.cost import FLOAT, Machine, memory_numbers
+from ghostyolo.network.liveness import most_numbers
 
 ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
 

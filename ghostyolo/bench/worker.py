@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ghostyolo.bench import files, task
+from ghostyolo.bench import foreign_onnx, task
 from ghostyolo.bench.task import Task
+from ghostyolo.inference.choice import open_runtime
 from ghostyolo.network import dumps
-from ghostyolo.runtime import open_runtime
-from ghostyolo.runtime.choice import loaded
+from ghostyolo.runtime.programs import loaded
 
 LEAST_RUNS = 3
 Call = Callable[[], object]
@@ -48,7 +48,7 @@ def main() -> None:
 def opened(given: Task) -> Opened:
     """Return what is to be known of a program, and its run on random inputs."""
     if given.what == "file":
-        sides, call = files.opened(Path(given.source), given)
+        sides, call = foreign_onnx.opened(Path(given.source), given)
         return {"shape": sides}, call
     runtime = open_runtime(
         given.source,

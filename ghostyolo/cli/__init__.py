@@ -77,7 +77,7 @@ def filled(words: list[str]) -> list[str]:
     """
     if not words or words[0] not in READ_EXPORTED:
         return words
-    from ghostyolo.runtime.choice import EXPORTED
+    from ghostyolo.runtime.programs import EXPORTED
 
     for place, word in enumerate(words):
         if word.lower().endswith(".cfg"):

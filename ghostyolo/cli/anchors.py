@@ -10,8 +10,8 @@ from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
-    from ghostyolo.anchors import Fit
     from ghostyolo.data import Dataset
+    from ghostyolo.data.anchors import Fit
     from ghostyolo.network import Network
 
 ABOUT = (
@@ -36,8 +36,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Cluster the boxes of a data set and write the anchors into a cfg."""
-    from ghostyolo import anchors
-    from ghostyolo.data import open_dataset
+    from ghostyolo.data import anchors, open_dataset
     from ghostyolo.files import replace
     from ghostyolo.network import dumps
 
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _as_dict(network: Network, fit: Fit) -> dict[str, Any]:
     """Return a fit with the stride of each anchor's head, the fine ones first."""
-    from ghostyolo.anchors import scales
+    from ghostyolo.data.anchors import scales
 
     strides = [part.cell[1] for part in scales(network) for _ in part.anchors]
     rows = zip(fit.anchors.tolist(), strides, fit.counts.tolist(), strict=True)
@@ -77,7 +76,7 @@ def _as_dict(network: Network, fit: Fit) -> dict[str, Any]:
 
 
 def _lines(network: Network, data: Dataset, found: dict[str, Any]) -> list[str]:
-    from ghostyolo.anchors import RATIO
+    from ghostyolo.data.anchors import RATIO
 
     options = network.options
     how = "letterboxed to" if options.letter_box else "stretched to"

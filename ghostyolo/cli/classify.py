@@ -30,8 +30,8 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Name what pictures show, the most probable first."""
-    from ghostyolo import predict
     from ghostyolo.data import read_image
+    from ghostyolo.prediction import predict
 
     paths = predict.pictures(args.source)
     network = shared.read_network(args)
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str, Any]]:
     """Return the most probable classes of one picture, the first one first."""
-    from ghostyolo import accuracy, predict
+    from ghostyolo.evaluation import classification
+    from ghostyolo.prediction import predict
 
     return [
         {
@@ -66,14 +67,14 @@ def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str
             "name": predict.label(int(cls), names),
             "probability": round(float(answer[cls]), 5),
         }
-        for cls in accuracy.order(answer[None])[0, :most]
+        for cls in classification.order(answer[None])[0, :most]
     ]
 
 
 def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
     """Open the data and the classifier of its pictures, for `ghostyolo val`."""
-    from ghostyolo.evaluate import LIMITS
-    from ghostyolo.tasks import CLASSIFICATION
+    from ghostyolo.evaluation.detection import LIMITS
+    from ghostyolo.training.task import CLASSIFICATION
 
     if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
         raise OptionError("--thresh and --nms are of boxes", hint="leave them out for a classifier")

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from ghostyolo import convert
-    from ghostyolo.model import Model
-    from ghostyolo.train import initialise_heads
+    from ghostyolo.model.model import Model
+    from ghostyolo.training.loop import initialise_heads
 
     if args.source_cfg and not args.backbone_only:
         raise OptionError("--source-cfg without --backbone-only", hint="give both or neither")

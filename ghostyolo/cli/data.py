@@ -84,8 +84,8 @@ def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
 
 def _looked_at(data: Dataset) -> Dataset:
     """Return a split without the pictures that cannot be read; a person sees how far it is."""
-    from ghostyolo.console import Progress
     from ghostyolo.data import summary
+    from ghostyolo.training.progress import Progress
 
     if not sys.stderr.isatty():
         return summary.looked_at(data)
@@ -100,9 +100,9 @@ def _anchors(data: Dataset) -> dict[str, Any] | None:
     """Return anchors for a new cfg of `SIZE`, None where boxes are too few."""
     import numpy as np
 
-    from ghostyolo import anchors
+    from ghostyolo.data import anchors
     from ghostyolo.errors import DataError
-    from ghostyolo.netoptions import NetOptions
+    from ghostyolo.network.net_options import NetOptions
 
     sizes = anchors.box_sizes(data, NetOptions(width=SIZE, height=SIZE, channels=3))
     try:
@@ -125,8 +125,8 @@ def _hint(hint: dict[str, Any]) -> str:
 def _draw(args: argparse.Namespace, datasets: Sequence[Dataset]) -> None:
     import numpy as np
 
+    from ghostyolo.data.sheet import write_sheet
     from ghostyolo.errors import OptionError
-    from ghostyolo.sheet import write_sheet
 
     if args.seed < 0:
         raise OptionError(f"--seed {args.seed}", hint="use 0 or more")

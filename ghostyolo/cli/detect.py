@@ -16,11 +16,11 @@ from ghostyolo.errors import DataError
 from ghostyolo.layers import Head
 
 if TYPE_CHECKING:
-    from ghostyolo.detections import Detector
-    from ghostyolo.predict import Found
-    from ghostyolo.results import Lines
-    from ghostyolo.runtime import Runtime
-    from ghostyolo.sources import Sources, Stream
+    from ghostyolo.model.detector import Detector
+    from ghostyolo.prediction.predict import Found
+    from ghostyolo.prediction.sources import Sources, Stream
+    from ghostyolo.prediction.writers import Lines
+    from ghostyolo.runtime.interface import Runtime
 
 Row = tuple[int, dict[str, Any]]  # a picture's place among all, and what was found in it
 WRITERS, AHEAD = 2, 4  # threads that draw and encode, and the pictures that may wait for them
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace) -> Sources:
-    from ghostyolo import sources
+    from ghostyolo.prediction import sources
 
     words = args.source
     if args.list:
@@ -102,7 +102,7 @@ class Job:
         stack: ExitStack,
     ) -> None:
         """part: this process's number and how many there are. stack: closes what is opened."""
-        from ghostyolo import predict, results, video
+        from ghostyolo.prediction import predict, video, writers
 
         self.args, self.sources, self.names = args, sources, names
         self.failed, (self.rank, self.size) = 0, part
@@ -122,7 +122,7 @@ class Job:
         self.show = video.window("ghostyolo") if args.show else None
         self.lines: Lines | None = None
         if args.jsonl and self.rank == 0:
-            lines = results.Lines(args.jsonl, sys.stdout.buffer)
+            lines = writers.Lines(args.jsonl, sys.stdout.buffer)
             self.lines = stack.enter_context(closing(lines))
 
     def rows(self) -> list[Row]:
@@ -140,8 +140,8 @@ class Job:
         return found
 
     def _pictures(self) -> Iterator[Row]:
-        from ghostyolo import predict
-        from ghostyolo.overlap import mapped
+        from ghostyolo.data.prefetch import mapped
+        from ghostyolo.prediction import predict
 
         own = self.sources.pictures[self.rank :: self.size]
         items = predict.predict(
@@ -162,20 +162,20 @@ class Job:
 
     def _written(self, found: Found | DataError) -> tuple[Any, dict[str, Any]]:
         """Write what belongs to one picture alone; in a thread."""
-        from ghostyolo import predict, results
+        from ghostyolo.prediction import predict, writers
 
         if isinstance(found, DataError):
             return found, {}
         if self.out is not None:
             predict.write_picture(self.targets[found.path], found, self.names)
         if self.txt is not None:
-            results.write_yolo(self.labels[found.path], found)
+            writers.write_yolo(self.labels[found.path], found)
         return found, predict.as_dict(found, self.names)
 
     def _stream(self, stream: Stream) -> list[dict[str, Any]]:
         """Go through a video, or through what is live until it ends or Ctrl-C."""
-        from ghostyolo import predict, video
-        from ghostyolo.overlap import ahead, mapped
+        from ghostyolo.data.prefetch import ahead, mapped
+        from ghostyolo.prediction import predict, video
 
         frames, rows = stream.open(), list[dict[str, Any]]()
         target = self.videos[stream] if self.out else None
@@ -207,16 +207,16 @@ class Job:
 
     def _annotated(self, stream: Stream, found: Any) -> tuple[Any, dict[str, Any]]:
         """Write what belongs to one frame alone and draw it; in a thread."""
-        from ghostyolo import predict, results
+        from ghostyolo.prediction import predict, writers
 
         if self.txt is not None:
-            name = results.frame_name(self.stems[stream], found.frame)
-            results.write_yolo(self.txt / f"{name}.txt", found)
+            name = writers.frame_name(self.stems[stream], found.frame)
+            writers.write_yolo(self.txt / f"{name}.txt", found)
         drawn = self._drawn(found) if self.out is not None or self.show else None
         return drawn, {**predict.as_dict(found, self.names), "file": stream.name}
 
     def _drawn(self, found: Found) -> Any:
-        from ghostyolo.draw import draw
+        from ghostyolo.drawing import draw
 
         return draw(found.image, found.detections, self.names)
 
@@ -230,7 +230,7 @@ class Job:
 
     def finish(self, rows: list[dict[str, Any]], several: bool) -> None:
         """Write what belongs to all pictures; several: processes, of which this is the first."""
-        from ghostyolo import predict, results
+        from ghostyolo.prediction import predict, writers
 
         for row in rows if self.lines and several else ():
             self.lines.add(row)  # type: ignore[union-attr]
@@ -239,9 +239,9 @@ class Job:
         elif rows and self.out is not None:
             predict.write_json(self.out / "detections.json", rows)
         if self.args.coco:
-            results.write_coco(Path(self.args.coco), rows, self.classes)
+            writers.write_coco(Path(self.args.coco), rows, self.classes)
         if self.voc is not None:
-            results.write_voc(self.voc, rows, results.named(self.classes, self.names))
+            writers.write_voc(self.voc, rows, writers.named(self.classes, self.names))
 
 
 def _append(writer: Any, item: tuple[Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:

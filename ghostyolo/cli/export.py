@@ -13,8 +13,8 @@ from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset
-    from ghostyolo.export import Form
-    from ghostyolo.model import Model
+    from ghostyolo.exporters.export import Form
+    from ghostyolo.model.model import Model
     from ghostyolo.network import Network
 
 FORMATS = ("onnx", "openvino", "torchscript")
@@ -71,8 +71,8 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a model in another program's format and run it once to compare."""
-    from ghostyolo import export, predict
-    from ghostyolo.export import sample
+    from ghostyolo.exporters import export, sample
+    from ghostyolo.prediction import predict
 
     network = shared.read_network(args)
     form, kind, out = _form(args, network), export.format_of(args.out, args.format), Path(args.out)
@@ -114,24 +114,24 @@ def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | N
 
 def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
     """Yield a line each for the model and for the file: its AP on the data."""
-    from ghostyolo import evaluate
-    from ghostyolo.console import Progress
-    from ghostyolo.runtime import open_runtime
+    from ghostyolo.evaluation import detection
+    from ghostyolo.inference.choice import open_runtime
+    from ghostyolo.training.progress import Progress
 
     with open_runtime(out) as runtime:
         for what, detector in (
-            ("the cfg", model.detector(**evaluate.LIMITS)),
-            (f"the file in {runtime.name}", runtime.detector(**evaluate.LIMITS)),
+            ("the cfg", model.detector(**detection.LIMITS)),
+            (f"the file in {runtime.name}", runtime.detector(**detection.LIMITS)),
         ):
             progress = Progress(len(data), "val", "picture")
-            mean = evaluate.evaluate(detector, data, progress.advance_to).mean
+            mean = detection.evaluate(detector, data, progress.advance_to).mean
             progress.close()
             yield f"{what}: AP {mean.ap:.4f}, AP50 {mean.ap50:.4f}"
 
 
 def _form(args: argparse.Namespace, network: Network) -> Form:
     """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
-    from ghostyolo.export import Form, Suppression
+    from ghostyolo.exporters.export import Form, Suppression
 
     limits = {"thresh": args.thresh, "iou": args.iou, "most": args.most}
     limits = {name: value for name, value in limits.items() if value is not None}
@@ -149,12 +149,13 @@ def _form(args: argparse.Namespace, network: Network) -> Form:
 
 def _summary(model: Model, out: Path, form: Form, kind: str, *, eight_bits: bool) -> str:
     """Return the files, their size and how far their outputs are from the model's."""
-    from ghostyolo import export
+    from ghostyolo.exporters import export
+    from ghostyolo.inference import verification
 
     files = [out, out.with_suffix(".bin")] if kind == "openvino" else [out]
     size = sum(path.stat().st_size for path in files)
     lines = [f"wrote {' and '.join(map(str, files))}: {size / 1e6:.1f} MB, {kind}, {form.layout}"]
-    found = export.check(model, out, form, kind)
+    found = verification.check(model, out, form, kind)
     runtime = export.FORMATS[kind].runtime
     if found is None:
         lines.append(f"not run: {runtime} is not installed (pip install 'ghostyolo[{kind}]')")

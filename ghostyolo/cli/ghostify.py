@@ -8,13 +8,12 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ghostyolo import cost, info
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
 from ghostyolo.files import replace
 from ghostyolo.ghostify import Ghostified, Wish, ghostify
 from ghostyolo.ghostify.select import WORDS
-from ghostyolo.network import Network, dumps
+from ghostyolo.network import Network, cost, dumps, info
 
 if TYPE_CHECKING:
     from ghostyolo.ghostify.transfer import Kept
@@ -80,12 +79,12 @@ def _fit(args: argparse.Namespace, network: Network, done: Ghostified) -> list[K
     """Write the weights that are fitted to the trained network; return what they keep of it."""
     import numpy as np
 
-    from ghostyolo import predict
-    from ghostyolo.console import Progress
     from ghostyolo.ghostify import pictures
     from ghostyolo.ghostify.refine import STEPS
     from ghostyolo.ghostify.transfer import transfer
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
+    from ghostyolo.prediction import predict
+    from ghostyolo.training.progress import Progress
 
     if args.seed < 0:
         raise OptionError(f"--seed {args.seed}", hint="use 0 or more")

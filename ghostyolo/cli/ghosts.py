@@ -13,7 +13,7 @@ from ghostyolo.errors import OptionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ghostyolo.ghosts import LayerGhosts
+    from ghostyolo.ghostify.ghosts import LayerGhosts
 
 SHOWN = 5  # pairs of a layer in words
 
@@ -40,8 +40,8 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Find the ghosts among the maps of a network and say what they are good for."""
-    from ghostyolo import ghosts
-    from ghostyolo.ghostsheet import write_sheet
+    from ghostyolo.ghostify import ghosts
+    from ghostyolo.ghostify.sheet import write_sheet
 
     if args.dw < 1 or args.dw % 2 == 0:
         raise OptionError(f"--dw {args.dw}", hint="use an odd kernel, such as 3")
@@ -65,7 +65,7 @@ def _maps(args: argparse.Namespace) -> dict[int, Tensor]:
     """Return the outputs of the layers in question, on the picture."""
     import torch
 
-    from ghostyolo import ghosts
+    from ghostyolo.ghostify import ghosts
 
     network = shared.read_network(args)
     model = shared.read_model(network, args)
@@ -99,7 +99,7 @@ def _table(found: list[LayerGhosts], threshold: float) -> str:
 
 def _pairs(layer: LayerGhosts, maps: Tensor, threshold: float) -> str:
     """Return a layer's best pairs, with their errors as in the paper's table 2."""
-    from ghostyolo.ghosts import KERNELS, mse_by_kernel
+    from ghostyolo.ghostify.ghosts import KERNELS, mse_by_kernel
 
     heads = "".join(f"{f'{dw}x{dw}':>10}" for dw in KERNELS)
     lines = [f"\nlayer {layer.index}: MSE of maps in [0, 1] by kernel\n{'pair':>12} {heads}"]

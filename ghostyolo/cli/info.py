@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from ghostyolo import info
 from ghostyolo.cli import shared
+from ghostyolo.network import info
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> None:
     """Print the layers of a cfg and what they cost."""
     network = shared.read_network(args)
     if args.cost or args.remeasure:
-        from ghostyolo import cost
-        from ghostyolo.machine import machine
+        from ghostyolo.bench.machine import machine
+        from ghostyolo.network import cost
 
         rates = machine(fresh=args.remeasure)
         found = cost.as_dict(network, rates) if args.json else cost.text(network, rates)

@@ -10,7 +10,7 @@ from ghostyolo import lint
 from ghostyolo.errors import CfgError, Diagnostic, Findings, WeightsError
 from ghostyolo.files import replace
 from ghostyolo.network import load
-from ghostyolo.words import nearest
+from ghostyolo.syntax.suggestions import nearest
 
 ABOUT = "The ID in parentheses behind a finding is its rule; --explain ID tells what it is about."
 
@@ -75,7 +75,7 @@ def _mend(path: str) -> list[str]:
 def _check(path: str, weights: str | None) -> list[Diagnostic]:
     found = lint.check_file(path)
     if weights and not any(finding.severity == "error" for finding in found):
-        from ghostyolo import weights as files
+        from ghostyolo.model import weights as files
 
         try:
             files.opened(weights, load(path, findings=Findings(quiet=True)))

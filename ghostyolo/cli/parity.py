@@ -12,7 +12,7 @@ from ghostyolo.errors import OptionError
 if TYPE_CHECKING:
     import numpy as np
 
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
     from ghostyolo.parity import Parity, Row, Side
 
 TOLERANCE = 1e-4

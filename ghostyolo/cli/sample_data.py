@@ -13,6 +13,6 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Paint a small labelled data set."""
-    from ghostyolo.data.synthetic import write_dataset
+    from ghostyolo.sample_data.painter import write_dataset
 
     print(f"{write_dataset(args.folder, seed=args.seed)}: JPEGImages, Annotations, ImageSets")

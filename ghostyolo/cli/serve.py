@@ -11,7 +11,7 @@ from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError, Span
 
 if TYPE_CHECKING:
-    from ghostyolo.runtime import Runtime
+    from ghostyolo.runtime.interface import Runtime
 
 MOST = 300  # detections in one answer
 
@@ -42,16 +42,16 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve a detector until a signal ends it."""
-    from ghostyolo import serve
+    from ghostyolo.serve import server
 
-    serve.check()
+    server.check()
     from ghostyolo.serve.app import Service, application
     from ghostyolo.serve.batcher import Choice
     from ghostyolo.serve.incoming import Limits
 
-    bound = serve.bind(args.host, args.port)
+    bound = server.bind(args.host, args.port)
     runtime = _runtime(args)
-    detect = serve.detect(runtime, MOST)
+    detect = server.detect(runtime, MOST)
     limits = Limits(
         places=args.queue,
         bytes=args.max_mb * 10**6,
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     host, port = bound.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"serving {args.source} in {runtime.name} at {where} (Ctrl+C ends it)", flush=True)
-    serve.run(app, bound, access_log=args.access_log)
+    server.run(app, bound, access_log=args.access_log)
     print("stopped")
 
 
@@ -79,8 +79,8 @@ def _port(text: str) -> int:
 def _runtime(args: argparse.Namespace) -> Runtime:
     """Return SOURCE in a runtime. Raises `OptionError` for a cfg without WEIGHTS."""
     from ghostyolo.gencfg import parse_size
-    from ghostyolo.runtime import open_runtime
-    from ghostyolo.runtime.choice import EXPORTED
+    from ghostyolo.inference.choice import open_runtime
+    from ghostyolo.runtime.programs import EXPORTED
 
     if args.weights is None and Path(args.source).suffix.lower() not in EXPORTED:
         hint = "give WEIGHTS, or a file of ghostyolo export"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ghostyolo.data import Dataset
-    from ghostyolo.model import Model
-    from ghostyolo.runtime import Runtime
+    from ghostyolo.model.model import Model
+    from ghostyolo.runtime.interface import Runtime
 
 T = TypeVar("T")
 TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"  # for `fitting`
@@ -74,7 +74,7 @@ def is_exported(args: argparse.Namespace) -> bool:
 
 def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
     """Open the network of CFG with WEIGHTS, or the exported file, in the program of --runtime."""
-    from ghostyolo.runtime import open_runtime
+    from ghostyolo.inference.choice import open_runtime
 
     size = None
     if args.size and network is None:
@@ -120,7 +120,7 @@ def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
     if not sys.stderr.isatty():
         yield from items
         return
-    from ghostyolo.console import Progress
+    from ghostyolo.training.progress import Progress
 
     progress = Progress(total, "detect", unit)
     for done, item in enumerate(items, 1):
@@ -178,8 +178,8 @@ def read_network(args: argparse.Namespace) -> Network:
     network = load(args.cfg, findings=findings)
     if not args.size:
         return network
-    from ghostyolo import passes
     from ghostyolo.gencfg import parse_size
+    from ghostyolo.network import passes
 
     size = parse_size(args.size)
     try:
@@ -193,7 +193,7 @@ def read_network(args: argparse.Namespace) -> Network:
 
 def read_model(network: Network, args: argparse.Namespace) -> Model:
     """Return the network with WEIGHTS, ready for inference on --device."""
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
 
     device = pick_device(args.device)
     return Model(network, args.weights).to(device).eval()
@@ -246,9 +246,9 @@ def fitting(network: Network, data: Dataset, hint: str, *, adapt: bool = False) 
 
     Raises `OptionError` otherwise, with the hint.
     """
-    from ghostyolo import endings, passes
+    from ghostyolo.network import outputs, passes
 
-    for node, classes in endings.class_counts(network):
+    for node, classes in outputs.class_counts(network):
         if classes != len(data.names):
             if adapt:
                 return passes.reclass(network, len(data.names))
@@ -271,10 +271,10 @@ def class_names(
     source: the cfg or exported file. told: whether to say so where there are none.
     Raises `OptionError` if --names has not as many as the network has classes.
     """
-    from ghostyolo import endings
-    from ghostyolo.runtime.names import beside
+    from ghostyolo.data.class_names import beside
+    from ghostyolo.network import outputs
 
-    counts = {count for _, count in endings.class_counts(network)}
+    counts = {count for _, count in outputs.class_counts(network)}
     if args.names:
         names = names_file(args.names) or ()
         if counts and counts != {len(names)}:

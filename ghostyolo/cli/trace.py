@@ -11,7 +11,7 @@ from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
-    from ghostyolo.model import Model
+    from ghostyolo.model.model import Model
 
 
 def options(p: argparse.ArgumentParser) -> None:

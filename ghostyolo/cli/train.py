@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import DataError, Findings, OptionError, Span
-from ghostyolo.netoptions import NetOptions, read_net
 from ghostyolo.network import Network
-from ghostyolo.syntax import Option, Section
+from ghostyolo.network.net_options import NetOptions, read_net
+from ghostyolo.syntax.sections import Option, Section
 
 if TYPE_CHECKING:
-    from ghostyolo.console import Watch
-    from ghostyolo.state import State
-    from ghostyolo.trainconfig import Teacher, TrainConfig
+    from ghostyolo.training.config import Teacher, TrainConfig
+    from ghostyolo.training.progress import Watch
+    from ghostyolo.training.state import State
 
 VALIDATIONS = 20  # of a run, unless told otherwise
 MOST_WORKERS = 4
@@ -110,7 +110,7 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train a cfg on pictures."""
     from ghostyolo.distributed import joined
-    from ghostyolo.train import train
+    from ghostyolo.training.loop import train
 
     config = _config(args)
     folder = config.folder
@@ -138,14 +138,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
     """Write the page of the run, with what its best weights find in val."""
-    from ghostyolo import evaluate, report
-    from ghostyolo.model import Model
+    from ghostyolo import report
+    from ghostyolo.evaluation import detection
+    from ghostyolo.model.model import Model
 
     found = metrics = None
     val = config.val
     if val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
-        found, val = evaluate.readable(config.task.find(best, val), val)
+        found, val = detection.readable(config.task.find(best, val), val)
         metrics = config.task.judge(found, val)
     page = report.RunReport(
         title=config.folder.name,
@@ -166,10 +167,10 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
 
 def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Watch:
     """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
-    from ghostyolo.anchors import misfit
-    from ghostyolo.console import TrainProgress, Watch
-    from ghostyolo.tasks import DETECTION
-    from ghostyolo.tensorboard import TensorBoard
+    from ghostyolo.data.anchors import misfit
+    from ghostyolo.training.progress import TrainProgress, Watch
+    from ghostyolo.training.task import DETECTION
+    from ghostyolo.training.tensorboard import TensorBoard
 
     if not shown:
         return Watch([])
@@ -221,10 +222,10 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
-    from ghostyolo import passes
     from ghostyolo.distributed import own_device
-    from ghostyolo.tasks import DETECTION, task_of
-    from ghostyolo.trainconfig import TrainConfig
+    from ghostyolo.network import passes
+    from ghostyolo.training.config import TrainConfig
+    from ghostyolo.training.task import DETECTION, task_of
 
     names = shared.names_file(args.names)
     network = shared.read_network(args)
@@ -280,9 +281,8 @@ def _workers(device: str) -> int:
 
 def _teacher(args: argparse.Namespace, network: Network) -> Teacher | None:
     """Return who is learned from, at the network's size. Raises `OptionError` beside --loss."""
-    from ghostyolo import passes
-    from ghostyolo.network import load
-    from ghostyolo.trainconfig import Teacher
+    from ghostyolo.network import load, passes
+    from ghostyolo.training.config import Teacher
 
     if not args.teacher:
         return None
@@ -295,7 +295,7 @@ def _teacher(args: argparse.Namespace, network: Network) -> Teacher | None:
 
 def _net_options(network: Network, pictures: int, args: argparse.Namespace) -> NetOptions:
     """Return `[net]` with the flags applied."""
-    from ghostyolo.schedule import stretched
+    from ghostyolo.training.schedule import stretched
 
     options, texts = network.options, []
     for text in args.set:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import classify, shared
-from ghostyolo.endings import ending
 from ghostyolo.errors import OptionError, Span
+from ghostyolo.network.outputs import ending
 
 if TYPE_CHECKING:
     from ghostyolo.boxes import Detections
     from ghostyolo.data import Dataset
     from ghostyolo.network import Network
     from ghostyolo.report import RunReport
-    from ghostyolo.runtime.opened import Runtime
+    from ghostyolo.runtime.interface import Runtime
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     """Find what is in this process's share of the pictures and score what all found."""
-    from ghostyolo import evaluate, report
-    from ghostyolo.console import Progress
+    from ghostyolo import report
+    from ghostyolo.evaluation import detection
+    from ghostyolo.training.progress import Progress
 
     network = None if shared.is_exported(args) else shared.read_network(args)
     clock = [time.monotonic()]
@@ -70,10 +71,10 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     shared.report_defects(data)
     clock.append(time.monotonic())
     progress = Progress(len(own), "val", "picture")
-    found = evaluate.woven(world.gather(subject.find(own, progress.advance_to)))
+    found = detection.woven(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
     data.share_notes(world.gather)
-    found, data = evaluate.readable(found, data)
+    found, data = detection.readable(found, data)
     clock.append(time.monotonic())
     metrics = subject.judge(found, data)
     clock.append(time.monotonic())
@@ -94,7 +95,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
 
 def _check_order(network: Network, weights: str, data: Dataset) -> None:
     """Raise `OptionError` where the data has the classes of the weights in another order."""
-    from ghostyolo.runtime.names import beside
+    from ghostyolo.data.class_names import beside
 
     trained = beside(network, weights)
     if trained != data.names and sorted(trained) == sorted(data.names):
@@ -117,25 +118,25 @@ def _exported(args: argparse.Namespace) -> Runtime:
 
 def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
     """Open the data and what is to find its boxes, in the program of --runtime."""
-    from ghostyolo import evaluate
     from ghostyolo.data import open_dataset
+    from ghostyolo.evaluation import detection
 
     runtime = _exported(args) if network is None else None
     data = open_dataset(args.data, args.split, shared.names_file(args.names))
     if network is not None:
         shared.fitting(network, data, shared.TRAINED)
     runtime = runtime or shared.open_runtime(args, network)
-    limits = {**evaluate.LIMITS, "thresh": args.thresh, "nms": args.nms}
+    limits = {**detection.LIMITS, "thresh": args.thresh, "nms": args.nms}
 
     def find(own: Dataset, step: Any) -> list[Detections | None]:
         with runtime:
-            return evaluate.over(runtime.detector(**limits), own, step)
+            return detection.over(runtime.detector(**limits), own, step)
 
     return shared.Subject(
         data=data,
         network=shared.fitting(runtime.network, data, shared.TRAINED),
         find=find,
-        judge=evaluate.score,
+        judge=detection.score,
         phases=("reading", "detecting", "scoring"),
         versions={"runtime": runtime.name},
     )

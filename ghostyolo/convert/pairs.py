@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ghostyolo import weights
 from ghostyolo.layers import Misfit
 from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.model import weights
 from ghostyolo.network import Network, Node
 from ghostyolo.ops import EPS
 from ghostyolo.zoo.checkpoints import LAYOUTS, Role, gates

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ghostyolo.data.classification import open_labelled
     from ghostyolo.data.images import Placement, fit, read_image
-    from ghostyolo.data.labelled import open_labelled
     from ghostyolo.data.layouts import open_dataset
     from ghostyolo.data.sample import Dataset, Sample, read_names
 
@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {
     "images": ("Placement", "fit", "read_image"),
-    "labelled": ("open_labelled",),
+    "classification": ("open_labelled",),
     "layouts": ("open_dataset",),
     "sample": ("Dataset", "Sample", "read_names"),
 }

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import pictures
+from ghostyolo.data import inspection as pictures
 from ghostyolo.data.layouts import recognised
+from ghostyolo.data.prefetch import mapped
 from ghostyolo.data.sample import UNREADABLE, Dataset, Sample
 from ghostyolo.data.splits import KNOWN, yearless
 from ghostyolo.errors import DataError, Span
-from ghostyolo.overlap import mapped
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostyolo.errors import OptionError
-from ghostyolo.ghostify.find import ghost_modules
 from ghostyolo.ghostify.select import Selection, select
 from ghostyolo.layers import Head
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.cost import Cost
 from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.network.ghost_modules import ghost_modules
 
 MOST = 64  # of ratio and of the cheap kernel; beyond that it is a slip
 # Options under which a convolution computes something that two parts could not compute alike.

@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostyolo.ghostify.batchnorm import match, settle
+from ghostyolo.ghostify.channel_order import BY_CHANNEL, Orders, absorbs
 from ghostyolo.ghostify.choice import Split
 from ghostyolo.ghostify.fit import correction, fit_kernels, seen
 from ghostyolo.ghostify.linear import pairwise, samples
-from ghostyolo.ghostify.norms import match, settle
-from ghostyolo.ghostify.orders import BY_CHANNEL, Orders, absorbs
-from ghostyolo.ghostify.pick import origins, pick
+from ghostyolo.ghostify.matching import origins, pick
 from ghostyolo.ghostify.refine import STEPS, refine
 from ghostyolo.ghostify.rewrite import Ghost, Ghostified
 from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.live import last_uses
-from ghostyolo.model import Model
+from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Node
+from ghostyolo.network.liveness import last_uses
 from ghostyolo.ops import Convolution
 
 WIDEST = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3

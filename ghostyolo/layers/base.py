@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ghostyolo.layers.options import Options, key, options
+from ghostyolo.syntax.options import Options, key, options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer, Misfit, Shape, Shapes
-from ghostyolo.layers.options import key, options
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
 from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, Shapes
-from ghostyolo.layers.options import key, options
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

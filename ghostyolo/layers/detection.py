@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ghostyolo.layers.anchored import library, places
+from ghostyolo.layers.anchor_head import library, places
 from ghostyolo.layers.base import Head, Misfit, Shape
-from ghostyolo.layers.options import key, options
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Layer
-from ghostyolo.layers.options import key, options
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

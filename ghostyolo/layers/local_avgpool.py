@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Shape
-from ghostyolo.layers.options import options
 from ghostyolo.layers.pooling import Pooling
+from ghostyolo.syntax.options import options
 
 if TYPE_CHECKING:
     from torch import nn

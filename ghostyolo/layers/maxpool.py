@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
 from ghostyolo.layers.base import Misfit, Shape
-from ghostyolo.layers.options import key, options
 from ghostyolo.layers.pooling import Pooling
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

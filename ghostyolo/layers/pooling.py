@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ghostyolo.layers.base import Layer, Misfit, Shape
-from ghostyolo.layers.options import key, options
+from ghostyolo.syntax.options import key, options
 
 
 @options

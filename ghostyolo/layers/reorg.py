@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import Misfit, Shape
-from ghostyolo.layers.options import options
 from ghostyolo.layers.reorg3d import Reorg3d
+from ghostyolo.syntax.options import options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ghostyolo.layers.anchored import Anchored
+from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.base import Shape
-from ghostyolo.layers.options import key, options
+from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ from itertools import pairwise
 from ghostyolo.errors import Diagnostic, Findings
 from ghostyolo.layers import KINDS, Misfit
 from ghostyolo.layers.activation import Activation
-from ghostyolo.layers.anchored import Anchored
+from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.contrastive import Contrastive
 from ghostyolo.layers.convolutional import Convolutional

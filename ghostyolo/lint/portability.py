@@ -12,7 +12,8 @@ from ghostyolo.errors import Diagnostic, Span
 from ghostyolo.layers import Layer
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.lint.source import Source
-from ghostyolo.network import Assumed, Node
+from ghostyolo.network import Node
+from ghostyolo.network.graph import Assumed
 
 _OPENCV_SECTIONS = frozenset({
     "convolutional", "connected", "maxpool", "avgpool", "softmax", "route", "dropout", "cost",

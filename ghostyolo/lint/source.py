@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ghostyolo import syntax
 from ghostyolo.errors import Diagnostic, Edit, Findings, Span
 from ghostyolo.layers import Head
-from ghostyolo.netoptions import NetOptions
-from ghostyolo.network import Assumed, Network, Node, loads
-from ghostyolo.syntax import Option, Section
+from ghostyolo.network import Network, Node, loads
+from ghostyolo.network.graph import Assumed
+from ghostyolo.network.net_options import NetOptions
+from ghostyolo.syntax import sections as syntax
+from ghostyolo.syntax.sections import Option, Section
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ghostyolo.parity.compare import TOLERANCE, Parity, Row, compare
-from ghostyolo.parity.sides import Side, of_onnx, of_opencv, of_trace
+from ghostyolo.parity.peers import Side, of_onnx, of_opencv, of_trace
 from ghostyolo.parity.trace import Trace, condensed, record
 from ghostyolo.parity.trace import read as read_trace
 from ghostyolo.parity.trace import write as write_trace

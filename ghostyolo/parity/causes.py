@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostyolo.model import Model
+from ghostyolo.model.model import Model
+from ghostyolo.model.weights import stored
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.parity import suspects
 from ghostyolo.parity.measure import difference, on_device_of, share
-from ghostyolo.parity.sides import Side
-from ghostyolo.weights import stored
+from ghostyolo.parity.peers import Side
 
 FITS = 0.25  # a suspect is named where it leaves at most this part of a difference,
 CLOSE = 1e-3  # and at most this share of the largest magnitude

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.errors import DataError
-from ghostyolo.model import Model
+from ghostyolo.model.model import Model
 from ghostyolo.parity import causes
 from ghostyolo.parity.causes import Cause
 from ghostyolo.parity.measure import absmax, difference, on_device_of
-from ghostyolo.parity.sides import Side
+from ghostyolo.parity.peers import Side
 
 TOLERANCE = 1e-4  # of a layer's largest magnitude
 

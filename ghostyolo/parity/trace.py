@@ -26,10 +26,10 @@ import torch
 import ghostyolo
 from ghostyolo.errors import CfgError, DataError, Findings, Span
 from ghostyolo.files import writing
-from ghostyolo.model import Model
+from ghostyolo.model.model import Model
+from ghostyolo.model.weights import stored
 from ghostyolo.network import Network, dumps, loads
 from ghostyolo.parity.measure import on_device_of
-from ghostyolo.weights import stored
 
 FORMAT = 1
 _SPREAD = 2654435761  # a prime near 2**32 / the golden ratio: multiples of it spread evenly

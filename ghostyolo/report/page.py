@@ -14,15 +14,14 @@ from typing import Any
 
 import jinja2
 
-from ghostyolo import info
-from ghostyolo.accuracy import Accuracy
-from ghostyolo.curves import Sweep, confusion, judge, rank, sweep
-from ghostyolo.detections import THRESH
-from ghostyolo.endings import ending
-from ghostyolo.evaluate import COLUMNS, FOOTNOTE, Metrics
+from ghostyolo.evaluation.classification import Accuracy
+from ghostyolo.evaluation.curves import Sweep, confusion, judge, rank, sweep
+from ghostyolo.evaluation.detection import COLUMNS, FOOTNOTE, Metrics
 from ghostyolo.files import replace
-from ghostyolo.network import dumps
-from ghostyolo.report import answers, plots, tables
+from ghostyolo.model.detector import THRESH
+from ghostyolo.network import dumps, info
+from ghostyolo.network.outputs import ending
+from ghostyolo.report import classification, plots, tables
 from ghostyolo.report.pictures import worst
 from ghostyolo.report.run import RunReport
 
@@ -51,7 +50,7 @@ def render(run: RunReport) -> str:
     """Return the page of a run as HTML."""
     template = _environment().get_template("page.html")
     parts = {name: value for name, value in _parts(run).items() if value}
-    titles = {"results": TITLES["results"], **answers.TITLES, **TITLES}
+    titles = {"results": TITLES["results"], **classification.TITLES, **TITLES}
     return template.render(
         run=run,
         parts=parts,
@@ -90,7 +89,7 @@ def _environment() -> jinja2.Environment:
 def _parts(run: RunReport) -> dict[str, Any]:
     """Return what each section shows, by its name in `TITLES`; empty is left out."""
     if isinstance(run.metrics, Accuracy):
-        scored = answers.sections(run.metrics, run.detections or (), run.val)
+        scored = classification.sections(run.metrics, run.detections or (), run.val)
     else:
         scored = _scored(run) if run.detections is not None else {"scores": {"table": None}}
     return {

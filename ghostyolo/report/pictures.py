@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from ghostyolo.boxes import Detections
-from ghostyolo.curves import CLASS, IGNORED, PLACE, RIGHT, Verdict
 from ghostyolo.data import Sample, read_image
 from ghostyolo.errors import DataError
+from ghostyolo.evaluation.curves import CLASS, IGNORED, PLACE, RIGHT, Verdict
 
 MOST_PICTURES, MOST_BOXES = 6, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte

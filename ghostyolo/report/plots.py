@@ -20,7 +20,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostyolo.curves import Ranked, Sweep
+from ghostyolo.evaluation.curves import Ranked, Sweep
 
 SERIES = 8  # colours that can be told apart
 INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 import ghostyolo
-from ghostyolo.accuracy import Accuracy
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
-from ghostyolo.evaluate import Metrics
+from ghostyolo.evaluation.classification import Accuracy
+from ghostyolo.evaluation.detection import Metrics
 from ghostyolo.network import Network
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ghostyolo.curves import ERRORS, RIGHT, Verdict
 from ghostyolo.data import Dataset, Sample
-from ghostyolo.evaluate import Scores
-from ghostyolo.layers.anchored import Anchored
-from ghostyolo.netoptions import NetOptions
+from ghostyolo.evaluation.curves import ERRORS, RIGHT, Verdict
+from ghostyolo.evaluation.detection import Scores
+from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.network import Network
+from ghostyolo.network.net_options import NetOptions
 
 MOST_CLASSES = 20  # a matrix of more cannot be read
 MOST_PAIRS = 10

@@ -1,15 +1,4 @@
-"""One interface over the programs that compute a network: torch, onnxruntime, OpenVINO, OpenCV.
+"""Programs that run exported files and networks behind one interface.
 
-    with open_runtime("ghostnet.onnx") as runtime:
-        detections = runtime.detector(thresh=0.4)([image])
-
-Nothing is imported that the chosen program does not need; an exported file is computed without
-torch by the three others.
+torch, onnxruntime, OpenVINO and OpenCV; nothing is imported that the chosen program does not need.
 """
-
-from __future__ import annotations
-
-from ghostyolo.runtime.choice import ORDER, open_runtime, runtimes
-from ghostyolo.runtime.opened import Runtime
-
-__all__ = ["ORDER", "Runtime", "open_runtime", "runtimes"]

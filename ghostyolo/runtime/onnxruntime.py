@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ghostyolo.errors import DataError, Span
-from ghostyolo.runtime import header, onnx
-from ghostyolo.runtime.shapes import fixed, output_names
+from ghostyolo.runtime import onnx_metadata, onnx_session
+from ghostyolo.runtime.input_shape import fixed, output_names
 
 
 def open_file(
@@ -25,11 +25,11 @@ class Engine:
     channels_last = False
 
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
-        found = header.read(path)
+        found = onnx_metadata.read(path)
         network, shape = fixed(found, path, size, batch)
         self.metadata = replace(found.metadata, network=network)
         words = dict(zip(found.sides, shape, strict=True))
-        self._session = onnx.session(
+        self._session = onnx_session.session(
             path, threads, {k: v for k, v in words.items() if isinstance(k, str)}
         )
         self.batch, self._path = shape[0], path

@@ -11,13 +11,12 @@ import openvino
 from openvino import Layout
 from openvino.preprocess import PrePostProcessor
 
-from ghostyolo import metadata
 from ghostyolo.errors import DataError, Span
-from ghostyolo.runtime import header
-from ghostyolo.runtime.header import Header
-from ghostyolo.runtime.shapes import fixed, output_names
-
-SECTION = "ghostyolo"  # of rt_info, where IR has the metadata
+from ghostyolo.network import metadata
+from ghostyolo.network.metadata import OPENVINO_SECTION
+from ghostyolo.runtime import onnx_metadata
+from ghostyolo.runtime.input_shape import fixed, output_names
+from ghostyolo.runtime.onnx_metadata import Header
 
 
 def open_file(
@@ -41,7 +40,7 @@ class Engine:
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
         core: Any = openvino.Core()
         model = core.read_model(path)
-        found = header.read(path) if path.suffix.lower() == ".onnx" else _header(model, path)
+        found = onnx_metadata.read(path) if path.suffix.lower() == ".onnx" else _header(model, path)
         network, shape = fixed(found, path, size, batch)
         self.metadata = replace(found.metadata, network=network)
         if model.is_dynamic() and tuple(found.sides) != shape:
@@ -114,7 +113,7 @@ def _channels_last(model: Any) -> Any:
 def _header(model: Any, path: Path) -> Header:
     """Return what an IR says about itself."""
     info = model.get_rt_info()
-    known = info[SECTION].items() if SECTION in info else []
+    known = info[OPENVINO_SECTION].items() if OPENVINO_SECTION in info else []
     said = metadata.read({key: value.astype(str) for key, value in known}, str(path))
     sides = model.inputs[0].partial_shape if len(model.inputs) == 1 else []
     return Header(said, tuple(s.get_length() if s.is_static else str(s) for s in sides))

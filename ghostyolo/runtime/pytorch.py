@@ -14,17 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostyolo import metadata
 from ghostyolo.errors import DataError, OptionError, Span
-from ghostyolo.export.plain import plain_layer, with_weights
-from ghostyolo.export.torchscript import EXTRA
 from ghostyolo.layers import Head, Shape
-from ghostyolo.live import last_uses
-from ghostyolo.metadata import Metadata
-from ghostyolo.model import Model
-from ghostyolo.network import IMAGE, Network
-from ghostyolo.passes import resize
-from ghostyolo.runtime import maps
+from ghostyolo.model.folded import plain_layer, with_weights
+from ghostyolo.model.model import Model
+from ghostyolo.network import IMAGE, Network, metadata
+from ghostyolo.network.liveness import last_uses
+from ghostyolo.network.metadata import TORCHSCRIPT_EXTRA, Metadata
+from ghostyolo.network.passes import resize
+from ghostyolo.runtime import torch_maps
 
 
 class Engine:
@@ -60,12 +58,12 @@ class Script:
     batch, channels_last = 0, False
 
     def __init__(self, path: Path, size: tuple[int, int] | None, device: str) -> None:
-        extra = {EXTRA: ""}
+        extra = {TORCHSCRIPT_EXTRA: ""}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is deprecated
                 self._module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-            self.metadata = metadata.read(json.loads(extra[EXTRA] or "{}"), str(path))
+            self.metadata = metadata.read(json.loads(extra[TORCHSCRIPT_EXTRA] or "{}"), str(path))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             hint = "export it again"
@@ -94,7 +92,7 @@ def _steps(model: Model, device: str) -> list[Step]:
     most of them are, so that the packed ones of each fit where those of the layers behind it lay.
     """
     network, ends, steps = model.network, set(model.ends), list[Step]()
-    apart, lent = maps.apart(model), maps.lent(model)
+    apart, lent = torch_maps.apart(model), torch_maps.lent(model)
     for node, dead in reversed(list(zip(network, last_uses(network), strict=True))):
         layer: Any = model.layers[node.index]
         model.layers[node.index] = nn.Identity()

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
-from ghostyolo.predict import rows
+from ghostyolo.prediction.predict import rows
 from ghostyolo.serve import incoming
 from ghostyolo.serve.batcher import Batcher, Choice, Detect
 from ghostyolo.serve.incoming import Limits, Refused

@@ -1,0 +1,1 @@
+"""What training does to pictures: crops, mosaics, colours, and the batches made of them."""

@@ -1,0 +1,288 @@
+"""Training batches as a pure function of a seed and the number of the iteration."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import lru_cache, partial
+from multiprocessing.connection import wait
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ghostyolo.augment.cache import Cache, Fault
+from ghostyolo.augment.mosaic import Picture, boxed
+from ghostyolo.data.header import Size
+from ghostyolo.data.images import to_planes
+from ghostyolo.data.sample import Dataset, Sample
+from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+T = TypeVar("T")
+# a picture, a function that returns another, (h, w), settings, chance -> what is learned from:
+# uint8 RGB (h, w, 3), and rows (k, columns) of what it shows
+Change = Callable[
+    [Picture, Callable[[], Picture], Size, Any, np.random.Generator], tuple[np.ndarray, np.ndarray]
+]
+
+CACHE_BYTES = 512 * 2**20
+AHEAD = 2  # batches under way for each worker
+ORDER, CHANGE = 0, 1  # which stream of chance
+# Forked workers start at once and share the cache. They are safe from what torch's and OpenCV's
+# threads may have held, as they use neither's; a fork of a Mac's frameworks is not.
+START = "fork" if sys.platform == "linux" else None
+
+
+class Batches:
+    """The batches of a training run.
+
+    Batch i is the same whoever asks for it, in whatever order and with however many workers: the
+    order of epoch e comes from (seed, e), the changes to a picture from (seed, i, place in the
+    batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
+    adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
+    counted in its `defects` and logged once.
+
+    settings: how pictures are changed, or a function of the iteration that returns it. change: what
+    changes them so; `boxed` for detectors.
+    batch: pictures of an update. size: (h, w) of the network's input, or a function of the
+    iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
+    are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
+    shard: (rank, world), to make only one of `world` equal parts of each batch, for processes that
+    train together; the parts together are the batch that one process would have.
+    levels: leave images as the uint8 levels that they are, for whoever divides them by 255 on a
+    GPU: a quarter of the bytes to move. pin_memory: put batches where a GPU, if there is one,
+    fetches them while it computes.
+
+    Raises OptionError for numbers that cannot be, DataError if no picture can be read.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: Any,
+        batch: int,
+        size: Size | Callable[[int], Size],
+        seed: int = 0,
+        workers: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+        *,
+        shard: tuple[int, int] = (0, 1),
+        levels: bool = False,
+        pin_memory: bool = False,
+        change: Change = boxed,
+    ) -> None:
+        for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
+            if value < least:
+                raise OptionError(f"{name}={value} is under {least}", hint=f"raise {name}")
+        if not len(dataset):
+            raise DataError("no picture", span=Span(dataset.path), hint="choose another split")
+        self.dataset, self.settings, self.batch = dataset, settings, batch
+        self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
+        cache = Cache(dataset, cache_bytes, max(1, workers))
+        dtype = torch.uint8 if levels else torch.float32
+        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, change)
+
+    def batch_at(self, iteration: int) -> Batch:
+        """Return batch number `iteration` (from 0).
+
+        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, each the index in the
+        batch and what `change` returns: of `boxed` (M, 6), cx, cy, w, h relative to the input, and
+        the class. Of a shard, B is its share of the batch, and the index counts within it.
+        """
+        return self._told(self._maker[self._task(iteration)])
+
+    def paths(self, iteration: int) -> list[str]:
+        """Return where the pictures of a batch lie; of a mosaic, that of its first."""
+        return [str(sample.path) for sample in self._maker.samples(iteration)]
+
+    def iterate(self, start: int, stop: int) -> Iterator[Batch]:
+        """Yield batches start, ..., stop - 1, prepared ahead by the workers.
+
+        Leaving early ends the workers. Raises GhostyoloError if one of them is killed.
+        """
+        several = {}
+        if self.workers:
+            several = {"prefetch_factor": AHEAD, "multiprocessing_context": START}
+        loader = DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=map(self._task, range(start, stop)),
+            num_workers=self.workers,
+            collate_fn=_unchanged,
+            worker_init_fn=_begin_worker,
+            pin_memory=self.pin_memory and torch.cuda.is_available(),
+            generator=torch.Generator(),  # else it would draw from the global one
+            **several,  # type: ignore[arg-type]
+        )
+        with closing(_outcomes(loader)) as outcomes:
+            for prepared in outcomes:
+                yield self._told(prepared)
+
+    def _task(self, iteration: int) -> _Task:
+        size = self.size(iteration) if callable(self.size) else self.size
+        settings = self.settings(iteration) if callable(self.settings) else self.settings
+        return _Task(iteration, size, settings)
+
+    def _told(self, prepared: _Prepared) -> Batch:
+        """Note what is wrong with its pictures, and return the batch or raise its error."""
+        for sample, defect, message in prepared.faults:
+            self.dataset.note(self.dataset.samples[sample].path, defect, message)
+        if prepared.error:
+            raise prepared.error
+        return prepared.images, prepared.truths
+
+
+class _Task(NamedTuple):
+    """Which batch to make, and all about it that is a function of the iteration."""
+
+    iteration: int
+    size: Size
+    settings: Any
+
+
+class _Prepared(NamedTuple):
+    """A batch as it comes from a worker, with what is wrong with its pictures."""
+
+    images: torch.Tensor
+    truths: torch.Tensor
+    faults: tuple[Fault, ...]
+    error: DataError | None = None
+
+
+class _Maker(torch.utils.data.Dataset[_Prepared]):
+    """Makes batches: what a worker has a copy of."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        batch: int,
+        seed: int,
+        places: range,
+        dtype: torch.dtype,
+        change: Change,
+    ) -> None:
+        self.cache, self.batch, self.seed = cache, batch, seed
+        self.places, self.dtype, self.change = places, dtype, change
+
+    def __getitem__(self, task: _Task) -> _Prepared:
+        images, truths, error = torch.empty(0), torch.empty(0, 6), None
+        try:
+            images, truths = self._made(task)
+        except DataError as stop:
+            error = stop
+        faults = tuple(self.cache.faults)
+        self.cache.faults.clear()
+        return _Prepared(images, truths, faults, error)
+
+    def samples(self, iteration: int) -> list[Sample]:
+        """Return the samples of a batch, before any mosaic or mixup."""
+        first, samples = iteration * self.batch, self.cache.dataset.samples
+        return [samples[self._index(first + place)] for place in self.places]
+
+    def _made(self, task: _Task) -> Batch:
+        images = torch.empty((len(self.places), 3, *task.size), dtype=self.dtype)
+        truths = []
+        for slot, place in enumerate(self.places):
+            rng = np.random.default_rng((self.seed, CHANGE, task.iteration, place))
+            first = self._picture(self._index(task.iteration * self.batch + place))
+            partner = partial(self._partner, rng)
+            changed, rows = self.change(first, partner, task.size, task.settings, rng)
+            to_planes(changed, out=images[slot].numpy())
+            truths.append(np.column_stack((np.full(len(rows), slot), rows)))
+        return images, torch.from_numpy(np.concatenate(truths)).float()
+
+    def _partner(self, rng: np.random.Generator) -> Picture:
+        return self._picture(int(rng.integers(len(self.cache.dataset))))
+
+    def _picture(self, index: int) -> Picture:
+        """Return a picture, or the next that can be read, with the boxes to be learned."""
+        sample, image = self.cache.read(index)
+        trained = ~sample.ignore
+        boxes = sample.boxes_xyxy_px[trained]
+        if image.shape[:2] != sample.size:  # the label was wrong
+            boxes = np.minimum(boxes, image.shape[1::-1] * 2)
+        return Picture(image, boxes, sample.classes[trained])
+
+    def _index(self, position: int) -> int:
+        """Return which sample stands at a position in the endless row of epochs."""
+        epoch, place = divmod(position, len(self.cache.dataset))
+        return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[place])
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
+
+
+def _places(batch: int, shard: tuple[int, int]) -> range:
+    """Return the places of a batch that are a shard's."""
+    rank, world = shard
+    if not 0 <= rank < world:
+        raise OptionError(f"shard={rank}, {world}", hint="give (rank, world), rank under world")
+    if batch % world:
+        message = f"batch={batch} cannot be shared by {world} processes"
+        raise OptionError(message, hint="make it a multiple of them")
+    share = batch // world
+    return range(rank * share, (rank + 1) * share)
+
+
+def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]:
+    """Yield what the workers return, and end them when it is over, for whatever reason."""
+    outcomes: Any = _started(loader)
+    try:
+        yield from outcomes
+    except (RuntimeError, OSError, EOFError) as error:  # of one killed while it hands a batch over
+        workers = outcomes._workers if loader.num_workers else []
+        if not workers or not wait([worker.sentinel for worker in workers], timeout=1):
+            raise  # none of them has ended
+        message = "a worker that prepares pictures was killed"
+        hint = "if memory ran out, take fewer workers or a smaller batch"
+        raise GhostyoloError(message, hint=hint) from error
+    finally:
+        if loader.num_workers:
+            outcomes._shutdown_workers()
+
+
+def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
+    """Start the workers.
+
+    torch would raise an error at whatever line the main thread is at when one of them dies; without
+    its handler of that signal the error comes where the next batch is waited for.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    outcomes = iter(loader)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
+    return outcomes
+
+
+def _begin_worker(_: int) -> None:
+    """Use one thread, and leave Ctrl-C to the parent, which may want another batch before it ends.
+
+    torch's one thread is set by its loader.
+    """
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_hung_up
+
+
+def _unless_hung_up(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Tell of an error, but not that the parent, interrupted, took no more of a batch.
+
+    The thread that hands batches over would; what a worker itself meets goes to the parent.
+    """
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _unchanged(value: T) -> T:
+    """Return what a worker made as it is, not collated."""
+    return value

@@ -1,0 +1,88 @@
+"""Decoded pictures, kept where all workers that a process forks can see them."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ghostyolo.data import inspection
+from ghostyolo.data.sample import Dataset, Sample
+
+
+class Fault(NamedTuple):
+    """What is wrong with a picture, see `pictures.read`. sample: its index."""
+
+    sample: int
+    defect: str
+    message: str
+
+
+class Cache:
+    """Reads pictures, keeps the first of the data set that fit, and steps over unreadable ones.
+
+    The pictures lie in memory that forked processes share, each at a place of its own, so that it
+    does not matter who decodes one, nor if two do so at a time; no lock is held that a process
+    could die with. Nothing is evicted: in epochs without replacement the oldest picture is the
+    next to come. `faults` gathers what was found; whoever reports them empties it.
+
+    room: bytes for all processes. readers: how many there are; those that are started anew, not
+    forked, have their share of the room for themselves.
+    """
+
+    def __init__(self, dataset: Dataset, room: int, readers: int = 1) -> None:
+        self.dataset, self.room, self.readers = dataset, room, readers
+        self.faults: list[Fault] = []
+        self._reserve()
+
+    def read(self, index: int) -> tuple[Sample, np.ndarray]:
+        """Return a sample and its picture, uint8 RGB, or the next that can be read.
+
+        Raises DataError if there is none.
+        """
+        samples = self.dataset.samples
+        for step in range(len(samples)):
+            place = (index + step) % len(samples)
+            image = self._image(place)
+            if image is not None:
+                return samples[place], image
+        raise inspection.none_readable(self.dataset)
+
+    def _reserve(self) -> None:
+        """Give pictures a place, in their order, as long as there is room."""
+        self.places: dict[int, int] = {}
+        used = 0
+        for index, sample in enumerate(self.dataset.samples):
+            length = 1 + 3 * sample.size[0] * sample.size[1]  # a mark that it is there, and itself
+            if used + length <= self.room:
+                self.places[index] = used
+                used += length
+        self.memory = mmap.mmap(-1, used) if used else None
+
+    def _image(self, index: int) -> np.ndarray | None:
+        sample = self.dataset.samples[index]
+        kept = self._kept(index, sample)
+        if kept is not None and kept[0]:
+            return kept[1:].reshape(*sample.size, 3)
+        image, found = inspection.read(sample)
+        self.faults += [Fault(index, defect, message) for defect, message in found.items()]
+        if kept is not None and image is not None and image.shape[:2] == sample.size:
+            kept[1:] = image.ravel()
+            kept[0] = 1  # last, as another process may be looking
+        return image
+
+    def _kept(self, index: int, sample: Sample) -> np.ndarray | None:
+        """Return the memory of a picture: a byte that says whether it is there, then itself."""
+        if self.memory is None or index not in self.places:
+            return None
+        length = 1 + 3 * sample.size[0] * sample.size[1]
+        return np.frombuffer(self.memory, np.uint8, length, self.places[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        room = self.room // self.readers
+        return {"dataset": self.dataset, "room": room, "readers": 1, "faults": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reserve()

@@ -1,0 +1,180 @@
+"""Darknet's augmentation for classifiers: a turned and stretched crop, other colours, mixtures.
+
+Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Source: AlexeyAB/darknet src/data.c load_image_augment_paths and load_data_augment, src/image.c
+random_augment_image and rotate_crop_image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ghostyolo.augment.detection import NONE, Augmentation, draw_colours, recolour
+from ghostyolo.augment.mosaic import CUT, Picture
+from ghostyolo.data.header import Size
+from ghostyolo.errors import OptionError
+
+PATCH = 0.3, 0.8  # of a side: least and largest of what a cutmix puts in
+BLURRED = 0.25  # of the pictures, where the cfg asks for blur
+SOFT = 15  # side of the Gaussian of blur=1
+MAX_SIDE = 1 << 14  # pixels
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How far a picture may be changed for a classifier; the defaults take its middle.
+
+    low, high: the shorter side is resized to a number of pixels between them, of which the network
+    sees a square of its own larger side. angle: turned by up to this many degrees. aspect: largest
+    factor of width over height. mixed: share of pictures that are made of several, in one of the
+    ways of `mixtures`, drawn each time. blur: side in pixels of the blur of one picture in four;
+    1 means 15. look: flip, hue, saturation, exposure.
+
+    Raises OptionError for a value out of range.
+    """
+
+    low: int
+    high: int
+    angle: float = 0.0
+    aspect: float = 1.0
+    mixed: float = 0.0
+    mixtures: tuple[str, ...] = ()
+    blur: int = 0
+    look: Augmentation = NONE
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("min_crop", self.low, 1, MAX_SIDE),
+            ("max_crop", self.high, self.low, MAX_SIDE),
+            ("angle", self.angle, 0, 180),
+            ("aspect", self.aspect, 0.1, 10),
+            ("blur", self.blur, 0, 255),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{name}={value} is not in {low}..{high}", hint=f"change {name}")
+
+
+class Mixture(NamedTuple):
+    """A picture, uint8 RGB (h, w, 3), and which share of it is whose: of each part, in order."""
+
+    image: np.ndarray
+    shares: tuple[float, ...]
+
+
+def compose(
+    first: Picture,
+    partner: Callable[[], Picture],
+    size: Size,
+    settings: Crops,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a changed picture of `size` and what it shows: rows (n, 2) of share and class.
+
+    partner: returns another picture at each call. The shares add up to 1. Whether a picture is
+    mixed is drawn for each; Darknet draws it for all that one of its loaders reads at a time.
+    """
+    pictures, kind = [first], ""
+    if settings.mixtures and rng.random() < settings.mixed:
+        kind = settings.mixtures[int(rng.integers(len(settings.mixtures)))]
+        pictures += [partner() for _ in range(PARTS[kind] - 1)]
+    parts = [augment(picture.image, size, settings, rng) for picture in pictures]
+    image, shares = MIXTURES[kind](parts, rng) if kind else Mixture(parts[0], (1.0,))
+    if settings.blur and rng.random() < BLURRED:
+        side = SOFT if settings.blur == 1 else settings.blur // 2 * 2 + 1
+        image = cv2.GaussianBlur(image, (side, side), 0)
+    classes = [int(picture.classes[0]) for picture in pictures]
+    return image, np.column_stack((shares, classes))
+
+
+def augment(image: np.ndarray, size: Size, settings: Crops, rng: np.random.Generator) -> np.ndarray:
+    """Return a changed picture of `size` (h, w), uint8 RGB; black is what lies beyond its edge.
+
+    The crop is a square of the larger side and then resized, as in Darknet, so that pictures of an
+    input that is no square are stretched.
+    """
+    side = max(size)
+    crop = cut(image, side, *draw(image.shape[:2], side, settings, rng))
+    if settings.look.flip and rng.random() < 0.5:
+        crop = cv2.flip(crop, 1)
+    crop = recolour(crop, *draw_colours(settings.look, rng))
+    return crop if size == (side, side) else cv2.resize(crop, size[::-1])
+
+
+class Turn(NamedTuple):
+    """Which part of a picture is taken: its middle, moved by (dx, dy) pixels of the crop.
+
+    angle: in radians. scale: pixels of the crop for one of the picture, along y; along x divided by
+    the aspect.
+    """
+
+    angle: float
+    scale: float
+    dx: float
+    dy: float
+    aspect: float
+
+
+def draw(source: Size, side: int, settings: Crops, rng: np.random.Generator) -> Turn:
+    """Draw the part of a picture of (h, w) pixels that becomes a square crop of a side."""
+    h, w = source
+    factor = 1 + (settings.aspect - 1) * rng.random()
+    aspect = factor if rng.random() < 0.5 else 1 / factor
+    scale = int(rng.integers(settings.low, settings.high + 1)) / max(1, int(min(h, w * aspect)))
+    angle = np.deg2rad(rng.uniform(-settings.angle, settings.angle))
+    room = max(0.0, (w * scale / aspect - side) / 2), max(0.0, (h * scale - side) / 2)
+    dx, dy = (float(rng.uniform(-each, each)) for each in room)
+    return Turn(float(angle), scale, dx, dy, aspect)
+
+
+def cut(
+    image: np.ndarray, side: int, angle: float, scale: float, dx: float, dy: float, aspect: float
+) -> np.ndarray:
+    """Return the part of a picture that a `Turn` names, (side, side, 3)."""
+    h, w = image.shape[:2]
+    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    # of a pixel of the crop, counted from its middle, the place in the picture
+    matrix = np.array([[cos * aspect, -sin, 0.0], [sin * aspect, cos, 0.0]])
+    matrix[:, 2] = (w / 2, h / 2) + matrix[:, :2] @ (dx - side / 2, dy - side / 2)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+
+
+def mixup(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
+    """Return the mean of two pictures."""
+    return Mixture(cv2.addWeighted(parts[0], 0.5, parts[1], 0.5, 0), (0.5, 0.5))
+
+
+def cutmix(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
+    """Put a rectangle of the second picture into the first, at the same place."""
+    h, w = parts[0].shape[:2]
+    wide, high = (int(rng.integers(int(n * PATCH[0]), int(n * PATCH[1]) + 1)) for n in (w, h))
+    left, top = int(rng.integers(max(1, w - wide))), int(rng.integers(max(1, h - high)))
+    image = parts[0].copy()
+    image[top : top + high, left : left + wide] = parts[1][top : top + high, left : left + wide]
+    share = wide * high / (w * h)
+    return Mixture(image, (1 - share, share))
+
+
+def mosaic(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
+    """Put four pictures around a point, each with the part of it that lies there."""
+    h, w = parts[0].shape[:2]
+    x, y = (int(rng.integers(int(n * CUT[0]), int(n * CUT[1]) + 1)) for n in (w, h))
+    image = parts[0].copy()
+    quarters = np.s_[:y, x:], np.s_[y:, :x], np.s_[y:, x:]
+    for quarter, part in zip(quarters, parts[1:], strict=True):
+        image[quarter] = part[quarter]
+    areas = x * y, (w - x) * y, x * (h - y), (w - x) * (h - y)
+    return Mixture(image, tuple(area / (w * h) for area in areas))
+
+
+MIXTURES: dict[str, Callable[[Sequence[np.ndarray], np.random.Generator], Mixture]] = {
+    "mixup": mixup,
+    "cutmix": cutmix,
+    "mosaic": mosaic,
+}
+PARTS = {"mixup": 2, "cutmix": 2, "mosaic": 4}

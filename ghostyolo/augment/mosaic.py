@@ -1,0 +1,205 @@
+"""Training pictures made of several: Darknet's mosaic of four, and its mixup of two.
+
+Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Source: AlexeyAB/darknet src/data.c load_data_detection, blend_truth_mosaic and blend_truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ghostyolo.augment.detection import Augmentation, augment, cut, draw_crop, finish
+from ghostyolo.boxes import xyxy_to_cxcywh
+from ghostyolo.data.header import Size
+
+CUT = 0.2, 0.8  # of a side: where the four pictures of a mosaic may meet
+
+
+class Picture(NamedTuple):
+    """A picture to train on: uint8 RGB (H, W, 3), and its n boxes (n, 4) with classes (n,)."""
+
+    image: np.ndarray
+    boxes_xyxy_px: np.ndarray
+    classes: np.ndarray
+
+
+class Quarter(NamedTuple):
+    """Where one of four pictures goes: two corners and the mosaic's size, all (x, y) in pixels."""
+
+    start: np.ndarray
+    end: np.ndarray
+    net: np.ndarray
+
+    @property
+    def length(self) -> np.ndarray:
+        """Return width and height."""
+        return self.end - self.start
+
+    @property
+    def far(self) -> np.ndarray:
+        """Return whether it lies beyond the point where the four meet, along x and along y."""
+        return self.start > 0
+
+
+def compose(
+    first: Picture,
+    partner: Callable[[], Picture],
+    size: Size,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a changed picture of `size`, its boxes and their classes, as the settings ask.
+
+    partner: returns another picture at each call, for a mosaic or a mixup. Whether there is one is
+    drawn for each picture; Darknet draws it for all that one of its loaders reads at a time.
+    Returns uint8 (h, w, 3), cxcywh (k, 4) float32 relative to it, and classes (k,).
+    """
+    pictures = [first]
+    if settings.mosaic and rng.random() < settings.mosaic:
+        pictures += [partner() for _ in range(3)]
+        turn = int(rng.integers(4))
+        pictures = pictures[turn:] + pictures[:turn]
+        image, cxcywh, kept = mosaic(pictures, size, settings, rng)
+    elif settings.mixup and rng.random() < settings.mixup:
+        pictures.append(partner())
+        image, cxcywh, kept = mixup(pictures, size, settings, rng)
+    else:
+        image, cxcywh, kept = augment(first.image, first.boxes_xyxy_px, size, settings, rng)
+    return image, cxcywh, np.concatenate([picture.classes for picture in pictures])[kept]
+
+
+def boxed(
+    first: Picture,
+    partner: Callable[[], Picture],
+    size: Size,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `compose` does, boxes and classes as rows (k, 5)."""
+    image, cxcywh, classes = compose(first, partner, size, settings, rng)
+    return image, np.column_stack((cxcywh, classes))
+
+
+def mixup(
+    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean of two pictures, each changed by itself, with the boxes of both.
+
+    As `augment`; the indices count the boxes of the first and then those of the second.
+    """
+    (one, boxes, kept), (two, others, also) = (
+        augment(picture.image, picture.boxes_xyxy_px, size, settings, rng) for picture in pictures
+    )
+    mean = cv2.addWeighted(one, 0.5, two, 0.5, 0)
+    indices = np.concatenate((kept, len(pictures[0].boxes_xyxy_px) + also))
+    return mean, np.concatenate((boxes, others)), indices
+
+
+def mosaic(
+    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a picture of four quarters that meet in a drawn point.
+
+    Each is changed as if it were to fill the whole, and shows what lies next to that point once
+    the margin on that side is taken off: the upper left one its lower right. A box may reach into
+    the next quarter, where Darknet's estimate of the margin cuts off part of the picture, unless
+    `mosaic_bound` is set; unlike in Darknet it goes if none of it can be seen.
+    As `augment`; the indices count the boxes of the upper left, upper right, lower left, lower
+    right picture.
+    """
+    net = np.array(size[::-1])
+    low, high = (np.trunc(net * share).astype(int) for share in CUT)
+    cross = np.clip(rng.integers(low, high, endpoint=True), 1, net - 1)
+    canvas = np.empty((*size, 3), np.uint8)
+    boxes, indices, first = [], [], 0
+    for place, picture in enumerate(pictures):
+        far = np.array([place % 2 == 1, place >= 2])
+        quarter = Quarter(np.where(far, cross, 0), np.where(far, net, cross), net)
+        part, moved, kept = fill(quarter, picture, settings, rng)
+        (x1, y1), (x2, y2) = quarter.start, quarter.end
+        canvas[y1:y2, x1:x2] = part
+        boxes.append(moved)
+        indices.append(first + kept)
+        first += len(picture.boxes_xyxy_px)
+    cxcywh = xyxy_to_cxcywh(np.concatenate(boxes) / np.tile(net, 2))
+    return canvas, cxcywh.astype(np.float32), np.concatenate(indices)
+
+
+def fill(
+    quarter: Quarter, picture: Picture, settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a quarter shows of a picture, uint8 RGB, and the boxes that this brings.
+
+    Boxes are xyxy in pixels of the mosaic; the indices tell which of the picture's they are.
+    """
+    w, h = quarter.net.tolist()
+    crop = draw_crop(picture.image.shape[:2], (h, w), settings, rng)
+    flip = settings.flip and rng.random() < 0.5
+    sides = np.array(picture.image.shape[1::-1])
+    far = quarter.far ^ (flip, False)  # which side of the picture itself the meeting point is on
+    if rng.random() < 0.5:
+        crop = _to_corner(crop, sides, far)
+    window = _window(crop, sides, quarter, ~far)
+    boxes, kept = _place(picture.boxes_xyxy_px, crop, window, flip, quarter, settings)
+    local = np.clip(boxes.reshape(-1, 2, 2) - quarter.start, 0, quarter.length).reshape(-1, 4)
+    w, h = quarter.length.tolist()
+    part = finish(cut(picture.image, window, (h, w)), local, flip, settings, rng)
+    return part, boxes, kept
+
+
+def _to_corner(crop: np.ndarray, sides: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Move a crop to the picture's edges: to its end or to its beginning, along x and y."""
+    length = crop[2:] - crop[:2]
+    low = np.where(end, sides - length, 0)
+    return np.concatenate((low, low + length))
+
+
+def _window(crop: np.ndarray, sides: np.ndarray, quarter: Quarter, end: np.ndarray) -> np.ndarray:
+    """Return the part of a crop that a quarter shows: left, top, right, bottom in whole pixels.
+
+    sides: the picture's. end: whether to take the crop's end, along x and y. The margin on that
+    side is passed over, as long as it is where the crop is as large as the picture. Whole pixels
+    move the part by at most half of one, and spare resizing what is not shown.
+    """
+    low, high = crop[:2], crop[2:]
+    margin = np.maximum(np.where(end, high - sides, -low), 0) * quarter.net // sides
+    margin = np.minimum(margin, quarter.net - quarter.length)
+    begin = np.where(end, quarter.net - quarter.length - margin, margin)
+    scale = (high - low) / quarter.net
+    first = np.rint(low + begin * scale)
+    last = np.maximum(np.rint(low + (begin + quarter.length) * scale), first + 1)
+    return np.concatenate((first, last)).astype(int)
+
+
+def _place(
+    boxes_xyxy_px: np.ndarray,
+    crop: np.ndarray,
+    window: np.ndarray,
+    flip: bool,
+    quarter: Quarter,
+    settings: Augmentation,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes that a quarter brings, in pixels of the mosaic, and which these are."""
+    corners = boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64)
+    clipped = np.clip(corners, crop[:2], crop[2:])
+    fits = _sides(clipped) * quarter.net / (crop[2:] - crop[:2]) >= 1  # as a picture by itself
+    scale = quarter.length / (window[2:] - window[:2])
+    placed = (clipped - window[:2]) * scale
+    if flip:
+        placed[..., 0] = quarter.length[0] - placed[:, ::-1, 0]
+    placed += quarter.start
+    seen = np.clip(placed, quarter.start, quarter.end)
+    bounded = seen if settings.mosaic_bound else np.clip(placed, 0, quarter.net)
+    large = _sides(bounded) >= 1
+    visible = _sides(seen).prod(1) > settings.visible * (_sides(corners) * scale).prod(1)
+    kept = np.flatnonzero(fits.all(1) & large.all(1) & visible)
+    return bounded[kept].reshape(-1, 4), kept
+
+
+def _sides(corners: np.ndarray) -> np.ndarray:
+    """Return width and height of boxes (n, 2, 2)."""
+    return corners[:, 1] - corners[:, 0]

@@ -1,0 +1,73 @@
+"""Any ONNX file in onnxruntime or OpenVINO, with the settings that our own files get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghostyolo.bench.task import Task
+from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.runtime import onnx_session
+from ghostyolo.runtime.programs import loaded
+
+PROGRAMS = ("openvino", "onnxruntime")
+Opened = tuple[list[int], Callable[[], object]]
+
+
+def opened(path: Path, task: Task) -> Opened:
+    """Return the input's shape and the run on random numbers.
+
+    Raises `DataError` for a file without one input of pictures, `OptionError` for other programs.
+    """
+    if task.program not in PROGRAMS:
+        message, hint = f"{task.program} is not compared", f"use {' or '.join(PROGRAMS)}"
+        raise OptionError(message, hint=hint)
+    if not path.is_file():
+        raise DataError("no such file", span=Span(str(path)), hint="give the path of an ONNX file")
+    return _in_openvino(path, task) if task.program == "openvino" else _in_onnxruntime(path, task)
+
+
+def _in_onnxruntime(path: Path, task: Task) -> Opened:
+    probe = onnx_session.session(path, task.threads).get_inputs()
+    sides = probe[0].shape
+    shape = _shape(sides, len(probe), path, task)
+    pairs = zip(sides, shape, strict=True)
+    session = onnx_session.session(
+        path, task.threads, {w: n for w, n in pairs if isinstance(w, str)}
+    )
+    images, name = _images(shape), probe[0].name
+    return shape, lambda: session.run(None, {name: images})
+
+
+def _in_openvino(path: Path, task: Task) -> Opened:
+    program = loaded("openvino")
+    core: Any = program.openvino.Core()
+    model = core.read_model(path)
+    sides = [s.get_length() if s.is_static else "" for s in model.inputs[0].partial_shape]
+    shape = _shape(sides, len(model.inputs), path, task)
+    model.reshape(shape)
+    compiled = core.compile_model(model, "CPU", program.options(task.threads))
+    request = program.Request(compiled)
+    images = _images(shape)
+    return shape, lambda: request(images)
+
+
+def _shape(sides: Sequence[object], inputs: int, path: Path, task: Task) -> list[int]:
+    """Return the input's shape with the open sides as the task has them."""
+    if inputs != 1 or len(sides) != 4:
+        message, hint = "does not take one batch of pictures", "export it with the picture alone"
+        raise DataError(message, span=Span(str(path)), hint=hint)
+    wanted = (task.batch, 3, *(task.size or (0, 0)))
+    shape = [own if isinstance(own, int) else side for own, side in zip(sides, wanted, strict=True)]
+    if tuple(shape) != wanted:
+        own, want = ("x".join(map(str, sides)) for sides in (shape, wanted))
+        hint = "export it so, or give its --size and --batch"
+        raise DataError(f"its input is {own}, not {want}", span=Span(str(path)), hint=hint)
+    return shape
+
+
+def _images(shape: Sequence[int]) -> np.ndarray:
+    return np.random.default_rng(0).random(tuple(shape), np.float32)

@@ -1,0 +1,80 @@
+"""What this machine can do: multiply-adds and bytes a second, measured once and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ghostyolo.files import replace
+from ghostyolo.network.cost import Machine
+
+Clock = Callable[[], float]
+SIDE = 1024  # of the matrices that are multiplied
+COPIED = 1 << 24  # floats, 64 MB: beyond the caches
+SMALL = 4  # channels and pixels a side of maps that take no time of their own
+SECONDS = 0.3  # for each of the three measures
+
+
+def machine(path: Path | None = None, *, fresh: bool = False) -> Machine:
+    """Return this machine's roofline from the cache, measured where it has none or `fresh` says so.
+
+    path: the cache, by default ghostyolo/machine.json among the user's caches.
+    Raises `OptionError` when the cache cannot be written.
+    """
+    path = path or cache_path()
+    known = _read(path)
+    own = f"{platform.node()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if own not in known or fresh:
+        known[own] = asdict(measure())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, [json.dumps(known, indent=1).encode()])
+    return Machine(**known[own])
+
+
+def measure(seconds: float = SECONDS, clock: Clock = time.perf_counter) -> Machine:
+    """Measure the rate of a matrix product, of a copy and of a small call, each the best of many.
+
+    clock: `time.thread_time` leaves out what other programs take, where torch has one thread.
+    """
+    a, b = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
+    source, target = torch.ones(COPIED), torch.empty(COPIED)
+    c, small = torch.empty(SIDE, SIDE), torch.ones(1, SMALL, SMALL, SMALL)
+    kernel = torch.ones(SMALL, SMALL, 1, 1)
+    with torch.inference_mode():
+        product = _best(lambda: torch.mm(a, b, out=c), seconds, clock)
+        copy = _best(lambda: target.copy_(source), seconds, clock)
+        call = _best(lambda: torch.conv2d(small, kernel), seconds / 10, clock)
+    return Machine(SIDE**3 / product, 2 * source.nbytes / copy, call)
+
+
+def cache_path() -> Path:
+    """Return where measures are kept. Source: XDG Base Directory Specification 0.8."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ghostyolo" / "machine.json"
+
+
+def _best(call: Callable[[], object], seconds: float, clock: Clock) -> float:
+    """Return the least time of one call, of as many as fit the time, at least three."""
+    best, start, calls = float("inf"), time.perf_counter(), 0
+    while calls < 3 or time.perf_counter() - start < seconds:
+        begin = clock()
+        call()
+        best = min(best, clock() - begin)
+        calls += 1
+    return best
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """Return what is kept; a cache that is damaged or of another form counts as empty."""
+    try:
+        known = json.loads(path.read_text())
+        return {name: asdict(Machine(**rates)) for name, rates in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,191 @@
+"""A contact sheet: labelled pictures of a data set on one page, to see if the labels are right.
+
+Boxes bear the colour of their class; its name stands once in each picture, at its largest box, and
+in the legend. Text is set by matplotlib, whose font has more alphabets than OpenCV's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from ghostyolo.data import Dataset, Sample, read_image
+from ghostyolo.drawing import class_colour
+from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.files import replace
+
+FEWEST, MOST = 12, 40  # pictures of a sheet; more than the fewest where classes need them
+COLUMNS = 4
+CELL, DPI = 4.8, 100  # width of a picture in inches, pixels of an inch
+LEGEND = 40  # classes; of more the rarest are listed
+LEGEND_LETTER, LEGEND_MARK = 11, 75  # pixels of a letter, and of the patch and the gaps beside it
+LINE, LETTER = 18, 8  # pixels that a line of a class's name takes, and one of its letters at most
+EDGE = 3  # pixels that its ground reaches beyond the letters
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
+Picked = tuple[Dataset, Sample]
+
+
+def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
+    """Return pictures that show every class, those of rare classes first.
+
+    Turn by turn goes to the class shown least so far, of equal ones to that with the fewest
+    pictures; it takes the picture that shows the most classes not yet seen, by chance of equal
+    ones. Ends with `FEWEST` pictures, with more full rows while a class is unseen, and with `MOST`.
+    """
+    pool = [(data, sample) for data in datasets for sample in data.samples if len(sample.classes)]
+    order = rng.permutation(len(pool))
+    shows = np.zeros((len(pool), len(datasets[0].names)), bool)
+    for row, place in zip(shows, order, strict=True):
+        row[pool[place][1].classes] = True
+    rarity, seen = shows.sum(0), np.zeros(shows.shape[1], int)
+    left = np.ones(len(pool), bool)
+    chosen: list[Picked] = []
+    while len(chosen) < min(MOST, len(pool)):
+        if len(chosen) >= FEWEST and len(chosen) % COLUMNS == 0 and seen[rarity > 0].all():
+            break
+        open_classes = np.flatnonzero((shows & left[:, None]).any(0))
+        cls = min(open_classes, key=lambda cls: (seen[cls], rarity[cls]))
+        candidates = np.flatnonzero(left & shows[:, cls])
+        row = candidates[shows[candidates][:, seen == 0].sum(1).argmax()]
+        left[row] = False
+        seen += shows[row]
+        chosen.append(pool[order[row]])
+    return chosen
+
+
+def write_sheet(path: str | Path, datasets: Sequence[Dataset], rng: np.random.Generator) -> int:
+    """Draw a contact sheet of the splits of a data set; return the number of pictures on it.
+
+    Raises OptionError for a file that is neither JPEG nor PNG, DataError without labelled pictures.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        hint = f"use one of {', '.join(SUFFIXES)}"
+        raise OptionError("not a kind of picture", span=Span(str(path)), hint=hint)
+    chosen = pick(datasets, rng)
+    if not chosen:
+        hint = "choose another split"
+        raise DataError("no labelled picture to show", span=Span(datasets[0].path), hint=hint)
+    page = cv2.cvtColor(draw_sheet(chosen, datasets), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(suffix, page)
+    replace(path, [data.tobytes()])
+    return len(chosen)
+
+
+def draw_sheet(chosen: Sequence[Picked], datasets: Sequence[Dataset]) -> np.ndarray:
+    """Draw pictures with their labels and a legend, uint8 RGB (H, W, 3)."""
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    aspect = float(np.median([sample.size[0] / sample.size[1] for _, sample in chosen]))
+    height = CELL * min(max(aspect, 0.4), 2.0) + 0.3
+    labels = _legend(datasets)
+    longest = max(len(text) for _, text in labels)
+    abreast = max(1, int(columns * CELL * DPI / (LEGEND_LETTER * longest + LEGEND_MARK)))
+    top = 0.15 + 0.28 * -(-len(labels) // abreast)
+    figure = Figure(figsize=(columns * CELL, rows * height + top), dpi=DPI, facecolor="white")
+    total = rows * height + top
+    for place, (data, sample) in enumerate(chosen):
+        row, column = divmod(place, columns)
+        low = 1 - (top + (row + 1) * height - 0.03) / total
+        box = (column + 0.01) / columns, low, 0.98 / columns, (height - 0.3) / total
+        _draw_cell(figure.add_axes(box), data, sample)
+    legend = figure.legend(
+        [Patch(color=_colour(cls)) for cls, _ in labels],
+        [text for _, text in labels],
+        loc="upper center",
+        ncols=min(abreast, len(labels)),
+        frameon=False,
+        fontsize=13,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():  # one for each letter that the font lacks, shown as a frame
+        warnings.filterwarnings("ignore", message="Glyph")
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
+    """Draw one picture with its boxes, and above it where it comes from."""
+    axes.set_axis_off()
+    title = f"{data.split}: {Path(sample.path).name}, {len(sample.classes)} boxes"
+    axes.set_title(_printable(title, 60), fontsize=9, pad=3, parse_math=False)
+    try:
+        image = read_image(sample.path)
+    except DataError as error:
+        message = _printable(error.diagnostic.message, 60)
+        axes.text(0.5, 0.5, message, ha="center", color="red", parse_math=False)
+        return
+    h, w = image.shape[:2]
+    scale = min(1.0, CELL * DPI / w)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    axes.imshow(small, extent=(0, w, h, 0))
+    sides = sample.boxes_xyxy_px[:, 2:] - sample.boxes_xyxy_px[:, :2]
+    named: set[int] = set()
+    for row in np.argsort(-sides.prod(1), kind="stable"):
+        (x, y), (wide, high), cls = sample.boxes_xyxy_px[row, :2], sides[row], sample.classes[row]
+        style = ":" if sample.ignore[row] else "-"
+        colour = _colour(int(cls))
+        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a shade under it
+            axes.add_patch(Rectangle((x, y), wide, high, fill=False, ec=line, lw=width, ls=style))
+        if int(cls) not in named:
+            named.add(int(cls))
+            _name(axes, data.names[cls], (x, y, x + wide, y + high), colour)
+
+
+def _name(axes: Axes, name: str, box_xyxy: Box, colour: Colour) -> None:
+    """Write a class's name above a box; without room there, in a large box or below a small one."""
+    left, top, right, bottom = box_xyxy
+    w, h = axes.get_xlim()[1], axes.get_ylim()[0]
+    pixel = max(w / axes.bbox.width, h / axes.bbox.height)  # of the sheet, in the picture's
+    text = _printable(name, 24)
+    x, side = max(left, EDGE * pixel), "left"
+    if x + LETTER * len(text) * pixel > w:
+        x, side = min(right, w - EDGE * pixel), "right"
+    y, upright = top, "bottom"
+    if top < LINE * pixel:
+        inside = bottom - top > 3 * LINE * pixel
+        y, upright = max(top, EDGE * pixel) if inside else bottom, "top"
+    ground = {"facecolor": (0.08, 0.08, 0.08, 0.85), "edgecolor": colour, "pad": 1.5}
+    axes.text(
+        x, y, text, fontsize=8, color="white", ha=side, va=upright,
+        bbox=ground, zorder=5, clip_on=True, parse_math=False,
+    )  # fmt: skip
+
+
+def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
+    """Return class and text of the legend, rare classes first: boxes in all splits, and name."""
+    names = datasets[0].names
+    counts = np.zeros(len(names), int)
+    for data in datasets:
+        for sample in data.samples:
+            counts += np.bincount(sample.classes, minlength=len(names))
+    order = [int(cls) for cls in np.argsort(counts, kind="stable") if counts[cls]]
+    lines = [(cls, f"{counts[cls]:,} x {_printable(names[cls], 24)}") for cls in order]
+    if len(lines) > LEGEND:
+        lines[LEGEND - 1 :] = [(order[-1], f"... and {len(lines) - LEGEND + 1} more")]
+    return lines
+
+
+def _colour(cls: int) -> Colour:
+    red, green, blue = class_colour(cls)
+    return red / 255, green / 255, blue / 255
+
+
+def _printable(text: str, most: int) -> str:
+    """Shorten a text in its middle, and replace what no font has: bytes that are no UTF-8."""
+    text = text.encode("utf-8", "replace").decode()
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

@@ -1,0 +1,1 @@
+"""How good a network is: average precision of boxes, accuracy of classes."""

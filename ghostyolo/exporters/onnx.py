@@ -1,0 +1,123 @@
+"""ONNX files: traced by torch.onnx, tidied, with metadata and, if asked for, suppression."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ghostyolo.exporters.onnx_tidy import tidy
+from ghostyolo.exporters.onnx_twice import twice
+from ghostyolo.exporters.onnx_unjoin import unjoin
+from ghostyolo.exporters.settings import Form, Suppression
+from ghostyolo.exporters.traced import Graph
+from ghostyolo.files import replace
+from ghostyolo.model.model import Model
+
+INPUT = "images"
+
+
+def write(model: Model, path: Path, form: Form) -> None:
+    """Write a model as an ONNX file. Raises `OptionError` when it cannot be written."""
+    replace(path, [build(model, form).SerializeToString()])
+
+
+def build(model: Model, form: Form, *, joined: bool = False) -> ModelProto:
+    """Return a model as ONNX holds it, checked by onnx's own checker.
+
+    joined: whether all concatenations stay, which quantisation wants, see `unjoin`.
+    """
+    graph = Graph(model, form.boxes, None if form.dynamic == "size" else model.network.options.size)
+    proto = tidy(_traced(graph, form))
+    proto = proto if joined else twice(unjoin(proto))
+    del proto.graph.value_info[:]
+    if form.suppression:
+        _suppress(proto, form.boxes, form.suppression)
+    helper.set_model_props(proto, form.metadata(model.network).properties())
+    proto.producer_name, proto.producer_version = "ghostyolo", ""
+    proto.graph.name = "ghostyolo"
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _traced(graph: Graph, form: Form) -> ModelProto:
+    """Return the graph as torch traces it.
+
+    By the tracer and not by torch.export: that needs a further library, knows opset 18 and above,
+    and leaves graphs that OpenCV 4 does not read.
+    """
+    example = graph.example(2 if form.dynamic else form.batch)
+    buffer: Any = io.BytesIO()  # which the tracer takes, though its signature has paths alone
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
+        torch.onnx.export(
+            graph, (example,), buffer, dynamo=False, opset_version=form.opset,
+            input_names=[INPUT], output_names=graph.names, dynamic_axes=_axes(graph, form),
+        )  # fmt: skip
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _axes(graph: Graph, form: Form) -> dict[str, dict[int, str]]:
+    """Return the sides of inputs and outputs that are not fixed, by name and place."""
+    if not form.dynamic:
+        return {}
+    axes = {name: {0: "batch"} for name in (INPUT, *graph.names)}
+    if form.dynamic == "size":
+        axes[INPUT].update({2: "height", 3: "width"})
+        for name in graph.names:
+            stride = name.rpartition("_s")[2]
+            axes[name].update(
+                {1: "boxes"} if form.boxes else {2: f"height_{stride}", 3: f"width_{stride}"}
+            )
+    return axes
+
+
+def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
+    """Let the survivors of suppression be the output: detections (m, 7), float.
+
+    A row is picture, box, score, class; rows are sorted by picture, class and falling score.
+    """
+    constants: dict[str, np.ndarray] = {
+        "most": np.array([limits.most], np.int64),
+        "iou": np.array([limits.iou], np.float32),
+        "thresh": np.array([limits.thresh], np.float32),
+        "columns": np.array([0, 2], np.int64),
+        "first": np.array([0], np.int64),
+        "second": np.array([1], np.int64),
+        "flat": np.array([-1, 1], np.int64),
+    }
+    nodes = [
+        _node("Transpose", "scores", "by_class", perm=[0, 2, 1]),
+        _node(
+            "NonMaxSuppression", "boxes by_class most iou thresh", "selected",
+            center_point_box=int(boxes == "cxcywh"),
+        ),
+        _node("Gather", "selected columns", "box_places", axis=1),
+        _node("GatherND", "boxes box_places", "survivors"),
+        _node("GatherND", "by_class selected", "score_list"),
+        _node("Reshape", "score_list flat", "score_column"),
+        _node("Gather", "selected first", "pictures", axis=1),
+        _node("Gather", "selected second", "classes", axis=1),
+        _node("Cast", "pictures", "picture_column", to=TensorProto.FLOAT),
+        _node("Cast", "classes", "class_column", to=TensorProto.FLOAT),
+        _node(
+            "Concat", "picture_column survivors score_column class_column", "detections", axis=1
+        ),
+    ]  # fmt: skip
+    graph = proto.graph
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
+    graph.node.extend(nodes)
+    del graph.output[:]
+    graph.output.append(
+        helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["detections", 7])
+    )
+
+
+def _node(kind: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(kind, inputs.split(), [output], name=f"nms/{output}", **attributes)

@@ -1,0 +1,60 @@
+"""ONNX files with 8-bit weights and activations, by onnxruntime's static quantisation (QDQ)."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnxruntime import quantization
+
+from ghostyolo.exporters.calibration import float_layers, is_float
+from ghostyolo.exporters.onnx import INPUT, build
+from ghostyolo.exporters.settings import Form
+from ghostyolo.files import replace
+from ghostyolo.model.model import Model
+
+
+def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
+    """Write a quantised model, its heads in float; weights have a range for each filter.
+
+    images: calibration inputs, (n, batch, 3, h, w).
+    """
+    proto, layers = build(model, form, joined=True), float_layers(model.network)
+    kept = [node.name for node in proto.graph.node if is_float(node.name, layers)]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        found = Path(folder, "x.onnx")
+        quantization.quantize_static(
+            proto, found, _Reader(images), per_channel=True, nodes_to_exclude=kept
+        )
+        quantised = onnx.load(found)
+    helper.set_model_props(quantised, form.metadata(model.network).properties())
+    replace(path, [quantised.SerializeToString()])
+
+
+class _Reader(quantization.CalibrationDataReader):
+    """The calibration inputs, one at a time, as onnxruntime asks for them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.rest = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self.rest, None)
+        return None if batch is None else {INPUT: batch}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back onnxruntime's advice to preprocess, which `tidy` has done."""
+    root = logging.getLogger()
+    level = root.level
+    try:
+        root.setLevel(logging.ERROR)
+        yield
+    finally:
+        root.setLevel(level)

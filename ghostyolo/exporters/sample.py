@@ -1,0 +1,87 @@
+"""A program of a page that runs an exported file in OpenCV, for users of `readNetFromDarknet`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ghostyolo.errors import OptionError
+from ghostyolo.files import replace
+from ghostyolo.layers import Head
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.model.detector import NMS, THRESH, heads_of
+from ghostyolo.network.metadata import Metadata, ends, output_name
+
+LANGUAGES = {"python": ".py", "cpp": ".cpp"}
+
+
+def path_of(language: str, file: Path) -> Path:
+    """Return where the program for a file goes: `x_opencv.py` beside `x.onnx`."""
+    return file.with_name(f"{file.stem}_opencv{LANGUAGES[language]}")
+
+
+def write(language: str, metadata: Metadata, file: Path) -> Path:
+    """Write the program beside the file that it runs; return its path. Raises as `text` does."""
+    path = path_of(language, file)
+    replace(path, [text(language, metadata, file).encode()])
+    return path
+
+
+def text(language: str, metadata: Metadata, file: Path) -> str:
+    """Return the program that reads a picture, finds things with the file and draws them.
+
+    Raises `CfgError` for a network that makes no boxes, `OptionError` where a program would have to
+    decode other heads than `[yolo]`.
+    """
+    heads = heads_of(metadata.network)
+    if metadata.layout == "raw" and not all(isinstance(head, Yolo) for head in heads):
+        kinds = ", ".join(sorted({f"[{h.kind}]" for h in heads if not isinstance(h, Yolo)}))
+        hint = "let the file do it: add --decode"
+        raise OptionError(f"a sample does not decode {kinds}", hint=hint)
+    if metadata.layout == "detections" and language == "cpp":
+        hint = "leave --nms out; the program does it"
+        raise OptionError("the C++ sample wants boxes before suppression", hint=hint)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ghostyolo.exporters"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    template = environment.get_template(f"sample{LANGUAGES[language]}.txt")
+    return template.render(_values(metadata, file, path_of(language, file)))
+
+
+def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:
+    options = metadata.network.options
+    heads = [_head(metadata, node) for node in ends(metadata.network)]
+    return {
+        "file": file.name,
+        "script": script.name,
+        "stem": script.stem,
+        "names": json.dumps(list(metadata.names), ensure_ascii=False),
+        "cpp_names": ", ".join(json.dumps(name, ensure_ascii=False) for name in metadata.names),
+        "width": options.width,
+        "height": options.height,
+        "letterbox": bool(options.letter_box),
+        "thresh": THRESH,
+        "iou": NMS,
+        "layout": metadata.layout,
+        "boxes": metadata.boxes,
+        "heads": heads,
+        "cpp_heads": ", ".join(f'"{head["name"]}"' for head in heads),
+        "new_coords": any(head["new_coords"] for head in heads),
+    }
+
+
+def _head(metadata: Metadata, node: Any) -> dict[str, Any]:
+    layer: Head = node.layer
+    pairs = layer.own_pairs if isinstance(layer, Yolo) else ()
+    return {
+        "name": output_name(metadata.network, node),
+        "anchors": [tuple(round(side, 4) for side in pair) for pair in pairs],
+        "cpp_anchors": ", ".join(f"{{ {w:g}, {h:g} }}" for w, h in pairs),
+        "new_coords": isinstance(layer, Yolo) and bool(layer.new_coords),
+    }

@@ -1,0 +1,92 @@
+"""What an exported file is to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ghostyolo.errors import CfgError, OptionError, Span
+from ghostyolo.model import weights
+from ghostyolo.model.detector import NMS, THRESH, heads_of
+from ghostyolo.network import Network
+from ghostyolo.network.metadata import Metadata
+from ghostyolo.network.passes import resize
+
+BOXES = ("xyxy", "cxcywh")
+OPSETS = range(11, 21)  # what both torch's exporter and OpenCV 4 know
+OPSET = 17
+DYNAMIC = ("batch", "size")
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Non-maximum suppression inside the file, within each class, by IoU.
+
+    thresh: least score. iou: overlap above which the lower score falls. most: boxes of a class.
+    """
+
+    thresh: float = THRESH
+    iou: float = NMS
+    most: int = 300
+
+
+@dataclass(frozen=True)
+class Form:
+    """The inputs and outputs of a file.
+
+    boxes: "" for the outputs of the heads as Darknet holds them, else the format of decoded boxes
+    in pixels of the input. suppression: of decoded boxes, if any. dynamic: "" for inputs of one
+    shape, "batch" for any number of pictures, "size" for any number of any fitting size. batch:
+    pictures of an input that is not dynamic. names: of the classes. opset: ONNX's version.
+    """
+
+    boxes: str = ""
+    suppression: Suppression | None = None
+    dynamic: str = ""
+    batch: int = 1
+    names: tuple[str, ...] = ()
+    opset: int = OPSET
+
+    @property
+    def layout(self) -> str:
+        """Return what the outputs are, in the words of `Metadata`."""
+        if self.suppression:
+            return "detections"
+        return "decoded" if self.boxes else "raw"
+
+    def metadata(self, network: Network) -> Metadata:
+        """Return what the file says about itself."""
+        return Metadata(network, self.names, self.layout, self.boxes)
+
+    def check(self, network: Network) -> None:
+        """Raise `CfgError` or `OptionError` where the network cannot be written in this form."""
+        if self.opset not in OPSETS:
+            hint = f"use {OPSETS.start} to {OPSETS.stop - 1}"
+            raise OptionError(f"--opset {self.opset}", hint=hint)
+        if self.boxes:
+            heads_of(network)
+        if self.suppression and not self.boxes:
+            raise OptionError("suppression needs boxes", hint="decode the heads in the file too")
+        if self.dynamic == "size":
+            _check_resizable(network)
+
+
+def _check_resizable(network: Network) -> None:
+    """Raise `OptionError` where a layer's weights or shape hang on the input's size."""
+    hint = "use --dynamic batch"
+    (h, w), span = network.options.size, None
+    try:
+        larger = resize(network, (2 * h, 2 * w))
+    except CfgError as error:
+        span = error.diagnostic.span
+        message = f"its input size cannot change: {error.diagnostic.message}"
+        raise OptionError(message, span=span, hint=hint) from None
+    for node, other in zip(network, larger, strict=True):
+        if weights.stored(network, node) != weights.stored(larger, other):
+            span = node.span or Span("cfg")
+            kind, message = node.layer.kind, "its weights are for one input size"
+            raise OptionError(message, span=span, section=kind, hint=hint)
+        grown = prod(other.shape[1:]) != prod(node.shape[1:])
+        if not grown and node.shape[1:] != (1, 1):
+            message = f"gives {node.shape} for every input size"
+            raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)

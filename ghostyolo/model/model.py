@@ -1,0 +1,175 @@
+"""A network as a torch module that computes what Darknet computes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ghostyolo.boxes import Detections
+from ghostyolo.data.images import read_image
+from ghostyolo.errors import CfgError
+from ghostyolo.layers import Head, Layer, Misfit
+from ghostyolo.model import weights
+from ghostyolo.model.classifier import Classifier
+from ghostyolo.model.detector import Detector
+from ghostyolo.network import IMAGE, Network, Node, load
+from ghostyolo.network.liveness import last_uses
+
+
+class Model(nn.Module):
+    """Detector or classifier: maps (N, C, H, W) in, RGB from 0 to 1.
+
+    The input's height and width may differ from `[net]` where all layers allow it. Tensors are
+    named `layers.INDEX.NAME`, as in the cfg.
+    """
+
+    def __init__(self, network: Network | str | Path, file: str | Path | None = None) -> None:
+        """Build the modules of a network, or of a cfg file, with the weights of a file if given.
+
+        Raises `CfgError`, and `WeightsError` before anything is built if the file misfits.
+        """
+        super().__init__()
+        self.network = network if isinstance(network, Network) else load(network)
+        stored = weights.opened(file, self.network) if file else None
+        held = {node.index for node, _, _ in stored.items} if stored else set()
+        self.layers = nn.ModuleList(
+            self._module(node, layer, drawn=node.index not in held)
+            for node, layer in zip(self.network, self.network.computed(), strict=True)
+        )
+        self.seen = 0  # pictures trained on, as the header of a .weights counts them
+        self._last_use = last_uses(self.network)
+        for node in self.network:
+            for key, index in node.refs:
+                if key == "share_index":
+                    self.layers[node.index].share(self.layers[index])  # type: ignore[operator]
+        if stored:
+            stored.fill(self.tensors())
+            self.seen = stored.header.seen
+
+    def _module(self, node: Node, layer: Layer, *, drawn: bool) -> nn.Module:
+        try:
+            with nullcontext() if drawn else _Undrawn():
+                return layer.module(*self.network.input_shapes(node))
+        except Misfit as misfit:
+            kind = node.layer.kind
+            raise CfgError(str(misfit), span=node.span, section=kind, hint=misfit.hint) from None
+
+    @property
+    def heads(self) -> list[tuple[Node, Head]]:
+        """Return the nodes that make boxes, with their layers."""
+        return [(node, node.layer) for node in self.network if isinstance(node.layer, Head)]
+
+    @property
+    def ends(self) -> list[int]:
+        """Return the indices of the network's results: its heads, else its last node but losses."""
+        results = [node.index for node in self.network if node.layer.result]
+        return [node.index for node, _ in self.heads] or results[-1:]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs of `ends`, as Darknet holds them."""
+        kept = self.run(x, frozenset(self.ends))
+        return [kept[index] for index in self.ends]
+
+    def trace(self, x: Tensor) -> list[Tensor]:
+        """Return every node's output as Darknet holds it in inference."""
+        training = self.training
+        try:
+            self.eval()
+            with torch.inference_mode():
+                kept = self.run(x, frozenset(range(len(self.network))))
+        finally:
+            self.train(training)
+        return [kept[node.index] for node in self.network]
+
+    def run(self, x: Tensor, keep: frozenset[int]) -> dict[int, Tensor]:
+        """Compute all nodes and return the outputs of those in `keep`.
+
+        Other outputs are let go after their last use.
+        """
+        live = {IMAGE: x}
+        for node, module in zip(self.network, self.layers, strict=True):
+            live[node.index] = module(*(live[index] for index in node.inputs))
+            if node.layer.in_place and self.training:
+                live[node.inputs[0]] = live[node.index]
+            for index in self._last_use[node.index]:
+                if index not in keep:
+                    del live[index]
+        return {index: live[index] for index in keep}
+
+    def detector(self, **options: Any) -> Detector:
+        """Return the function from pictures to detections, with the options of `Detector`."""
+        return Detector(self.network, self._outputs, **options)
+
+    def classifier(self) -> Classifier:
+        """Return the function from pictures to probabilities. Raises `CfgError` for a detector."""
+        return Classifier(self.network, self._outputs)
+
+    def detect(self, image: str | Path | np.ndarray, **options: Any) -> Detections:
+        """Return what is in one picture, a file or uint8 RGB (H, W, 3).
+
+        Raises `DataError` for a file that is no picture, `CfgError` for a network without heads.
+        """
+        if not isinstance(image, np.ndarray):
+            image = read_image(image)
+        return self.detector(**options)([image])[0]
+
+    def classify(self, image: str | Path | np.ndarray) -> np.ndarray:
+        """Return the probability of each class, (K,), of one picture as `detect` takes it.
+
+        Raises `DataError` for a file that is no picture, `CfgError` for a detector.
+        """
+        if not isinstance(image, np.ndarray):
+            image = read_image(image)
+        return self.classifier()([image])[0]
+
+    def _outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """Run the heads in inference mode on (N, 3, h, w) arrays."""
+        training = self.training
+        device = next(self.parameters()).device
+        try:
+            self.eval()
+            with torch.inference_mode():
+                x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+                return [output.float().cpu().numpy() for output in self(x)]
+        finally:
+            self.train(training)
+
+    def tensors(self) -> list[dict[str, Tensor]]:
+        """Return each node's tensors by the names that `Layer.weights` uses."""
+        return [
+            {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+            for layer in self.layers
+        ]
+
+    def load_weights(self, path: str | Path) -> None:
+        """Read a `.weights` file. Raises `WeightsError`, with nothing changed, if it misfits."""
+        self.seen = weights.read(path, self.network, self.tensors()).seen
+
+    def save_weights(self, path: str | Path, cutoff: int | None = None) -> None:
+        """Write a `.weights` file, of the layers below `cutoff` if given.
+
+        Raises `WeightsError` when the file cannot be written.
+        """
+        seen = self.seen if cutoff is None else 0
+        weights.write(path, self.network, self.tensors(), seen=seen, cutoff=cutoff)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leave weights as they lie in memory: a file's are about to replace them.
+
+    Drawing the 64 million of YOLOv4 takes ten times as long as reading them.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (nn.init.uniform_, nn.init.kaiming_uniform_):
+            return kwargs.get("tensor", *args[:1])
+        return function(*args, **kwargs)

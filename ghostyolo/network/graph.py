@@ -1,0 +1,310 @@
+"""Nodes, shapes and references: the one representation of a network, and its spelling as a cfg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING
+
+from ghostyolo import layers
+from ghostyolo.errors import CfgError, Edit, Findings, Span
+from ghostyolo.layers import Layer, Misfit, Shape
+from ghostyolo.layers.route import Route
+from ghostyolo.network.net_options import NetOptions, read_net
+from ghostyolo.syntax import sections as syntax
+from ghostyolo.syntax.options import distinct
+from ghostyolo.syntax.sections import Option, Section
+from ghostyolo.syntax.suggestions import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE = -1  # the index of the network's input
+MAX_VALUES, MAX_WEIGHTS = 1 << 31, 1 << 28  # of one layer; Darknet counts in 32 bits, 1 GiB
+_RECURRENT = ("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer at its place. Indices are absolute and count from 0; -1 is the image."""
+
+    index: int
+    layer: Layer
+    inputs: tuple[int, ...]
+    refs: tuple[tuple[str, int], ...]  # side references by key
+    shape: Shape
+    name: str = field(default="", compare=False)
+    span: Span | None = field(default=None, compare=False)
+
+
+class Assumed(Layer):
+    """Stands for a section that is wrong, where the reader goes on to find what else is."""
+
+    @property
+    def kind(self) -> str:
+        return "assumed"
+
+
+@dataclass
+class Network:
+    """A list of nodes in the order of the file; `add` is the only way in."""
+
+    options: NetOptions
+    nodes: list[Node] = field(default_factory=list)
+    comment: str = field(default="", compare=False)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, index: int) -> Node:
+        return self.nodes[index]
+
+    def shape(self, index: int) -> Shape:
+        """Return the shape of a node's output, or of the image for -1."""
+        return self.options.shape if index == IMAGE else self.nodes[index].shape
+
+    def input_shapes(self, node: Node) -> tuple[Shape, ...]:
+        """Return the shapes that a node reads."""
+        return tuple(self.shape(index) for index in node.inputs)
+
+    def computed(self) -> list[Layer]:
+        """Return the layers as they compute at their places; one that an option names may differ.
+
+        With the option counts the layer above; of a sum's sources only the first, as in Darknet.
+        """
+        named = {
+            index
+            for node in self
+            if "data" in node.layer.refs.values()
+            for index in (node.inputs[:2] if node.layer.takes_previous else node.inputs)
+        }
+        return [node.layer.named() if node.index in named else node.layer for node in self]
+
+    def add(
+        self,
+        layer: Layer,
+        *inputs: Node | int,
+        name: str = "",
+        span: Span | None = None,
+        **refs: Node | int,
+    ) -> Node:
+        """Append a layer and return its node.
+
+        inputs: nodes or absolute indices; none means the node just above. Where a kind reads the
+        node just above and its first input is another one, a `[route]` to that is put in between.
+        refs: side references by key, such as share_index.
+        Raises `CfgError` when a reference dangles or the shapes do not fit.
+        """
+        above = len(self.nodes) - 1
+        indices = [_index(item) for item in inputs] or [above]
+        for index in (*indices, *map(_index, refs.values())):
+            if not IMAGE <= index <= above:
+                message = f"refers to layer {index}, above it are layers 0 to {above}"
+                hint = "correct the index"
+                raise CfgError(
+                    message, span=span, section=layer.kind, hint=hint, rule="dangling-reference"
+                )
+        if layer.takes_previous and indices[0] != above:
+            self.add(Route(), indices[0], name=name, span=span)
+            above = indices[0] = above + 1
+        if IMAGE in indices and (above >= 0 or not layer.takes_previous):
+            hint = "only the first layer reads the image"
+            message, rule = "cannot refer to the image", "dangling-reference"
+            raise CfgError(message, span=span, section=layer.kind, hint=hint, rule=rule)
+        side = tuple((name_, _index(item)) for name_, item in refs.items())
+        shape = self._infer(layer, indices, [self.nodes[index] for _, index in side], span)
+        node = Node(above + 1, layer, tuple(indices), side, shape, name, span)
+        self.nodes.append(node)
+        return node
+
+    def assume(self, index: int, span: Span, doubt: int) -> None:
+        """Let a node that is wrong pass for one like the node above, each side larger by doubt."""
+        inputs: tuple[int, ...] = (index - 1,)
+        shape = self.shape(index - 1)
+        if index < len(self):
+            node = self.nodes.pop()
+            inputs, shape = node.inputs, node.shape
+        shape = Shape(*(side + doubt for side in shape))
+        self.nodes.append(Node(index, Assumed(), inputs, (), shape, span=span))
+
+    def _infer(
+        self, layer: Layer, indices: list[int], side: list[Node], span: Span | None
+    ) -> Shape:
+        inputs = [self.shape(index) for index in indices]
+        try:
+            shape = layer.shape(*inputs)
+            _check_magnitude(layer, shape, inputs)
+            for node in side:
+                layer.refer(tuple(inputs), node.layer, self.input_shapes(node))
+            return shape
+        except Misfit as misfit:
+            above = self.nodes[indices[0]].span if indices[0] != IMAGE else None
+            line = f"the layer above (line {above.line})" if above else "the layer above"
+            hint = misfit.hint.replace("the layer above", line)
+            raise CfgError(
+                str(misfit), span=span, section=layer.kind, hint=hint, rule=misfit.rule
+            ) from None
+
+
+def load(path: str | Path, *, findings: Findings | None = None) -> Network:
+    """Read a cfg file. Raises `CfgError`, with file and line, for what is wrong in it."""
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
+        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
+    return loads(text, path=str(path), findings=findings)
+
+
+def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:
+    """Read a cfg from its text; path names it in messages.
+
+    Raises `CfgError`; where `findings` collects them, returns what could be read, with `Assumed`
+    for the rest.
+    """
+    findings = findings or Findings()
+    kinds = layers.KINDS  # before any key is judged: one that no kind knows may be a slip
+    sections = syntax.parse(text, path, findings)
+    if not sections or sections[0].name not in NetOptions.names:
+        span, name = (sections[0].span, sections[0].name) if sections else (Span(path), "")
+        message, hint = "the first section is not [net]", "add [net]"
+        if not findings.errors:
+            findings.error(span, name, message, hint, rule="no-net")
+        if not sections or name in kinds:
+            sections.insert(0, Section("net", (), span))
+    network = Network(read_net(sections[0], findings), comment=sections[0].comment)
+    for index, section in enumerate(sections[1:]):
+        errors = findings.errors
+        try:
+            _add_section(network, section, kinds, findings)
+        except CfgError as error:
+            findings.collect(error)
+        if findings.errors > errors:
+            network.assume(index, section.span, findings.doubt)
+    return network
+
+
+def dumps(network: Network) -> str:
+    """Write a network as a cfg: `loads(dumps(n)) == n`. References are relative."""
+    parts = [_section_text("net", network.comment, network.options.items())]
+    for node in network:
+        note = f"{node.name} -> {node.shape}" if node.name else ""
+        items = [*_references(node), *node.layer.items()]
+        parts.append(_section_text(node.layer.kind, note, items))
+    return "\n".join(parts)
+
+
+def _index(item: Node | int) -> int:
+    return item.index if isinstance(item, Node) else item
+
+
+def _check_magnitude(layer: Layer, shape: Shape, inputs: list[Shape]) -> None:
+    """Raise `Misfit` before a slip of the keyboard asks for all memory."""
+    floats = max((prod(size) for _, size in layer.weights(*inputs)), default=0)
+    for what, value, most in (("values", shape.size, MAX_VALUES), ("weights", floats, MAX_WEIGHTS)):
+        if value > most:
+            hint = "correct its numbers or those of the layers above"
+            raise Misfit(f"gives {value:,} {what}, more than {most:,}", hint, "magnitude")
+
+
+def _add_section(
+    network: Network, section: Section, kinds: dict[str, type[Layer]], findings: Findings
+) -> None:
+    kind = kinds.get(section.name)
+    if kind is None:
+        raise _unknown_section(section, kinds)
+    layer = kind.parse(section, findings)
+    for message, hint, darknet in layer.oddities():
+        findings.oddity(section.span, section.name, message, hint, darknet, rule="bad-value")
+    data, side = _read_references(kind, section, len(network), findings)
+    if kind.refs and "data" in kind.refs.values() and not data:
+        name = next(name for name, role in kind.refs.items() if role == "data")
+        hint = f"add {name}=INDEX, relative to this layer when negative"
+        message, rule = f"{name}= is missing", "missing-reference"
+        raise CfgError(message, span=section.span, section=section.name, hint=hint, rule=rule)
+    inputs = [len(network) - 1, *data] if kind.takes_previous else data
+    network.add(layer, *inputs, name=section.comment, span=section.span, **side)
+
+
+def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:
+    rule = "unknown-section"
+    edits: tuple[Edit, ...] = ()
+    if section.name in _RECURRENT:
+        rule = "recurrent-section"
+        message, hint = "recurrent layers are not supported", "use a feed-forward network"
+    elif section.name in NetOptions.names:
+        message, hint = "stands first, and once", "delete this section"
+    else:
+        near = nearest(section.name, kinds)
+        message = "unknown section"
+        hint = f"did you mean [{near}]?" if near else f"use one of {', '.join(sorted(kinds))}"
+        edits = (Edit(section.span.line, f"[{near}]"),) if near else ()
+    return CfgError(
+        message, span=section.span, section=section.name, hint=hint, rule=rule, edits=edits
+    )
+
+
+def _read_references(
+    kind: type[Layer], section: Section, here: int, findings: Findings
+) -> tuple[list[int], dict[str, int]]:
+    """Return the data references and the side references of a section, as absolute indices."""
+    data: list[int] = []
+    side: dict[str, int] = {}
+    for option in distinct(section, Findings(lambda _: None)):
+        if role := kind.refs.get(option.key):
+            parts = (option.value or "").split(",")
+            indices = [_absolute(part, option, section, here, findings) for part in parts]
+            if role == "data":
+                data.extend(indices)
+            else:
+                side[option.key] = indices[0]
+    return data, side
+
+
+def _absolute(part: str, option: Option, section: Section, here: int, findings: Findings) -> int:
+    """Return the index of the layer that one reference names; negative ones count from here."""
+    number, mark, note = part.partition("#")
+    match = re.match(r"[+-]?[0-9]{1,9}", number)
+    value = int(match[0]) if match else 0
+    if not match or match[0] != number:
+        message = f"{option.key}={option.value}: '{part}' is not a layer's index"
+        hint, darknet = "write whole numbers, separated by commas", f"reads {value}"
+        findings.oddity(option.span, section.name, message, hint, darknet, rule="not-an-index")
+    elif mark:
+        message, hint = f"'#{note}' behind '{option.key}' is not read", "move it to its own line"
+        edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)
+        findings.warn(
+            option.span, section.name, message, hint, rule="trailing-comment", edits=edits
+        )
+    absolute = value if value >= 0 else here + value
+    if not 0 <= absolute < here:
+        message = f"{option.key}={option.value}: layer {absolute} does not stand above"
+        hint = f"this is layer {here}, use 0 to {here - 1} or -1 to -{here}"
+        if not here:
+            hint = "no layer stands above this one; begin with a [convolutional]"
+        rule = "dangling-reference" if absolute < 0 else "forward-reference"
+        raise CfgError(message, span=option.span, section=section.name, hint=hint, rule=rule)
+    return absolute
+
+
+def _references(node: Node) -> Iterator[tuple[str, str]]:
+    relative = [index - node.index for index in node.inputs]
+    for key_, role in node.layer.refs.items():
+        if role == "data":
+            listed = relative[1:] if node.layer.takes_previous else relative
+            yield key_, ",".join(map(str, listed))
+    for key_, index in node.refs:
+        yield key_, str(index - node.index)
+
+
+def _section_text(kind: str, comment: str, items: Iterable[tuple[str, str]]) -> str:
+    lines = [f"# {line}" if line else "#" for line in comment.splitlines()]
+    lines.append(f"[{kind}]")
+    lines.extend(f"{name}={value}" for name, value in items)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,95 @@
+"""What an exported file says about itself: enough to turn its outputs into boxes with names.
+
+Every value is text, for that is what the formats store. `cfg` holds the network's whole cfg, so a
+reader needs no other file; the other keys repeat what small programs want of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ghostyolo.errors import DataError, Findings, Span
+from ghostyolo.layers import Head
+from ghostyolo.network import Network, Node, dumps, loads
+
+VERSION = 1
+TORCHSCRIPT_EXTRA = "ghostyolo.json"  # the extra file in a TorchScript archive
+OPENVINO_SECTION = "ghostyolo"  # of rt_info in an OpenVINO IR
+LAYOUTS = ("raw", "decoded", "detections")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A network, the names of its classes, and what the outputs of the file are.
+
+    layout: "raw", the outputs of the network's ends as Darknet holds them; "decoded", boxes and
+    scores of all heads; "detections", those that survive suppression. boxes: "xyxy" or "cxcywh",
+    the format of boxes that the file computes, in pixels of its input; "" where it computes none.
+    """
+
+    network: Network
+    names: tuple[str, ...] = ()
+    layout: str = "raw"
+    boxes: str = ""
+
+    def properties(self) -> dict[str, str]:
+        """Return the keys and values that a file stores."""
+        options = self.network.options
+        values = {
+            "ghostyolo": VERSION,
+            "layout": self.layout,
+            "boxes": self.boxes,
+            "names": list(self.names),
+            "input": {
+                "channels": options.channels, "height": options.height, "width": options.width,
+                "letterbox": bool(options.letter_box), "order": "RGB", "scale": "0 to 1",
+            },
+            "heads": [_head(self.network, node) for node in ends(self.network)],
+        }  # fmt: skip
+        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+        return {**texts, "cfg": dumps(self.network)}
+
+
+def read(properties: Mapping[str, str], path: str) -> Metadata:
+    """Return what a file says about itself. Raises `DataError` if it does not say it."""
+    span, hint = Span(path), "export it with ghostyolo export"
+    try:
+        names = json.loads(properties["names"])
+        layout, boxes = properties["layout"], properties["boxes"]
+        version = int(properties["ghostyolo"])
+        text = properties["cfg"]
+    except (KeyError, ValueError):
+        raise DataError("holds no metadata of ghostyolo", span=span, hint=hint) from None
+    if version > VERSION or layout not in LAYOUTS:
+        message = f"its metadata is of version {version}, this is {VERSION}"
+        raise DataError(message, span=span, hint="update ghostyolo")
+    network = loads(text, path=path, findings=Findings(quiet=True))
+    return Metadata(network, tuple(map(str, names)), layout, boxes)
+
+
+def ends(network: Network) -> list[Node]:
+    """Return the nodes whose outputs a file holds: the heads, else the last that gives a result."""
+    heads = [node for node in network if isinstance(node.layer, Head)]
+    return heads or [node for node in network if node.layer.result][-1:]
+
+
+def output_name(network: Network, node: Node) -> str:
+    """Return an output's name: kind, layer and, of a map, its stride: `yolo_30_s32`."""
+    name = f"{node.layer.kind.lower()}_{node.index}"
+    if node.shape.h == 1 == node.shape.w:
+        return name
+    return f"{name}_s{network.options.height // node.shape.h}"
+
+
+def _head(network: Network, node: Node) -> dict[str, object]:
+    """Return what a head's decoding needs, in the words of the cfg."""
+    keys = ("classes", "mask", "anchors", "num", "scale_x_y", "new_coords", "nms_kind", "beta_nms")
+    found = {key: getattr(node.layer, key) for key in keys if hasattr(node.layer, key)}
+    return {
+        "output": output_name(network, node),
+        "kind": node.layer.kind,
+        "shape": list(node.shape),
+        **(found if isinstance(node.layer, Head) else {}),
+    }

@@ -1,0 +1,146 @@
+"""The `[net]` section: the network's input, and how to train.
+
+Source: AlexeyAB/darknet src/parser.c parse_net_options.
+"""
+
+from __future__ import annotations
+
+from ghostyolo.errors import CfgError, Edit, Findings
+from ghostyolo.layers import Shape
+from ghostyolo.syntax.options import Options, key, options
+from ghostyolo.syntax.sections import Section
+from ghostyolo.syntax.suggestions import nearest
+
+MAX_SIDE = 1 << 14  # pixels
+POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "sgdr", "random")
+_INPUT = {"width": 416, "height": 416, "channels": 3}  # assumed to read on after a mistake
+
+
+@options
+class NetOptions(Options):
+    """The keys of `[net]`."""
+
+    names = ("net", "network")
+
+    batch: int = key(1, always=True)
+    subdivisions: int = key(1, always=True)
+    width: int = key(0, always=True)
+    height: int = key(0, always=True)
+    channels: int = key(0, always=True)
+    inputs: int = key(derive=lambda net: net.width * net.height * net.channels)
+    momentum: float = key(0.9, always=True)
+    decay: float = key(0.0001, always=True)
+    flip: int = key(1)
+    angle: float = key(0.0)
+    aspect: float = key(1.0)
+    saturation: float = key(1.0)
+    exposure: float = key(1.0)
+    hue: float = key(0.0)
+    learning_rate: float = key(0.001, always=True)
+    burn_in: int = key(0)
+    max_batches: int = key(0)
+    policy: str = key("constant", always=True)
+    steps: tuple[int, ...] = key(())
+    scales: tuple[float, ...] = key(())
+    seq_scales: tuple[float, ...] = key(())
+    step: int = key(1)
+    scale: float = key(1.0)
+    gamma: float = key(1.0)
+    power: float = key(4.0)
+    learning_rate_min: float = key(0.00001)
+    sgdr_cycle: int = key(derive=lambda net: net.max_batches)
+    sgdr_mult: int = key(2)
+    adam: int = key(0)
+    B1: float = key(0.9)
+    B2: float = key(0.999)
+    eps: float = key(0.000001)
+    time_steps: int = key(1)
+    sequential_subdivisions: int = key(derive=lambda net: net.subdivisions)
+    track: int = key(0)
+    augment_speed: int = key(2)
+    try_fix_nan: int = key(0)
+    loss_scale: float = key(1.0)
+    ema_alpha: float = key(0.0)
+    dynamic_minibatch: int = key(0)
+    optimized_memory: int = key(0)
+    workspace_size_limit_MB: float = key(1024.0)
+    use_cuda_graph: int = key(0)
+    weights_reject_freq: int = key(0)
+    equidistant_point: int = key(0)
+    badlabels_rejection_percentage: float = key(0.0)
+    num_sigmas_reject_badlabels: float = key(0.0)
+    max_chart_loss: float = key(20.0)
+    show_receptive_field: int = key(0)
+    letter_box: int = key(0)
+    mixup: int = key(0)
+    mosaic: int = key(0)
+    cutmix: int = key(0)
+    mosaic_bound: int = key(0)
+    blur: int = key(0)
+    gaussian_noise: int = key(0)
+    resize_step: int = key(32)
+    label_smooth_eps: float = key(0.0)
+    max_crop: int = key(derive=lambda net: net.width * 2)
+    min_crop: int = key(derive=lambda net: net.width)
+    contrastive: int = key(0)
+    contrastive_jit_flip: int = key(0)
+    contrastive_color: int = key(0)
+    unsupervised: int = key(0)
+    attention: int = key(0)
+    adversarial_lr: float = key(0.0)
+
+    @property
+    def shape(self) -> Shape:
+        """Return the input's shape."""
+        return Shape(self.channels, self.height, self.width)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the input's height and width in pixels."""
+        return self.height, self.width
+
+    @property
+    def mini_batch(self) -> int:
+        """Return the images of one forward pass, rounded down as in Darknet."""
+        return max(1, self.batch // self.subdivisions)
+
+
+def read_net(section: Section, findings: Findings) -> NetOptions:
+    """Read `[net]`; a size that is wrong is reported and assumed."""
+    options = NetOptions.parse(section, findings)
+    clean = not findings.errors
+    try:
+        _check_net(options, section, findings)
+    except CfgError as error:
+        if clean:  # else it follows from what was reported
+            findings.collect(error)
+    values = {name: getattr(options, name) for name in _INPUT}
+    bad = [name for name, value in values.items() if not 0 < value <= MAX_SIDE]
+    return options.changed(**{name: _INPUT[name] + findings.doubt for name in bad})
+
+
+def _check_net(options: NetOptions, section: Section, findings: Findings) -> None:
+    name, at = section.name, {option.key: option.span for option in reversed(section.options)}
+    for key_ in _INPUT:
+        value = getattr(options, key_)
+        if not 0 < value <= MAX_SIDE:
+            span, hint = at.get(key_, section.span), f"set {key_}, in pixels, to 1..{MAX_SIDE}"
+            if key_ == "channels":
+                hint = "set channels=3 for colour pictures"
+            raise CfgError(f"{key_}={value}", span=span, section=name, hint=hint, rule="net-size")
+    if options.policy not in POLICIES:
+        near = nearest(options.policy, POLICIES)
+        hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(POLICIES)}"
+        message, darknet = f"unknown policy '{options.policy}'", "keeps the rate constant"
+        span = at.get("policy", section.span)
+        findings.oddity(span, name, message, hint, darknet, rule="unknown-policy")
+    span = at.get("batch", section.span)
+    if options.subdivisions < 1 or options.batch < 1:
+        message, hint = f"batch={options.batch} subdivisions={options.subdivisions}", "set both to "
+        raise CfgError(message, span=span, section=name, hint=hint + "1 or more", rule="batch")
+    if options.batch % options.subdivisions:
+        used = options.batch // options.subdivisions * options.subdivisions
+        message = f"batch={options.batch} is not a multiple of subdivisions={options.subdivisions}"
+        hint = f"Darknet trains with {used} images a step"
+        edits = (Edit(span.line, f"batch={used}"),) if used and "batch" in at else ()
+        findings.warn(span, name, message, hint, rule="batch-multiple", edits=edits)

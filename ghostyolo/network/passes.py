@@ -1,0 +1,72 @@
+"""Passes: a network in, a network out. References follow, because every node goes through `add`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.layers import Layer
+from ghostyolo.layers.connected import Connected
+from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.network import Network, Node
+from ghostyolo.network.net_options import MAX_SIDE, NetOptions
+from ghostyolo.network.outputs import ending
+
+
+def rebuild(
+    network: Network,
+    layer: Callable[[Node], Layer] = lambda node: node.layer,
+    options: NetOptions | None = None,
+) -> Network:
+    """Return the network with each node's layer replaced by `layer(node)`."""
+    result = Network(options or network.options, comment=network.comment)
+    for node in network:
+        refs = dict(node.refs)
+        result.add(layer(node), *node.inputs, name=node.name, span=node.span, **refs)
+    return result
+
+
+def resize(network: Network, size: tuple[int, int]) -> Network:
+    """Return the network for input pictures of (h, w) pixels. Raises `CfgError` if it cannot be."""
+    height, width = size
+    for name, side in (("height", height), ("width", width)):
+        if not 0 < side <= MAX_SIDE:
+            raise OptionError(f"{name} {side}", hint=f"use 1 to {MAX_SIDE} pixels")
+    options = network.options.changed(height=height, width=width)
+    return rebuild(network, options=options)
+
+
+def reclass(network: Network, classes: int) -> Network:
+    """Return the network for another number of classes: heads and their convolutions.
+
+    These are `[yolo]` heads; of a classifier it is the layer with an output for each class.
+    Raises `CfgError` where a head does not stand right below a convolution.
+    """
+    feeds: dict[int, int] = {}
+    if end := ending(network):
+        made = isinstance(end.source.layer, Connected | Convolutional)
+        if not made or end.source.shape.c != end.classes:
+            hint = "put a [connected] or [convolutional] with an output for each class there"
+            message, kind = "cannot change its classes", end.source.layer.kind
+            raise CfgError(message, span=end.source.span, section=kind, hint=hint)
+        feeds[end.source.index] = classes
+    for node in network:
+        if isinstance(node.layer, Yolo):
+            above = network[node.inputs[0]]
+            if not isinstance(above.layer, Convolutional):
+                hint = "put a [convolutional] above each head"
+                message = f"cannot change its classes: [{above.layer.kind}] stands above it"
+                raise CfgError(message, span=node.span, section="yolo", hint=hint)
+            feeds[above.index] = len(node.layer.mask) * (5 + classes)
+
+    def change(node: Node) -> Layer:
+        if isinstance(node.layer, Yolo):
+            return replace(node.layer, classes=classes, counters_per_class=())
+        if node.index in feeds:
+            key = "output" if isinstance(node.layer, Connected) else "filters"
+            return replace(node.layer, **{key: feeds[node.index]})
+        return node.layer
+
+    return rebuild(network, change)

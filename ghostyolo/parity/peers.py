@@ -1,0 +1,133 @@
+"""What a model is compared with: the outputs that another program computed, and what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ghostyolo.errors import DataError, Span
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network
+from ghostyolo.parity import opencv_darknet
+from ghostyolo.parity.trace import Trace, condensed, digest
+from ghostyolo.runtime import onnx_session
+
+# A node's index, a tensor's name and its values -> whether the other side holds the same.
+Holds = Callable[[int, str, np.ndarray], bool | None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What another program made of the same cfg, weights and input.
+
+    x: its input. outputs: by node, in the node's shape, or `condensed` where samples is not 0.
+    names: what it calls them. network: its own, where known. holds: whether it has a tensor too;
+    None where that cannot be said. notes: what a reader of the numbers must know.
+    """
+
+    title: str
+    x: np.ndarray
+    outputs: Mapping[int, np.ndarray]
+    names: Mapping[int, str] = field(default_factory=dict)
+    samples: int = 0
+    network: Network | None = None
+    holds: Holds = lambda index, name, values: None
+    notes: tuple[str, ...] = ()
+
+    def view(self, output: np.ndarray) -> np.ndarray:
+        """Return of an output of ours what this side keeps of its own."""
+        return condensed(output, self.samples) if self.samples else output
+
+
+def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Side:
+    """Run a model's cfg and weights in OpenCV. Raises as `opencv.read` does."""
+    net = opencv_darknet.read(model, keep_eps=keep_eps)
+    held = opencv_darknet.held_tensors(model.network, net)
+    outputs = opencv_darknet.outputs(model, net, x)
+    names = opencv_darknet.results(model.network, net)
+
+    def holds(index: int, name: str, values: np.ndarray) -> bool | None:
+        own = held.get((index, name))
+        if own is None:
+            return None
+        gap = 0.0 if keep_eps or not name.endswith("running_var") else opencv_darknet.EPS_GAP
+        return own.size == values.size and np.allclose(own.ravel() - gap, values.ravel(), 1e-5, 0)
+
+    notes = [
+        f"OpenCV adds {opencv_darknet.EPS:g} to a batch norm's variance, Darknet 1e-05: "
+        + ("left so" if keep_eps else "corrected in the weights that OpenCV reads")
+    ]
+    if absent := [node for node in model.network if node.index not in outputs]:
+        which = ", ".join(f"{node.index} [{node.layer.kind}]" for node in absent[:6])
+        notes.append(f"not compared, as OpenCV holds something else there: {which}")
+    return Side(f"OpenCV {cv2.__version__}", x, outputs, names, holds=holds, notes=tuple(notes))
+
+
+def of_trace(trace: Trace, path: str | Path) -> Side:
+    """Return what a trace holds."""
+
+    def holds(index: int, name: str, values: np.ndarray) -> bool | None:
+        own = trace.digests.get(index, {}).get(name)
+        return None if own is None else own == digest(values)
+
+    made = ", ".join(f"{name} {value}" for name, value in trace.made.items())
+    return Side(
+        f"trace {path}",
+        trace.x,
+        trace.outputs,
+        samples=trace.samples,
+        network=trace.network,
+        holds=holds,
+        notes=(f"the trace was made by {made}",),
+    )
+
+
+def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Side:
+    """Run an ONNX file in onnxruntime and find the model's results among its outputs.
+
+    An output named KIND_INDEX or layer_INDEX is that layer's; the others are the heads, or the last
+    layer, in their order. Raises `DataError` when none has the shape of a result.
+    """
+    session = onnx_session.session(path)
+    found = onnx_session.outputs(session, path, x)
+    names = {
+        index: name
+        for name, out in found.items()
+        if (index := _named(model.network, name)) is not None
+        and onnx_session.fits(out, model.network[index].shape)
+    }
+    rest = [name for name in found if name not in names.values()]
+    for index in model.ends:
+        shape = model.network[index].shape
+        fitting = [name for name in rest if onnx_session.fits(found[name], shape)]
+        if index not in names and fitting:
+            names[index] = fitting[0]
+            rest.remove(fitting[0])
+    outputs = {index: found[name].astype(np.float32) for index, name in sorted(names.items())}
+    if not outputs:
+        have = ", ".join(f"{name} {out.shape}" for name, out in found.items())
+        want = ", ".join(f"{index}: {model.network[index].shape}" for index in model.ends)
+        message = f"no output has the shape of a result ({want}); it has {have}"
+        hint = "export the heads' outputs, (N, C, H, W), for this cfg"
+        raise DataError(message, span=Span(str(path)), hint=hint)
+    return Side(f"onnx {path}", x, outputs, names, notes=_unmatched(model, outputs, rest))
+
+
+def _named(network: Network, name: str) -> int | None:
+    """Return the index of the layer that an output is named after."""
+    match = re.fullmatch(r"([a-zA-Z_]+?)_(\d+)", name)
+    if not match or int(match[2]) >= len(network):
+        return None
+    index = int(match[2])
+    return index if match[1] in ("layer", network[index].layer.kind) else None
+
+
+def _unmatched(model: Model, outputs: Mapping[int, np.ndarray], rest: list[str]) -> tuple[str, ...]:
+    absent = [str(index) for index in model.ends if index not in outputs]
+    notes = [f"no output of the file is layer {', '.join(absent)}"] if absent else []
+    return (*notes, *(f"output {name} of the file is no result of the cfg" for name in rest))

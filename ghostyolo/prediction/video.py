@@ -1,0 +1,97 @@
+"""Annotated videos, and a window that shows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ghostyolo.drawing import draw
+from ghostyolo.errors import OptionError, Span
+from ghostyolo.prediction.predict import Found, check_kept, distinct
+from ghostyolo.prediction.sources import Stream
+
+CODEC, SUFFIX = "mp4v", ".mp4"
+STOP = (ord("q"), 27)  # the keys that close a window; 27 is Escape
+
+
+def stems(streams: Sequence[Stream]) -> dict[Stream, str]:
+    """Return a name for the files of each stream; equal names get a number."""
+    return dict(zip(streams, distinct((_stem(stream), "") for stream in streams), strict=True))
+
+
+def _stem(stream: Stream) -> str:
+    words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
+    return words.strip("-.") or "stream"
+
+
+def targets(streams: Sequence[Stream], folder: Path) -> dict[Stream, Path]:
+    """Return where the annotated video of each stream goes.
+
+    Raises `OptionError` where that would overwrite one of the streams.
+    """
+    found = {stream: folder / f"{stem}{SUFFIX}" for stream, stem in stems(streams).items()}
+    check_kept((Path(stream.name) for stream in streams), found.values())
+    return found
+
+
+class VideoWriter:
+    """A video that is in its place, with all frames that were added, once it is closed."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path, self.fps = path, fps
+        self._beside = path.with_name(f"{path.stem}.part{path.suffix}")
+        self._writer: cv2.VideoWriter | None = None
+
+    def add(self, image: np.ndarray) -> None:
+        """Append a frame, uint8 RGB, all of one size. Raises `OptionError` if it cannot."""
+        h, w = image.shape[:2]
+        if self._writer is None:
+            code = cv2.VideoWriter.fourcc(*CODEC)
+            self._writer = cv2.VideoWriter(str(self._beside), code, self.fps, (w, h))
+            if not self._writer.isOpened():
+                hint = "give a folder that can be written"
+                raise OptionError("cannot write the video", span=Span(str(self.path)), hint=hint)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Put the video in its place."""
+        if self._writer is not None:
+            self._writer.release()
+            os.replace(self._beside, self.path)
+
+
+def window(title: str) -> Callable[[np.ndarray, bool], bool]:
+    """Return a function that shows a picture in a window, and tells whether to go on.
+
+    Its second argument says whether the picture is still, and stays until a key is hit.
+    Raises `OptionError` without a display, or with an OpenCV that was built without windows.
+    """
+    hint = "leave --show out; the annotated pictures are in --out"
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, DISPLAYS)):
+        raise OptionError("--show: there is no display", hint=hint)
+    try:
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+    except cv2.error:
+        raise OptionError("--show: this OpenCV has no windows", hint=hint) from None
+
+    def show(image: np.ndarray, still: bool) -> bool:
+        cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        key = cv2.waitKey(1)
+        while still and key < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1:
+            key = cv2.waitKey(50)
+        return key not in STOP
+
+    return show
+
+
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+def annotated(found: Found, names: Sequence[str]) -> np.ndarray:
+    """Return a picture with its boxes."""
+    return draw(found.image, found.detections, names)

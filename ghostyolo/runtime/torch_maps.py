@@ -1,0 +1,63 @@
+"""Which maps of a network need not be made, and which may be written over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ghostyolo import ops
+from ghostyolo.model.model import Model
+from ghostyolo.network import IMAGE, Network
+
+
+def apart(model: Model) -> set[int]:
+    """Return the concatenations that only depthwise convolutions with a stride read.
+
+    Those can convolve the parts and join the results, which are smaller: the largest map of a
+    network of ghost modules, and the copying of it, is not needed.
+    """
+    readers = _readers(model.network)
+    return {
+        index
+        for index in _joined(model) - set(model.ends)
+        if all(_shrinks(model.layers[reader]) for reader in readers[index])
+    }
+
+
+def lent(model: Model) -> set[int]:
+    """Return the nodes whose map is new and has one reader, which may write into it.
+
+    Other layers may give their input itself, or a part of it, that others read too.
+    """
+    readers = _readers(model.network)
+    new = _joined(model) | {
+        index for index, layer in enumerate(model.layers) if isinstance(layer, ops.Convolution)
+    }
+    return {index for index in new - set(model.ends) if len(readers[index]) == 1}
+
+
+def _readers(network: Network) -> list[list[int]]:
+    """Return the nodes that read each node's map, once for each time that they do."""
+    readers: list[list[int]] = [[] for _ in network]
+    for node in network:
+        for index in node.inputs:
+            if index != IMAGE:
+                readers[index].append(node.index)
+    return readers
+
+
+def _joined(model: Model) -> set[int]:
+    """Return the concatenations of whole maps."""
+    return {
+        node.index
+        for node, layer in zip(model.network, model.layers, strict=True)
+        if isinstance(layer, ops.Route) and layer.groups == 1 and len(node.inputs) > 1
+    }
+
+
+def _shrinks(layer: Any) -> bool:
+    """Return whether a layer is a depthwise convolution, with no blur, that gives smaller maps."""
+    if not isinstance(layer, ops.Convolution) or not isinstance(layer.blur, nn.Identity):
+        return False
+    return layer.conv.groups == layer.conv.in_channels and max(layer.conv.stride) > 1

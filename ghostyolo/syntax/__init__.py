@@ -1,0 +1,4 @@
+"""The text of a cfg: lines become sections, values become typed keys.
+
+It knows lines, not layers.
+"""

@@ -1,0 +1,150 @@
+"""What a network can be trained to do: to find things in pictures, or to say what pictures show.
+
+The loop of training is the same; a `Task` holds what is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ghostyolo.augment import classification as data_crops
+from ghostyolo.augment.batches import Change
+from ghostyolo.augment.mosaic import boxed
+from ghostyolo.boxes import Detections
+from ghostyolo.data import Dataset, open_dataset, open_labelled
+from ghostyolo.errors import OptionError
+from ghostyolo.evaluation import classification, detection
+from ghostyolo.evaluation.classification import Accuracy
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.loss import Cost, HeadRun, entropy, teacher
+from ghostyolo.loss.entropy import LogitRun
+from ghostyolo.model.classifier import ending_of
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network
+from ghostyolo.network.outputs import ending
+from ghostyolo.training import recipe
+from ghostyolo.training.recipe import Recipe
+from ghostyolo.training.unsupported import check_classifier, check_detector
+
+Step = Callable[[int], object]  # hears how many pictures are done
+Found = list[Detections] | list[np.ndarray]  # what is found in each picture
+
+
+@dataclass(frozen=True)
+class Task:
+    """What training has to know of what is learned.
+
+    scores: by whose mean, of a validation's row, the best weights are chosen. recipes: by the name
+    of their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError`
+    for what training cannot honour. settings, change: how pictures are changed, see `Batches`.
+    keep: the nodes whose outputs the loss needs. runs: what it takes of these. imitate: the loss
+    against what it takes of a teacher's. find: runs a model over a data set. judge: scores what was
+    found.
+    """
+
+    name: str
+    scores: tuple[str, ...]
+    recipes: Mapping[str, Recipe]
+    read: Callable[..., Dataset]
+    check: Callable[[Network], None]
+    settings: Callable[..., Any]
+    change: Change
+    keep: Callable[[Network], frozenset[int]]
+    runs: Callable[[Network, dict[int, Tensor]], Any]
+    imitate: Callable[[Any, Any, tuple[int, int]], Cost]
+    find: Callable[..., Any]
+    judge: Callable[[Any, Dataset], detection.Metrics | Accuracy]
+
+    def score(self, row: Mapping[str, float]) -> float:
+        """Return by how much a validation is good; 0 without truths to count."""
+        values = [row.get(name, 0.0) for name in self.scores]
+        mean = sum(values) / len(values)
+        return 0.0 if math.isnan(mean) else mean
+
+    def recipe(self, loss: str) -> tuple[str, Recipe]:
+        """Return the name and the recipe of a loss, of the usual one if it is not named.
+
+        Raises `OptionError` for a loss of another task.
+        """
+        name = loss or next(iter(self.recipes))
+        if name not in self.recipes:
+            message = f"loss '{name}' is not for {self.name}, which has {', '.join(self.recipes)}"
+            raise OptionError(message, hint="leave it out")
+        return name, self.recipes[name]
+
+
+def task_of(network: Network) -> Task:
+    """Return what a network is for: a classifier's end says so, all else is to have heads."""
+    return CLASSIFICATION if ending(network) else DETECTION
+
+
+def _heads(network: Network) -> list[tuple[int, int, Yolo]]:
+    """Return the heads that are trained: what each receives, its node, its layer."""
+    nodes = [node for node in network if isinstance(node.layer, Yolo)]
+    return [(node.inputs[0], node.index, node.layer) for node in nodes]  # type: ignore[misc]
+
+
+def _kept_of_detector(network: Network) -> frozenset[int]:
+    return frozenset(index for above, own, _ in _heads(network) for index in (above, own))
+
+
+def _head_runs(network: Network, out: dict[int, Tensor]) -> list[HeadRun]:
+    return [HeadRun(head, out[above], out[own]) for above, own, head in _heads(network)]
+
+
+def _detections(
+    model: Model, dataset: Dataset, step: Step = lambda done: None
+) -> list[Detections | None]:
+    return detection.over(model.detector(**detection.LIMITS), dataset, step)
+
+
+def _kept_of_classifier(network: Network) -> frozenset[int]:
+    return frozenset({ending_of(network).logits.index})
+
+
+def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
+    end = ending_of(network)
+    smoothing = network.options.label_smooth_eps
+    return LogitRun(out[end.logits.index].flatten(1), end.temperature, smoothing)
+
+
+def _answers(
+    model: Model, dataset: Dataset, step: Step = lambda done: None
+) -> list[np.ndarray | None]:
+    return detection.over(model.classifier(), dataset, step)
+
+
+DETECTION = Task(
+    name="detection",
+    scores=("AP", "AP50"),  # either alone jumps on a small val
+    recipes=recipe.RECIPES,
+    read=open_dataset,
+    check=check_detector,
+    settings=recipe.augmentation,
+    change=boxed,
+    keep=_kept_of_detector,
+    runs=_head_runs,
+    imitate=teacher.cost,
+    find=_detections,
+    judge=detection.score,
+)
+CLASSIFICATION = Task(
+    name="classification",
+    scores=("top-1",),
+    recipes=recipe.CLASSIFIER,
+    read=open_labelled,
+    check=check_classifier,
+    settings=recipe.crops,
+    change=data_crops.compose,
+    keep=_kept_of_classifier,
+    runs=_logit_run,
+    imitate=entropy.imitation,
+    find=_answers,
+    judge=classification.score,
+)

@@ -1,0 +1,190 @@
+"""Whole networks: a `[net]` that trains well, a body, and what stands on it."""
+
+from __future__ import annotations
+
+from ghostyolo.errors import OptionError
+from ghostyolo.layers.softmax import Softmax
+from ghostyolo.network import Network, Node
+from ghostyolo.network.net_options import MAX_SIDE, NetOptions
+from ghostyolo.zoo.blocks import conv, depthwise
+from ghostyolo.zoo.family import Family
+from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
+from ghostyolo.zoo.necks import NECKS, neck
+
+NECK_WIDTH = 64
+VOC_CLASSES = 20
+
+
+def detector(
+    family: Family,
+    *,
+    classes: int = 80,
+    size: tuple[int, int] = (416, 416),
+    neck_kind: str = "pan",
+    neck_width: int = NECK_WIDTH,
+    strides: tuple[int, ...] = (8, 16, 32),
+    anchors: tuple[float, ...] = (),
+    comment: str = "",
+) -> Network:
+    """Build a YOLO detector on a family's body; neck and heads are the same for all.
+
+    size: the input's (h, w) in pixels. strides: of the heads, among 4, 8, 16 and 32. anchors: w, h,
+    w, h, ... in pixels of the input, dealt out to the heads from fine to coarse; COCO's by default.
+    Raises `OptionError` for values that do not fit each other.
+    """
+    family = family.for_detection()
+    family.check()
+    _check_heads(classes, size, neck_kind, neck_width, strides, anchors)
+    network = Network(_detector_net(size, classes), comment=_header(comment, family))
+    taps = _reach(network, family.body(network), strides)
+    joins = family if isinstance(family, Style) else Style()
+    maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, joins)
+    yolo_heads(network, maps, classes, anchors or default_anchors(strides, size))
+    return network
+
+
+def classifier(
+    family: Family,
+    *,
+    classes: int | None = None,
+    size: tuple[int, int] | None = None,
+    comment: str = "",
+) -> Network:
+    """Build the paper's classification network, for its own pictures by default.
+
+    Raises `OptionError`.
+    """
+    network = backbone(family, size=size, comment=comment)
+    classes = family.classes if classes is None else classes
+    _check_classes(classes)
+    network.add(Softmax(), family.logits(network, network[-1], classes), name="probabilities")
+    return network
+
+
+def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: str = "") -> Network:
+    """Build all but the classifier. Raises `OptionError`."""
+    size = size or family.size
+    family.check()
+    _check_size(size)
+    options = _classifier_net(size).changed(**family.training)
+    network = Network(options, comment=_header(comment, family))
+    family.body(network)
+    return network
+
+
+def _reach(network: Network, taps: dict[int, Node], strides: tuple[int, ...]) -> dict[int, Node]:
+    """Return the taps with what a body that ends early lacks: maps that shrink further.
+
+    Raises `OptionError` for a stride finer than the body has.
+    """
+    finest, stride = min(taps), max(taps)
+    x, taps = taps[stride], dict(taps)
+    for wanted in sorted(strides):
+        if wanted < finest:
+            hint = f"use strides of {finest} and more"
+            raise OptionError(f"the network has no maps of stride {wanted}", hint=hint)
+        while stride < wanted:
+            stride *= 2
+            x = depthwise(network, x, 3, stride=2, name=f"extra, shrink to {stride}")
+            x = taps[stride] = conv(network, x, x.shape.c, name=f"extra, mix at {stride}")
+    return taps
+
+
+def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
+    """Length follows AlexeyAB's rule: 2000 iterations a class, at least 6000.
+
+    His batch of 64 is for sets as large as VOC; on a few hundred pictures many small steps learn
+    much faster than few large ones, and decay has few updates to work in. The rest was chosen on
+    BCCD's val: the rate falls along half a cosine after a straight rise, pictures are enlarged more
+    than they are distorted.
+    """
+    iterations = max(6000, 2000 * classes)
+    large = classes >= VOC_CLASSES
+    return NetOptions(
+        batch=64 if large else 4,
+        subdivisions=4 if large else 1,
+        width=size[1],
+        height=size[0],
+        channels=3,
+        momentum=0.9,
+        decay=0.0005 if large else 0.002,
+        saturation=1.5,
+        exposure=1.35,
+        hue=0.015,
+        mosaic=1,
+        mosaic_bound=1,
+        learning_rate=0.001,
+        learning_rate_min=0.00002,
+        burn_in=iterations // 20,
+        power=1.0,
+        max_batches=iterations,
+        policy="sgdr",
+    )
+
+
+def _classifier_net(size: tuple[int, int]) -> NetOptions:
+    """Rate and decay are the paper's (0.4 at batch 1024, 4e-5), the rate scaled to the batch."""
+    return NetOptions(
+        batch=128,
+        subdivisions=1,
+        width=size[1],
+        height=size[0],
+        channels=3,
+        momentum=0.9,
+        decay=0.00004,
+        saturation=1.4,
+        exposure=1.4,
+        hue=0.05,
+        learning_rate=0.05,
+        burn_in=1000,
+        max_batches=1_000_000,
+        policy="poly",
+        power=1.0,
+    )
+
+
+def _header(comment: str, family: Family) -> str:
+    return "\n".join(line for line in (comment, *family.notes()) if line)
+
+
+def _check_classes(classes: int) -> None:
+    if classes < 1:
+        raise OptionError(f"{classes} classes", hint="use 1 or more")
+
+
+def _check_size(size: tuple[int, int], stride: int = 1) -> None:
+    for side in size:
+        if not 0 < side <= MAX_SIDE:
+            raise OptionError(f"size {side}", hint=f"use 1 to {MAX_SIDE} pixels")
+        if side % stride:
+            near = max(1, round(side / stride)) * stride
+            message = f"size {side} is not a multiple of the largest stride, {stride}"
+            raise OptionError(message, hint=f"use {near}")
+
+
+def _check_heads(
+    classes: int,
+    size: tuple[int, int],
+    neck_kind: str,
+    neck_width: int,
+    strides: tuple[int, ...],
+    anchors: tuple[float, ...],
+) -> None:
+    _check_classes(classes)
+    if neck_kind not in NECKS:
+        raise OptionError(f"neck '{neck_kind}'", hint=f"use one of {', '.join(NECKS)}")
+    if neck_width < 4:
+        raise OptionError(f"neck width {neck_width} is below 4", hint=f"use {NECK_WIDTH}")
+    unknown = [stride for stride in strides if stride not in ANCHORS]
+    if unknown or not strides or len(set(strides)) < len(strides):
+        message = f"heads at strides {','.join(map(str, strides)) or '(none)'}"
+        hint = f"use different ones of {', '.join(map(str, ANCHORS))}"
+        raise OptionError(message, hint=hint)
+    _check_size(size, 32)
+    if len(anchors) % 2 or any(side <= 0 for side in anchors):
+        message = f"{len(anchors)} anchor numbers" if len(anchors) % 2 else "anchors below 0"
+        raise OptionError(message, hint="give a width and a height for each anchor, in pixels")
+    if len(anchors) // 2 % len(strides):
+        message = f"{len(anchors) // 2} anchors do not divide among {len(strides)} heads"
+        raise OptionError(message, hint=f"give a multiple of {len(strides)} pairs")

@@ -1,0 +1,373 @@
+"""Exported files: in every program that runs them, against the model; what they say; samples."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx.parser
+import onnxruntime
+import pytest
+import torch
+from onnx import helper
+
+from ghostyolo import boxes, ops
+from ghostyolo.boxes import Detections
+from ghostyolo.cli import main
+from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.exporters import export
+from ghostyolo.exporters import onnx as onnx_file
+from ghostyolo.exporters.comparison import expected
+from ghostyolo.exporters.export import Form, Suppression
+from ghostyolo.exporters.onnx_tidy import tidy
+from ghostyolo.exporters.settings import OPSETS
+from ghostyolo.inference import verification
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.model.folded import plain
+from ghostyolo.model.model import Model
+from ghostyolo.network import load, loads, metadata
+from ghostyolo.sample_data.painter import write_dataset
+from support import exports, goldens, published, tiny
+from support.cases import GENERATED, KINDS, random_model
+
+LIMIT = 1e-4  # of the largest magnitude in the tensor
+# Groups, asymmetric padding, sums of unequal channels; tools/export_tally.py runs all cfgs.
+OURS = ("mini_csp_newcoords_nobn", "mini_v3_mse", "mini_v4tiny_b4s2")
+PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny")
+needs_openvino = pytest.mark.skipif(
+    not importlib.util.find_spec("openvino"), reason="openvino is not installed"
+)
+SMALL = ("0.5-voc", "0.5-imagenet")
+FORMATS = ["onnx", pytest.param("openvino", marks=needs_openvino), "torchscript"]
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a small detector that finds something everywhere."""
+    folder = tmp_path_factory.mktemp("eager")
+    return Model(loads(tiny.CFG), tiny.eager_weights(folder)).eval()
+
+
+def shares(built: Model, folder: Path) -> dict[str, float]:
+    """Return how far each program is from the model; an error of one is raised."""
+    found = {}
+    for program, got, want in exports.outputs(built, Form(), folder):
+        if isinstance(got, Exception):
+            raise AssertionError(program) from got
+        found[program] = exports.share(got, want)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in GENERATED if path.stem[9:] in SMALL], ids=lambda p: p.stem
+)
+def test_generated_cfg_in_every_program(path: Path, tmp_path: Path) -> None:
+    found = shares(random_model(exports.small(path)), tmp_path)
+    assert len(found) >= 3 and max(found.values()) < LIMIT, found
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_cfg_of_a_golden_in_every_program(name: str, tmp_path: Path) -> None:
+    network = exports.small(goldens.FOLDER / "train" / f"{name}.cfg")
+    found = shares(exports.model(network), tmp_path)
+    assert max(found.values()) < LIMIT, found
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_published_cfg_in_every_program(stem: str, tmp_path: Path) -> None:
+    network = exports.small(published.CFGS.get(f"cfg/{stem}.cfg"))
+    found = shares(exports.model(network), tmp_path)
+    assert max(found.values()) < LIMIT, found
+
+
+@pytest.mark.parametrize("path", KINDS, ids=lambda p: p.stem)
+def test_plain_form_computes_the_same(path: Path) -> None:
+    """Of every layer of every kind, each fed what the model's own layer is fed."""
+    built = random_model(load(path))
+    outputs = built.trace(torch.rand(2, *built.network.options.shape))
+    outputs.append(torch.rand(2, *built.network.options.shape))  # node -1: the picture
+    torch.manual_seed(1)
+    for node, layer, want in zip(built.network, plain(built).layers, built.layers, strict=True):
+        inputs = [torch.randn_like(outputs[index]) for index in node.inputs]
+        with torch.no_grad():
+            torch.testing.assert_close(layer(*inputs), want(*inputs), atol=2e-5, rtol=1e-4)
+
+
+def test_statistics_are_folded_in_double() -> None:
+    torch.manual_seed(0)
+    layer = ops.Convolution(
+        3, 8, size=3, stride=(1, 1), padding=1, dilation=1, groups=1, norm=True, activation="linear"
+    ).eval()
+    assert layer.norm is not None and layer.norm.running_var is not None
+    layer.norm.running_var.uniform_(1e-4, 2)
+    network = loads(tiny.CFG)
+    model = Model(network)
+    model.layers[0] = layer
+    conv = plain(model).layers[0][0]
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    want = layer.double()(x)
+    error = (conv.double()(x) - want).abs().max() / want.abs().max()
+    assert error < 2e-7  # what one rounding of weight and bias leaves
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(batch=2),
+        Form(boxes="cxcywh", dynamic="size"),
+        Form(boxes="xyxy", suppression=Suppression(0.5, 0.4, 7)),
+    ],
+    ids=lambda form: form.layout,
+)
+def test_forms(name: str, form: Form, eager: Model, tmp_path: Path) -> None:
+    path = tmp_path / f"x{SUFFIXES[name]}"
+    if name == "torchscript" and form.suppression:
+        with pytest.raises(OptionError, match="leave --nms out"):
+            export.write(eager, path, form, name)
+        assert not path.exists()
+        return
+    export.write(eager, path, form, name)
+    found = verification.check(eager, path, form, name)
+    assert found and found.share < 1e-5
+    with open_runtime(path) as runtime:
+        assert runtime.metadata == form.metadata(eager.network)
+    if form.dynamic:
+        larger = np.random.default_rng(1).random((3, 3, 96, 160), np.float32)
+        got = exports.run(path, larger)
+        want = expected(eager, form, larger)
+        assert exports.share(got, want) < 1e-5
+    if form.suppression:
+        rows = exports.run(path, np.zeros((1, 3, 64, 64), np.float32))["detections"]
+        assert len(rows) == 7 and (rows[:, 5] > 0.5).all()
+        overlaps = np.triu(boxes.iou(rows[:, 1:5], rows[:, 1:5]), 1)
+        assert overlaps.max() <= 0.4 + 1e-6
+
+
+@pytest.mark.parametrize("opset", [OPSETS.start, OPSETS.stop - 1])
+def test_opset(opset: int, eager: Model) -> None:
+    proto = onnx_file.build(eager, Form(boxes="xyxy", opset=opset))
+    assert [item.version for item in proto.opset_import] == [opset]
+
+
+def test_raw_outputs_open_with_any_size_in_opencv(eager: Model, tmp_path: Path) -> None:
+    """Also in OpenCV 4, which reads no arithmetic on shapes."""
+    path, form = tmp_path / "x.onnx", Form(dynamic="size")
+    export.write(eager, path, form, "onnx")
+    images = np.random.default_rng(1).random((1, 3, 96, 160), np.float32)
+    want = expected(eager, form, images)
+    assert exports.share(exports.opencv_outputs(path, list(want), images), want) < 1e-5
+
+
+def test_tidy_joins_a_pad_to_its_pooling() -> None:
+    """And works out a shape; the result is that of the graph as it was."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[1,2,5,5] x) => (float[1,2,5,5] y)
+    <int64[8] pads = {0,0,0,0,0,0,1,1}, float v = {-3e38}> {
+        p = Pad <mode="constant"> (x, pads, v)
+        m = MaxPool <kernel_shape=[2,2], strides=[1,1]> (p)
+        s = Shape (x)
+        y = Reshape (m, s)
+    }"""
+    x = np.random.default_rng(0).normal(size=(1, 2, 5, 5)).astype(np.float32)
+    tidied = tidy(onnx.parser.parse_model(text))
+    assert [node.op_type for node in tidied.graph.node] == ["MaxPool", "Reshape"]
+    assert [i.name for i in tidied.graph.input] == ["x"]
+    got, want = (
+        onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+        for proto in (tidied, onnx.parser.parse_model(text))
+    )
+    np.testing.assert_array_equal(got, want)
+
+
+def test_size_stays_fixed_where_weights_hang_on_it() -> None:
+    cfg = tiny.CFG.replace("[yolo]", "[local_avgpool]\nsize=1\n\n[yolo]")
+    Form(dynamic="size").check(loads(cfg))
+    cfg = tiny.CFG.partition("[yolo]")[0] + "[connected]\noutput=3\n"
+    with pytest.raises(OptionError, match="weights are for one input size; use --dynamic batch"):
+        Form(dynamic="size").check(loads(cfg))
+    with pytest.raises(CfgError, match="no detection head"):
+        Form(boxes="xyxy").check(loads(cfg))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A cfg, weights, and a picture that the printed sample is to find the same things in."""
+
+    cfg: Path
+    weights: Path
+    picture: Path
+    out: Path
+
+    @classmethod
+    def made(cls, folder: Path, letterbox: int, words: list[str], language: str) -> Sample:
+        cfg = tiny.write(folder, ("channels=3", f"channels=3\nletter_box={letterbox}"))
+        painted = write_dataset(folder / "d", {"train": 1}, size=(96, 128))
+        names = folder / "x.names"
+        names.write_text("\n".join(f"thing {i}" for i in range(6)))
+        weights = tiny.eager_weights(folder)
+        made = cls(cfg, weights, next(painted.rglob("*.jpg")), folder / "x.onnx")
+        given = [str(cfg), str(made.weights), str(made.out), "--names", str(names)]
+        assert main(["export", *given, "--sample", language, *words]) == 0
+        return made
+
+    def agrees(self, *command: str | Path) -> bool:
+        """Run it, and return whether it prints what `detect` finds and draws it."""
+        boxed = self.out.with_name("boxed.png")
+        done = subprocess.run([*command, self.picture, boxed], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert cv2.imread(str(boxed)).shape == (96, 128, 3)
+        found = [tuple(line.rsplit(" ", 5)) for line in done.stdout.splitlines()]
+        want = Model(self.cfg, self.weights).detect(self.picture)
+        assert len(found) == len(want.scores) > 3
+        return all(_among(row, want) for row in found)
+
+
+def _among(row: tuple[str, ...], want: Detections) -> bool:
+    name, score, *box = row
+    x, y, w, h = map(int, box)
+    edges = np.clip((x, y, x + w, y + h), 0, (128, 96, 128, 96))
+    same = (np.abs(want.boxes - edges).max(1) <= 1.01) & (want.classes == int(name[-1]))
+    return bool(np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4)
+
+
+LAYOUTS = pytest.mark.parametrize("words", [[], ["--decode"], ["--decode", "cxcywh"]], ids=" ".join)
+
+
+@pytest.mark.parametrize("letterbox", [0, 1])
+@LAYOUTS
+def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_path: Path) -> None:
+    made = Sample.made(tmp_path, letterbox, words, "python")
+    assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
+
+
+def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
+    Sample.made(tmp_path, 0, [], "python")
+    command = [sys.executable, tmp_path / "x_opencv.py"]
+    for words, told in (([], "x_opencv.py PICTURE"), (["no.jpg"], "no.jpg: no picture that Open")):
+        done = subprocess.run([*command, *words], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert told in done.stderr and "Traceback" not in done.stderr
+
+
+@LAYOUTS
+def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
+    """Compiled against the OpenCV of the system, whichever that is."""
+    if not shutil.which("g++") or not shutil.which("pkg-config"):
+        pytest.skip("no C++ compiler (Debian: g++, pkg-config)")
+    asked = ["pkg-config", "--cflags", "--libs", "opencv4"]
+    flags = subprocess.run(asked, capture_output=True, text=True)
+    if flags.returncode:
+        pytest.skip("no C++ headers of OpenCV (Debian: libopencv-dev)")
+    made = Sample.made(tmp_path, 1, words, "cpp")
+    source, program = tmp_path / "x_opencv.cpp", tmp_path / "x"
+    compile_ = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", source, "-o", program]
+    done = subprocess.run([*compile_, *flags.stdout.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert made.agrees(program, made.out)
+
+
+@pytest.mark.parametrize("name", FORMATS[:2])
+def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
+    if name == "openvino":
+        pytest.importorskip("nncf")
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
+    path, form = tmp_path / f"x{SUFFIXES[name]}", Form(names=("a",) * 6)
+    export.write_int8(eager, path, form, name, pictures)
+    with open_runtime(path) as runtime:
+        assert runtime.names == form.names
+    found = verification.check(eager, path, form, name)
+    assert found and 0 < found.share < 0.2
+    if name == "onnx":
+        nodes = {node.name: node for node in onnx.load(path).graph.node}
+        last = next(node for name_, node in nodes.items() if "layers.2" in name_)
+        assert last.op_type == "Conv"
+        kinds = {node.op_type for node in nodes.values()}
+        assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
+
+
+def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
+    """Those of squeeze-excite and depthwise convolutions too; the layer above a head is float."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    squeezed = (
+        "[convolutional]\nfilters=22",
+        "[avgpool]\n[convolutional]\nfilters=8\nactivation=relu\n"
+        "[convolutional]\nfilters=8\nactivation=logistic\n[scale_channels]\nfrom=-4\n"
+        "[convolutional]\nfilters=8\ngroups=8\nsize=3\npad=1\n[convolutional]\nfilters=22",
+    )
+    model = random_model(loads(tiny.CFG.replace(*squeezed))).eval()
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
+    kinds = {}
+    for name, write in (("float", export.write), ("int8", export.write_int8)):
+        path = tmp_path / f"{name}.xml"
+        write(model, path, Form(), "openvino", *([pictures] if name == "int8" else []))
+        found = verification.check(model, path, Form(), "openvino")
+        assert found and found.share < (0.2 if name == "int8" else 1e-5)
+        operators = openvino.Core().read_model(path).get_ordered_ops()
+        assert not [op for op in operators if op.get_type_name() == "ShapeOf"]
+        kinds[name] = [stored(op) for op in operators if "Convolution" in op.get_type_name()]
+    assert kinds["float"] == ["f32"] * 6
+    assert kinds["int8"] == ["i8"] * 5 + ["f32"]
+
+
+def stored(convolution: Any) -> str:
+    """Return the type of the numbers that a convolution's weights are made of."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() != "Constant":
+        node = node.input_value(0).get_node()
+    return node.get_element_type().get_type_name()
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "ghostyolo.exporters.openvino", raising=False)
+    with pytest.raises(OptionError, match=r"openvino is not installed; pip install 'ghostyolo"):
+        export.module("openvino")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x.bin"], "use one of .onnx, .xml, .torchscript, .pt, or --format"),
+        (["x.onnx", "--opset", "9"], "use 11 to 20"),
+        (["x.xml", "--sample", "python"], "give OUT an .onnx suffix"),
+        (["x.onnx", "--nms", "--sample", "cpp"], "leave --nms out"),
+        (["x.onnx", "--decode", "--iou", ".6"], "--iou is for suppression in the file; add --nms"),
+        (["no/x.onnx"], "give a file in a folder that can be written"),
+    ],
+)
+def test_mistakes(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    code = main(["export", str(cfg), str(weights), str(tmp_path / words[0]), *words[1:]])
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == (1, 1) and message in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.cfg", "tiny.weights"]
+
+
+def test_names_beside_the_weights_go_into_the_file(tmp_path: Path) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    (tmp_path / "x.names").write_text("a\nb\nc\nd\ne\nf\n")
+    out = tmp_path / "out" / "x.onnx"
+    out.parent.mkdir()
+    assert main(["export", str(cfg), str(weights), str(out)]) == 0
+    with open_runtime(out) as runtime:
+        assert runtime.names == tuple("abcdef")
+
+
+def test_metadata_survives_its_text() -> None:
+    own = metadata.Metadata(loads(tiny.CFG), ("a", "b\n"), "decoded", "xyxy")
+    proto = helper.make_model(helper.make_graph([], "g", [], []))
+    helper.set_model_props(proto, own.properties())
+    back = {entry.key: entry.value for entry in proto.metadata_props}
+    assert metadata.read(back, "x") == own

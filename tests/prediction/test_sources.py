@@ -1,0 +1,224 @@
+"""Where pictures come from, and the files that detections go to."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ghostyolo.boxes import Detections
+from ghostyolo.errors import DataError, OptionError
+from ghostyolo.prediction import predict, sources, video, writers
+from ghostyolo.prediction.predict import Found
+from ghostyolo.prediction.sources import Picture, Stream
+
+SIZE = (48, 64)
+
+
+def picture(path: Path, level: int = 90) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((*SIZE, 3), level, np.uint8))
+    return path
+
+
+def film(path: Path, levels: list[int]) -> Path:
+    """Write a video of grey frames."""
+    writer = video.VideoWriter(path, 10.0)
+    for level in levels:
+        writer.add(np.full((*SIZE, 3), level, np.uint8))
+    writer.close()
+    return path
+
+
+def found(path: str = "dir/img_000042.jpg") -> Found:
+    boxes = np.array([[-1, 2, 21, 30], [30, 4, 64, 48]], np.float32)
+    detections = Detections(boxes, np.array([0.9, 0.5]), np.array([1, 0]))
+    return Found(Path(path), np.zeros((*SIZE, 3), np.uint8), detections)
+
+
+class Site(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, and /live.mjpg: pictures of which nobody says how many will come."""
+
+    def do_GET(self) -> None:
+        if self.path != "/live.mjpg":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
+        self.end_headers()
+        for level in (0, 120, 240):
+            data = cv2.imencode(".jpg", np.full((*SIZE, 3), level, np.uint8))[1].tobytes()
+            head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder and yield its address."""
+    handler = partial(Site, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_words_are_told_apart(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png"), picture(tmp_path / "in/b.png"), film(tmp_path / "c.mp4", [9])
+    words = [str(tmp_path), "0", "rtsp://host/live", "-", str(tmp_path / "a.png")]
+    got = sources.expand(words)
+    assert got.pictures == [tmp_path / "a.png", Path("-")]
+    assert [(s.name, s.address, s.live) for s in got.streams] == [
+        (str(tmp_path / "c.mp4"), str(tmp_path / "c.mp4"), False),
+        ("camera-0", 0, True),
+        ("rtsp://host/live", "rtsp://host/live", True),
+    ]
+    deep = sources.expand([str(tmp_path)], recursive=True).pictures
+    assert deep == [tmp_path / "a.png", tmp_path / "in/b.png"]
+    assert sources.expand([f"{tmp_path}/**/b.png"]).pictures == [tmp_path / "in/b.png"]
+    with pytest.raises(DataError, match="no pictures in this folder; look into its folders with"):
+        sources.expand([str(picture(tmp_path / "deep/er/x.png").parents[1])])
+
+
+def test_standard_input_is_a_picture_or_a_list(tmp_path: Path) -> None:
+    data = picture(tmp_path / "a.png", 70).read_bytes()
+    got = sources.read(sources.STDIN, io.BytesIO(data))
+    assert isinstance(got, Picture)
+    assert got.image.tolist() == np.full((*SIZE, 3), 70).tolist()
+    assert isinstance(sources.read(sources.STDIN, io.BytesIO(b"no picture")), DataError)
+    assert sources.listed(["a.png\n", "\n", " b c.png \n"]) == ["a.png", "b c.png"]
+
+
+def test_video_gives_its_frames_in_order(tmp_path: Path) -> None:
+    path = film(tmp_path / "x.mp4", [0, 80, 160, 240])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.mp4"], "nothing is left beside it"
+    frames = Stream(str(path), str(path), live=False).open()
+    assert (frames.fps, frames.total) == (10.0, 4)
+    got = list(frames)
+    frames.close()
+    assert [frame.frame for frame in got] == [0, 1, 2, 3]
+    assert [round(frame.image.mean() / 80) for frame in got] == [0, 1, 2, 3]
+    assert all(frame.image.shape == (*SIZE, 3) for frame in got)
+
+
+def test_video_that_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"x\.mp4: cannot open the video; check that it is there"):
+        Stream(str(path), str(path), live=False).open()
+
+
+def test_video_at_an_address_loses_no_frame_and_one_without_end_is_live(tmp_path: Path) -> None:
+    film(tmp_path / "x.mp4", [0, 80, 160, 240])
+    with served(tmp_path) as address:
+        frames = sources.expand([f"{address}/x.mp4"]).streams[0].open()
+        assert (frames.total, frames.live) == (4, False)
+        assert [frame.frame for frame in frames] == [0, 1, 2, 3]
+        frames.close()
+        frames = sources.expand([f"{address}/live.mjpg"]).streams[0].open()
+        assert (frames.total, frames.live) == (0, True)
+        assert len(list(frames)) == 3
+        frames.close()
+
+
+def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
+    names = ("a/b c.avi", "b/b c.mp4", "rtsp://host/li?ve=1", "rtsp://other/li?ve=1")
+    streams = [Stream(name, name, live="://" in name) for name in names]
+    assert [path.name for path in video.targets(streams, tmp_path).values()] == [
+        "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
+    ]  # fmt: skip
+    own = Stream(str(tmp_path / "x.mp4"), "", live=False)
+    with pytest.raises(OptionError, match="would be overwritten; give another folder with --out"):
+        video.targets([streams[0], own], tmp_path)
+
+
+def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in video.DISPLAYS:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OptionError, match="--show: there is no display; leave --show out"):
+        video.window("x")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_batches_keep_pictures_and_errors_in_their_turn(batch: int, tmp_path: Path) -> None:
+    paths = [picture(tmp_path / f"{n}.png", 30 * n) for n in range(6)]
+    paths[2].write_text("broken")
+    counts = []
+
+    def detector(images: list[np.ndarray]) -> list[Detections]:
+        counts.append(len(images))
+        scores = [image.mean() / 255 for image in images]
+        return [Detections(np.zeros((1, 4)), np.array([s]), np.zeros(1)) for s in scores]
+
+    got = list(predict.predict(detector, paths, batch=batch))
+    assert isinstance(got[2], DataError)
+    good = [item for item in got if isinstance(item, Found)]
+    assert [item.path for item in good] == [p for n, p in enumerate(paths) if n != 2]
+    scores = [float(item.detections.scores[0]) for item in good]
+    np.testing.assert_allclose(scores, [30 * n / 255 for n in (0, 1, 3, 4, 5)], atol=1e-6)
+    assert max(counts) <= batch and sum(counts) == 5
+
+
+def test_coco_counts_as_coco_does() -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    assert writers.coco_rows(row, 7, 2)[0] == {
+        "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "score": 0.9,
+    }  # fmt: skip
+    assert writers.coco_rows({**row, "file": "dog.jpg"}, 7, 80)[0]["image_id"] == 7
+    assert writers.coco_rows({**row, "frame": 3}, 7, 80)[0]["image_id"] == 7
+    assert (writers.COCO_IDS[0], writers.COCO_IDS[11], writers.COCO_IDS[79]) == (1, 13, 90)
+    assert len(writers.COCO_IDS) == 80
+
+
+def test_pictures_that_are_one_to_coco_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
+    writers.write_coco(tmp_path / "x.json", frames, 2)
+    assert not caplog.messages
+    writers.write_coco(tmp_path / "x.json", [row, row, {**row, "file": "43.jpg"}], 2)
+    assert "2 pictures are number 42 to COCO; give each a number" in caplog.text
+
+
+def test_pictures_that_are_one_to_voc_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
+    writers.write_voc(tmp_path, [row, *frames], ("a", "b"))
+    assert not caplog.messages
+    writers.write_voc(tmp_path, [*frames, {**row, "file": "b/x.mp4", "frame": 1}], ("a", "b"))
+    assert "2 pictures are 'x_1' to VOC; give each a name" in caplog.text
+
+
+def test_files_of_other_programs(tmp_path: Path) -> None:
+    row = predict.as_dict(found(), ("a", "b"))
+    writers.write_voc(tmp_path, [row], ("a", "b", "c"))
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert texts == {
+        "comp4_det_test_a.txt": "img_000042 0.500000 31.000000 5.000000 64.000000 48.000000\n",
+        "comp4_det_test_b.txt": "img_000042 0.900000 1.000000 3.000000 22.000000 31.000000\n",
+        "comp4_det_test_c.txt": "",
+    }
+    assert list(writers.yolo_lines(found()))[1] == "0 0.734375 0.541667 0.531250 0.916667 0.50000\n"
+    lines = writers.Lines(str(tmp_path / "x.jsonl"), io.BytesIO())
+    lines.add(row)
+    assert not (tmp_path / "x.jsonl").exists(), "it is in its place when it is whole"
+    lines.add(row)
+    lines.close()
+    text = (tmp_path / "x.jsonl").read_text()
+    assert [json.loads(line) for line in text.splitlines()] == [row, row]

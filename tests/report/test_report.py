@@ -1,0 +1,357 @@
+"""The page of a run: whole, escaped, in need of nothing else, and readable in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ghostyolo import cli, report
+from ghostyolo.boxes import Detections
+from ghostyolo.data import Dataset
+from ghostyolo.errors import OptionError
+from ghostyolo.evaluation.curves import judge
+from ghostyolo.evaluation.detection import score
+from ghostyolo.network import loads
+from ghostyolo.report import RunReport, render, tables
+from ghostyolo.report.page import TITLES, duration
+from ghostyolo.report.pictures import worst
+from support import tiny
+from support.detections import random_case
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"><img src='http://evil/x.png'>",
+    "$x_{1}$ & _y",
+    "{{ 7 * 7 }}",
+    "a very long name that does not end before it has filled more than one whole line of a page",
+    "数字",
+)
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background"}
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars", "--window-size=1400,900", "--dump-dom",
+)  # fmt: skip
+WIDTHS = (390, 1280)
+GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 28)"}
+# Written into the page for the browser test: what sticks out, beside what may scroll in itself.
+MEASURE = """<script>addEventListener("load", () => {
+  const all = [...document.body.querySelectorAll("*")], box = e => e.getBoundingClientRect();
+  const start = e => e.outerHTML.slice(0, 80);
+  const wide = all.filter(e => box(e).right > innerWidth + 1 && !e.closest(".scroll, svg, pre"));
+  const flat = all.filter(e => e.matches("svg, section, dd, .bar") &&
+    !(box(e).width * box(e).height));
+  parent.document.getElementById(innerWidth + " " + name).textContent = JSON.stringify({
+    scroll: document.documentElement.scrollWidth, wide: wide.map(start), flat: flat.map(start),
+    drawings: document.querySelectorAll("svg").length,
+    ground: getComputedStyle(document.body).backgroundColor});
+})</script></body>"""
+
+
+class Page(HTMLParser):
+    """Reads a page, checks that its elements nest, and keeps what the tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def sections(self) -> list[str]:
+        return [str(attrs["id"]) for tag, attrs in self.tags if tag == "section"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> RunReport:
+    """Make a run of six classes with bad names, whose pictures are noise."""
+    detections, data = random_case(0, ignore=0.2)
+    picture = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    samples = []
+    for number, sample in enumerate(data.samples):
+        path = folder / f"<b>&{number}.png"
+        cv2.imwrite(str(path), picture)
+        samples.append(replace(sample, path=str(path)))
+    val = replace(data, names=HOSTILE, samples=tuple(samples), path="<i>data</i>", split="val")
+    train = replace(val, split="train")
+    train.defects["zero-size <box>"] = 3
+    rows = [
+        {"iteration": i, "epoch": i / 2, "loss": 9 / i, "loss_box": 3 / i, "rate": 0.01 / i}
+        | {"AP": i / 20, "AP50": i / 10, "AP75": float("nan"), "VOC": i / 10, "speed": 7.0}
+        for i in range(1, 8)
+    ]
+    return RunReport(
+        title="<run> & more",
+        network=loads(f"# </code><script>x</script>\n{tiny.CFG}"),
+        command=("ghostyolo", "train", "a b.cfg", "<data>"),
+        rows=rows,
+        seconds={"pictures": 2.0, "updates": 75.0, "writing": 0.5},
+        train=train,
+        val=val,
+        detections=detections,
+        metrics=score(detections, val),
+        weights="best.weights",
+        versions=report.versions("cpu"),
+        date="2025-01-02",
+    )
+
+
+@pytest.fixture(scope="module")
+def text(run: RunReport) -> str:
+    return render(run)
+
+
+def test_page_has_every_section_and_names_it(text: str) -> None:
+    page = Page(text)
+    assert page.sections() == list(TITLES)
+    links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
+    assert links == [f"#{name}" for name in TITLES]
+    assert [tag for tag, _ in page.tags].count("h1") == 1
+
+
+def test_page_loads_nothing(text: str) -> None:
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object", "embed", "img"} & {t for t, _ in page.tags}
+    for tag, attrs in page.tags:
+        for name in LOADING & set(attrs):
+            value = attrs[name] or ""
+            assert value.startswith(("#", "data:image/jpeg;base64,")), f"{tag} {name}={value[:40]}"
+        assert not any(name.startswith("on") for name in attrs)
+    assert "@import" not in text
+    targets = re.findall(r"url\((.*?)\)", text)
+    assert all(target.startswith("#") for target in targets)
+    policies = [attrs for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs]
+    assert "default-src 'none'" in str(policies[0]["content"])
+
+
+def test_what_comes_from_outside_is_escaped(text: str) -> None:
+    page = Page(text)
+    shown = "".join(page.text)
+    for name in HOSTILE:
+        assert name in shown
+    for part in ("<run> & more", "<i>data</i>", "zero-size <box>", "<b>&", "a b.cfg", "'<data>'"):
+        assert part in shown
+    assert "</code><script>x</script>" in shown
+    assert "http://evil" not in html.unescape(
+        "".join(str(a.get(key)) for _, a in page.tags for key in LOADING)
+    )
+
+
+def test_references_within_the_page_lead_somewhere(text: str) -> None:
+    page = Page(text)
+    ids = [str(attrs["id"]) for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    wanted = {
+        str(attrs[name])[1:]
+        for _, attrs in page.tags
+        for name in LOADING & set(attrs)
+        if str(attrs[name]).startswith("#")
+    }
+    assert wanted | set(re.findall(r"url\(#(.*?)\)", text)) <= set(ids)
+
+
+def test_every_drawing_says_what_it_shows(text: str) -> None:
+    drawings = [attrs for tag, attrs in Page(text).tags if tag == "svg"]
+    assert len(drawings) == 4 + 2 + 2 * 6 + 1  # results, curves, pictures, anchors
+    assert all(attrs["role"] == "img" and len(str(attrs["aria-label"])) > 10 for attrs in drawings)
+
+
+def test_pictures_are_small_jpegs(text: str) -> None:
+    uris = re.findall(r'href="data:image/jpeg;base64,(.*?)"', text)
+    assert len(uris) == 6
+    for uri in uris:
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(uri), np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (300, 300, 3)
+    assert len(text) < 2e6
+
+
+def test_the_worst_pictures_come_first_with_every_mark(run: RunReport) -> None:
+    assert run.val is not None and run.detections is not None
+    samples = run.val.samples
+    verdicts = [judge(*pair) for pair in zip(run.detections, samples, strict=True)]
+    counts = [sum(verdict.errors().values()) for verdict in verdicts]
+    shown = worst(run.detections, samples, verdicts, HOSTILE)
+    paths = [sample.path for sample in samples]
+    rows = [paths.index(picture.path) for picture in shown]
+    assert [counts[row] for row in rows] == sorted(counts, reverse=True)[: len(rows)]
+    for row, picture in zip(rows, shown, strict=True):
+        assert Counter(mark.kind for mark in picture.truths) == Counter(verdicts[row].truths)
+        assert Counter(mark.kind for mark in picture.found) == Counter(verdicts[row].detections)
+        corners = np.array(sorted((mark.x, mark.y) for mark in picture.truths))
+        expected = sorted(map(tuple, samples[row].boxes_xyxy_px[:, :2] * 560 / 300))
+        assert corners == pytest.approx(np.array(expected), abs=0.06)
+
+
+def test_page_is_the_same_each_time(run: RunReport, text: str) -> None:
+    assert render(run) == text
+
+
+def test_the_plots_have_the_colours_of_the_page(text: str) -> None:
+    assert "var(--ink)" in text
+    assert "#0101" not in text
+
+
+def lacking(run: RunReport, **changes: Any) -> list[str]:
+    return Page(render(replace(run, **changes))).sections()
+
+
+def test_missing_parts_are_left_out(run: RunReport) -> None:
+    bare = RunReport("bare", run.network)
+    assert Page(render(bare)).sections() == ["scores", "cfg"]
+    assert "no split to validate on" in render(bare)
+    unscored = lacking(run, val=None, detections=None, metrics=None)
+    assert unscored == ["results", "scores", "anchors", "data", "time", "origin", "cfg"]
+    assert "results" not in lacking(run, rows=())
+    assert lacking(run, rows=run.rows[:1]) == list(TITLES)
+
+
+def scored(run: RunReport, val: Dataset, detections: list[Detections]) -> list[str]:
+    metrics = score(detections, val)
+    return lacking(run, train=None, val=val, detections=detections, metrics=metrics)
+
+
+def test_nothing_there_and_nothing_found(run: RunReport) -> None:
+    assert run.val is not None and run.detections is not None
+    none = [Detections.empty()] * len(run.val)
+    everything = list(TITLES)
+    assert scored(run, run.val, none) == everything
+    empty = [np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)]
+    samples = [
+        replace(s, boxes_xyxy_px=empty[0], classes=empty[1], ignore=empty[2])
+        for s in run.val.samples
+    ]
+    truthless = replace(run.val, samples=tuple(samples))
+    rest = [name for name in everything if name not in ("sizes", "curves", "anchors")]
+    assert scored(run, truthless, none) == rest
+    assert scored(run, truthless, list(run.detections)) == rest
+    without = [name for name in rest if name != "pictures"]
+    assert scored(run, replace(run.val, samples=()), []) == without
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_any_number_of_classes(run: RunReport, count: int) -> None:
+    assert run.val is not None and run.detections is not None
+    names = tuple(f"class {number}" for number in range(count))
+    samples = tuple(replace(s, classes=s.classes * 7 % count) for s in run.val.samples)
+    found = [Detections(d.boxes, d.scores, d.classes * 7 % count) for d in run.detections]
+    val = replace(run.val, names=names, samples=samples)
+    page = render(replace(run, train=val, val=val, detections=found, metrics=score(found, val)))
+    assert Page(page).sections() == list(TITLES)
+    assert len(page) < 4e6
+    assert ("997 are left out" in page) == (count == 1000)
+
+
+def test_a_picture_that_is_gone_is_left_out(run: RunReport) -> None:
+    assert run.val is not None
+    gone = tuple(replace(sample, path="gone.png") for sample in run.val.samples)
+    assert "pictures" not in lacking(run, val=replace(run.val, samples=gone))
+
+
+def test_detections_need_their_data_set(run: RunReport) -> None:
+    with pytest.raises(ValueError, match="need the data set"):
+        replace(run, val=None)
+    with pytest.raises(ValueError, match="1 detections for 30 samples"):
+        replace(run, detections=[Detections.empty()])
+
+
+def test_a_file_that_cannot_be_written_is_an_error(run: RunReport, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot write"):
+        report.write(tmp_path / "no folder" / "x.html", RunReport("x", run.network))
+
+
+def test_anchors_fit_as_counted_by_hand() -> None:
+    scales = {8.0: np.array([[10.0, 10.0]]), 16.0: np.array([[20.0, 40.0]])}
+    boxes = np.array([[10.0, 10.0], [20.0, 20.0], [40.0, 40.0], [5.0, 10.0]])
+    rows, overlap = tables.anchor_fit(boxes, scales)
+    assert [row[2] for row in rows] == [2, 2]
+    assert overlap == pytest.approx((1 + 0.5 + 0.5 + 0.5) / 4)
+
+
+def test_boxes_are_scaled_as_the_network_sees_them(run: RunReport) -> None:
+    assert run.train is not None
+    sample = replace(run.train.samples[0], size=(100, 200))
+    sides = (sample.boxes_xyxy_px[:, 2:] - sample.boxes_xyxy_px[:, :2])[~sample.ignore]
+    stretched = tables.box_sizes([sample], run.network.options)  # to 64x64
+    assert stretched == pytest.approx(sides * (64 / 200, 64 / 100))
+    letterboxed = tables.box_sizes([sample], run.network.options.changed(letter_box=1))
+    assert letterboxed == pytest.approx(sides * 64 / 200)
+
+
+def test_durations_read_well() -> None:
+    spoken = {0.5: "0.50 s", 9.999: "10.0 s", 59.99: "1 min 0 s", 75: "1 min 15 s"}
+    assert {value: duration(value) for value in spoken} == spoken
+    assert duration(3700) == "1 h 1 min"
+
+
+def test_val_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    words = ["val", str(cfg), str(weights), str(tiny.pictures(tmp_path / "data"))]
+    page = tmp_path / "new folder" / "page.html"
+    assert cli.main([*words, "--device", "cpu", "--report", str(page)]) == 0
+    assert capsys.readouterr().out.endswith(f"report: {page}\n")
+    text = page.read_text(encoding="utf-8")
+    assert Page(text).sections() == [name for name in TITLES if name != "results"]
+    assert f"ghostyolo val {cfg} {weights}" in text
+
+
+def test_nothing_sticks_out_in_a_browser(text: str, tmp_path: Path) -> None:
+    """Show the page in frames, since a browser's own window has a least width above a phone's.
+
+    A page in a frame is as light or dark as the frame.
+    """
+    if BROWSER is None:
+        pytest.skip("no chromium is installed to show the page in")
+    measured = re.sub(r"<meta http-equiv.*?>", "", text).replace("</body>", MEASURE)
+    sides = [(width, scheme) for width in WIDTHS for scheme in GROUNDS]
+    frames = "".join(
+        f'<pre id="{width} {scheme}"></pre>'
+        f'<iframe name="{scheme}" srcdoc="{html.escape(measured)}" '
+        f'style="border: 0; width: {width}px; height: 900px; color-scheme: {scheme}"></iframe>'
+        for width, scheme in sides
+    )
+    page = tmp_path / "frames.html"
+    page.write_text(frames, encoding="utf-8")
+    words = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    for width, scheme in sides:
+        found = re.search(rf'<pre id="{width} {scheme}">(.+?)</pre>', done.stdout)
+        assert found, done.stderr[-500:]
+        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 19, "ground": GROUNDS[scheme]}
+        assert json.loads(html.unescape(found[1])) == seen

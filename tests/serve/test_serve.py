@@ -1,0 +1,452 @@
+"""The server: a real one on the loopback, asked by HTTP and by a browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from ghostyolo import cli
+from ghostyolo.boxes import Detections
+from ghostyolo.errors import OptionError
+from ghostyolo.model.model import Model
+from ghostyolo.serve import server
+from support import ROOT, browser, tiny
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("python_multipart")
+
+import uvicorn
+
+from ghostyolo.serve.app import Service, application
+from ghostyolo.serve.batcher import Batcher, Choice
+from ghostyolo.serve.incoming import Limits
+
+NAMES = ("ball", "cube", "cone", "ring", "star", "leaf")
+CHOICE = Choice(0.25, 0.45)
+LIMITS = Limits(places=4, bytes=200_000, pixels=100_000, seconds=1.0, batch=4)
+
+
+class Reply(NamedTuple):
+    """What the server answered."""
+
+    status: int
+    content: Any
+    headers: dict[str, str]
+
+
+class Site(NamedTuple):
+    """A server that runs, and a picture with what the model itself finds in it."""
+
+    port: int
+    service: Service
+    picture: bytes
+    expected: Detections
+
+    def ask(
+        self,
+        path: str = "/detect",
+        body: Any = None,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        return ask(self.port, path, body, method, headers)
+
+
+def ask(
+    port: int,
+    path: str,
+    body: Any = None,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        data = response.read()
+        is_json = response.headers.get_content_type() == "application/json"
+        content = json.loads(data) if is_json else data
+        return Reply(response.status, content, dict(response.headers))
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    """Serve in a thread; yield the port."""
+    bound = server.bind("127.0.0.1", 0)
+    config = uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5)
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    try:
+        yield bound.getsockname()[1]
+    finally:
+        running.should_exit = True
+        thread.join()
+        bound.close()
+
+
+def jpeg(h: int, w: int) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (h // 8, w // 8, 3), np.uint8)
+    return cv2.imencode(".jpg", cv2.resize(pixels, (w, h)))[1].tobytes()
+
+
+def png_that_states(h: int, w: int) -> bytes:
+    """Return a PNG of a few bytes that states a size and has no pixels."""
+    chunks = {b"IHDR": struct.pack(">II5B", w, h, 8, 2, 0, 0, 0), b"IEND": b""}
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def form(parts: Sequence[tuple[str, bytes]], boundary: str = "xyz") -> dict[str, Any]:
+    """Return body and headers of a form; each part: what follows form-data, its content."""
+    head = "--{}\r\nContent-Disposition: form-data; {}\r\n\r\n"
+    pieces = [head.format(boundary, what).encode() + data + b"\r\n" for what, data in parts]
+    body = b"".join(pieces) + f"--{boundary}--\r\n".encode()
+    return {
+        "body": body,
+        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    model = Model(tiny.write(folder), tiny.eager_weights(folder)).eval()
+    detect = lambda images, choice: model.detector(**choice._asdict())(images)  # noqa: E731
+    service = Service(detect, NAMES, LIMITS, CHOICE, "torch")
+    (folder / "x.jpg").write_bytes(jpeg(96, 128))
+    expected = model.detect(folder / "x.jpg")
+    assert len(expected)
+    with serving(service) as port:
+        yield Site(port, service, jpeg(96, 128), expected)
+
+
+def same(found: dict[str, Any], expected: Detections) -> bool:
+    rows = found["detections"]
+    corners = expected.boxes.reshape(-1, 2, 2)
+    boxes = np.concatenate((corners[:, 0], corners[:, 1] - corners[:, 0]), 1)
+    return (
+        [row["class"] for row in rows] == expected.classes.tolist()
+        and np.allclose([row["box"] for row in rows], boxes, atol=0.02)
+        and np.allclose([row["score"] for row in rows], expected.scores, atol=1e-5)
+    )
+
+
+def test_body_and_form_find_what_the_model_finds(site: Site) -> None:
+    part = 'name="picture"; filename="x.jpg"'
+    for reply in (site.ask(body=site.picture), site.ask(**form([(part, site.picture)]))):
+        assert reply.status == 200
+        assert (reply.content["width"], reply.content["height"]) == (128, 96)
+        assert same(reply.content, site.expected)
+        assert {row["name"] for row in reply.content["detections"]} <= set(NAMES)
+        assert reply.content["ms"]["total"] >= reply.content["ms"]["detect"] > 0
+
+
+def test_options_are_those_of_the_request(site: Site) -> None:
+    scores = sorted(site.expected.scores)
+    between = float(scores[0] + scores[-1]) / 2
+    fields = [('name="thresh"', str(between).encode()), ('name="p"; filename="x"', site.picture)]
+    for reply in (
+        site.ask(f"/detect?thresh={between}", site.picture),
+        site.ask(**form(fields)),
+    ):
+        kept = [row["score"] for row in reply.content["detections"]]
+        assert kept
+        assert min(kept) >= between
+        assert len(kept) < len(scores)
+    apart = site.ask("/detect?nms=0.01", site.picture).content["detections"]
+    assert 0 < len(apart) < len(scores)
+
+
+MISTAKES: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "nothing": (400, "/detect", {"body": b""}),
+    "text": (415, "/detect", {"body": b"hello"}),
+    "json": (415, "/detect", {"body": b"{}", "headers": {"Content-Type": "application/json"}}),
+    "damaged": (400, "/detect", {"body": jpeg(96, 128)[:300]}),
+    "no size": (400, "/detect", {"body": b"\xff\xd8\xff"}),
+    "no pixels": (400, "/detect", {"body": png_that_states(0, 7)}),
+    "header alone": (400, "/detect", {"body": png_that_states(7, 7)}),
+    "many bytes": (413, "/detect", {"body": b"\xff\xd8\xff" + bytes(300_000)}),
+    "many chunks": (413, "/detect", {"body": (bytes(10_000) for _ in range(30))}),
+    "many pixels": (413, "/detect", {"body": png_that_states(60_000, 60_000)}),
+    "thresh": (422, "/detect?thresh=many", {"body": jpeg(8, 8)}),
+    "low thresh": (422, "/detect?thresh=0.001", {"body": jpeg(8, 8)}),
+    "not a number": (422, "/detect?nms=nan", {"body": jpeg(8, 8)}),
+    "unknown": (422, "/detect?tresh=0.3", {"body": jpeg(8, 8)}),
+    "twice": (422, "/detect?nms=0.3&nms=0.4", {"body": jpeg(8, 8)}),
+    "empty form": (400, "/detect", form([])),
+    "form of a field": (400, "/detect", form([('name="picture"', b"x")])),
+    "nameless": (400, "/detect", form([('filename="x"', jpeg(8, 8))])),
+    "two files": (400, "/detect", form([('name="a"; filename="x"', b"x")] * 2)),
+    "long field": (400, "/detect", form([('name="thresh"', bytes(5000))])),
+    "large form": (413, "/detect", form([('name="a"; filename="x"', bytes(300_000))])),
+    "no boundary": (
+        400,
+        "/detect",
+        {"body": b"--x", "headers": {"Content-Type": "multipart/form-data"}},
+    ),
+    "no form": (
+        400,
+        "/detect",
+        {"body": b"abc", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+    ),
+    "elsewhere": (404, "/detekt", {"body": jpeg(8, 8)}),
+    "GET": (405, "/detect", {"method": "GET"}),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_told_in_json(site: Site, name: str) -> None:
+    status, path, request = MISTAKES[name]
+    reply = site.ask(path, **request)
+    assert reply.status == status, reply.content
+    assert set(reply.content) == {"error", "hint"}
+    assert reply.content["error"]
+    assert site.service.inside == 0
+
+
+def test_slow_client_is_let_go(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        assert client.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_client_that_leaves_frees_its_place(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        wait_until(lambda: site.service.inside == 1)
+    wait_until(lambda: site.service.inside == 0)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_health_and_page(site: Site) -> None:
+    health = site.ask("/health", method="GET")
+    assert (health.status, health.content["ready"], health.content["queue"]) == (200, True, 0)
+    assert health.content["defaults"] == {"thresh": 0.25, "nms": 0.45}
+    page = site.ask("/", method="GET")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert b"http" not in page.content.replace(b"http-equiv", b"")
+
+
+class Gate:
+    """A detector that waits to be let through, and notes the sizes of its batches."""
+
+    def __init__(self) -> None:
+        self.open, self.sizes = threading.Event(), list[int]()
+
+    def __call__(self, images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+        self.sizes.append(len(images))
+        assert self.open.wait(30)
+        # each picture's answer is told by its first pixel
+        return [
+            Detections(
+                np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), image[0, :1, 0]
+            )
+            for image in images
+        ]
+
+
+def test_full_server_says_when_to_come_back_and_serves_those_inside() -> None:
+    gate = Gate()
+    with serving(Service(gate, (), LIMITS, CHOICE, "none")) as port:
+        replies = list[Reply]()
+        clients = [
+            threading.Thread(target=lambda: replies.append(ask(port, "/detect", jpeg(8, 8))))
+            for _ in range(LIMITS.places)
+        ]
+        for client in clients:
+            client.start()
+        wait_until(lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.places)
+        refused = ask(port, "/detect", jpeg(8, 8))
+        gate.open.set()
+        for client in clients:
+            client.join()
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert [reply.status for reply in replies] == [200] * LIMITS.places
+
+
+def test_waiting_pictures_make_one_batch_each_with_its_own_answer() -> None:
+    gate = Gate()
+    batcher = Batcher(gate, 3)
+    other = Choice(0.5, 0.45)
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(7)]
+    first = batcher.submit(pictures[0], CHOICE)
+    wait_until(lambda: gate.sizes == [1])
+    choices = [CHOICE, CHOICE, other, CHOICE, CHOICE, other]
+    rest = [batcher.submit(*job) for job in zip(pictures[1:], choices, strict=True)]
+    gate.open.set()
+    batcher.close()
+    assert gate.sizes == [1, 3, 2, 1]  # 0; 1, 2 and 4; 3 and 6; 5
+    found = [future.result().detections.classes[0] for future in (first, *rest)]
+    assert found == list(range(7))
+    assert not batcher.ready
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(pictures[0], CHOICE)
+
+
+def test_failure_is_the_answer_to_its_own_requests() -> None:
+    def detect(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+        if choice.thresh == 1:
+            raise ValueError("secret")
+        return [Detections.empty() for _ in images]
+
+    with serving(Service(detect, (), LIMITS, CHOICE, "none")) as port:
+        failed = ask(port, "/detect?thresh=1", jpeg(8, 8))
+        health = ask(port, "/health", method="GET")
+    assert failed.status == 500
+    assert "secret" not in json.dumps(failed.content)
+    assert health.content["ready"]
+
+
+@contextmanager
+def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run `ghostyolo serve` on a free port; yield the process and the port."""
+    command = [sys.executable, "-m", "ghostyolo", "serve", *words, "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("serving"), line + process.stdout.read()
+        yield process, int(line.partition("http://127.0.0.1:")[2].split()[0])
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_serves_until_a_signal_and_ends_well(
+    site: Site, tmp_path: Path, number: signal.Signals
+) -> None:
+    cfg, weights = tiny.write(tmp_path), tiny.eager_weights(tmp_path)
+    (tmp_path / "tiny.names").write_text("\n".join(NAMES))
+    words = (str(cfg), str(weights), "--runtime", "torch", "--threads", "1")
+    with started(*words) as (process, port):
+        reply = ask(port, "/detect", site.picture)
+        assert same(reply.content, site.expected)
+        assert reply.content["detections"][0]["name"] in NAMES
+        process.send_signal(number)
+        assert process.stdout
+        assert process.stdout.read() == "stopped\n"
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x.cfg"], "x.cfg: a cfg alone finds nothing; give WEIGHTS"),
+        (["x.onnx"], "x.onnx: no such file"),
+        (["x.cfg", "x.weights", "--host", "192.0.2.1"], "cannot serve at 192.0.2.1:0"),
+    ],
+)
+def test_command_tells_what_is_wrong(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", *words, "--port", "0"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_missing_library_is_named_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main(["serve", "x.cfg", "x.weights"]) == 1
+    error = capsys.readouterr().err
+    assert error == "ghostyolo: uvicorn is not installed; pip install 'ghostyolo[serve]'\n"
+
+
+def test_port_that_is_taken_is_an_error() -> None:
+    with (
+        server.bind("127.0.0.1", 0) as bound,
+        pytest.raises(OptionError, match="address already in use"),
+    ):
+        server.bind("127.0.0.1", bound.getsockname()[1])
+
+
+def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(site.picture)
+    (tmp_path / "bad.jpg").write_bytes(site.picture[:300])
+    webp = cv2.imencode(".webp", cv2.imdecode(np.frombuffer(site.picture, np.uint8), 1))[1]
+    (tmp_path / "x.webp").write_bytes(webp.tobytes())
+    with browser.page(390, 800) as page:
+        wrong, asked = list[str](), list[str]()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"http://127.0.0.1:{site.port}/")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "file"
+        page.set_input_files("#file", tmp_path / "x.jpg")
+        page.wait_for_selector("#rows tr")
+        assert page.locator("#rows tr").count() == len(site.expected)
+        assert inside(page, page.locator("#boxes div").first, site.expected.boxes[0], (96, 128))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.focus("#thresh")
+        page.keyboard.press("End")
+        wait_until(lambda: page.locator("#rows tr").count() < len(site.expected))
+        page.set_input_files("#file", tmp_path / "bad.jpg")
+        page.wait_for_selector("#status.bad")
+        assert "not a picture, or truncated" in page.inner_text("#status")
+        assert page.locator("#result").is_hidden()
+        page.set_input_files("#file", tmp_path / "x.webp")  # which the browser makes a PNG
+        page.wait_for_selector("#result:not([hidden])")
+    assert not wrong
+    assert all(
+        url.startswith((f"http://127.0.0.1:{site.port}/", "blob:", "data:")) for url in asked
+    )
+
+
+def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool:
+    """Return whether a mark lies on the picture where the box lies in it."""
+    shown, found = page.locator("#picture").bounding_box(), mark.bounding_box()
+    scale = shown["width"] / size[1]
+    x1, y1, x2, y2 = box * scale + np.array([shown["x"], shown["y"]] * 2)
+    corners = (found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"])
+    return np.allclose(corners, (x1, y1, x2, y2), atol=1.5)
+
+
+def test_load_with_garbage_is_served_and_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import load_serve
+
+    detect, limits = site.service.batcher.detect, replace(LIMITS, places=32, seconds=30)
+    service = Service(detect, NAMES, limits, CHOICE, "torch")
+    with serving(service) as port:
+        found = load_serve.load(port, [site.picture], 8, 3)
+    assert not found.wrong
+    assert found.served > 10
+    assert sum(found.refused.values()) > 0
+    assert service.inside == 0

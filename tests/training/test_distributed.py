@@ -1,0 +1,279 @@
+"""Two processes train what one trains, and end together. As a script: two processes that do so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ghostyolo import cli
+from ghostyolo.distributed import PeerError, World, joined, own_device
+from ghostyolo.errors import OptionError
+from ghostyolo.training.loop import plan, train
+from support import runs, tiny
+
+ALIKE = 1e-4  # of a loss, and of the largest weight of a layer
+CHANGES = (("batch=2", "batch=4"), ("subdivisions=1", "subdivisions=2"))
+PLAIN = tiny.CFG.replace("batch_normalize=1\n", "").replace("max_batches=4", "max_batches=5")
+DROPOUT = tiny.CFG.replace("[yolo]", "[dropout]\nprobability=.3\n\n[yolo]", 1)
+for old, new in CHANGES:
+    PLAIN, DROPOUT = PLAIN.replace(old, new), DROPOUT.replace(old, new)
+# Without a rate: it is not to diverge while a test waits.
+ENDLESS = PLAIN.replace("max_batches=5", "max_batches=100000").replace("rate=0.01", "rate=0")
+
+
+# --- what the two processes do, each by itself, in the script
+
+
+def talks(world: World, data: Path, folder: Path) -> None:
+    """Add, average and gather, tensors of all shapes."""
+    torch.manual_seed(world.rank)
+    mine = [torch.rand(3, 4).t(), torch.rand(()), torch.rand(0), torch.rand(2, 3, 4, 4)]
+    mine[3] = mine[3].to(memory_format=torch.channels_last)
+    given = [tensor.clone() for tensor in mine]
+    everyone = world.gather(given)
+    world.total(mine)
+    for own, *others in zip(mine, *everyone, strict=True):
+        torch.testing.assert_close(own, others[0] + others[1])
+    world.mean(mine)
+    for own, *others in zip(mine, *everyone, strict=True):
+        torch.testing.assert_close(own, others[0] + others[1])  # of equals
+    assert world.gather(world.rank) == [0, 1]
+    assert [world.any(flag) for flag in (False, world.rank == 1, True)] == [False, True, True]
+
+
+def agrees(world: World, data: Path, folder: Path) -> None:
+    """Have the same weights and running statistics in the end, with batch norm and dropout.
+
+    And count what either has found wrong with a picture.
+    """
+    for text in (tiny.CFG.replace("batch=2", "batch=4"), DROPOUT):
+        config = runs.configured(data, folder / "agrees", text, loss="modern")
+        config.train.note(f"{world.rank}.jpg", "of one")
+        config.train.note("2.jpg", "of both")
+        state = train(config, runs.Silent(), world=world)
+        assert config.train.defects == {"of one": 2, "of both": 1}
+        a, b = world.gather({**state.model.state_dict(), "rows": state.rows, "parts": state.parts})
+        assert runs.same(a, b)
+        chances = world.gather(state.chance())
+        assert not torch.equal(chances[0]["cpu"], chances[1]["cpu"])
+
+
+def goes_on(world: World, data: Path, folder: Path) -> None:
+    """Be interrupted as one by the wish of the second, and go on bit for bit."""
+    val = runs.open_dataset(data, "val")
+    config = runs.configured(data, folder / "parts", DROPOUT, loss="modern", val=val, val_every=2)
+    try:
+        train(config, runs.Silent(stop_after=3 * world.rank), world=world)
+        raise AssertionError("went on")
+    except KeyboardInterrupt:
+        pass
+    state = train(config, runs.Silent(), resume=True, world=world)
+    whole = train(replace(config, folder=folder / "whole"), runs.Silent(), world=world)
+    assert runs.same(state.model.state_dict(), whole.model.state_dict())
+    if world.first:
+        assert runs.same(*(runs.checkpoint(folder / run) for run in ("parts", "whole")))
+
+
+def is_left(world: World, data: Path, folder: Path) -> None:
+    """Say so when the other one dies."""
+    if world.rank == 1:
+        os._exit(0)
+    with pytest.raises(PeerError, match=r"another process of this run has gone; look for its"):
+        [world.total([torch.ones(3)]) for _ in range(10)]
+
+
+SCENES: tuple[Callable[[World, Path, Path], None], ...] = (talks, agrees, goes_on, is_left)
+
+
+def play(data: Path, folder: Path) -> int:
+    """Start two processes that go through all scenes; return how many failed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.set_num_threads(1)
+    places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    children = []
+    for rank in (0, 1):
+        child = os.fork()
+        if not child:
+            os.environ.update(places, RANK=str(rank))
+            with joined("cpu") as world:
+                for scene in SCENES:
+                    scene(world, data, folder)
+                    sys.stdout.write(f"{scene.__name__}\n")
+                    sys.stdout.flush()
+                os._exit(0)
+        children.append(child)
+    return sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 for child in children)
+
+
+# --- the tests
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.pictures(tmp_path_factory.mktemp("distributed") / "shapes")
+
+
+def torchrun(*words: object, command: str = "train", **options: Any) -> subprocess.Popen[str]:
+    """Start two processes of a command."""
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line = [sys.executable, *start, "-m", "ghostyolo", command, *map(str, words)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(line, env=runs.variables(), text=True, **streams, **options)
+
+
+def test_two_processes_agree_and_go_on(data: Path, tmp_path: Path) -> None:
+    words = [sys.executable, __file__, str(data), str(tmp_path)]
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.split()
+    assert sorted(said) == sorted(2 * [scene.__name__ for scene in SCENES[:3]] + ["is_left"])
+
+
+def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None:
+    """Losses, weights and scores of five updates, on a network without batch norm."""
+    (tmp_path / "tiny.cfg").write_text(PLAIN)
+    words = (tmp_path / "tiny.cfg", data, "--project", tmp_path, "--val-every", "2")
+    words = (*words, "--loss", "darknet", "--workers")
+    process = torchrun(*words, "1", "--name", "two")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.count("best.weights") == 1  # one of them speaks
+    assert err.count("train 5/5 iterations") == 1
+    assert cli.main(["train", *map(str, words), "0", "--name", "one"]) == 0
+    one, two = (runs.checkpoint(tmp_path / name) for name in ("one", "two"))
+    assert two["iteration"] == 5
+    for a, b in zip(one["rows"], two["rows"], strict=True):
+        assert a == pytest.approx(b, rel=ALIKE, abs=ALIKE)
+    assert one["parts"] == pytest.approx(two["parts"], rel=ALIKE)
+    for name, tensor in one["model"].items():
+        apart = (tensor - two["model"][name]).abs().max() / tensor.abs().max()
+        assert apart < ALIKE, name
+
+
+def test_torchrun_detects_as_one_process_does(data: Path, tmp_path: Path) -> None:
+    """Each in its share of the pictures, a broken one among them; the first writes the lists."""
+    weights, pictures = tiny.eager_weights(tmp_path), tmp_path / "pictures"
+    pictures.mkdir()
+    for number, path in enumerate(sorted((data / "JPEGImages").iterdir())[:5]):
+        shutil.copy(path, pictures / f"{number}.jpg")
+    (pictures / "2a.jpg").write_text("broken")
+    words = (tiny.write(tmp_path), weights, pictures, "--runtime", "torch", "--jsonl")
+    options = ("--out", tmp_path / "out")
+    process = torchrun(*words, tmp_path / "two.jsonl", *options, command="detect")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.count("2a.jpg: not a picture") == 1
+    one = [*words, tmp_path / "one.jsonl", *options]
+    assert cli.main(["detect", *map(str, one)]) == 1
+    rows = [(tmp_path / f"{name}.jsonl").read_text() for name in ("one", "two")]
+    assert rows[0] == rows[1]
+    assert rows[0].count("\n") == 5
+
+
+def test_signal_to_torchrun_saves_the_run(data: Path, tmp_path: Path) -> None:
+    """And what it saved is whole: the weights are those of the checkpoint."""
+    (tmp_path / "tiny.cfg").write_text(ENDLESS)
+    words = (tmp_path / "tiny.cfg", data, "--project", tmp_path, "--val-split", "none")
+    process = torchrun(*words, "--save-every", "5", "--workers", "0")
+    wait_for(tmp_path / "tiny/checkpoint.pt", process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"ghostyolo: --resume goes on with {tmp_path / 'tiny'}" in err
+    assert runs.checkpoint(tmp_path / "tiny")["iteration"] >= 5
+
+
+def test_error_of_one_process_ends_all(data: Path, tmp_path: Path) -> None:
+    """Killed, not asked: its peer says what happened and torchrun fails."""
+    (tmp_path / "tiny.cfg").write_text(ENDLESS)
+    words = (tmp_path / "tiny.cfg", data, "--project", tmp_path, "--val-split", "none")
+    process = torchrun(*words, "--save-every", "5", "--workers", "0")
+    wait_for(tmp_path / "tiny/checkpoint.pt", process)
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True)
+    os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "ghostyolo: another process of this run has gone; look for its error above" in err
+    assert runs.checkpoint(tmp_path / "tiny")["iteration"] >= 5
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a process has written a file."""
+    end = time.monotonic() + 180
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.05)
+
+
+# --- one process
+
+
+def test_world_of_one_changes_nothing() -> None:
+    world, tensor = World(), torch.rand(3)
+    before = tensor.clone()
+    world.total([tensor])
+    world.mean([tensor])
+    assert torch.equal(tensor, before)
+    assert (world.gather("a"), world.any(True), world.any(False)) == (["a"], True, False)
+    with joined("cpu", {}) as alone:
+        assert alone == World()
+
+
+def test_own_device_is_the_machines() -> None:
+    two = {"WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    assert own_device("cpu", two) == "cpu"
+    assert own_device("cuda", {}) == "cuda"
+    with pytest.raises(OptionError, match="the variable WORLD_SIZE is 'two', not a number"):
+        own_device("cuda", {"WORLD_SIZE": "two"})
+    if torch.cuda.device_count() < 2:
+        with pytest.raises(OptionError, match=r"process 2 of \d GPUs; start"):
+            own_device("cuda", two)
+
+
+@pytest.mark.parametrize(
+    ("batch", "subdivisions", "size", "passes"),
+    [
+        (64, 16, 1, 16),
+        (64, 16, 4, 4),
+        (64, 16, 16, 1),
+        (64, 16, 64, 1),
+        (64, 1, 8, 1),
+        (8, 8, 2, 4),
+    ],
+)
+def test_passes_are_no_larger_than_in_one_process(
+    batch: int, subdivisions: int, size: int, passes: int, data: Path, tmp_path: Path
+) -> None:
+    text = tiny.CFG.replace("batch=2", f"batch={batch}")
+    text = text.replace("subdivisions=1", f"subdivisions={subdivisions}")
+    step = plan(runs.configured(data, tmp_path, text), World(0, size))
+    assert step.subdivisions == passes
+    assert batch // size // passes <= batch // subdivisions
+
+
+@pytest.mark.parametrize(("batch", "subdivisions", "size"), [(4, 1, 3), (12, 6, 4)])
+def test_batch_that_cannot_be_shared(
+    batch: int, subdivisions: int, size: int, data: Path, tmp_path: Path
+) -> None:
+    text = tiny.CFG.replace("batch=2", f"batch={batch}")
+    text = text.replace("subdivisions=1", f"subdivisions={subdivisions}")
+    with pytest.raises(OptionError, match=f"{size} processes cannot share a batch of {batch}"):
+        plan(runs.configured(data, tmp_path, text), World(0, size))
+
+
+if __name__ == "__main__":
+    sys.exit(play(Path(sys.argv[1]), Path(sys.argv[2])))

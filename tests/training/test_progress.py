@@ -1,0 +1,77 @@
+"""What a person sees of long work when it is written to a log."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ghostyolo.training import progress as console
+
+
+def state(iteration: int) -> Any:
+    return SimpleNamespace(iteration=iteration, loss=1.5, parts={"loss": 1.5})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list whose only number is the time."""
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_log_has_a_line_now_and_then(clock: list[float], capsys: pytest.CaptureFixture) -> None:
+    progress = console.Progress(10, "val", "picture")
+    for done in range(1, 11):
+        clock[0] += 8
+        progress.advance_to(done, "all well")
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "val 2/10 pictures, all well, 01:04 left"
+    assert lines[-1] == "val 10/10 pictures, all well"
+    assert len(lines) == 5
+
+
+def test_time_left_counts_from_where_a_run_was_resumed(
+    clock: list[float], capsys: pytest.CaptureFixture
+) -> None:
+    progress = console.TrainProgress(1000)
+    for iteration in range(901, 906):
+        progress.step(state(iteration), 0.001, 3.21)
+        clock[0] += 10
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        lines[0] == "train 903/1000 iterations, loss 1.50, rate 0.001, 3.2 pictures/s, 16:10 left"
+    )
+
+
+def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
+    progress = console.TrainProgress(10)
+    progress.validated({"iteration": 1, "epoch": 2.5, "loss": 3, "AP": 0.1, "AP50": 0.25})
+    progress.validated({"iteration": 2, "epoch": 3, "loss": 3})
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 2.5: loss 3.00, AP 0.100, AP50 0.250",
+        "epoch 3.0: loss 3.00",
+    ]
+
+
+def test_stop_comes_after_an_update() -> None:
+    watch = console.Watch([console.TrainProgress(10)])
+    watch.step(state(1), 0.1, 1)
+    watch.stop(15)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        watch.step(state(2), 0.1, 1)
+    watch.close()
+    assert caught.value.args == (15,)
+
+
+def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
+    progress, now = console.TrainProgress(3), state(3)
+    now.parts = {"box": 1.0, "class": 0.5}
+    progress.step(now, 0.1, 1)
+    assert capsys.readouterr().err.startswith(
+        "train 3/3 iterations, loss 1.50 (box 1.00, class 0.50), rate 0.1, 1.0 pictures/s"
+    )

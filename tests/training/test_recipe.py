@@ -1,0 +1,56 @@
+"""What a recipe and a cfg together say of pictures."""
+
+from __future__ import annotations
+
+import pytest
+
+from ghostyolo.augment.detection import Augmentation
+from ghostyolo.network import Network, loads
+from ghostyolo.training.recipe import RECIPES, augmentation
+from support import tiny
+
+
+def network(net: str = "", head: str = "") -> Network:
+    text = tiny.CFG.replace("hue=.1\n", f"hue=.1\n{net}\n")
+    return loads(text + head)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_pictures_change_as_the_cfg_says(name: str) -> None:
+    net = "letter_box=1\nflip=0\nmosaic=1\nmosaic_bound=1\nblur=3\ngaussian_noise=5"
+    got = augmentation(network(net, "resize=1.4\n"), RECIPES[name])
+    assert got == Augmentation(
+        jitter=0.2,
+        resize=1.4,
+        flip=False,
+        hue=0.1,
+        saturation=1.5,
+        exposure=1.5,
+        letter_box=True,
+        mosaic=RECIPES[name].mosaic,
+        mosaic_bound=True,
+        blur=3,
+        gaussian_noise=5,
+        visible=RECIPES[name].visible,
+    )
+
+
+def test_darknets_recipe_adds_nothing() -> None:
+    got = augmentation(network(), RECIPES["darknet"])
+    assert (got.mosaic, got.mixup, got.visible) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("net", "mosaic", "mixup"),
+    [("mixup=1", 0, 0.5), ("mosaic=1\nmixup=1", 0.5, 0), ("mosaic=1\ncutmix=1", 0.5, 0)],
+)
+def test_of_two_mixtures_mosaic_comes_first(net: str, mosaic: float, mixup: float) -> None:
+    got = augmentation(network(net), RECIPES["darknet"])
+    assert (got.mosaic, got.mixup) == (mosaic, mixup)
+
+
+def test_the_end_of_a_run_shows_whole_pictures() -> None:
+    made = network("mosaic=1", "resize=1.4\n")
+    calm = augmentation(made, RECIPES["modern"], finish=True)
+    assert (calm.mosaic, calm.mixup, calm.resize) == (0, 0, 1)
+    assert 0 < calm.jitter < augmentation(made, RECIPES["modern"]).jitter
