@@ -21,7 +21,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import conv, squeeze_excite
-from ghostyolo.zoo.ghost import Style, bottleneck
+from ghostyolo.zoo.ghost import GhostNet, bottleneck
 from support.cases import GENERATED
 
 # Table 1 of the paper, as the official code has it: kernel, expansion, output, squeezed, stride.
@@ -275,7 +275,9 @@ def test_bottleneck_is_the_official_one_in_sections(variant: str) -> None:
     before, out, reduced, stride, gate, want = TEMPLATES[variant]
     network = Network(NetOptions(width=16, height=16, channels=3))
     x = conv(network, IMAGE, before, 1)
-    bottleneck(network, x, 32, out, size=5, stride=stride, reduced=reduced, style=Style(gate=gate))
+    bottleneck(
+        network, x, 32, out, size=5, stride=stride, reduced=reduced, style=GhostNet(gate=gate)
+    )
     sections = dumps(network).split("\n[")[2:]
     lines = [
         next((line.partition("=")[2] for line in text.splitlines() if line[:5] in REFERENCES), "")

@@ -43,7 +43,7 @@ from ghostyolo.network.cost import FLOAT
 from ghostyolo.network.liveness import most_numbers
 from ghostyolo.runtime.programs import runtimes
 from ghostyolo.sample_data.painter import write_dataset
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from ghostyolo.zoo.networks import detector
 
 EAGER_BAR, JSON_BAR, DRAWN_BAR, MEMORY_BAR = 0.6, 1.25, 1.5, 2.0
@@ -63,7 +63,7 @@ def main() -> int:
     p.add_argument("--runtime", default="auto", help="of detect (auto)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     args = p.parse_args()
-    network = load(args.cfg) if args.cfg else detector(Style(), classes=80, size=(416, 416))
+    network = load(args.cfg) if args.cfg else detector(GhostNet(), classes=80, size=(416, 416))
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             *networks(network, args),

@@ -36,7 +36,7 @@ from ghostyolo.training import allocator
 from ghostyolo.training.loop import TrainConfig, plan, start, train
 from ghostyolo.training.state import State
 from ghostyolo.training.step import gradient, set_rate
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from ghostyolo.zoo.networks import detector
 
 PICTURES, CLASSES = 208, 6
@@ -79,7 +79,7 @@ def main() -> int:
 def configured(folder: Path, args: argparse.Namespace) -> TrainConfig:
     """Paint pictures and return a run of the default detector on them."""
     data = open_dataset(write_dataset(folder / "data", {"train": PICTURES}, size=(480, 640)))
-    network = detector(Style(width=args.width), classes=CLASSES, size=(args.size, args.size))
+    network = detector(GhostNet(width=args.width), classes=CLASSES, size=(args.size, args.size))
     network = passes.rebuild(network, options=network.options.changed(batch=args.batch))
     return TrainConfig(network, data, None, folder / "run", workers=args.workers)
 

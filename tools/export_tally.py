@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from ghostyolo.errors import Findings
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.layers import Head
 from ghostyolo.model import weights
 from ghostyolo.network import load
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--decode", action="store_true", help="boxes and scores, not raw heads")
     args = parser.parse_args()
     cfgs = args.cfg or [*_published(), *sorted((ROOT / "cfg").glob("*.cfg"))]
-    form = Form(boxes="xyxy" if args.decode else "")
+    form = ExportSettings(boxes="xyxy" if args.decode else "")
     fine: dict[str, int] = {}
     for cfg in cfgs:
         start = time.monotonic()

@@ -33,7 +33,7 @@ from ghostyolo.ghostify import ghostify
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, cost, load, passes
 from ghostyolo.zoo import networks as recipes
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import MobileNetV3
 from ghostyolo.zoo.resnet import ResNet
@@ -52,9 +52,9 @@ FAMILIES = {
     "ShuffleNetV2": ShuffleNetV2(),
     "ResNet-18": ResNet(18),
     "ResNet-50": ResNet(50),
-    "GhostNet 0.5": Style(0.5),
-    "GhostNet": Style(),
-    "GhostNet 1.3": Style(1.3),
+    "GhostNet 0.5": GhostNet(0.5),
+    "GhostNet": GhostNet(),
+    "GhostNet 1.3": GhostNet(1.3),
 }
 DETECTORS = ("0.5-voc", "1.0-voc", "1.3-voc")
 PUBLISHED = ("tiny", "darknet19", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "efficientnet_b0")

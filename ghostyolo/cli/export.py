@@ -13,7 +13,7 @@ from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset
-    from ghostyolo.exporters.export import Form
+    from ghostyolo.exporters.export import ExportSettings
     from ghostyolo.model.model import Model
     from ghostyolo.network import Network
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace, network: Network, form: Form) -> Dataset | None:
+def _data(args: argparse.Namespace, network: Network, form: ExportSettings) -> Dataset | None:
     """Return what --val measures on. Raises `OptionError` where the file cannot be measured."""
     from ghostyolo.data import open_dataset
 
@@ -129,15 +129,15 @@ def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
             yield f"{what}: AP {mean.ap:.4f}, AP50 {mean.ap50:.4f}"
 
 
-def _form(args: argparse.Namespace, network: Network) -> Form:
+def _form(args: argparse.Namespace, network: Network) -> ExportSettings:
     """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
-    from ghostyolo.exporters.export import Form, Suppression
+    from ghostyolo.exporters.export import ExportSettings, Suppression
 
     limits = {"thresh": args.thresh, "iou": args.iou, "most": args.most}
     limits = {name: value for name, value in limits.items() if value is not None}
     for name in limits if not args.nms else ():
         raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
-    return Form(
+    return ExportSettings(
         boxes=args.decode or ("xyxy" if args.nms else ""),
         suppression=Suppression(**limits) if args.nms else None,
         dynamic=args.dynamic,
@@ -147,7 +147,7 @@ def _form(args: argparse.Namespace, network: Network) -> Form:
     )
 
 
-def _summary(model: Model, out: Path, form: Form, kind: str, *, eight_bits: bool) -> str:
+def _summary(model: Model, out: Path, form: ExportSettings, kind: str, *, eight_bits: bool) -> str:
     """Return the files, their size and how far their outputs are from the model's."""
     from ghostyolo.exporters import export
     from ghostyolo.inference import verification

@@ -271,7 +271,7 @@ def class_names(
     source: the cfg or exported file. told: whether to say so where there are none.
     Raises `OptionError` if --names has not as many as the network has classes.
     """
-    from ghostyolo.data.class_names import beside
+    from ghostyolo.data.class_names import names_beside
     from ghostyolo.network import outputs
 
     counts = {count for _, count in outputs.class_counts(network)}
@@ -282,7 +282,7 @@ def class_names(
             hint = "give one name for each class"
             raise OptionError(message, span=Span(args.names), hint=hint)
         return names
-    names = own or beside(network, args.weights or source)
+    names = own or names_beside(network, args.weights or source)
     if not names and told:
         print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
     return names

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import classify, shared
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 
 if TYPE_CHECKING:
     from ghostyolo.boxes import Detections
@@ -60,7 +60,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
 
     network = None if shared.is_exported(args) else shared.read_network(args)
     clock = [time.monotonic()]
-    if network is not None and ending(network):
+    if network is not None and classifier_output(network):
         subject = classify.subject(args, network)
     else:
         subject = _detector(args, network)
@@ -71,7 +71,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     shared.report_defects(data)
     clock.append(time.monotonic())
     progress = Progress(len(own), "val", "picture")
-    found = detection.woven(world.gather(subject.find(own, progress.advance_to)))
+    found = detection.interleaved(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
     data.share_notes(world.gather)
     found, data = detection.readable(found, data)
@@ -95,9 +95,9 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
 
 def _check_order(network: Network, weights: str, data: Dataset) -> None:
     """Raise `OptionError` where the data has the classes of the weights in another order."""
-    from ghostyolo.data.class_names import beside
+    from ghostyolo.data.class_names import names_beside
 
-    trained = beside(network, weights)
+    trained = names_beside(network, weights)
     if trained != data.names and sorted(trained) == sorted(data.names):
         other = next(i for i, name in enumerate(trained) if name != data.names[i])
         message = f"class {other} is '{data.names[other]}', '{trained[other]}' beside {weights}"
@@ -108,7 +108,7 @@ def _check_order(network: Network, weights: str, data: Dataset) -> None:
 def _exported(args: argparse.Namespace) -> Runtime:
     """Open an exported detector. Raises `OptionError` for a classifier."""
     runtime = shared.open_runtime(args, None)
-    if ending(runtime.network):
+    if classifier_output(runtime.network):
         hint = "give the cfg and the weights that it was exported from"
         raise OptionError(
             "it classifies, which no exported file is measured for", span=Span(args.cfg), hint=hint

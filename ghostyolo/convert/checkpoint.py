@@ -26,7 +26,7 @@ from ghostyolo.convert.pairs import (
     pairs,
 )
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.layers import Layer, Misfit
+from ghostyolo.layers import Layer, LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
@@ -73,7 +73,7 @@ def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = 
     unused = [key for key in named.tensors if key not in used and not key.endswith(_COUNT)]
     if unused:
         message = f"'{unused[0]}' (of {len(unused)} such tensors) has no place in the cfg"
-        raise _error(path, Misfit(message, HINT))
+        raise _error(path, LayerError(message, HINT))
     fill(model.tensors(), matched, named.tensors)
     options = model.network.options
     model.seen = named.seen or named.iteration * options.mini_batch * options.subdivisions
@@ -102,10 +102,10 @@ def start(
     kind = _kind(path, named.tensors, kind, eps) if named.tensors else OWN
     if kind == OWN:
         message, hint = "does not say of which network it is", "give its cfg with --source-cfg"
-        raise _error(path, Misfit(message, hint))
+        raise _error(path, LayerError(message, hint))
     matched, misfit = fitting(pairs(model.network, kind, eps, exact=False), named.tensors)
     if not matched:
-        raise _error(path, misfit or Misfit("the cfg has no layers with weights", HINT))
+        raise _error(path, misfit or LayerError("the cfg has no layers with weights", HINT))
     fill(model.tensors(), matched, named.tensors)
     report = _report(kind, model.network, _own_names(matched), str(misfit or ""))
     last = matched[-1].node.index
@@ -126,7 +126,7 @@ def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None =
     tensors = model.tensors()
     try:
         listed = [pair for layer in pairs(model.network, kind, eps) for pair in layer]
-    except Misfit as misfit:
+    except LayerError as misfit:
         raise _error(path, misfit) from None
     values: dict[str, Tensor] = {}
     for pair in listed:
@@ -137,7 +137,7 @@ def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None =
 def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) -> Report:
     if kind in LAYOUTS:
         hint = f"give a file in {', '.join(files.SUFFIXES)}"
-        raise _error(path, Misfit(f"holds no names, as weights of {kind} would", hint))
+        raise _error(path, LayerError(f"holds no names, as weights of {kind} would", hint))
     _check_eps(DARKNET, eps)
     file = weights.opened(path, model.network, partial=kind == PARTIAL or None)
     file.fill(model.tensors())
@@ -169,13 +169,13 @@ def _kind(path: str | Path, tensors: dict[str, Tensor], kind: str, eps: float | 
     """
     if kind == PARTIAL:
         message = f"holds named tensors, starting with '{next(iter(tensors), '')}'"
-        raise _error(path, Misfit(message, "leave --from partial out"))
+        raise _error(path, LayerError(message, "leave --from partial out"))
     if not kind and not any(map(_OWN_NAME.match, tensors)):
         shared = {name: len(layout.keys & tensors.keys()) for name, layout in LAYOUTS.items()}
         kind = max(shared, key=lambda name: (shared[name], -len(LAYOUTS[name].keys)))
         if not shared[kind]:
             message = f"of no known family, its first tensor is '{next(iter(tensors), '')}'"
-            raise _error(path, Misfit(message, f"known are {', '.join(LAYOUTS)}"))
+            raise _error(path, LayerError(message, f"known are {', '.join(LAYOUTS)}"))
     kind = kind or OWN
     _check_eps(kind, eps)
     return kind
@@ -201,7 +201,9 @@ def _copy_shared(model: Model, other: Model, path: str | Path) -> Report:
             break
         matched += [(mine.index, name) for name, _ in weights.stored(network, mine)]
     if not matched:
-        raise _error(path, Misfit(f"shares no weights with the cfg: {stopped}", "use its family's"))
+        raise _error(
+            path, LayerError(f"shares no weights with the cfg: {stopped}", "use its family's")
+        )
     ours, theirs = model.tensors(), other.tensors()
     with torch.no_grad():
         for index, name in matched:
@@ -237,5 +239,5 @@ def _report(source: str, network: Network, matched: list[str], stopped: str = ""
     return Report(source, tuple(matched), kept, stopped)
 
 
-def _error(path: str | Path, misfit: Misfit) -> WeightsError:
+def _error(path: str | Path, misfit: LayerError) -> WeightsError:
     return WeightsError(str(misfit), span=Span(str(path)), hint=misfit.hint)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ghostyolo.layers import Misfit
+from ghostyolo.layers import LayerError
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model import weights
 from ghostyolo.network import Network, Node
@@ -76,7 +76,7 @@ def pairs(
     """Yield the tensors of each layer that has weights, with their counterparts.
 
     kind: `OWN` or a family. eps: of its batch norms, if not the family's. exact: whether a gate of
-    another kind is a misfit. Raises `Misfit` at the first layer that has no counterpart.
+    another kind is a misfit. Raises `LayerError` at the first layer that has no counterpart.
     """
     if kind == OWN:
         for node in network:
@@ -90,9 +90,9 @@ def pairs(
     nodes = [node for node in network if weights.stored(network, node)]
     for node, role in zip_longest(nodes, layout.roles(nodes)):
         if node is None:
-            raise Misfit(f"the cfg ends before {kind}'s {role.conv}", HINT)
+            raise LayerError(f"the cfg ends before {kind}'s {role.conv}", HINT)
         if role is None:
-            raise Misfit(f"{label(node)} comes after the last layer of {kind}", HINT)
+            raise LayerError(f"{label(node)} comes after the last layer of {kind}", HINT)
         yield [
             pair._replace(
                 divisor=found.divisors.get((node.index, pair.name), 1),
@@ -102,7 +102,7 @@ def pairs(
         ]
 
 
-def departures(network: Network, kind: str) -> list[tuple[Node, Misfit]]:
+def departures(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
     """Return the nodes that compute something else than a family's with the same weights, and what.
 
     The order is that of the nodes.
@@ -110,19 +110,19 @@ def departures(network: Network, kind: str) -> list[tuple[Node, Misfit]]:
     layout, found = LAYOUTS[kind], []
     if layout.hard:
         hint = "make the cfg with gencfg --gate hard, or start a training with --backbone-only"
-        found = [(node, Misfit(other_gate(node), hint)) for node in gates(network).soft]
+        found = [(node, LayerError(other_gate(node), hint)) for node in gates(network).soft]
     for node in network:
         own = getattr(node.layer, "activation", "")
         if isinstance(node.layer, Convolutional) and own in SWAPPED - {layout.activation}:
             message = f"{label(node)} has activation={own}, {kind}'s is {layout.activation}"
             hint = "make the cfg without gencfg --activation, or train with --backbone-only"
-            found.append((node, Misfit(message, hint)))
+            found.append((node, LayerError(message, hint)))
     return sorted(found, key=lambda item: item[0].index)
 
 
 def fitting(
     layers: Iterator[list[Pair]], tensors: dict[str, Tensor]
-) -> tuple[list[Pair], Misfit | None]:
+) -> tuple[list[Pair], LayerError | None]:
     """Return the pairs of the first layers that a file holds, and why not those of the next."""
     matched: list[Pair] = []
     try:
@@ -130,7 +130,7 @@ def fitting(
             for pair in reversed(layer):  # the weight, which says most, comes last
                 _check(pair, tensors)
             matched += layer
-    except Misfit as misfit:
+    except LayerError as misfit:
         return matched, misfit
     return matched, None
 
@@ -163,10 +163,10 @@ def _renamed(
 ) -> Iterator[Pair]:
     parts = {name.partition(".")[0] for name, _ in stored}
     if not parts <= {"conv", "linear", "norm"}:
-        raise Misfit(f"{label(node)} has weights that {kind} has not", HINT)
+        raise LayerError(f"{label(node)} has weights that {kind} has not", HINT)
     if ("norm" in parts) != bool(role.norm):
         one, other = ("batch norm", "a bias") if "norm" in parts else ("a bias", "batch norm")
-        raise Misfit(f"{label(node)} has {one}, {kind}'s {role.conv} has {other}", HINT)
+        raise LayerError(f"{label(node)} has {one}, {kind}'s {role.conv} has {other}", HINT)
     for name, shape in stored:
         part, _, leaf = name.partition(".")
         key = f"{role.norm if part == 'norm' else role.conv}.{leaf}"
@@ -184,18 +184,18 @@ def _renamed(
 
 
 def _check(pair: Pair, tensors: dict[str, Tensor]) -> None:
-    """Raise `Misfit` unless a file holds a pair's counterparts, as floats of their shape."""
+    """Raise `LayerError` unless a file holds a pair's counterparts, as floats of their shape."""
     for key in pair.keys:
         theirs = tensors.get(key)
         if theirs is None:
-            raise Misfit(f"holds no '{key}' for {label(pair.node)} {pair.name}", HINT)
+            raise LayerError(f"holds no '{key}' for {label(pair.node)} {pair.name}", HINT)
         if not _plain(theirs):
             message = f"'{key}' is {theirs.dtype}, {theirs.layout} on {theirs.device}"
-            raise Misfit(message, "save it as dense floats")
+            raise LayerError(message, "save it as dense floats")
         if _trimmed(theirs.shape) != _trimmed(pair.their_shape):
             have, want = ("x".join(map(str, shape)) for shape in (theirs.shape, pair.their_shape))
             message = f"'{key}' is {have}, {label(pair.node)} {pair.name} needs {want}"
-            raise Misfit(message, HINT)
+            raise LayerError(message, HINT)
 
 
 def _plain(tensor: Tensor) -> bool:

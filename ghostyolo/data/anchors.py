@@ -14,7 +14,7 @@ import numpy as np
 from ghostyolo.data import Dataset
 from ghostyolo.data.images import place
 from ghostyolo.errors import CfgError, DataError, OptionError, Span
-from ghostyolo.layers import Layer, Misfit
+from ghostyolo.layers import Layer, LayerError
 from ghostyolo.layers.anchor_head import Anchored, pairs
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.region import Region
@@ -228,8 +228,10 @@ def _scale(node: Node, layer: Anchored | Region, size: tuple[int, int]) -> Scale
         else:
             own = np.array(layer.own_pairs, float).reshape(-1, 2)
         if np.any(own <= 0):
-            raise Misfit("an anchor has a side of 0 or less", "give positive widths and heights")
-    except Misfit as misfit:
+            raise LayerError(
+                "an anchor has a side of 0 or less", "give positive widths and heights"
+            )
+    except LayerError as misfit:
         kind, hint = layer.kind, misfit.hint
         raise CfgError(str(misfit), span=node.span, section=kind, hint=hint) from None
     return Scale(node, own, cell)

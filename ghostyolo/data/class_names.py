@@ -9,7 +9,7 @@ from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
 
 
-def beside(network: Network, weights: str | Path) -> tuple[str, ...]:
+def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
     """Return the names in the one .names file of the folder that fits the network, else none."""
     classes = {count for _, count in class_counts(network)}
     files = [read_names(path) for path in sorted(Path(weights).parent.glob("*.names"))]

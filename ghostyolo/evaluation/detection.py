@@ -131,7 +131,7 @@ def _image(dataset: Dataset, sample: Sample) -> np.ndarray | None:
     return image
 
 
-def woven(parts: Sequence[list[Any]]) -> list[Any]:
+def interleaved(parts: Sequence[list[Any]]) -> list[Any]:
     """Return in the order of the samples what was found in every so-many-th of them."""
     count = sum(map(len, parts))
     return [parts[place % len(parts)][place // len(parts)] for place in range(count)]

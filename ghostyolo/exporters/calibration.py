@@ -9,7 +9,7 @@ import numpy as np
 
 from ghostyolo.data import read_image
 from ghostyolo.data.images import fit
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
 from ghostyolo.network.metadata import ends
@@ -17,7 +17,9 @@ from ghostyolo.network.metadata import ends
 MOST = 200  # pictures; ranges hardly change beyond
 
 
-def inputs(network: Network, paths: Sequence[Path], form: Form, most: int = MOST) -> np.ndarray:
+def inputs(
+    network: Network, paths: Sequence[Path], form: ExportSettings, most: int = MOST
+) -> np.ndarray:
     """Return pictures as inputs, (n, batch, 3, h, w), spread evenly over those that are given.
 
     Fewer pictures than one input takes are repeated. Raises `DataError` for one that is none.

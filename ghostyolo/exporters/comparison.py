@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ghostyolo import boxes as geometry
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import decode, heads_of
 from ghostyolo.model.model import Model
 from ghostyolo.network.metadata import ends, output_name
@@ -25,7 +25,7 @@ class Checked(NamedTuple):
     share: float
 
 
-def compare(model: Model, form: Form, run: Callable[[np.ndarray], Outputs]) -> Checked:
+def compare(model: Model, form: ExportSettings, run: Callable[[np.ndarray], Outputs]) -> Checked:
     """Run a file and the model on one random input and return the largest difference."""
     options = model.network.options
     images = np.random.default_rng(0).random((form.batch, *options.shape), np.float32)
@@ -33,7 +33,7 @@ def compare(model: Model, form: Form, run: Callable[[np.ndarray], Outputs]) -> C
     return max((_differ(name, got[name], value) for name, value in want.items()), key=_share)
 
 
-def expected(model: Model, form: Form, images: np.ndarray) -> Outputs:
+def expected(model: Model, form: ExportSettings, images: np.ndarray) -> Outputs:
     """Return what a file of that form should give for images (N, C, h, w)."""
     with torch.inference_mode():
         raw = [output.numpy() for output in model(torch.from_numpy(images))]
@@ -51,7 +51,7 @@ def expected(model: Model, form: Form, images: np.ndarray) -> Outputs:
 
 
 def _suppressed(
-    picture: int, cxcywh: np.ndarray, boxes: np.ndarray, scores: np.ndarray, form: Form
+    picture: int, cxcywh: np.ndarray, boxes: np.ndarray, scores: np.ndarray, form: ExportSettings
 ) -> np.ndarray:
     """Return one picture's rows of detections, by class and falling score."""
     limits = form.suppression

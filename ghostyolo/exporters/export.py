@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.exporters import calibration
-from ghostyolo.exporters.settings import BOXES, DYNAMIC, OPSET, Form, Suppression
+from ghostyolo.exporters.settings import BOXES, DYNAMIC, OPSET, ExportSettings, Suppression
 from ghostyolo.model.model import Model
 
 __all__ = [
-    "BOXES", "DYNAMIC", "FORMATS", "OPSET", "Form", "Suppression", "format_of", "module", "write",
-    "write_int8",
+    "BOXES", "DYNAMIC", "FORMATS", "OPSET", "ExportSettings", "Suppression", "format_of", "module",
+    "write", "write_int8",
 ]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def optional(name: str, extra: str) -> Any:
         raise OptionError(f"{error.name} is not installed", hint=hint) from None
 
 
-def write(model: Model, path: str | Path, form: Form, name: str) -> None:
+def write(model: Model, path: str | Path, form: ExportSettings, name: str) -> None:
     """Write a model in the format of that name.
 
     Raises `OptionError` for what the network, the format or the disk does not allow.
@@ -86,7 +86,7 @@ def write(model: Model, path: str | Path, form: Form, name: str) -> None:
 
 
 def write_int8(
-    model: Model, path: str | Path, form: Form, name: str, pictures: Sequence[Path]
+    model: Model, path: str | Path, form: ExportSettings, name: str, pictures: Sequence[Path]
 ) -> None:
     """Write a model with 8-bit weights and activations, their ranges taken from pictures.
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.onnx_twice import twice
 from ghostyolo.exporters.onnx_unjoin import unjoin
-from ghostyolo.exporters.settings import Form, Suppression
+from ghostyolo.exporters.settings import ExportSettings, Suppression
 from ghostyolo.exporters.traced import Graph
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
@@ -23,12 +23,12 @@ from ghostyolo.model.model import Model
 INPUT = "images"
 
 
-def write(model: Model, path: Path, form: Form) -> None:
+def write(model: Model, path: Path, form: ExportSettings) -> None:
     """Write a model as an ONNX file. Raises `OptionError` when it cannot be written."""
     replace(path, [build(model, form).SerializeToString()])
 
 
-def build(model: Model, form: Form, *, joined: bool = False) -> ModelProto:
+def build(model: Model, form: ExportSettings, *, joined: bool = False) -> ModelProto:
     """Return a model as ONNX holds it, checked by onnx's own checker.
 
     joined: whether all concatenations stay, which quantisation wants, see `unjoin`.
@@ -46,7 +46,7 @@ def build(model: Model, form: Form, *, joined: bool = False) -> ModelProto:
     return proto
 
 
-def _traced(graph: Graph, form: Form) -> ModelProto:
+def _traced(graph: Graph, form: ExportSettings) -> ModelProto:
     """Return the graph as torch traces it.
 
     By the tracer and not by torch.export: that needs a further library, knows opset 18 and above,
@@ -63,7 +63,7 @@ def _traced(graph: Graph, form: Form) -> ModelProto:
     return onnx.load_from_string(buffer.getvalue())
 
 
-def _axes(graph: Graph, form: Form) -> dict[str, dict[int, str]]:
+def _axes(graph: Graph, form: ExportSettings) -> dict[str, dict[int, str]]:
     """Return the sides of inputs and outputs that are not fixed, by name and place."""
     if not form.dynamic:
         return {}

@@ -15,12 +15,12 @@ from onnxruntime import quantization
 
 from ghostyolo.exporters.calibration import float_layers, is_float
 from ghostyolo.exporters.onnx import INPUT, build
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 
 
-def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
+def write(model: Model, path: Path, form: ExportSettings, images: np.ndarray) -> None:
     """Write a quantised model, its heads in float; weights have a range for each filter.
 
     images: calibration inputs, (n, batch, 3, h, w).

@@ -10,18 +10,18 @@ import openvino
 from openvino.passes import ConstantFolding, Manager
 
 from ghostyolo.exporters import onnx
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 from ghostyolo.network.metadata import OPENVINO_SECTION, Metadata
 
 
-def write(model: Model, path: Path, form: Form) -> None:
+def write(model: Model, path: Path, form: ExportSettings) -> None:
     """Write a model as IR, in float32. Raises `OptionError` when it cannot be written."""
     save(build(model, form), path)
 
 
-def build(model: Model, form: Form, *, joined: bool = False) -> Any:
+def build(model: Model, form: ExportSettings, *, joined: bool = False) -> Any:
     """Return the model as OpenVINO holds it, with metadata in `rt_info`."""
     proto = onnx.build(model, form, joined=joined)
     return of(proto.SerializeToString(), form.metadata(model.network))

@@ -12,11 +12,11 @@ import numpy as np
 
 from ghostyolo.exporters.calibration import float_layers, is_float
 from ghostyolo.exporters.openvino import build, describe, save
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.model import Model
 
 
-def write(model: Model, path: Path, form: Form, images: np.ndarray) -> None:
+def write(model: Model, path: Path, form: ExportSettings, images: np.ndarray) -> None:
     """Write a quantised model, its heads in float.
 
     What quantisation leaves alone, as squeeze-excite, is computed in float from 8-bit weights.

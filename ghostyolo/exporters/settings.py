@@ -31,7 +31,7 @@ class Suppression:
 
 
 @dataclass(frozen=True)
-class Form:
+class ExportSettings:
     """The inputs and outputs of a file.
 
     boxes: "" for the outputs of the heads as Darknet holds them, else the format of decoded boxes

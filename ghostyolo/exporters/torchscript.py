@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from ghostyolo.errors import OptionError
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.exporters.traced import Graph
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 from ghostyolo.network.metadata import TORCHSCRIPT_EXTRA
 
 
-def write(model: Model, path: Path, form: Form) -> None:
+def write(model: Model, path: Path, form: ExportSettings) -> None:
     """Write a model as TorchScript, which takes any fitting input whatever the form says.
 
     Raises `OptionError` when it cannot be written, or is to suppress boxes.

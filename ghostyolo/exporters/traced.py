@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostyolo.model.detector import heads_of
-from ghostyolo.model.folded import plain
+from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network.metadata import ends, output_name
 
@@ -30,7 +30,7 @@ class Graph(nn.Module):
             if boxes
             else [output_name(model.network, node) for node in ends(model.network)]
         )
-        self.plain = plain(model)
+        self.plain = folded(model)
 
     def example(self, batch: int) -> Tensor:
         """Return an input to trace with, one of which no side is 1 by chance."""

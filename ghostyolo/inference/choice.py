@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostyolo.data.class_names import beside
+from ghostyolo.data.class_names import names_beside
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.inference import export_cache
 from ghostyolo.network import Network, load
@@ -74,7 +74,7 @@ def open_network(
     """Open a cfg's network, with the names of its classes where they lie beside the weights."""
     found = _opened(network, weights, name, batch, threads, device)
     found.metadata = replace(found.metadata, network=network)  # with the lines of its own cfg
-    found.names = beside(network, weights) if weights else ()
+    found.names = names_beside(network, weights) if weights else ()
     return found
 
 

@@ -86,7 +86,7 @@ def _write(path: Path, network: Network, weights: str | Path | None, batch: int)
     """Export, which takes torch and onnx: imported only now."""
     export: Any = importlib.import_module("ghostyolo.exporters.export")
     engine: Any = importlib.import_module("ghostyolo.runtime.pytorch")
-    export.write(engine.model(network, weights), path, export.Form(batch=batch), "onnx")
+    export.write(engine.model(network, weights), path, export.ExportSettings(batch=batch), "onnx")
 
 
 def _key(network: Network, weights: str | Path | None, batch: int) -> str:

@@ -8,14 +8,14 @@ import numpy as np
 
 from ghostyolo.exporters.comparison import Checked, compare
 from ghostyolo.exporters.export import FORMATS
-from ghostyolo.exporters.settings import Form
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.model import Model
 from ghostyolo.runtime.input_shape import output_names
 from ghostyolo.runtime.programs import PROGRAMS, installed, open_file
 from ghostyolo.runtime.threads import allowed
 
 
-def check(model: Model, path: str | Path, form: Form, name: str) -> Checked | None:
+def check(model: Model, path: str | Path, form: ExportSettings, name: str) -> Checked | None:
     """Run a written file against the model; None where no program that runs it is installed.
 
     name: of the file's format. Raises `DataError` where the program refuses the file.

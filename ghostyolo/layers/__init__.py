@@ -11,12 +11,12 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers import base
-from ghostyolo.layers.base import ACTIVATIONS, Head, Layer, Misfit, Shape, count
+from ghostyolo.layers.base import ACTIVATIONS, Head, Layer, LayerError, Shape, count
 
 if TYPE_CHECKING:
     from ghostyolo.layers.base import KINDS
 
-__all__ = ["ACTIVATIONS", "KINDS", "Head", "Layer", "Misfit", "Shape", "count"]
+__all__ = ["ACTIVATIONS", "KINDS", "Head", "Layer", "LayerError", "Shape", "count"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ghostyolo.layers.base import Head, Misfit, Shape
+from ghostyolo.layers.base import Head, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 BOX_KINDS = ("mse", "iou", "giou", "diou", "ciou")
@@ -69,14 +69,16 @@ class Anchored(Head):
         if inputs[0].c != self.depth:
             sum_ = f"{len(self.mask)} anchors * ({self.lead} + {self.classes} classes)"
             message = f"gets {inputs[0].c} channels, needs {self.depth} = {sum_}"
-            raise Misfit(message, f"set filters={self.depth} in the layer above", "head-filters")
+            raise LayerError(
+                message, f"set filters={self.depth} in the layer above", "head-filters"
+            )
         return inputs[0]
 
     def check(self) -> None:
         for index in self.mask:
             if not 0 <= index < self.num:
                 message = f"mask {index} of num={self.num} anchors"
-                raise Misfit(message, f"use masks from 0 to {self.num - 1}", "mask-range")
+                raise LayerError(message, f"use masks from 0 to {self.num - 1}", "mask-range")
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the activated output into boxes, row by row, cell by cell, anchor by anchor."""

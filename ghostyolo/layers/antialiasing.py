@@ -7,7 +7,7 @@ make_maxpool_layer.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Misfit, Shape
+from ghostyolo.layers.base import LayerError, Shape
 
 
 def kernel_size(antialiasing: int) -> int:
@@ -20,7 +20,7 @@ def blurred(x: Shape, antialiasing: int, stride: tuple[int, int]) -> Shape:
     size = kernel_size(antialiasing)
     h, w = ((side + size - 4) // step + 1 for side, step in zip(x[1:], stride, strict=True))
     if h < 1 or w < 1:
-        raise Misfit(
+        raise LayerError(
             f"antialiasing={antialiasing} leaves nothing of {x}", "set antialiasing=1", "vanishing"
         )
     return Shape(x.c, h, w)

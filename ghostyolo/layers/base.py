@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 Shapes = tuple[Shape, ...]
 
 
-class Misfit(ValueError):
+class LayerError(ValueError):
     """Inputs that a layer cannot take; hint says what to write instead, rule is lint's."""
 
     def __init__(self, message: str, hint: str = "", rule: str = "bad-value") -> None:
@@ -88,7 +88,7 @@ class Layer(Options):
         return self.names[0]
 
     def shape(self, *inputs: Shape) -> Shape:
-        """Return the output's shape. Raises `Misfit` where the inputs do not fit."""
+        """Return the output's shape. Raises `LayerError` where the inputs do not fit."""
         return inputs[0]
 
     def oddities(self) -> Iterator[tuple[str, str, str]]:
@@ -96,7 +96,7 @@ class Layer(Options):
         yield from ()
 
     def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
-        """Raise `Misfit` where a side reference must not name that other layer."""
+        """Raise `LayerError` where a side reference must not name that other layer."""
 
     def named(self) -> Layer:
         """Return the layer as it computes where another layer's option names it."""
@@ -149,7 +149,7 @@ class Head(Layer):
     beta_nms = 0.6
 
     def check(self) -> None:
-        """Raise `Misfit` where the head computes but cannot make boxes."""
+        """Raise `LayerError` where the head computes but cannot make boxes."""
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the layer's output into boxes.
@@ -179,17 +179,20 @@ def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
 
 
 def pair(inputs: Shapes) -> tuple[Shape, Shape]:
-    """Return the layer above and the one that `from` names. Raises `Misfit` where it names more."""
+    """Return the layer above and the one that `from` names.
+
+    Raises `LayerError` where it names more.
+    """
     if len(inputs) != 2:
-        raise Misfit(f"from= names {len(inputs) - 1} layers, one counts", "give one index")
+        raise LayerError(f"from= names {len(inputs) - 1} layers, one counts", "give one index")
     return inputs[0], inputs[1]
 
 
 def same_size(inputs: tuple[Shape, ...], hint: str) -> None:
-    """Raise `Misfit` unless all inputs have the height and width of the first."""
+    """Raise `LayerError` unless all inputs have the height and width of the first."""
     for index, shape in enumerate(inputs[1:], start=2):
         if shape[1:] != inputs[0][1:]:
             first, other = (f"{s.h}x{s.w}" for s in (inputs[0], shape))
-            raise Misfit(
+            raise LayerError(
                 f"input 1 is {first} (HxW), input {index} is {other}", hint, "size-mismatch"
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Connected(Layer):
 
     def shape(self, *inputs: Shape) -> Shape:
         if self.output < 1:
-            raise Misfit(f"output={self.output} is below 1", "set output=1 or more")
+            raise LayerError(f"output={self.output} is below 1", "set output=1 or more")
         return Shape(self.output, 1, 1)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

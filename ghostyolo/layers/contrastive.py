@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape, Shapes
+from ghostyolo.layers.base import Layer, LayerError, Shape, Shapes
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.syntax.options import key, options
 
@@ -31,7 +31,7 @@ class Contrastive(Layer):
 
     def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if not isinstance(other, Yolo):
-            raise Misfit(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
+            raise LayerError(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, Shapes
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, Shapes
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Convolutional(Layer):
             for side, stride in zip(x[1:], self.strides, strict=True)
         )
         if h < 1 or w < 1:
-            raise Misfit(
+            raise LayerError(
                 f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
             )
         return Shape(self.filters, h, w)
@@ -108,11 +108,11 @@ class Convolutional(Layer):
         for name, low in least.items():
             if getattr(self, name) < low:
                 value = getattr(self, name)
-                raise Misfit(f"{name}={value} is below {low}", f"set {name}={low} or more")
+                raise LayerError(f"{name}={value} is below {low}", f"set {name}={low} or more")
         for what, channels in (("input channels", x.c), ("filters", self.filters)):
             if channels % self.parts:
                 message = f"groups={self.groups} does not divide {channels} {what}"
-                raise Misfit(
+                raise LayerError(
                     message, "choose groups that divide the input channels and filters", "groups"
                 )
         wide = self.spread * (self.size - 1) + 1
@@ -122,7 +122,7 @@ class Convolutional(Layer):
         ]
         if sides != list(self._convolved(x)[1:]):
             hint = "use an odd size with pad=1; Darknet's sizes are wrong otherwise"
-            raise Misfit(
+            raise LayerError(
                 f"dilation={self.dilation} needs {self.size // 2} pixels of padding",
                 hint,
                 "dilation",
@@ -131,7 +131,7 @@ class Convolutional(Layer):
     def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if other.weights(*other_inputs) != self.weights(*inputs):
             hint = "share with a convolution of the same input channels, filters, size and groups"
-            raise Misfit("share_index names a layer with other weights", hint, "share-index")
+            raise LayerError("share_index names a layer with other weights", hint, "share-index")
 
     def named(self) -> Layer:
         """Return the layer without `bin_output`: Darknet's readers other than the next need it so.
@@ -199,6 +199,6 @@ class Convolutional(Layer):
 
     def _refuse(self) -> None:
         if self.coordconv:
-            raise Misfit(f"coordconv={self.coordconv} is not supported", "set coordconv=0")
+            raise LayerError(f"coordconv={self.coordconv} is not supported", "set coordconv=0")
         if self.xnor and self.antialiasing:
-            raise Misfit("xnor=1 has no antialiasing", "set antialiasing=0")
+            raise LayerError("xnor=1 has no antialiasing", "set antialiasing=0")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Crop(Layer):
         (x,) = inputs
         if not (0 < self.crop_height <= x.h and 0 < self.crop_width <= x.w):
             message = f"{self.crop_height}x{self.crop_width} (HxW) of a {x.h}x{x.w} picture"
-            raise Misfit(message, "set crop_height and crop_width to at most that")
+            raise LayerError(message, "set crop_height and crop_width to at most that")
         return Shape(x.c, self.crop_height, self.crop_width)
 
     def module(self, *inputs: Shape) -> nn.Module:

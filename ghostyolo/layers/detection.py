@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers.anchor_head import library, places
-from ghostyolo.layers.base import Head, Misfit, Shape
+from ghostyolo.layers.base import Head, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Detection(Head):
             boxes = f"{self.num} boxes * (1 + {self.coords} coords)"
             sum_ = f"{self.side}^2 cells * ({boxes} + {self.classes} classes)"
             hint = f"set output={need} in the layer above"
-            raise Misfit(
+            raise LayerError(
                 f"gets {inputs[0].size} values, needs {need} = {sum_}", hint, "head-filters"
             )
         return inputs[0]
 
     def check(self) -> None:
         if self.coords != 4:
-            raise Misfit(f"coords={self.coords} makes no boxes", "set coords=4")
+            raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
     def module(self, *inputs: Shape) -> nn.Module:
         from torch import nn

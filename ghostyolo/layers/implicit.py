@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Implicit(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         if min(self.filters, self.atoms) < 1:
             message = f"filters={self.filters} atoms={self.atoms}"
-            raise Misfit(message, "set both to 1 or more")
+            raise LayerError(message, "set both to 1 or more")
         return Shape(self.filters, self.atoms, 1)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

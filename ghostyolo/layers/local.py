@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -31,16 +31,18 @@ class Local(Layer):
         (x,) = inputs
         for name in ("filters", "size", "stride"):
             if getattr(self, name) < 1:
-                raise Misfit(f"{name}={getattr(self, name)} is below 1", f"set {name}=1 or more")
+                raise LayerError(
+                    f"{name}={getattr(self, name)} is below 1", f"set {name}=1 or more"
+                )
         sides = [self._side(side) for side in x[1:]]
         if min(sides) < 1:
-            raise Misfit(
+            raise LayerError(
                 f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
             )
         for side, out in zip(x[1:], sides, strict=True):
             if out != (side + 2 * self.pad - self.size) // self.stride + 1:
                 hint = "use size=3 with pad=1, or pad=0; Darknet's sizes are wrong otherwise"
-                raise Misfit(f"pad={self.pad} with size={self.size}", hint)
+                raise LayerError(f"pad={self.pad} with size={self.size}", hint)
         return Shape(self.filters, *sides)
 
     def _side(self, side: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
-from ghostyolo.layers.base import Misfit, Shape
+from ghostyolo.layers.base import LayerError, Shape
 from ghostyolo.layers.pooling import Pooling
 from ghostyolo.syntax.options import key, options
 
@@ -42,9 +42,9 @@ class Maxpool(Pooling):
             return super()._pooled(x)
         if not 1 <= self.out_channels <= x.c:
             message = f"out_channels={self.out_channels} of {x.c} channels"
-            raise Misfit(message, f"set out_channels to 1..{x.c}")
+            raise LayerError(message, f"set out_channels to 1..{x.c}")
         if self.antialiasing:
-            raise Misfit("maxpool_depth=1 has no antialiasing", "set antialiasing=0")
+            raise LayerError("maxpool_depth=1 has no antialiasing", "set antialiasing=0")
         return Shape(self.out_channels, x.h, x.w)
 
     def macs(self, out: Shape, *inputs: Shape) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Normalization(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         if not 0 <= self.size // 2 <= inputs[0].c:
             message = f"size={self.size} over {inputs[0].c} channels"
-            raise Misfit(message, "use a size of at most twice the channels")
+            raise LayerError(message, "use a size of at most twice the channels")
         return inputs[0]
 
     def module(self, *inputs: Shape) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 
@@ -26,14 +26,14 @@ class Pooling(Layer):
 
     def _pooled(self, x: Shape) -> Shape:
         if min(self.size, self.stride_x, self.stride_y) < 1:
-            raise Misfit(f"size={self.size} stride={self.stride}", "set both to 1 or more")
+            raise LayerError(f"size={self.size} stride={self.stride}", "set both to 1 or more")
         h, w = (
             (side + self.padding - self.size) // stride + 1
             for side, stride in zip(x[1:], self.strides, strict=True)
         )
         if h < 1 or w < 1:
             message = f"a {self.size}x{self.size} window leaves nothing of {x}"
-            raise Misfit(message, "use a smaller size or a larger network input", "vanishing")
+            raise LayerError(message, "use a smaller size or a larger network input", "vanishing")
         return Shape(x.c, h, w)
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:

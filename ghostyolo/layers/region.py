@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers.anchor_head import few, library, pairs, places
-from ghostyolo.layers.base import Head, Misfit, Shape
+from ghostyolo.layers.base import Head, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -59,20 +59,22 @@ class Region(Head):
         if inputs[0].c != self.depth:
             sum_ = f"{self.num} anchors * ({self.coords + 1} + {self.classes} classes)"
             message = f"gets {inputs[0].c} channels, needs {self.depth} = {sum_}"
-            raise Misfit(message, f"set filters={self.depth} in the layer above", "head-filters")
+            raise LayerError(
+                message, f"set filters={self.depth} in the layer above", "head-filters"
+            )
         if self.coords < 4:
-            raise Misfit(f"coords={self.coords}", "set coords=4")
+            raise LayerError(f"coords={self.coords}", "set coords=4")
         return inputs[0]
 
     def check(self) -> None:
         if self.coords != 4:
-            raise Misfit(f"coords={self.coords} makes no boxes", "set coords=4")
+            raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops
 
         if self.tree:
-            raise Misfit(f"tree={self.tree} is not supported", "delete the line")
+            raise LayerError(f"tree={self.tree} is not supported", "delete the line")
         return ops.RegionActivation(self.num, self.classes, bool(self.softmax))
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:

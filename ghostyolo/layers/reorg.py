@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Misfit, Shape
+from ghostyolo.layers.base import LayerError, Shape
 from ghostyolo.layers.reorg3d import Reorg3d
 from ghostyolo.syntax.options import options
 
@@ -32,7 +32,7 @@ class Reorg(Reorg3d):
         shape = super().shape(*inputs)
         if inputs[0].c % self.quantum:
             message = f"stride={self.stride} squared does not divide {inputs[0].c} channels"
-            raise Misfit(message, "use a divisor, or [reorg3d]", "stride")
+            raise LayerError(message, "use a divisor, or [reorg3d]", "stride")
         return shape
 
     def module(self, *inputs: Shape) -> nn.Module:

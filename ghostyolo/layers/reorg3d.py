@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class Reorg3d(Layer):
         c, h, w = inputs[0]
         s = self.stride
         if s < 1:
-            raise Misfit(f"stride={s} is below 1", "set stride=1 or more")
+            raise LayerError(f"stride={s} is below 1", "set stride=1 or more")
         if self.reverse:
             if c % self.quantum:
                 message = f"{c} channels are not a multiple of {self.quantum} for stride={s}"
-                raise Misfit(message, "use a smaller stride", "stride")
+                raise LayerError(message, "use a smaller stride", "stride")
             return Shape(c // (s * s), h * s, w * s)
         if h % s or w % s:
-            raise Misfit(
+            raise LayerError(
                 f"stride={s} does not divide {h}x{w}", "use an input size that it divides", "stride"
             )
         return Shape(c * s * s, h // s, w // s)

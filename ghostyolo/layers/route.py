@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape, same_size
+from ghostyolo.layers.base import Layer, LayerError, Shape, same_size
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -31,11 +31,13 @@ class Route(Layer):
         same_size(inputs, "route layers of one size, or resample one of them")
         if not 0 <= self.group_id < self.groups:
             last = self.groups - 1
-            raise Misfit(f"group_id={self.group_id} of groups={self.groups}", f"use 0 to {last}")
+            raise LayerError(
+                f"group_id={self.group_id} of groups={self.groups}", f"use 0 to {last}"
+            )
         for shape in inputs:
             if shape.c % self.groups:
                 message = f"groups={self.groups} does not divide {shape.c} channels"
-                raise Misfit(message, "choose groups that divide every source", "groups")
+                raise LayerError(message, "choose groups that divide every source", "groups")
         return Shape(sum(shape.c for shape in inputs) // self.groups, *inputs[0][1:])
 
     def module(self, *inputs: Shape) -> nn.Module:

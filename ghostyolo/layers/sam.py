@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, pair
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, pair
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class Sam(Layer):
         above, source = pair(inputs)
         if above != source:
             hint = "multiply layers of one shape"
-            raise Misfit(f"the layer above is {above}, from= is {source}", hint, "size-mismatch")
+            raise LayerError(
+                f"the layer above is {above}, from= is {source}", hint, "size-mismatch"
+            )
         return source
 
     def module(self, *inputs: Shape) -> nn.Module:

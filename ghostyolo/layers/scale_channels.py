@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, pair
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, pair
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class ScaleChannels(Layer):
         wanted = Shape(1, scaled.h, scaled.w) if self.scale_wh else Shape(scaled.c, 1, 1)
         if gate != wanted:
             hint = f"let the layer above give {wanted}, or correct from="
-            raise Misfit(f"the gate is {gate}, scaling {scaled} needs {wanted}", hint, "gate-shape")
+            raise LayerError(
+                f"the gate is {gate}, scaling {scaled} needs {wanted}", hint, "gate-shape"
+            )
         return scaled
 
     def module(self, *inputs: Shape) -> nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Misfit, Shape, same_size
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, same_size
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Shortcut(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         same_size(inputs, "add layers of one size")
         if self.weighted and self.weights_normalization == "none":
-            raise Misfit(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
+            raise LayerError(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
         return inputs[0]
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class Softmax(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         if self.groups < 1 or inputs[0].size % self.groups:
             message = f"groups={self.groups} does not divide {inputs[0].size} values"
-            raise Misfit(message, "choose groups that divide the input", "groups")
+            raise LayerError(message, "choose groups that divide the input", "groups")
         return inputs[0]
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops
 
         if self.tree:
-            raise Misfit(f"tree={self.tree} is not supported", "delete the line")
+            raise LayerError(f"tree={self.tree} is not supported", "delete the line")
         return ops.Softmax(self.groups, self.temperature, bool(self.spatial))

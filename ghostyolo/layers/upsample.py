@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Misfit, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Upsample(Layer):
             return Shape(x.c, x.h * self.stride, x.w * self.stride)
         step = -self.stride
         if not step or x.h % step or x.w % step:
-            raise Misfit(
+            raise LayerError(
                 f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor", "stride"
             )
         return Shape(x.c, x.h // step, x.w // step)

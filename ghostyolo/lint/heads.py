@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from ghostyolo.errors import Diagnostic, Findings
-from ghostyolo.layers import KINDS, Misfit
+from ghostyolo.layers import KINDS, LayerError
 from ghostyolo.layers.activation import Activation
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.connected import Connected
@@ -54,7 +54,7 @@ def boxes(source: Source) -> Iterator[Diagnostic]:
     for node in source.heads:
         try:
             node.layer.check()  # type: ignore[attr-defined]
-        except Misfit as misfit:
+        except LayerError as misfit:
             key = "mask" if misfit.rule == "mask-range" else "coords"
             yield source.warn(misfit.rule, node, key, str(misfit), misfit.hint)
     for first, node in pairwise(source.heads):

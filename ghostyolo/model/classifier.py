@@ -12,7 +12,7 @@ from ghostyolo.data.images import to_planes
 from ghostyolo.errors import CfgError
 from ghostyolo.model.detector import Run
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import Ending, ending
+from ghostyolo.network.outputs import ClassifierOutput, classifier_output
 
 
 class Classifier:
@@ -22,7 +22,7 @@ class Classifier:
     """
 
     def __init__(self, network: Network, run: Run) -> None:
-        self.end = ending_of(network)
+        self.end = classifier_output_of(network)
         self.size, self.run = network.options.size, run
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -34,9 +34,9 @@ class Classifier:
         return values if self.end.softmax else softmax(values)
 
 
-def ending_of(network: Network) -> Ending:
+def classifier_output_of(network: Network) -> ClassifierOutput:
     """Return how a classifier of pictures ends. Raises `CfgError` if it is none."""
-    end = ending(network)
+    end = classifier_output(network)
     if end is None:
         span = network[-1].span if len(network) else None
         raise CfgError("no classes of pictures come out", span=span, hint="add a [softmax]")

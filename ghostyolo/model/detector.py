@@ -9,9 +9,9 @@ import numpy as np
 from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, fit
 from ghostyolo.errors import CfgError
-from ghostyolo.layers import Head, Misfit
+from ghostyolo.layers import Head, LayerError
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 
 # Inputs (N, 3, h, w) float32 RGB in [0, 1], in any order of memory -> the output of each head as
 # Darknet holds it.
@@ -69,7 +69,7 @@ def heads_of(network: Network) -> list[Head]:
         if isinstance(node.layer, Head):
             try:
                 node.layer.check()
-            except Misfit as misfit:
+            except LayerError as misfit:
                 kind = node.layer.kind
                 raise CfgError(
                     str(misfit), span=node.span, section=kind, hint=misfit.hint
@@ -84,7 +84,11 @@ def heads_of(network: Network) -> list[Head]:
         raise CfgError(message, section="net", hint="set channels=3")
     if not found:
         span = network[-1].span if len(network) else None
-        hint = "it classifies: run ghostyolo classify" if ending(network) else "add a [yolo]"
+        hint = (
+            "it classifies: run ghostyolo classify"
+            if classifier_output(network)
+            else "add a [yolo]"
+        )
         raise CfgError("no detection head, so no boxes", span=span, hint=hint)
     return found
 

@@ -14,15 +14,15 @@ from ghostyolo import ops
 from ghostyolo.model.model import Model
 
 
-def plain(model: Model) -> Model:
+def folded(model: Model) -> Model:
     """Return a copy of a model, for inference on the CPU, whose layers are the plain ones."""
     result = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     for index, module in enumerate(result.layers):
-        result.layers[index] = plain_layer(module)
+        result.layers[index] = folded_layer(module)
     return result
 
 
-def plain_layer(module: nn.Module) -> nn.Module:
+def folded_layer(module: nn.Module) -> nn.Module:
     """Return the module, or the one that stands for it in a file."""
     make = _FORMS.get(type(module))
     return make(module).eval().requires_grad_(False) if make else module

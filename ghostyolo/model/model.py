@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
 from ghostyolo.errors import CfgError
-from ghostyolo.layers import Head, Layer, Misfit
+from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
@@ -56,7 +56,7 @@ class Model(nn.Module):
         try:
             with nullcontext() if drawn else _Undrawn():
                 return layer.module(*self.network.input_shapes(node))
-        except Misfit as misfit:
+        except LayerError as misfit:
             kind = node.layer.kind
             raise CfgError(str(misfit), span=node.span, section=kind, hint=misfit.hint) from None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ghostyolo import layers
 from ghostyolo.errors import CfgError, Edit, Findings, Span
-from ghostyolo.layers import Layer, Misfit, Shape
+from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax import sections as syntax
@@ -142,7 +142,7 @@ class Network:
             for node in side:
                 layer.refer(tuple(inputs), node.layer, self.input_shapes(node))
             return shape
-        except Misfit as misfit:
+        except LayerError as misfit:
             above = self.nodes[indices[0]].span if indices[0] != IMAGE else None
             line = f"the layer above (line {above.line})" if above else "the layer above"
             hint = misfit.hint.replace("the layer above", line)
@@ -205,12 +205,12 @@ def _index(item: Node | int) -> int:
 
 
 def _check_magnitude(layer: Layer, shape: Shape, inputs: list[Shape]) -> None:
-    """Raise `Misfit` before a slip of the keyboard asks for all memory."""
+    """Raise `LayerError` before a slip of the keyboard asks for all memory."""
     floats = max((prod(size) for _, size in layer.weights(*inputs)), default=0)
     for what, value, most in (("values", shape.size, MAX_VALUES), ("weights", floats, MAX_WEIGHTS)):
         if value > most:
             hint = "correct its numbers or those of the layers above"
-            raise Misfit(f"gives {value:,} {what}, more than {most:,}", hint, "magnitude")
+            raise LayerError(f"gives {value:,} {what}, more than {most:,}", hint, "magnitude")
 
 
 def _add_section(

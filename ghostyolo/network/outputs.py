@@ -13,7 +13,7 @@ from ghostyolo.network import IMAGE, Network, Node
 
 
 @dataclass(frozen=True)
-class Ending:
+class ClassifierOutput:
     """How a classifier ends.
 
     logits: the node whose output, divided by the temperature, becomes probabilities by softmax.
@@ -37,7 +37,7 @@ class Ending:
         return layer.temperature if isinstance(layer, Softmax) else 1.0
 
 
-def ending(network: Network) -> Ending | None:
+def classifier_output(network: Network) -> ClassifierOutput | None:
     """Return how a classifier ends, None for a network that is none.
 
     It has no heads, and its last result is a [softmax], or numbers without an activation that stand
@@ -56,13 +56,13 @@ def ending(network: Network) -> Ending | None:
     source = _source(network, logits)
     if softmax is None and (source is None or logits.shape[1:] != (1, 1)):
         return None
-    return Ending(logits, source or logits, softmax)
+    return ClassifierOutput(logits, source or logits, softmax)
 
 
 def class_counts(network: Network) -> list[tuple[Node, int]]:
     """Return the nodes that tell classes apart, heads or a classifier's last, and of how many."""
     heads = [(node, node.layer.classes) for node in network if isinstance(node.layer, Head)]
-    end = ending(network)
+    end = classifier_output(network)
     return [(end.source, end.classes)] if end else heads
 
 

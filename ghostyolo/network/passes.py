@@ -12,7 +12,7 @@ from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 
 
 def rebuild(
@@ -45,7 +45,7 @@ def reclass(network: Network, classes: int) -> Network:
     Raises `CfgError` where a head does not stand right below a convolution.
     """
     feeds: dict[int, int] = {}
-    if end := ending(network):
+    if end := classifier_output(network):
         made = isinstance(end.source.layer, Connected | Convolutional)
         if not made or end.source.shape.c != end.classes:
             hint = "put a [connected] or [convolutional] with an output for each class there"

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ghostyolo import ops
 from ghostyolo.errors import CfgError
-from ghostyolo.layers import Layer, Misfit, Shape
+from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.syntax.options import write
 
 Compute = Callable[[], Tensor]
@@ -112,7 +112,7 @@ def _module(layer: Layer, like: nn.Module, shapes: tuple[Shape, ...]) -> nn.Modu
         layer.shape(*shapes)
         module = layer.module(*shapes)
         missing = module.load_state_dict(like.state_dict(), strict=False).missing_keys
-    except (Misfit, CfgError, RuntimeError, ValueError, ZeroDivisionError, NotImplementedError):
+    except (LayerError, CfgError, RuntimeError, ValueError, ZeroDivisionError, NotImplementedError):
         return None
     device = next((t.device for t in like.state_dict().values()), torch.device("cpu"))
     return None if missing else module.to(device).eval()

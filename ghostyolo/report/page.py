@@ -20,7 +20,7 @@ from ghostyolo.evaluation.detection import COLUMNS, FOOTNOTE, Metrics
 from ghostyolo.files import replace
 from ghostyolo.model.detector import THRESH
 from ghostyolo.network import dumps, info
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 from ghostyolo.report import classification, plots, tables
 from ghostyolo.report.pictures import worst
 from ghostyolo.report.run import RunReport
@@ -98,7 +98,7 @@ def _parts(run: RunReport) -> dict[str, Any]:
         "anchors": _anchors(run),
         "data": tables.data(
             [each for each in (run.train, run.val) if each is not None],
-            boxes=ending(run.network) is None,
+            boxes=classifier_output(run.network) is None,
         ),
         "time": tables.shares(run.seconds),
         "origin": (run.command or run.versions)
@@ -171,7 +171,7 @@ def _anchors(run: RunReport) -> dict[str, Any] | None:
 def _tiles(run: RunReport, parts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what to see first: label, value and a remark of each."""
     tiles = []
-    boxes = ending(run.network) is None
+    boxes = classifier_output(run.network) is None
     if isinstance(run.metrics, Accuracy) and run.val is not None:
         tiles.append(("top-1", score(run.metrics.top1), "of the first answers are right"))
         tiles.append(("top-5", score(run.metrics.top5), "have a right one among five"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.layers import Head, Shape
-from ghostyolo.model.folded import plain_layer, with_weights
+from ghostyolo.model.folded import folded_layer, with_weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, metadata
 from ghostyolo.network.liveness import last_uses
@@ -97,7 +97,7 @@ def _steps(model: Model, device: str) -> list[Step]:
         layer: Any = model.layers[node.index]
         model.layers[node.index] = nn.Identity()
         if not isinstance(node.layer, Head):  # whose own form computes no more than it needs
-            layer = plain_layer(layer)
+            layer = folded_layer(layer)
         if hasattr(layer, "inplace") and node.inputs[0] in lent:
             layer.inplace = True
         layer = layer.to(device, memory_format=torch.channels_last)

@@ -233,7 +233,7 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     """Measure on val; each process looks at every so-many-th picture, the first one scores."""
     assert config.val is not None
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
-    found = detection.woven(world.gather(config.task.find(model, mine)))
+    found = detection.interleaved(world.gather(config.task.find(model, mine)))
     config.val.share_notes(world.gather)
     scores = {}
     if world.first:

@@ -24,10 +24,10 @@ from ghostyolo.evaluation.classification import Accuracy
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import Cost, HeadRun, entropy, teacher
 from ghostyolo.loss.entropy import LogitRun
-from ghostyolo.model.classifier import ending_of
+from ghostyolo.model.classifier import classifier_output_of
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 from ghostyolo.training import recipe
 from ghostyolo.training.recipe import Recipe
 from ghostyolo.training.unsupported import check_classifier, check_detector
@@ -81,7 +81,7 @@ class Task:
 
 def task_of(network: Network) -> Task:
     """Return what a network is for: a classifier's end says so, all else is to have heads."""
-    return CLASSIFICATION if ending(network) else DETECTION
+    return CLASSIFICATION if classifier_output(network) else DETECTION
 
 
 def _heads(network: Network) -> list[tuple[int, int, Yolo]]:
@@ -105,11 +105,11 @@ def _detections(
 
 
 def _kept_of_classifier(network: Network) -> frozenset[int]:
-    return frozenset({ending_of(network).logits.index})
+    return frozenset({classifier_output_of(network).logits.index})
 
 
 def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
-    end = ending_of(network)
+    end = classifier_output_of(network)
     smoothing = network.options.label_smooth_eps
     return LogitRun(out[end.logits.index].flatten(1), end.temperature, smoothing)
 

@@ -14,10 +14,10 @@ from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.cost import Cost
 from ghostyolo.layers.softmax import Softmax
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.model.classifier import ending_of
+from ghostyolo.model.classifier import classifier_output_of
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import ending
+from ghostyolo.network.outputs import classifier_output
 from ghostyolo.syntax.options import Options
 from ghostyolo.training.recipe import MIXTURES, mixture
 from ghostyolo.training.schedule import learning_rate
@@ -69,7 +69,7 @@ def _check_counters(network: Network) -> None:
 
 def check_classifier(network: Network) -> None:
     """Raise `CfgError` for what the training of a classifier cannot honour."""
-    ending_of(network)
+    classifier_output_of(network)
     options = network.options
     if not 0 <= mixture(network) < len(MIXTURES):
         message, hint = f"mixup={options.mixup}", "run with --set net.mixup=1, or 2 for cutmix"
@@ -100,7 +100,7 @@ def check_teacher(network: Network, teacher: Network) -> None:
 
 def _answers(network: Network) -> Iterator[str]:
     """Tell of each result of a network what its numbers mean."""
-    if end := ending(network):
+    if end := classifier_output(network):
         yield f"one of {end.classes} classes"
     for node in network:
         if isinstance(node.layer, Yolo):

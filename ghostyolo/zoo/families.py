@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ghostyolo.zoo import resnet, shufflenet, squeezenet, vgg
 from ghostyolo.zoo.family import Family
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import TABLES, MobileNetV3
 
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
 
 FAMILIES = {
-    "ghostnet": Entry(Style, ("width", "ratio", "dw", "gate", "se")),
+    "ghostnet": Entry(GhostNet, ("width", "ratio", "dw", "gate", "se")),
     **{
         f"squeezenet{variant}": Entry(partial(squeezenet.SqueezeNet, variant))
         for variant in squeezenet.TABLES

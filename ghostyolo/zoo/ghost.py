@@ -74,7 +74,7 @@ HARD_GATE = "The gates are hard sigmoids through hardtan: OpenCV's Darknet impor
 
 
 @dataclass(frozen=True)
-class Style(Family):
+class GhostNet(Family):
     """How ghost modules are built.
 
     ratio: s of the paper, one or one for each stage. dw: its d, one kernel or several side by side.
@@ -197,7 +197,7 @@ def bottleneck(
     size: int = 3,
     stride: int = 1,
     reduced: int = 0,
-    style: Style,
+    style: GhostNet,
     name: str = "",
 ) -> Node:
     """Add a ghost bottleneck: expand, [downsample], [squeeze-excite to `reduced`], project, add x.
@@ -227,7 +227,7 @@ def bottleneck(
     return add(network, x, y, name=f"{name}, sum")
 
 
-def body(network: Network, style: Style) -> dict[int, Node]:
+def body(network: Network, style: GhostNet) -> dict[int, Node]:
     """Add stem and bottlenecks; return the last node of each stride, 2 to 32.
 
     Raises `OptionError` when the ratio does not divide every channel count of the table.
@@ -253,14 +253,14 @@ def body(network: Network, style: Style) -> dict[int, Node]:
     return taps
 
 
-def tail(network: Network, x: Node, style: Style) -> Node:
+def tail(network: Network, x: Node, style: GhostNet) -> Node:
     """Add the classifier's last layers up to the pooled 1280 features."""
     x = conv(network, x, style.channels(TAIL), name="tail")
     x = network.add(Avgpool(), x, name="pool")
     return conv(network, x, FEATURES, norm=False, name="features")
 
 
-def _check_ratio(style: Style) -> None:
+def _check_ratio(style: GhostNet) -> None:
     for ratio in style.ratios:
         rows = [row for row in TABLE if style.ratios[row.stage - 1] == ratio]
         counts = {style.channels(n) for row in rows for n in (row.exp, row.out)}

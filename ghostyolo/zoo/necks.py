@@ -9,14 +9,14 @@ from __future__ import annotations
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 from ghostyolo.zoo.blocks import concat, conv, depthwise
-from ghostyolo.zoo.ghost import Style, bottleneck
+from ghostyolo.zoo.ghost import GhostNet, bottleneck
 
 NECKS = ("pan", "fpn", "none")
 SIZE = 5  # kernel of the neck's depthwise convolutions
 
 
 def neck(
-    network: Network, taps: dict[int, Node], kind: str, width: int, style: Style
+    network: Network, taps: dict[int, Node], kind: str, width: int, style: GhostNet
 ) -> dict[int, Node]:
     """Join the maps of the strides in `taps` and return maps of `width` channels at each.
 
@@ -44,7 +44,7 @@ def neck(
     return maps
 
 
-def _join(network: Network, new: Node, own: Node, style: Style, name: str) -> Node:
+def _join(network: Network, new: Node, own: Node, style: GhostNet, name: str) -> Node:
     both = concat(network, new, own, name=f"{name}, join")
     width = own.shape.c
     return bottleneck(network, both, width, width, size=SIZE, style=style, name=name)

@@ -8,7 +8,7 @@ from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
 from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.family import Family
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
 from ghostyolo.zoo.necks import NECKS, neck
 
@@ -38,7 +38,7 @@ def detector(
     _check_heads(classes, size, neck_kind, neck_width, strides, anchors)
     network = Network(_detector_net(size, classes), comment=_header(comment, family))
     taps = _reach(network, family.body(network), strides)
-    joins = family if isinstance(family, Style) else Style()
+    joins = family if isinstance(family, GhostNet) else GhostNet()
     maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, joins)
     yolo_heads(network, maps, classes, anchors or default_anchors(strides, size))
     return network

@@ -15,7 +15,7 @@ from ghostyolo.bench import Settings, foreign_onnx, interleave, roofline, text, 
 from ghostyolo.bench.task import Task, read
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.exporters import export
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.model.model import Model
 from ghostyolo.network import cost, load, loads
 from ghostyolo.network.cost import Machine
@@ -35,7 +35,7 @@ def exported(cfg: Path) -> Path:
     """Return the cfg as an ONNX file."""
     weights, path = tiny.eager_weights(cfg.parent), cfg.with_suffix(".onnx")
     pytest.importorskip("onnxruntime")
-    export.write(Model(cfg, weights), path, Form(), "onnx")
+    export.write(Model(cfg, weights), path, ExportSettings(), "onnx")
     return path
 
 

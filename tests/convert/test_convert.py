@@ -26,7 +26,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, info, loads, passes
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.checkpoints import LAYOUTS
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from support import goldens, published
 from support.checkpoints import state_dict_by_recipe
 
@@ -160,11 +160,11 @@ class Reference(nn.Module):
 
 
 def classifier(width: float = 0.25, classes: int = 7, gate: str = "hard") -> Network:
-    return networks.classifier(Style(width=width, gate=gate), classes=classes, size=(64, 64))
+    return networks.classifier(GhostNet(width=width, gate=gate), classes=classes, size=(64, 64))
 
 
 def detector(width: float = 0.25, gate: str = "hard") -> Network:
-    style = Style(width=width, gate=gate)
+    style = GhostNet(width=width, gate=gate)
     return networks.detector(style, classes=3, size=(64, 64), neck_width=16)
 
 
@@ -217,7 +217,7 @@ def test_checkpoint_golden(name: str, tmp_path: Path) -> None:
     golden = goldens.read(published.CHECKPOINTS.get(f"{name}.json"))
     states = state_dict_by_recipe(golden)
     assert sum(value.numel() for value in states.values()) == golden["floats"]
-    network = networks.classifier(Style(width=int(name[-3:]) / 100, gate="hard"))
+    network = networks.classifier(GhostNet(width=int(name[-3:]) / 100, gate="hard"))
     assert info.totals(info.rows(network)).parameters == golden["parameters"]
     model = Model(network)
     report = convert.load(model, saved(tmp_path / "x.pth", states))
@@ -438,7 +438,7 @@ def test_backbone_from_our_classifier(tmp_path: Path) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     convert.save(source, tmp_path / "x.weights")
     report = convert.start(model, tmp_path / "x.weights", source=classifier())
-    body = networks.backbone(Style(width=0.25, gate="hard"))
+    body = networks.backbone(GhostNet(width=0.25, gate="hard"))
     assert len(report.matched) == sum(
         len(node.layer.weights(*body.input_shapes(node))) for node in body
     )
@@ -516,7 +516,11 @@ def test_detector_to_detector_keeps_all_but_the_outputs(tmp_path: Path) -> None:
         ),
         (classifier(), {"extra.weight": torch.zeros(1)}, "'extra.weight' .* has no place"),
         (classifier(), {"bn1.bias": 3}, "'bn1.bias' is no tensor but a int"),
-        (networks.backbone(Style(width=0.25, gate="hard")), {}, "the cfg ends before ghostnet's"),
+        (
+            networks.backbone(GhostNet(width=0.25, gate="hard")),
+            {},
+            "the cfg ends before ghostnet's",
+        ),
     ],
     ids=["width", "classes", "detector", "cfg", "missing", "whole", "extra", "number", "backbone"],
 )

@@ -25,12 +25,12 @@ from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters import onnx as onnx_file
 from ghostyolo.exporters.comparison import expected
-from ghostyolo.exporters.export import Form, Suppression
+from ghostyolo.exporters.export import ExportSettings, Suppression
 from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.settings import OPSETS
 from ghostyolo.inference import verification
 from ghostyolo.inference.choice import open_runtime
-from ghostyolo.model.folded import plain
+from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, metadata
 from ghostyolo.sample_data.painter import write_dataset
@@ -59,7 +59,7 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def shares(built: Model, folder: Path) -> dict[str, float]:
     """Return how far each program is from the model; an error of one is raised."""
     found = {}
-    for program, got, want in exports.outputs(built, Form(), folder):
+    for program, got, want in exports.outputs(built, ExportSettings(), folder):
         if isinstance(got, Exception):
             raise AssertionError(program) from got
         found[program] = exports.share(got, want)
@@ -95,7 +95,7 @@ def test_plain_form_computes_the_same(path: Path) -> None:
     outputs = built.trace(torch.rand(2, *built.network.options.shape))
     outputs.append(torch.rand(2, *built.network.options.shape))  # node -1: the picture
     torch.manual_seed(1)
-    for node, layer, want in zip(built.network, plain(built).layers, built.layers, strict=True):
+    for node, layer, want in zip(built.network, folded(built).layers, built.layers, strict=True):
         inputs = [torch.randn_like(outputs[index]) for index in node.inputs]
         with torch.no_grad():
             torch.testing.assert_close(layer(*inputs), want(*inputs), atol=2e-5, rtol=1e-4)
@@ -111,7 +111,7 @@ def test_statistics_are_folded_in_double() -> None:
     network = loads(tiny.CFG)
     model = Model(network)
     model.layers[0] = layer
-    conv = plain(model).layers[0][0]
+    conv = folded(model).layers[0][0]
     x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
     want = layer.double()(x)
     error = (conv.double()(x) - want).abs().max() / want.abs().max()
@@ -122,13 +122,13 @@ def test_statistics_are_folded_in_double() -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        Form(batch=2),
-        Form(boxes="cxcywh", dynamic="size"),
-        Form(boxes="xyxy", suppression=Suppression(0.5, 0.4, 7)),
+        ExportSettings(batch=2),
+        ExportSettings(boxes="cxcywh", dynamic="size"),
+        ExportSettings(boxes="xyxy", suppression=Suppression(0.5, 0.4, 7)),
     ],
     ids=lambda form: form.layout,
 )
-def test_forms(name: str, form: Form, eager: Model, tmp_path: Path) -> None:
+def test_forms(name: str, form: ExportSettings, eager: Model, tmp_path: Path) -> None:
     path = tmp_path / f"x{SUFFIXES[name]}"
     if name == "torchscript" and form.suppression:
         with pytest.raises(OptionError, match="leave --nms out"):
@@ -154,13 +154,13 @@ def test_forms(name: str, form: Form, eager: Model, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [OPSETS.start, OPSETS.stop - 1])
 def test_opset(opset: int, eager: Model) -> None:
-    proto = onnx_file.build(eager, Form(boxes="xyxy", opset=opset))
+    proto = onnx_file.build(eager, ExportSettings(boxes="xyxy", opset=opset))
     assert [item.version for item in proto.opset_import] == [opset]
 
 
 def test_raw_outputs_open_with_any_size_in_opencv(eager: Model, tmp_path: Path) -> None:
     """Also in OpenCV 4, which reads no arithmetic on shapes."""
-    path, form = tmp_path / "x.onnx", Form(dynamic="size")
+    path, form = tmp_path / "x.onnx", ExportSettings(dynamic="size")
     export.write(eager, path, form, "onnx")
     images = np.random.default_rng(1).random((1, 3, 96, 160), np.float32)
     want = expected(eager, form, images)
@@ -190,12 +190,12 @@ def test_tidy_joins_a_pad_to_its_pooling() -> None:
 
 def test_size_stays_fixed_where_weights_hang_on_it() -> None:
     cfg = tiny.CFG.replace("[yolo]", "[local_avgpool]\nsize=1\n\n[yolo]")
-    Form(dynamic="size").check(loads(cfg))
+    ExportSettings(dynamic="size").check(loads(cfg))
     cfg = tiny.CFG.partition("[yolo]")[0] + "[connected]\noutput=3\n"
     with pytest.raises(OptionError, match="weights are for one input size; use --dynamic batch"):
-        Form(dynamic="size").check(loads(cfg))
+        ExportSettings(dynamic="size").check(loads(cfg))
     with pytest.raises(CfgError, match="no detection head"):
-        Form(boxes="xyxy").check(loads(cfg))
+        ExportSettings(boxes="xyxy").check(loads(cfg))
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
     if name == "openvino":
         pytest.importorskip("nncf")
     pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
-    path, form = tmp_path / f"x{SUFFIXES[name]}", Form(names=("a",) * 6)
+    path, form = tmp_path / f"x{SUFFIXES[name]}", ExportSettings(names=("a",) * 6)
     export.write_int8(eager, path, form, name, pictures)
     with open_runtime(path) as runtime:
         assert runtime.names == form.names
@@ -309,8 +309,8 @@ def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
     kinds = {}
     for name, write in (("float", export.write), ("int8", export.write_int8)):
         path = tmp_path / f"{name}.xml"
-        write(model, path, Form(), "openvino", *([pictures] if name == "int8" else []))
-        found = verification.check(model, path, Form(), "openvino")
+        write(model, path, ExportSettings(), "openvino", *([pictures] if name == "int8" else []))
+        found = verification.check(model, path, ExportSettings(), "openvino")
         assert found and found.share < (0.2 if name == "int8" else 1e-5)
         operators = openvino.Core().read_model(path).get_ordered_ops()
         assert not [op for op in operators if op.get_type_name() == "ShapeOf"]

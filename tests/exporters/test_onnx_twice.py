@@ -7,7 +7,7 @@ import pytest
 from onnx import ModelProto
 
 from ghostyolo.exporters import onnx
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.exporters.onnx_twice import MOST, twice
 from ghostyolo.network import loads
 from support.cases import random_model
@@ -53,7 +53,9 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_rule(name: str) -> None:
     layers, joined, left = CASES[name]
-    before = onnx.build(random_model(loads(NET + layers)), Form(dynamic="size"), joined=True)
+    before = onnx.build(
+        random_model(loads(NET + layers)), ExportSettings(dynamic="size"), joined=True
+    )
     after = twice(copy(before))
     assert (kinds(before)["Concat"], kinds(after)["Concat"]) == (joined, left)
     assert kinds(after)["Conv"] == kinds(before)["Conv"]
@@ -65,7 +67,7 @@ def test_rule(name: str) -> None:
 def test_parts_of_the_input() -> None:
     """A convolution of a concatenation that is left out is a sum of two, of which each is small."""
     layers = conv(5) + conv(6) + section("route", "layers=-1,-2") + GHOST.replace("6", "3")
-    form, model = Form(dynamic="size"), random_model(loads(NET + layers))
+    form, model = ExportSettings(dynamic="size"), random_model(loads(NET + layers))
     before, after = onnx.build(model, form, joined=True), onnx.build(model, form)
     assert (kinds(before)["Concat"], kinds(after)["Concat"], kinds(after)["Add"]) == (2, 0, 1)
     assert_same(before, after, np.random.default_rng(0).random((2, 3, 40, 32), np.float32))

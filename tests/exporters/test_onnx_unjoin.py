@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ghostyolo.exporters import onnx_unjoin
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.network import loads
 from support import exports
 from support.cases import GENERATED, random_model
@@ -52,7 +52,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_rule(name: str) -> None:
     layers, joined, left = CASES[name]
-    before, after = both(random_model(loads(NET + layers)), Form(dynamic="size"))
+    before, after = both(random_model(loads(NET + layers)), ExportSettings(dynamic="size"))
     assert (kinds(before)["Concat"], kinds(after)["Concat"]) == (joined, left)
     assert_same(before, after, np.random.default_rng(0).random((2, 3, 40, 32), np.float32))
     if joined == left:
@@ -61,7 +61,7 @@ def test_rule(name: str) -> None:
 
 def test_dense_connections_stay_within_the_limit() -> None:
     """Twelve layers that each join their channels to all before: few parts, few convolutions."""
-    before, after = both(random_model(loads(NET + DENSE)), Form())
+    before, after = both(random_model(loads(NET + DENSE)), ExportSettings())
     assert 1 < kinds(after)["Concat"] <= kinds(before)["Concat"] / 2
     assert kinds(after)["Conv"] <= onnx_unjoin.MOST * kinds(before)["Conv"]
     for node in after.graph.node:
@@ -76,7 +76,7 @@ def test_dense_connections_stay_within_the_limit() -> None:
 def test_ghost_modules(path: Path) -> None:
     """All that are read by a convolution with fewer filters, as those of bottlenecks are."""
     model = random_model(exports.small(path))
-    before, after = both(model, Form())
+    before, after = both(model, ExportSettings())
     assert kinds(after)["Concat"] < 0.6 * kinds(before)["Concat"]
     images = np.random.default_rng(0).random((1, *model.network.options.shape), np.float32)
     assert_same(before, after, images, 10 * CLOSE)

@@ -13,7 +13,7 @@ import ghostyolo
 from ghostyolo import lint
 from ghostyolo.cli import main
 from ghostyolo.errors import Edit
-from ghostyolo.layers import Misfit
+from ghostyolo.layers import LayerError
 from ghostyolo.lint.fix import apply
 from ghostyolo.model.model import Model
 from ghostyolo.network import load
@@ -97,16 +97,18 @@ def test_every_rule_is_explained_and_seeded() -> None:
 
 
 def _named_rules() -> list[str]:
-    """Return every rule that a call names: as `rule=`, of a Misfit, or of a source's finding."""
-    named = [Misfit("").rule]
+    """Return every rule that a call names: as `rule=`, of a LayerError, of a source's finding."""
+    named = [LayerError("").rule]
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 named += [word.value.value for word in node.keywords if _is_rule(word)]
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                place = {"Misfit": 2, "warn": 0, "error": 0, "note": 0, "Diagnostic": 5}.get(name)
+                place = {"LayerError": 2, "warn": 0, "error": 0, "note": 0, "Diagnostic": 5}.get(
+                    name
+                )
                 if place is not None and len(node.args) > place:
-                    named += _texts(node.args[place], lint_only=name != "Misfit", path=path)
+                    named += _texts(node.args[place], lint_only=name != "LayerError", path=path)
             elif isinstance(node, ast.Assign) and "rule" in ast.unparse(node.targets[0]):
                 named += [
                     item.value

@@ -12,7 +12,7 @@ import torch
 
 from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.exporters import export
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.inference import export_cache
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.model import Model
@@ -36,9 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model(path / "tiny.cfg", path / "tiny.weights")
     for suffix in sorted(set(SUFFIX.values())):
         file = path / f"tiny{suffix}"
-        export.write(model, file, Form(names=tuple("uvwxyz")), export.format_of(file))
-    export.write(model, path / "open.onnx", Form(dynamic="size"), "onnx")
-    export.write(model, path / "four.onnx", Form(batch=4), "onnx")
+        export.write(model, file, ExportSettings(names=tuple("uvwxyz")), export.format_of(file))
+    export.write(model, path / "open.onnx", ExportSettings(dynamic="size"), "onnx")
+    export.write(model, path / "four.onnx", ExportSettings(batch=4), "onnx")
     return path
 
 
@@ -207,7 +207,7 @@ def test_file_that_decodes_is_a_detector_too(boxes: str, folder: Path, tmp_path:
     assert all(map(len, want))
     for name in ORDER:
         path = tmp_path / f"boxes{SUFFIX[name]}"
-        export.write(model, path, Form(boxes=boxes), export.format_of(path))
+        export.write(model, path, ExportSettings(boxes=boxes), export.format_of(path))
         with open_runtime(path, name=name) as runtime:
             for a, b in zip(runtime.detector(thresh=0.05)(images), want, strict=True):
                 np.testing.assert_array_equal(a.classes, b.classes)
@@ -221,7 +221,7 @@ def test_file_that_suppresses_numbers_its_pictures(
     name: str, batch: int, folder: Path, tmp_path: Path
 ) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    form = Form(boxes="xyxy", suppression=export.Suppression(), batch=batch)
+    form = ExportSettings(boxes="xyxy", suppression=export.Suppression(), batch=batch)
     export.write(model, tmp_path / "nms.onnx", form, "onnx")
     with open_runtime(tmp_path / "nms.onnx", name=name) as runtime:
         (rows,) = runtime.run(inputs(3))

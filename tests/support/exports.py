@@ -16,7 +16,7 @@ import numpy as np
 from ghostyolo.errors import CfgError, Findings
 from ghostyolo.exporters import export, onnx
 from ghostyolo.exporters.comparison import expected
-from ghostyolo.exporters.export import Form
+from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.model.model import Model, weights
 from ghostyolo.network import Network, passes
 from ghostyolo.network import graph as networks
@@ -84,7 +84,7 @@ def other_opencv(folder: Path, path: Path, names: list[str], images: np.ndarray)
 
 
 def outputs(
-    built: Model, form: Form, folder: Path, opencv: Path | None = None
+    built: Model, form: ExportSettings, folder: Path, opencv: Path | None = None
 ) -> Iterator[tuple[str, Outputs | Exception, Outputs]]:
     """Yield program, what it gives for a random picture or why not, and what the model gives.
 
@@ -126,7 +126,7 @@ def _in_openvino(proto: bytes, metadata: Metadata, file: Path, images: np.ndarra
     return run(path, images)
 
 
-def _in_torch(built: Model, form: Form, path: Path, images: np.ndarray) -> Outputs:
+def _in_torch(built: Model, form: ExportSettings, path: Path, images: np.ndarray) -> Outputs:
     export.write(built, path, form, "torchscript")
     return run(path, images)
 

@@ -23,14 +23,14 @@ from ghostyolo.evaluation import classification
 from ghostyolo.model.classifier import center
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads, passes
-from ghostyolo.network.outputs import class_counts, ending
+from ghostyolo.network.outputs import class_counts, classifier_output
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.loop import train
 from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.task import CLASSIFICATION, DETECTION, task_of
 from ghostyolo.zoo import networks
-from ghostyolo.zoo.ghost import Style
+from ghostyolo.zoo.ghost import GhostNet
 from support import ROOT, pictures, published, runs, tiny
 from support.cases import GENERATED
 
@@ -89,7 +89,7 @@ def with_net(keys: str) -> str:
 )
 def test_classifiers_are_told_by_their_end(tail: str, classes: int | None) -> None:
     network = loads(pictures.CFG.replace("[softmax]\n", tail))
-    end = ending(network)
+    end = classifier_output(network)
     assert (end.classes if end else None) == classes
     assert task_of(network) is (CLASSIFICATION if end else DETECTION)
     if end:
@@ -109,7 +109,7 @@ def test_classes_that_no_layer_makes_cannot_be_changed(tail: str) -> None:
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.stem)
 def test_detectors_and_classifiers(path: Path) -> None:
     network = load(path)
-    end = ending(network)
+    end = classifier_output(network)
     if "imagenet" in path.stem:
         assert end is not None and end.classes == 1000
     else:
@@ -118,10 +118,10 @@ def test_detectors_and_classifiers(path: Path) -> None:
 
 def test_published_detectors_and_classifiers() -> None:
     for name in ("darknet19", "darknet53", "extraction", "darknet", "cifar", "efficientnet_b0"):
-        end = ending(load(published.CFGS.get(f"cfg/{name}.cfg")))
+        end = classifier_output(load(published.CFGS.get(f"cfg/{name}.cfg")))
         assert end is not None and end.classes in (10, 1000), name
     for name in ("yolov4-tiny", "yolo", "vgg-conv", "yolov1__tiny-yolo"):
-        assert ending(load(published.CFGS.get(f"cfg/{name}.cfg"))) is None, name
+        assert classifier_output(load(published.CFGS.get(f"cfg/{name}.cfg"))) is None, name
 
 
 def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
@@ -370,11 +370,11 @@ def test_backbone_goes_into_a_detector(
 ) -> None:
     """Of a GhostNet trained here, from its own folder, with as many tensors as there are."""
     size, small = (64, 64), {"batch": 4, "max_batches": 2, "burn_in": 0}
-    net = networks.classifier(Style(width=0.5), classes=3, size=size)
+    net = networks.classifier(GhostNet(width=0.5), classes=3, size=size)
     net = passes.rebuild(net, options=net.options.changed(**small))
     train(config(network=net, val=None), runs.Silent())
     (tmp_path / "d.cfg").write_text(
-        dumps(networks.detector(Style(width=0.5), classes=6, size=size))
+        dumps(networks.detector(GhostNet(width=0.5), classes=6, size=size))
     )
     words = ("convert", "d.cfg", "run/last.weights", "start.weights", "--backbone-only")
     code, out, err = run(*words, "--source-cfg", "run/model.cfg", "--json")

@@ -22,7 +22,7 @@ from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo import networks, shuffle
 from ghostyolo.zoo.blocks import conv, hard_swish
 from ghostyolo.zoo.families import FAMILIES
-from ghostyolo.zoo.ghost import Style, ghost
+from ghostyolo.zoo.ghost import GhostNet, ghost
 from ghostyolo.zoo.shufflenet import shuffled_conv, stage
 from ghostyolo.zoo.squeezenet import SqueezeNet
 from ghostyolo.zoo.vgg import VGG
@@ -277,7 +277,7 @@ def test_cheap_kernels_side_by_side(ratio: int, dw: tuple[int, ...]) -> None:
 
 
 def test_ratio_of_each_stage() -> None:
-    network = networks.backbone(Style(ratio=(1, 2, 4, 2, 4)))
+    network = networks.backbone(GhostNet(ratio=(1, 2, 4, 2, 4)))
     shares = {}
     for node in network:
         if node.name.endswith("ghost 1") and node.layer.kind == "route":
