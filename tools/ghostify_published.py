@@ -1,8 +1,9 @@
 """Ghostify published cfgs and hold them to what they were: tools/ghostify_published.py [NAME ...].
 
 Each is loaded, ghostified, written, read and traced with weights under which every layer must
-equal the original's (see tests/support/ghostified.py); where OpenCV 4 reads it, it must read
-ghost version, at random weights, and agree with torch in every layer, to 1e-4 of its largest value.
+equal the original's (see tests/support/ghostified.py). Where OpenCV 4 reads the original, it must
+read the ghost version too and, at random weights, agree with torch in every layer to 1e-4 of its
+largest value.
 tests/support/published.py says where the cfgs are sought. Exit codes: 0 all agree, 1 some do not,
 2 there are no cfgs.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
+from ghostyolo.distributed import joined
 from ghostyolo.errors import DataError
 from ghostyolo.layers import Head
 
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     network = None if shared.is_exported(args) else shared.read_network(args)
     names = shared.class_names(network, args, args.cfg) if network else ()
     with ExitStack() as stack:
-        world = stack.enter_context(shared.processes(args))
+        world = stack.enter_context(joined(args.device))
+        args.device = world.device
         runtime = stack.enter_context(shared.open_runtime(args, network))
         names = names or _file_names(args, runtime)
         job = Job(args, sources, runtime, tuple(names), (world.rank, world.size), stack)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -92,29 +90,6 @@ def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
     )
 
 
-@contextmanager
-def processes(args: argparse.Namespace) -> Iterator[Any]:
-    """Join the processes that torchrun started, each with a device of its own; else be alone."""
-    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
-        yield Alone()
-        return
-    from ghostyolo.distributed import joined, own_device
-
-    args.device = own_device(pick_device(args.device))
-    with joined(args.device) as world:
-        yield world
-
-
-class Alone:
-    """One process, as `distributed.World` has several; loads no torch."""
-
-    rank, size, first = 0, 1, True
-
-    def gather(self, value: T) -> list[T]:
-        """Return what every process has."""
-        return [value]
-
-
 def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
     """Yield the items, with a bar and their number a second where a person looks on."""
     if not sys.stderr.isatty():
@@ -193,17 +168,11 @@ def read_network(args: argparse.Namespace) -> Network:
 
 def read_model(network: Network, args: argparse.Namespace) -> Model:
     """Return the network with WEIGHTS, ready for inference on --device."""
+    from ghostyolo.distributed import pick_device
     from ghostyolo.model.model import Model
 
     device = pick_device(args.device)
     return Model(network, args.weights).to(device).eval()
-
-
-def pick_device(name: str) -> str:
-    """Return a device of torch. Raises `OptionError` for one that is not there."""
-    from ghostyolo.runtime import pytorch
-
-    return pytorch.pick_device(name)
 
 
 def names_file(path: str | None) -> tuple[str, ...] | None:

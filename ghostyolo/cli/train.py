@@ -222,7 +222,7 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
-    from ghostyolo.distributed import own_device
+    from ghostyolo.distributed import own_device, pick_device
     from ghostyolo.network import passes
     from ghostyolo.training.config import TrainConfig
     from ghostyolo.training.task import DETECTION, task_of
@@ -246,7 +246,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
     epoch = len(data) / network.options.batch
     epochs = network.options.max_batches / epoch
-    device = own_device(shared.pick_device(args.device))
+    device = own_device(pick_device(args.device))
     if args.patience and watched is None:
         raise OptionError("--patience needs a val split to watch", hint="give --val-split")
     every = args.val_every or max(1.0, epochs / VALIDATIONS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import classify, shared
+from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.network.outputs import classifier_output
 
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> None:
     """Measure the average precision, or the accuracy, of a trained cfg."""
     if args.report:
         shared.make_folder(str(Path(args.report).parent))
-    with shared.processes(args) as world:
+    with joined(args.device) as world:
+        args.device = world.device
         found = _measured(args, world)
     if not world.first:
         return
@@ -88,7 +90,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
         detections=found,
         metrics=metrics,
         weights=args.weights or args.cfg,
-        versions={**report.versions(shared.pick_device(args.device)), **subject.versions},
+        versions={**report.versions(pick_device(args.device)), **subject.versions},
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.distributed import pick_device
+from ghostyolo.errors import DataError, Span
 from ghostyolo.layers import Head, Shape
 from ghostyolo.model.folded import folded_layer, with_weights
 from ghostyolo.model.model import Model
@@ -221,15 +222,3 @@ def open_file(
     """Open a TorchScript file. Raises `DataError`, `OptionError`."""
     torch.set_num_threads(threads)
     return Script(path, size, pick_device(device))
-
-
-def pick_device(name: str) -> str:
-    """Return a device of torch. Raises `OptionError` for one that is not there."""
-    if name == "auto":
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        return next((device for device, found in there.items() if found), "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise OptionError(f"--device {name} is not there", hint="use cpu or auto") from None
-    return name

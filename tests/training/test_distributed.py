@@ -230,7 +230,7 @@ def test_world_of_one_changes_nothing() -> None:
     assert torch.equal(tensor, before)
     assert (world.gather("a"), world.any(True), world.any(False)) == (["a"], True, False)
     with joined("cpu", {}) as alone:
-        assert alone == World()
+        assert alone == World(device="cpu")
 
 
 def test_own_device_is_the_machines() -> None:
