@@ -17,19 +17,19 @@ def pairwise(maps: Tensor, dw: int = 3, targets: Tensor | None = None) -> Tensor
 
     maps: (N, C, H, W). targets: other maps of the same shape to be made from them, by default
     themselves. The image has a bias; borders are zeros, as a padded convolution sees them. At most
-    `PLACES` pixels are looked at, the same of all maps.
+    `PLACES` pixels are looked at, the same of all maps. Sums are in double precision: small errors
+    are differences of large numbers.
     """
     windows, wanted = samples(maps, maps if targets is None else targets, dw)
-    wanted = wanted - wanted.mean(0)
+    wanted = (wanted - wanted.mean(0)).double()
     energy = wanted.square().sum(0)
     errors = torch.empty(maps.shape[1], wanted.shape[1])
     for source in range(maps.shape[1]):
-        x = windows[:, source] - windows[:, source].mean(0)
-        gram = (x.T @ x).double()
+        x = (windows[:, source] - windows[:, source].mean(0)).double()
+        gram, cross = x.T @ x, x.T @ wanted
         ridge = RIDGE * gram.diagonal().mean() + 1e-12
-        gram.diagonal().add_(ridge)
-        cross = (x.T @ wanted).double()
-        explained = (cross * torch.linalg.solve(gram, cross)).sum(0)
+        kernels = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), cross)
+        explained = (kernels * (2 * cross - gram @ kernels)).sum(0)
         errors[source] = 1 - explained / energy.clamp(min=1e-20)
     return errors.clamp(0, 1)
 
