@@ -11,6 +11,7 @@ import sys
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
+from ghostyolo.network.net_options import parse_size
 from ghostyolo.zoo import networks, shufflenet, vgg
 from ghostyolo.zoo.blocks import GATES, HARD_SWISH
 from ghostyolo.zoo.families import FAMILIES
@@ -241,15 +242,6 @@ def _classes(args: argparse.Namespace, default: int) -> int:
             span = Span(args.names, number)
             raise OptionError("no class name here", span=span, hint="one name a line")
     return len(lines)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size, "HxW" or one number for a square, in pixels. Raises `OptionError`."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        hint = "write height x width, as 416x416, or one number for a square"
-        raise OptionError(f"--size {text}", hint=hint)
-    return int(sides[0]), int(sides[-1])
 
 
 def _whole(text: str) -> int | tuple[int, ...]:

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from ghostyolo.cli import shared
+from ghostyolo.network.net_options import parse_size
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -32,7 +33,6 @@ def run(args: argparse.Namespace) -> None:
     """Measure a network in the installed runtimes, on the processor."""
     from ghostyolo import bench
     from ghostyolo.bench import text
-    from ghostyolo.gencfg import parse_size
     from ghostyolo.runtime.threads import allowed
 
     settings = bench.Settings(

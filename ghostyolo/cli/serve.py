@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError, Span
+from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
@@ -78,7 +79,6 @@ def _port(text: str) -> int:
 
 def _runtime(args: argparse.Namespace) -> Runtime:
     """Return SOURCE in a runtime. Raises `OptionError` for a cfg without WEIGHTS."""
-    from ghostyolo.gencfg import parse_size
     from ghostyolo.inference.choice import open_runtime
     from ghostyolo.runtime.programs import EXPORTED
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError, Span
 from ghostyolo.network import Network, load
+from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +77,6 @@ def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
 
     size = None
     if args.size and network is None:
-        from ghostyolo.gencfg import parse_size
-
         size = parse_size(args.size)
     return open_runtime(
         network or args.cfg,
@@ -153,7 +152,6 @@ def read_network(args: argparse.Namespace) -> Network:
     network = load(args.cfg, findings=findings)
     if not args.size:
         return network
-    from ghostyolo.gencfg import parse_size
     from ghostyolo.network import passes
 
     size = parse_size(args.size)

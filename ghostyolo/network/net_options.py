@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_net_options.
 
 from __future__ import annotations
 
-from ghostyolo.errors import CfgError, Edit, Findings
+from ghostyolo.errors import CfgError, Edit, Findings, OptionError
 from ghostyolo.layers import Shape
 from ghostyolo.syntax.options import Options, key, options
 from ghostyolo.syntax.sections import Section
@@ -103,6 +103,18 @@ class NetOptions(Options):
     def mini_batch(self) -> int:
         """Return the images of one forward pass, rounded down as in Darknet."""
         return max(1, self.batch // self.subdivisions)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width in pixels of "HxW", or of one number for a square.
+
+    Raises `OptionError`.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        hint = "write height x width, as 416x416, or one number for a square"
+        raise OptionError(f"--size {text}", hint=hint)
+    return int(sides[0]), int(sides[-1])
 
 
 def read_net(section: Section, findings: Findings) -> NetOptions:
