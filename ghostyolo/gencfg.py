@@ -13,10 +13,10 @@ from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.network.net_options import parse_size
 from ghostyolo.zoo import networks, shufflenet, vgg
+from ghostyolo.zoo.base import Family
 from ghostyolo.zoo.blocks import GATES, HARD_SWISH
 from ghostyolo.zoo.families import FAMILIES
-from ghostyolo.zoo.family import Family
-from ghostyolo.zoo.ghost import SE
+from ghostyolo.zoo.ghostnet import SE
 from ghostyolo.zoo.necks import NECKS
 
 EXAMPLES = """examples:

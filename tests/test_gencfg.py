@@ -21,7 +21,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import conv, squeeze_excite
-from ghostyolo.zoo.ghost import GhostNet, bottleneck
+from ghostyolo.zoo.ghostnet import GhostNet, bottleneck
 from support.cases import GENERATED
 
 # Table 1 of the paper, as the official code has it: kernel, expansion, output, squeezed, stride.

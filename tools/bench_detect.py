@@ -43,7 +43,7 @@ from ghostyolo.network.cost import FLOAT
 from ghostyolo.network.liveness import most_numbers
 from ghostyolo.runtime.programs import runtimes
 from ghostyolo.sample_data.painter import write_dataset
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 
 EAGER_BAR, JSON_BAR, DRAWN_BAR, MEMORY_BAR = 0.6, 1.25, 1.5, 2.0

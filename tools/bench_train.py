@@ -36,7 +36,7 @@ from ghostyolo.training import allocator
 from ghostyolo.training.loop import TrainConfig, plan, start, train
 from ghostyolo.training.state import State
 from ghostyolo.training.step import gradient, set_rate
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 
 PICTURES, CLASSES = 208, 6

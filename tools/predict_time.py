@@ -33,7 +33,7 @@ from ghostyolo.ghostify import ghostify
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, cost, load, passes
 from ghostyolo.zoo import networks as recipes
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import MobileNetV3
 from ghostyolo.zoo.resnet import ResNet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ghostyolo.cli import shared
 from ghostyolo.errors import Findings, OptionError
 from ghostyolo.network import load
-from ghostyolo.zoo.checkpoints import LAYOUTS
+from ghostyolo.zoo.state_dicts import STATE_DICTS
 
 if TYPE_CHECKING:
     from ghostyolo.convert import Report
@@ -40,12 +40,14 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--from",
         dest="kind",
-        choices=("partial", *LAYOUTS),
+        choices=("partial", *STATE_DICTS),
         default="",
         help="what IN is, where neither name nor content says it",
     )
     p.add_argument(
-        "--to", choices=tuple(LAYOUTS), help="name the tensors in OUT as this family's checkpoints"
+        "--to",
+        choices=tuple(STATE_DICTS),
+        help="name the tensors in OUT as this family's checkpoints",
     )
     p.add_argument(
         "--backbone-only",

@@ -1,7 +1,7 @@
 """Weights from one file into another: Darknet's, ours, and the state dicts of other people.
 
 A file of named tensors is read and written as pairs: a tensor of the cfg, and its name and scale in
-the file. A new family of checkpoints is a function in zoo/checkpoints.py, not code here.
+the file. A new family of checkpoints is a function in zoo/state_dicts.py, not code here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ghostyolo.model import weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.ops import EPS
-from ghostyolo.zoo.checkpoints import LAYOUTS
+from ghostyolo.zoo.state_dicts import STATE_DICTS
 
 DARKNET, PARTIAL = "darknet", "partial"
 _OWN_NAME = re.compile(r"layers\.\d+\.")
@@ -66,7 +66,7 @@ def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = 
     kind = _kind(path, named.tensors, kind, eps)
     matched, misfit = fitting(pairs(model.network, kind, eps), named.tensors)
     if misfit is not None:
-        if kind in LAYOUTS and misfit.hint == HINT:
+        if kind in STATE_DICTS and misfit.hint == HINT:
             misfit.hint += ", or take what fits with --backbone-only"
         raise _error(path, misfit)
     used = {key for pair in matched for key in pair.keys} | set(model.state_dict())
@@ -135,7 +135,7 @@ def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None =
 
 
 def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) -> Report:
-    if kind in LAYOUTS:
+    if kind in STATE_DICTS:
         hint = f"give a file in {', '.join(files.SUFFIXES)}"
         raise _error(path, LayerError(f"holds no names, as weights of {kind} would", hint))
     _check_eps(DARKNET, eps)
@@ -171,11 +171,11 @@ def _kind(path: str | Path, tensors: dict[str, Tensor], kind: str, eps: float | 
         message = f"holds named tensors, starting with '{next(iter(tensors), '')}'"
         raise _error(path, LayerError(message, "leave --from partial out"))
     if not kind and not any(map(_OWN_NAME.match, tensors)):
-        shared = {name: len(layout.keys & tensors.keys()) for name, layout in LAYOUTS.items()}
-        kind = max(shared, key=lambda name: (shared[name], -len(LAYOUTS[name].keys)))
+        shared = {name: len(foreign.keys & tensors.keys()) for name, foreign in STATE_DICTS.items()}
+        kind = max(shared, key=lambda name: (shared[name], -len(STATE_DICTS[name].keys)))
         if not shared[kind]:
             message = f"of no known family, its first tensor is '{next(iter(tensors), '')}'"
-            raise _error(path, LayerError(message, f"known are {', '.join(LAYOUTS)}"))
+            raise _error(path, LayerError(message, f"known are {', '.join(STATE_DICTS)}"))
     kind = kind or OWN
     _check_eps(kind, eps)
     return kind
@@ -184,7 +184,7 @@ def _kind(path: str | Path, tensors: dict[str, Tensor], kind: str, eps: float | 
 def _check_eps(kind: str, eps: float | None) -> None:
     if eps is None:
         return
-    if kind not in LAYOUTS:
+    if kind not in STATE_DICTS:
         message = f"eps {eps:g} for weights whose eps is Darknet's, {EPS:g}"
         raise OptionError(message, hint="leave --bn-eps out")
     if not 0 < eps <= 1:

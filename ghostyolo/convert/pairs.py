@@ -14,7 +14,7 @@ from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model import weights
 from ghostyolo.network import Network, Node
 from ghostyolo.ops import EPS
-from ghostyolo.zoo.checkpoints import LAYOUTS, Role, gates
+from ghostyolo.zoo.state_dicts import STATE_DICTS, StateDictLayer, gates
 
 OWN = "ghostyolo"  # the names of `Model.state_dict`
 SWAPPED = {"relu", "relu6", "swish"}  # what gencfg writes in each other's place
@@ -83,22 +83,22 @@ def pairs(
             stored = weights.stored(network, node)
             yield [Pair(node, name, shape, own_name(node, name), shape) for name, shape in stored]
         return
-    layout, found = LAYOUTS[kind], gates(network)
+    foreign, found = STATE_DICTS[kind], gates(network)
     if exact and (unlike := departures(network, kind)):
         raise unlike[0][1]
-    shift = (layout.eps if eps is None else eps) - EPS
+    shift = (foreign.eps if eps is None else eps) - EPS
     nodes = [node for node in network if weights.stored(network, node)]
-    for node, role in zip_longest(nodes, layout.roles(nodes)):
+    for node, theirs in zip_longest(nodes, foreign.layers(nodes)):
         if node is None:
-            raise LayerError(f"the cfg ends before {kind}'s {role.conv}", HINT)
-        if role is None:
+            raise LayerError(f"the cfg ends before {kind}'s {theirs.conv}", HINT)
+        if theirs is None:
             raise LayerError(f"{label(node)} comes after the last layer of {kind}", HINT)
         yield [
             pair._replace(
                 divisor=found.divisors.get((node.index, pair.name), 1),
                 shift=shift if pair.name == "norm.running_var" else 0.0,
             )
-            for pair in _renamed(node, weights.stored(network, node), role, kind)
+            for pair in _renamed(node, weights.stored(network, node), theirs, kind)
         ]
 
 
@@ -107,14 +107,14 @@ def departures(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
 
     The order is that of the nodes.
     """
-    layout, found = LAYOUTS[kind], []
-    if layout.hard:
+    foreign, found = STATE_DICTS[kind], []
+    if foreign.hard:
         hint = "make the cfg with gencfg --gate hard, or start a training with --backbone-only"
         found = [(node, LayerError(other_gate(node), hint)) for node in gates(network).soft]
     for node in network:
         own = getattr(node.layer, "activation", "")
-        if isinstance(node.layer, Convolutional) and own in SWAPPED - {layout.activation}:
-            message = f"{label(node)} has activation={own}, {kind}'s is {layout.activation}"
+        if isinstance(node.layer, Convolutional) and own in SWAPPED - {foreign.activation}:
+            message = f"{label(node)} has activation={own}, {kind}'s is {foreign.activation}"
             hint = "make the cfg without gencfg --activation, or train with --backbone-only"
             found.append((node, LayerError(message, hint)))
     return sorted(found, key=lambda item: item[0].index)
@@ -159,27 +159,27 @@ def other_gate(node: Node) -> str:
 
 
 def _renamed(
-    node: Node, stored: list[tuple[str, tuple[int, ...]]], role: Role, kind: str
+    node: Node, stored: list[tuple[str, tuple[int, ...]]], theirs: StateDictLayer, kind: str
 ) -> Iterator[Pair]:
     parts = {name.partition(".")[0] for name, _ in stored}
     if not parts <= {"conv", "linear", "norm"}:
         raise LayerError(f"{label(node)} has weights that {kind} has not", HINT)
-    if ("norm" in parts) != bool(role.norm):
+    if ("norm" in parts) != bool(theirs.norm):
         one, other = ("batch norm", "a bias") if "norm" in parts else ("a bias", "batch norm")
-        raise LayerError(f"{label(node)} has {one}, {kind}'s {role.conv} has {other}", HINT)
+        raise LayerError(f"{label(node)} has {one}, {kind}'s {theirs.conv} has {other}", HINT)
     for name, shape in stored:
         part, _, leaf = name.partition(".")
-        key = f"{role.norm if part == 'norm' else role.conv}.{leaf}"
-        there = (role.filters or shape[0], *shape[1:])
+        key = f"{theirs.norm if part == 'norm' else theirs.conv}.{leaf}"
+        there = (theirs.filters or shape[0], *shape[1:])
         yield Pair(
             node,
             name,
             shape,
             key,
-            there[:2] if role.matrix else there,
-            minus=f"{role.conv}.bias" if role.biased and leaf == "running_mean" else "",
-            rows=role.rows,
-            order=role.order if leaf == "weight" and part != "norm" else (),
+            there[:2] if theirs.matrix else there,
+            minus=f"{theirs.conv}.bias" if theirs.biased and leaf == "running_mean" else "",
+            rows=theirs.rows,
+            order=theirs.order if leaf == "weight" and part != "norm" else (),
         )
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 from ghostyolo.zoo import resnet, shufflenet, squeezenet, vgg
-from ghostyolo.zoo.family import Family
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.base import Family
+from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import TABLES, MobileNetV3
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import NO_RELU6, Family, check_width, check_word
 from ghostyolo.zoo.blocks import add, conv, depthwise, dropout, logits, make_divisible, pool
-from ghostyolo.zoo.family import NO_RELU6, Family, check_width, check_word
 
 ACTIVATIONS = ("relu6", "relu")
 STEM, FEATURES = 32, 1280  # channels before the tables; V2's after, never below 1280

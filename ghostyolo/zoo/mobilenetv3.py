@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import NO_HARDTAN, Family, check_width, check_word
 from ghostyolo.zoo.blocks import (
     GATES,
     HARD_SWISH,
@@ -26,7 +27,6 @@ from ghostyolo.zoo.blocks import (
     pool,
     squeeze_excite,
 )
-from ghostyolo.zoo.family import NO_HARDTAN, Family, check_width, check_word
 
 ACTIVATIONS = (HARD_SWISH, "swish")
 STEM, DROPOUT = 16, 0.2

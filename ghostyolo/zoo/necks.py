@@ -9,7 +9,7 @@ from __future__ import annotations
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 from ghostyolo.zoo.blocks import concat, conv, depthwise
-from ghostyolo.zoo.ghost import GhostNet, bottleneck
+from ghostyolo.zoo.ghostnet import GhostNet, bottleneck
 
 NECKS = ("pan", "fpn", "none")
 SIZE = 5  # kernel of the neck's depthwise convolutions

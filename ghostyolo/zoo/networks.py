@@ -6,9 +6,9 @@ from ghostyolo.errors import OptionError
 from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
+from ghostyolo.zoo.base import Family
 from ghostyolo.zoo.blocks import conv, depthwise
-from ghostyolo.zoo.family import Family
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
 from ghostyolo.zoo.necks import NECKS, neck
 

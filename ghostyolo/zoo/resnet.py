@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, Family
 from ghostyolo.zoo.blocks import add_relu, conv, logits, maxpool, pool
-from ghostyolo.zoo.family import CIFAR, CIFAR_TRAINING, Family
 
 WIDTHS = (64, 128, 256, 512)  # of the stages of table 1
 EXPANSION = 4  # of a bottleneck

@@ -1,4 +1,4 @@
-"""ShuffleNet V1 and V2; how their channel shuffles are written is told in shuffle.py.
+"""ShuffleNet V1 and V2; how their channel shuffles are written is told in channel_shuffle.py.
 
 Source: Zhang et al., ShuffleNet, CVPR 2018, table 1; Ma et al., ShuffleNet V2, ECCV 2018, table 5;
 details that the papers leave open from megvii-model/ShuffleNet-Series.
@@ -14,9 +14,9 @@ from ghostyolo.errors import OptionError
 from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import IN_PIECES, NO_LOCAL_AVGPOOL, Family, check_width
 from ghostyolo.zoo.blocks import add_relu, concat, conv, depthwise, logits, maxpool, pool
-from ghostyolo.zoo.family import IN_PIECES, NO_LOCAL_AVGPOOL, Family, check_width
-from ghostyolo.zoo.shuffle import Pieces, grouped_pieces, plan
+from ghostyolo.zoo.channel_shuffle import Pieces, grouped_pieces, plan_stage
 
 STEM = 24
 UNITS = (4, 8, 4)  # of each stage, the first with stride 2
@@ -152,7 +152,7 @@ def stage(network: Network, x: Node, half: int, units: int, name: str) -> Node:
 
     The other units read half of the channels and pass the rest on, up to a later reader.
     """
-    pieces, _ = plan(half, units)
+    pieces, _ = plan_stage(half, units)
     around = depthwise(network, x, 3, stride=2, name=f"{name}, unit 1, around depthwise")
     made = [_split(network, around, pieces[0], f"{name}, unit 1, around")]
     for place in range(units):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import Family
 from ghostyolo.zoo.blocks import concat, conv, dropout, maxpool, pool
-from ghostyolo.zoo.family import Family
 
 DROPOUT = 0.5
 

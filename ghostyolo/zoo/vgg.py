@@ -14,8 +14,8 @@ from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, IMAGENET, Family, check_word
 from ghostyolo.zoo.blocks import conv, dropout, logits, maxpool, pool
-from ghostyolo.zoo.family import CIFAR, CIFAR_TRAINING, IMAGENET, Family, check_word
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

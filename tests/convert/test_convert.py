@@ -25,8 +25,8 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, info, loads, passes
 from ghostyolo.zoo import networks
-from ghostyolo.zoo.checkpoints import LAYOUTS
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
+from ghostyolo.zoo.state_dicts import STATE_DICTS
 from support import goldens, published
 from support.checkpoints import state_dict_by_recipe
 
@@ -323,14 +323,14 @@ def test_old_torch_format(reference: Reference, converted: Model, tmp_path: Path
     assert same(model, converted)
 
 
-def test_layouts_name_every_layer_once() -> None:
+def test_state_dicts_name_every_layer_once() -> None:
     """But for those whose convolutions stand in pieces, which share a name and no row."""
-    for layout in LAYOUTS.values():
+    for foreign in STATE_DICTS.values():
         rows: dict[str, list[tuple[int, ...]]] = {}
-        for role in layout.roles([]):
-            for name in filter(None, role[:2]):
-                rows.setdefault(name, []).append(role.rows)
-        assert len(rows) == len(layout.keys)
+        for layer in foreign.layers([]):
+            for name in filter(None, layer[:2]):
+                rows.setdefault(name, []).append(layer.rows)
+        assert len(rows) == len(foreign.keys)
         for pieces in rows.values():
             held = [row for piece in pieces for row in piece]
             assert len(held) == len(set(held))

@@ -18,11 +18,11 @@ from ghostyolo.errors import WeightsError
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, info, passes
 from ghostyolo.zoo import networks
-from ghostyolo.zoo.checkpoints import LAYOUTS
 from ghostyolo.zoo.mobilenet import MobileNetV2
 from ghostyolo.zoo.mobilenetv3 import MobileNetV3
 from ghostyolo.zoo.shufflenet import ShuffleNetV2
 from ghostyolo.zoo.squeezenet import SqueezeNet
+from ghostyolo.zoo.state_dicts import STATE_DICTS
 from ghostyolo.zoo.vgg import VGG
 from support import goldens, published
 from support.cases import random_model
@@ -196,16 +196,16 @@ def test_ours_is_theirs(words: str, tmp_path: Path) -> None:
 def test_bias_before_batch_norm_goes_into_its_mean(tmp_path: Path) -> None:
     network = networks.backbone(VGG(11), size=(64, 64))
     states, torch_rng = {}, torch.Generator().manual_seed(0)
-    for role in LAYOUTS["vgg11"].roles([]):
-        if not role.norm:
+    for layer in STATE_DICTS["vgg11"].layers([]):
+        if not layer.norm:
             continue
         place = len(states) // 6
         out, inputs = ((64, 3), (128, 64), (256, 128), (256, 256), (512, 256), (512, 512),
                        (512, 512), (512, 512))[place]  # fmt: skip
         for name, shape in (
-            (f"{role.conv}.weight", (out, inputs, 3, 3)),
-            *((f"{role.conv}.bias", (out,)),),
-            *((f"{role.norm}.{part}", (out,)) for part in
+            (f"{layer.conv}.weight", (out, inputs, 3, 3)),
+            *((f"{layer.conv}.bias", (out,)),),
+            *((f"{layer.norm}.{part}", (out,)) for part in
               ("weight", "bias", "running_mean", "running_var")),
         ):  # fmt: skip
             bound = (3 / prod(shape[1:])) ** 0.5 if len(shape) > 1 else 1
@@ -244,9 +244,9 @@ def test_vgg_without_batch_norm(tmp_path: Path) -> None:
         convert.start(normed, tmp_path / "x.pth")
 
 
-def test_layouts_are_told_apart() -> None:
+def test_state_dicts_are_told_apart() -> None:
     """No family's names lie within another's: the fullest match is the right one."""
-    keys = {name: layout.keys for name, layout in LAYOUTS.items()}
+    keys = {name: foreign.keys for name, foreign in STATE_DICTS.items()}
     for name, own in keys.items():
         assert all(len(own & other) < len(own) for kind, other in keys.items() if kind != name
                    and not kind.startswith("resnet")), name  # fmt: skip

@@ -13,7 +13,7 @@ from ghostyolo.network import IMAGE, Network, cost, dumps, info, load
 from ghostyolo.network.cost import Machine
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import add, concat, conv, depthwise
-from ghostyolo.zoo.ghost import ghost
+from ghostyolo.zoo.ghostnet import ghost
 from support.cases import GENERATED, KINDS
 
 

@@ -30,7 +30,7 @@ from ghostyolo.training.loop import train
 from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.task import CLASSIFICATION, DETECTION, task_of
 from ghostyolo.zoo import networks
-from ghostyolo.zoo.ghost import GhostNet
+from ghostyolo.zoo.ghostnet import GhostNet
 from support import ROOT, pictures, published, runs, tiny
 from support.cases import GENERATED
 

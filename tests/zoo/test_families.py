@@ -19,10 +19,11 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, dumps, info, loads
 from ghostyolo.network.net_options import NetOptions
-from ghostyolo.zoo import networks, shuffle
+from ghostyolo.zoo import networks
 from ghostyolo.zoo.blocks import conv, hard_swish
+from ghostyolo.zoo.channel_shuffle import plan_stage
 from ghostyolo.zoo.families import FAMILIES
-from ghostyolo.zoo.ghost import GhostNet, ghost
+from ghostyolo.zoo.ghostnet import GhostNet, ghost
 from ghostyolo.zoo.shufflenet import shuffled_conv, stage
 from ghostyolo.zoo.squeezenet import SqueezeNet
 from ghostyolo.zoo.vgg import VGG
@@ -194,7 +195,7 @@ def test_shuffled_convolution(groups: int, filters: int) -> None:
 @pytest.mark.parametrize("half, units", [(1, 1), (2, 2), (5, 3), (24, 4), (58, 8), (7, 12)])
 def test_plan_follows_every_channel(half: int, units: int) -> None:
     """Simulated with numbers as channels: unit by unit split, replace half, shuffle."""
-    plan = shuffle.plan(half, units)
+    plan = plan_stage(half, units)
     label = [[s * half + k for k in range(half)] for s in range(units + 1)]
     stream = torch.tensor(label[0] + label[1]).view(2, half).t().flatten()
     for reader in range(units):

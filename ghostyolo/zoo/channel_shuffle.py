@@ -24,7 +24,7 @@ def shuffled(maps: list[list[Channel]]) -> list[Channel]:
     return list(chain.from_iterable(zip(*maps, strict=True)))
 
 
-class Plan(NamedTuple):
+class ShufflePlan(NamedTuple):
     """How the sections of a ShuffleNetV2 stage share its channels.
 
     Readers are the units 1, 2, ..., and last the end of the stage. pieces: of each convolution
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     order: Pieces
 
 
-def plan(half: int, units: int) -> Plan:
+def plan_stage(half: int, units: int) -> ShufflePlan:
     """Follow the channels through a stage of units whose branches have `half` channels each."""
     sources = [[(source, place) for place in range(half)] for source in range(units + 1)]
     reads: list[list[Channel]] = []
@@ -58,7 +58,7 @@ def plan(half: int, units: int) -> Plan:
     order = tuple(
         tuple(map(read.index, channels)) for read, channels in zip(reads, joined, strict=True)
     )
-    return Plan(pieces, order)
+    return ShufflePlan(pieces, order)
 
 
 def grouped_pieces(filters: int, groups: int) -> list[list[int]]:

@@ -20,6 +20,7 @@ from ghostyolo.errors import OptionError
 from ghostyolo.layers.avgpool import Avgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.zoo.base import Family, check_width, check_word
 from ghostyolo.zoo.blocks import (
     GATES,
     add,
@@ -31,7 +32,6 @@ from ghostyolo.zoo.blocks import (
     make_divisible,
     squeeze_excite,
 )
-from ghostyolo.zoo.family import Family, check_width, check_word
 
 
 class Row(NamedTuple):

@@ -1,7 +1,7 @@
 """Other people's checkpoints: what their tensors are called, and how their numbers differ.
 
 A family is one function that yields its layers in the order of our cfg's sections; the table of
-`LAYOUTS` is all that the rest knows of it. The families' names and depths are those of the zoo.
+`STATE_DICTS` is all that the rest knows of it. The families' names and depths are those of the zoo.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ghostyolo.layers.scale_channels import ScaleChannels
 from ghostyolo.layers.shortcut import Shortcut
 from ghostyolo.network import Network, Node
 from ghostyolo.zoo import mobilenet, mobilenetv3, resnet, shufflenet, squeezenet, vgg
-from ghostyolo.zoo.ghost import STEM, TABLE
-from ghostyolo.zoo.shuffle import plan
+from ghostyolo.zoo.channel_shuffle import plan_stage
+from ghostyolo.zoo.ghostnet import STEM, TABLE
 
 
-class Role(NamedTuple):
+class StateDictLayer(NamedTuple):
     """A layer with weights: what precedes `.weight` in its name, and in that of its batch norm.
 
     matrix: whether the weights are a matrix where the cfg has a 1x1 convolution. biased: whether
@@ -36,7 +36,7 @@ class Role(NamedTuple):
     order: tuple[int, ...] = ()
 
 
-Roles = Callable[[list[Node]], Iterator[Role]]  # takes the cfg's layers with weights
+Layers = Callable[[list[Node]], Iterator[StateDictLayer]]  # takes the cfg's layers with weights
 
 
 class TimmRow(NamedTuple):
@@ -47,14 +47,14 @@ class TimmRow(NamedTuple):
     se: bool = False
 
 
-class Layout(NamedTuple):
+class StateDict(NamedTuple):
     """A family's layers. eps: of its batch norms; hard: whether its gates are hard sigmoids.
 
-    activation: of its convolutions, beside linear ones. roles: in the cfg's order, for the layers
+    activation: of its convolutions, beside linear ones. layers: in the cfg's order, for the layers
     that it has where the sections follow from the width.
     """
 
-    roles: Roles
+    layers: Layers
     eps: float = 1e-5
     hard: bool = False
     activation: str = "relu"
@@ -62,72 +62,72 @@ class Layout(NamedTuple):
     @property
     def keys(self) -> frozenset[str]:
         """Return the names of the weights, without biases and statistics."""
-        roles = self.roles([])
-        prefixes = (name for role in roles for name in (role.conv, role.norm) if name)
+        layers = self.layers([])
+        prefixes = (name for layer in layers for name in (layer.conv, layer.norm) if name)
         return frozenset(f"{prefix}.weight" for prefix in prefixes)
 
 
-def ghostnet(_: list[Node]) -> Iterator[Role]:
+def ghostnet(_: list[Node]) -> Iterator[StateDictLayer]:
     """Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py; timm's are equal.
 
     A stage ends where the stride changes.
     """
-    yield Role("conv_stem", "bn1")
+    yield StateDictLayer("conv_stem", "bn1")
     stage, place, stride, channels = -1, 0, 0, STEM
     for row in TABLE:
         stage, place = (stage, place + 1) if row.stride == stride else (stage + 1, 0)
         block = f"blocks.{stage}.{place}"
         yield from _ghost(f"{block}.ghost1")
         if row.stride > 1:
-            yield Role(f"{block}.conv_dw", f"{block}.bn_dw")
+            yield StateDictLayer(f"{block}.conv_dw", f"{block}.bn_dw")
         if row.se:
-            yield Role(f"{block}.se.conv_reduce")
-            yield Role(f"{block}.se.conv_expand")
+            yield StateDictLayer(f"{block}.se.conv_reduce")
+            yield StateDictLayer(f"{block}.se.conv_expand")
         yield from _ghost(f"{block}.ghost2")
         if row.stride > 1 or row.out != channels:
-            yield Role(f"{block}.shortcut.0", f"{block}.shortcut.1")
-            yield Role(f"{block}.shortcut.2", f"{block}.shortcut.3")
+            yield StateDictLayer(f"{block}.shortcut.0", f"{block}.shortcut.1")
+            yield StateDictLayer(f"{block}.shortcut.2", f"{block}.shortcut.3")
         stride, channels = row.stride, row.out
-    yield Role(f"blocks.{stage + 1}.0.conv", f"blocks.{stage + 1}.0.bn1")
-    yield Role("conv_head")
-    yield Role("classifier", matrix=True)
+    yield StateDictLayer(f"blocks.{stage + 1}.0.conv", f"blocks.{stage + 1}.0.bn1")
+    yield StateDictLayer("conv_head")
+    yield StateDictLayer("classifier", matrix=True)
 
 
-def _ghost(name: str) -> Iterator[Role]:
+def _ghost(name: str) -> Iterator[StateDictLayer]:
     for part in ("primary_conv", "cheap_operation"):
-        yield Role(f"{name}.{part}.0", f"{name}.{part}.1")
+        yield StateDictLayer(f"{name}.{part}.0", f"{name}.{part}.1")
 
 
-def mobilenetv1(_: list[Node]) -> Iterator[Role]:
+def mobilenetv1(_: list[Node]) -> Iterator[StateDictLayer]:
     """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v1."""
-    yield Role("conv_stem", "bn1")
+    yield StateDictLayer("conv_stem", "bn1")
     stage, place = -1, 0
     for number, (_out, stride) in enumerate(mobilenet.V1):
         stage, place = (stage + 1, 0) if stride > 1 or not number else (stage, place + 1)
         block = f"blocks.{stage}.{place}"
-        yield Role(f"{block}.conv_dw", f"{block}.bn1")
-        yield Role(f"{block}.conv_pw", f"{block}.bn2")
-    yield Role("classifier", matrix=True)
+        yield StateDictLayer(f"{block}.conv_dw", f"{block}.bn1")
+        yield StateDictLayer(f"{block}.conv_pw", f"{block}.bn2")
+    yield StateDictLayer("classifier", matrix=True)
 
 
-def mobilenetv2(_: list[Node]) -> Iterator[Role]:
+def mobilenetv2(_: list[Node]) -> Iterator[StateDictLayer]:
     """Source: pytorch/vision, torchvision/models/mobilenetv2.py."""
-    yield Role("features.0.0", "features.0.1")
+    yield StateDictLayer("features.0.0", "features.0.1")
     factors = [stage.factor for stage in mobilenet.V2 for _ in range(stage.blocks)]
     for number, factor in enumerate(factors, start=1):
         block, last = f"features.{number}.conv", 1 if factor == 1 else 2
         for place in range(last):
-            yield Role(f"{block}.{place}.0", f"{block}.{place}.1")
-        yield Role(f"{block}.{last}", f"{block}.{last + 1}")
-    yield Role(f"features.{len(factors) + 1}.0", f"features.{len(factors) + 1}.1")
-    yield Role("classifier.1", matrix=True)
+            yield StateDictLayer(f"{block}.{place}.0", f"{block}.{place}.1")
+        yield StateDictLayer(f"{block}.{last}", f"{block}.{last + 1}")
+    yield StateDictLayer(f"features.{len(factors) + 1}.0", f"features.{len(factors) + 1}.1")
+    yield StateDictLayer("classifier.1", matrix=True)
 
 
-def mobilenetv3_of(variant: str) -> Roles:
+def mobilenetv3_of(variant: str) -> Layers:
     """Source: pytorch/vision, torchvision/models/mobilenetv3.py."""
 
-    def roles(_: list[Node]) -> Iterator[Role]:
-        yield Role("features.0.0", "features.0.1")
+    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
+        yield StateDictLayer("features.0.0", "features.0.1")
         table = mobilenetv3.TABLES[variant]
         channels = mobilenetv3.STEM
         for number, row in enumerate(table, start=1):
@@ -135,26 +135,26 @@ def mobilenetv3_of(variant: str) -> Roles:
             for place, part in enumerate(parts):
                 name = f"features.{number}.block.{place}"
                 if part == "se":
-                    yield Role(f"{name}.fc1")
-                    yield Role(f"{name}.fc2")
+                    yield StateDictLayer(f"{name}.fc1")
+                    yield StateDictLayer(f"{name}.fc2")
                 else:
-                    yield Role(f"{name}.0", f"{name}.1")
+                    yield StateDictLayer(f"{name}.0", f"{name}.1")
             channels = row.out
-        yield Role(f"features.{len(table) + 1}.0", f"features.{len(table) + 1}.1")
-        yield Role("classifier.0", matrix=True)
-        yield Role("classifier.3", matrix=True)
+        yield StateDictLayer(f"features.{len(table) + 1}.0", f"features.{len(table) + 1}.1")
+        yield StateDictLayer("classifier.0", matrix=True)
+        yield StateDictLayer("classifier.3", matrix=True)
 
-    return roles
+    return layers
 
 
-def timm(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Roles:
+def timm(rows: Sequence[TimmRow], tail: Sequence[StateDictLayer]) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/_efficientnet_blocks.py.
 
     A stage holds the blocks of one number of channels; tail: what follows them.
     """
 
-    def roles(_: list[Node]) -> Iterator[Role]:
-        yield Role("conv_stem", "bn1")
+    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
+        yield StateDictLayer("conv_stem", "bn1")
         stage, place, before = -1, 0, 0
         for row in rows:
             stage, place = (stage, place + 1) if row.out == before else (stage + 1, 0)
@@ -162,53 +162,56 @@ def timm(rows: Sequence[TimmRow], tail: Sequence[Role]) -> Roles:
             names = ("conv_pw", "conv_dw", "conv_pwl") if row.expands else ("conv_dw", "conv_pw")
             for number, name in enumerate(names, start=1):
                 if row.se and number == len(names):
-                    yield Role(f"{block}.se.conv_reduce")
-                    yield Role(f"{block}.se.conv_expand")
-                yield Role(f"{block}.{name}", f"{block}.bn{number}")
+                    yield StateDictLayer(f"{block}.se.conv_reduce")
+                    yield StateDictLayer(f"{block}.se.conv_expand")
+                yield StateDictLayer(f"{block}.{name}", f"{block}.bn{number}")
         yield from tail
-        yield Role("classifier", matrix=True)
+        yield StateDictLayer("classifier", matrix=True)
 
-    return roles
+    return layers
 
 
-def timm_v2() -> Roles:
+def timm_v2() -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v2."""
     rows = [
         TimmRow(stage.out, stage.factor > 1) for stage in mobilenet.V2 for _ in range(stage.blocks)
     ]
-    return timm(rows, [Role("conv_head", "bn2")])
+    return timm(rows, [StateDictLayer("conv_head", "bn2")])
 
 
-def timm_v3(variant: str) -> Roles:
+def timm_v3(variant: str) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/mobilenetv3.py, _gen_mobilenet_v3."""
     table = mobilenetv3.TABLES[variant]
     rows = [TimmRow(row.out, place > 0, row.se) for place, row in enumerate(table)]
     stages = len({row.out for row in rows})
-    tail = [Role(f"blocks.{stages}.0.conv", f"blocks.{stages}.0.bn1"), Role("conv_head")]
+    tail = [
+        StateDictLayer(f"blocks.{stages}.0.conv", f"blocks.{stages}.0.bn1"),
+        StateDictLayer("conv_head"),
+    ]
     return timm(rows, tail)
 
 
-def shufflenetv2(nodes: list[Node]) -> Iterator[Role]:
+def shufflenetv2(nodes: list[Node]) -> Iterator[StateDictLayer]:
     """Source: pytorch/vision, torchvision/models/shufflenetv2.py."""
-    yield Role("conv1.0", "conv1.1")
+    yield StateDictLayer("conv1.0", "conv1.1")
     half, order = 0, tuple[int, ...]()
     for level, units in enumerate(shufflenet.UNITS):
         half = 2 * half if level else _half(nodes)
-        pieces, orders = plan(half, units)
+        pieces, orders = plan_stage(half, units)
         name = f"stage{level + 2}"
         around = f"{name}.0.branch1"
-        yield Role(f"{around}.0", f"{around}.1", rows=order, filters=len(order))
+        yield StateDictLayer(f"{around}.0", f"{around}.1", rows=order, filters=len(order))
         for rows in filter(None, pieces[0]):
-            yield Role(f"{around}.2", f"{around}.3", rows=rows, filters=half, order=order)
+            yield StateDictLayer(f"{around}.2", f"{around}.3", rows=rows, filters=half, order=order)
         for unit in range(units):
             branch, own = f"{name}.{unit}.branch2", orders[unit - 1] if unit else order
-            yield Role(f"{branch}.0", f"{branch}.1", order=own)
-            yield Role(f"{branch}.3", f"{branch}.4")
+            yield StateDictLayer(f"{branch}.0", f"{branch}.1", order=own)
+            yield StateDictLayer(f"{branch}.3", f"{branch}.4")
             for rows in filter(None, pieces[unit + 1]):
-                yield Role(f"{branch}.5", f"{branch}.6", rows=rows, filters=half)
+                yield StateDictLayer(f"{branch}.5", f"{branch}.6", rows=rows, filters=half)
         order = orders[-1]
-    yield Role("conv5.0", "conv5.1", order=order)
-    yield Role("fc", matrix=True)
+    yield StateDictLayer("conv5.0", "conv5.1", order=order)
+    yield StateDictLayer("fc", matrix=True)
 
 
 def _half(nodes: list[Node]) -> int:
@@ -217,72 +220,72 @@ def _half(nodes: list[Node]) -> int:
     return grouped[1] if len(grouped) > 1 else shufflenet.V2[1.0][0] // 2
 
 
-def squeezenet_of(variant: str) -> Roles:
+def squeezenet_of(variant: str) -> Layers:
     """Source: pytorch/vision, torchvision/models/squeezenet.py."""
 
-    def roles(_: list[Node]) -> Iterator[Role]:
-        yield Role("features.0")
+    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
+        yield StateDictLayer("features.0")
         place = 2  # an activation stands at 1
         for stage in squeezenet.TABLES[variant].stages:
             for _fire in stage:
                 place += 1
                 for part in ("squeeze", "expand1x1", "expand3x3"):
-                    yield Role(f"features.{place}.{part}")
+                    yield StateDictLayer(f"features.{place}.{part}")
             place += 1  # a pooling
-        yield Role("classifier.1")
+        yield StateDictLayer("classifier.1")
 
-    return roles
+    return layers
 
 
-def resnet_of(depth: int) -> Roles:
+def resnet_of(depth: int) -> Layers:
     """Source: pytorch/vision, torchvision/models/resnet.py."""
 
-    def roles(_: list[Node]) -> Iterator[Role]:
-        yield Role("conv1", "bn1")
+    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
+        yield StateDictLayer("conv1", "bn1")
         wide = resnet.bottlenecks(depth)
         for level, blocks in enumerate(resnet.BLOCKS[depth]):
             for place in range(blocks):
                 block = f"layer{level + 1}.{place}"
                 for number in range(1, 4 if wide else 3):
-                    yield Role(f"{block}.conv{number}", f"{block}.bn{number}")
+                    yield StateDictLayer(f"{block}.conv{number}", f"{block}.bn{number}")
                 if not place and (wide or level):
-                    yield Role(f"{block}.downsample.0", f"{block}.downsample.1")
-        yield Role("fc", matrix=True)
+                    yield StateDictLayer(f"{block}.downsample.0", f"{block}.downsample.1")
+        yield StateDictLayer("fc", matrix=True)
 
-    return roles
+    return layers
 
 
-def vgg_of(depth: int, norm: bool = True) -> Roles:
+def vgg_of(depth: int, norm: bool = True) -> Layers:
     """Source: pytorch/vision, torchvision/models/vgg.py, with batch norm or without."""
 
-    def roles(_: list[Node]) -> Iterator[Role]:
+    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
         place = 0
         for count in vgg.CONVOLUTIONS[depth]:
             for _conv in range(count):
                 normed = f"features.{place + 1}" if norm else ""
-                yield Role(f"features.{place}", normed, biased=norm)
+                yield StateDictLayer(f"features.{place}", normed, biased=norm)
                 place += 3 if norm else 2  # with an activation
             place += 1  # a pooling
         for number in (0, 3, 6):
-            yield Role(f"classifier.{number}")
+            yield StateDictLayer(f"classifier.{number}")
 
-    return roles
+    return layers
 
 
-LAYOUTS = {
-    "ghostnet": Layout(ghostnet, hard=True),
-    "mobilenetv1": Layout(mobilenetv1, activation="relu6"),
-    "mobilenetv2": Layout(mobilenetv2, activation="relu6"),
-    "mobilenetv3-large": Layout(mobilenetv3_of("large"), eps=1e-3, hard=True),
-    "mobilenetv3-small": Layout(mobilenetv3_of("small"), eps=1e-3, hard=True),
-    "timm-mobilenetv2": Layout(timm_v2(), activation="relu6"),
-    "timm-mobilenetv3-large": Layout(timm_v3("large"), hard=True),
-    "timm-mobilenetv3-small": Layout(timm_v3("small"), hard=True),
-    "shufflenetv2": Layout(shufflenetv2),
-    **{f"squeezenet{variant}": Layout(squeezenet_of(variant)) for variant in squeezenet.TABLES},
-    **{f"resnet{depth}": Layout(resnet_of(depth)) for depth in resnet.BLOCKS},
-    **{f"vgg{depth}": Layout(vgg_of(depth)) for depth in vgg.CONVOLUTIONS},
-    **{f"plain-vgg{depth}": Layout(vgg_of(depth, norm=False)) for depth in vgg.CONVOLUTIONS},
+STATE_DICTS = {
+    "ghostnet": StateDict(ghostnet, hard=True),
+    "mobilenetv1": StateDict(mobilenetv1, activation="relu6"),
+    "mobilenetv2": StateDict(mobilenetv2, activation="relu6"),
+    "mobilenetv3-large": StateDict(mobilenetv3_of("large"), eps=1e-3, hard=True),
+    "mobilenetv3-small": StateDict(mobilenetv3_of("small"), eps=1e-3, hard=True),
+    "timm-mobilenetv2": StateDict(timm_v2(), activation="relu6"),
+    "timm-mobilenetv3-large": StateDict(timm_v3("large"), hard=True),
+    "timm-mobilenetv3-small": StateDict(timm_v3("small"), hard=True),
+    "shufflenetv2": StateDict(shufflenetv2),
+    **{f"squeezenet{variant}": StateDict(squeezenet_of(variant)) for variant in squeezenet.TABLES},
+    **{f"resnet{depth}": StateDict(resnet_of(depth)) for depth in resnet.BLOCKS},
+    **{f"vgg{depth}": StateDict(vgg_of(depth)) for depth in vgg.CONVOLUTIONS},
+    **{f"plain-vgg{depth}": StateDict(vgg_of(depth, norm=False)) for depth in vgg.CONVOLUTIONS},
 }
 
 
