@@ -84,8 +84,8 @@ def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
 
 def _looked_at(data: Dataset) -> Dataset:
     """Return a split without the pictures that cannot be read; a person sees how far it is."""
+    from ghostyolo.cli.progress import Progress
     from ghostyolo.data import summary
-    from ghostyolo.training.progress import Progress
 
     if not sys.stderr.isatty():
         return summary.looked_at(data)

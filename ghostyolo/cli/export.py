@@ -114,9 +114,9 @@ def _data(args: argparse.Namespace, network: Network, form: ExportSettings) -> D
 
 def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
     """Yield a line each for the model and for the file: its AP on the data."""
+    from ghostyolo.cli.progress import Progress
     from ghostyolo.evaluation import detection
     from ghostyolo.inference.choice import open_runtime
-    from ghostyolo.training.progress import Progress
 
     with open_runtime(out) as runtime:
         for what, detector in (

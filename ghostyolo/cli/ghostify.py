@@ -79,12 +79,12 @@ def _fit(args: argparse.Namespace, network: Network, done: Ghostified) -> list[K
     """Write the weights that are fitted to the trained network; return what they keep of it."""
     import numpy as np
 
+    from ghostyolo.cli.progress import Progress
     from ghostyolo.ghostify import pictures
     from ghostyolo.ghostify.refine import STEPS
     from ghostyolo.ghostify.transfer import transfer
     from ghostyolo.model.model import Model
     from ghostyolo.prediction import predict
-    from ghostyolo.training.progress import Progress
 
     if args.seed < 0:
         raise OptionError(f"--seed {args.seed}", hint="use 0 or more")

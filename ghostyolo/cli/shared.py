@@ -94,7 +94,7 @@ def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
     if not sys.stderr.isatty():
         yield from items
         return
-    from ghostyolo.training.progress import Progress
+    from ghostyolo.cli.progress import Progress
 
     progress = Progress(total, "detect", unit)
     for done, item in enumerate(items, 1):

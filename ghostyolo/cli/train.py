@@ -21,8 +21,8 @@ from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax.sections import Option, Section
 
 if TYPE_CHECKING:
+    from ghostyolo.cli.progress import Watch
     from ghostyolo.training.config import Teacher, TrainConfig
-    from ghostyolo.training.progress import Watch
     from ghostyolo.training.state import State
 
 VALIDATIONS = 20  # of a run, unless told otherwise
@@ -167,8 +167,8 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
 
 def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Watch:
     """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
+    from ghostyolo.cli.progress import TrainProgress, Watch
     from ghostyolo.data.anchors import misfit
-    from ghostyolo.training.progress import TrainProgress, Watch
     from ghostyolo.training.task import DETECTION
     from ghostyolo.training.tensorboard import TensorBoard
 

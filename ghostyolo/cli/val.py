@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> None:
 def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     """Find what is in this process's share of the pictures and score what all found."""
     from ghostyolo import report
+    from ghostyolo.cli.progress import Progress
     from ghostyolo.evaluation import detection
-    from ghostyolo.training.progress import Progress
 
     network = None if shared.is_exported(args) else shared.read_network(args)
     clock = [time.monotonic()]

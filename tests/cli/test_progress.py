@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ghostyolo.training import progress as console
+from ghostyolo.cli import progress as console
 
 
 def state(iteration: int) -> Any:
