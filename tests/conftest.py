@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads: bits depend on it, and tests share cores
@@ -14,11 +16,21 @@ from ghostyolo import cli
 
 @pytest.fixture
 def invoke(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that runs a command and returns its exit code, output and errors."""
+    """Return a function that runs a command and returns its exit code, output and errors.
+
+    pytest takes the place of the handler that `cli.main` would set up for warnings.
+    """
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = cli.main([str(word) for word in words])
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter(cli.LOG_FORMAT))
+        logging.getLogger().addHandler(handler)
+        try:
+            code = cli.main([str(word) for word in words])
+        finally:
+            logging.getLogger().removeHandler(handler)
         return code, *capsys.readouterr()
 
     return run

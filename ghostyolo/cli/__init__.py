@@ -16,6 +16,7 @@ import sys
 import ghostyolo
 from ghostyolo.errors import GhostyoloError
 
+LOG_FORMAT = "ghostyolo: %(message)s"
 SIGNALLED = 128  # what the shell adds to the number of a signal that ended a program
 COMMANDS = {
     "info": "print the layers of a cfg and what they cost",
@@ -54,7 +55,7 @@ EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    logging.basicConfig(format="ghostyolo: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
     words = sys.argv[1:] if argv is None else argv
     args = parser(words).parse_args(filled(words))
     try:

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> None:
     parts = anchors.scales(network)
     num = args.num or sum(len(part.anchors) for part in parts)
     anchors.deal(parts, num)  # raises before the data is read
-    data = open_dataset(args.data, args.split, shared.names_file(args.names))
-    shared.report_defects(data)
+    data = open_dataset(args.data, args.split, args.names)
+    data.log_defects()
     now, new = anchors.propose(data, network, num, args.seed)
     changed = anchors.rewritten(network, new.anchors)
     if args.out:

@@ -31,12 +31,13 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Name what pictures show, the most probable first."""
     from ghostyolo.data import read_image
+    from ghostyolo.data.class_names import class_names
     from ghostyolo.prediction import predict
 
     paths = predict.pictures(args.source)
     network = shared.read_network(args)
     _check(network)
-    names = shared.class_names(network, args, args.cfg)
+    names = class_names(network, args.names, beside=args.weights, warn=True)
     classifier = shared.read_model(network, args).classifier()
     rows, failed = [], 0
     for path in paths:
@@ -73,6 +74,7 @@ def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str
 
 def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
     """Open the data and the classifier of its pictures, for `ghostyolo val`."""
+    from ghostyolo.data.class_names import check_classes
     from ghostyolo.evaluation.detection import LIMITS
     from ghostyolo.training.task import CLASSIFICATION
 
@@ -81,8 +83,8 @@ def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
     if args.runtime not in ("auto", "torch"):
         message = f"--runtime {args.runtime} is for detectors; torch computes classifiers"
         raise OptionError(message, hint="leave it out")
-    data = CLASSIFICATION.read(args.data, args.split, shared.names_file(args.names))
-    network = shared.fitting(network, data, shared.TRAINED)
+    data = CLASSIFICATION.read(args.data, args.split, args.names)
+    check_classes(network, data)
     return shared.Subject(
         data=data,
         network=network,

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ghostyolo.cli import shared
-
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset
     from ghostyolo.data.summary import Copy, Summary
@@ -66,7 +64,7 @@ def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
     from ghostyolo.data import open_dataset, summary
     from ghostyolo.errors import DataError
 
-    names, datasets = shared.names_file(args.names), []
+    names, datasets = args.names, []
     failures: list[DataError] = []
     for split in dict.fromkeys(args.split or summary.splits(args.data)):
         try:

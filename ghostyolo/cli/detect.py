@@ -64,9 +64,13 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find objects in pictures and videos, draw and list them."""
+    from ghostyolo.data.class_names import class_names
+
     sources = _sources(args)
     network = None if shared.is_exported(args) else shared.read_network(args)
-    names = shared.class_names(network, args, args.cfg) if network else ()
+    names: tuple[str, ...] = ()
+    if network:
+        names = class_names(network, args.names, beside=args.weights, warn=True)
     with ExitStack() as stack:
         world = stack.enter_context(joined(args.device))
         args.device = world.device
@@ -254,8 +258,8 @@ def _append(writer: Any, item: tuple[Any, dict[str, Any]]) -> tuple[Any, dict[st
 
 def _file_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
     """Return the names in --names, else those that an exported file holds."""
+    from ghostyolo.data.class_names import class_names
+
     if not shared.is_exported(args):
         return ()
-    if args.names or not runtime.names:
-        return shared.class_names(runtime.network, args, args.cfg)
-    return runtime.names
+    return class_names(runtime.network, args.names, runtime.names, beside=args.cfg, warn=True)

@@ -100,15 +100,16 @@ def run(args: argparse.Namespace) -> int:
 def _data(args: argparse.Namespace, network: Network, form: ExportSettings) -> Dataset | None:
     """Return what --val measures on. Raises `OptionError` where the file cannot be measured."""
     from ghostyolo.data import open_dataset
+    from ghostyolo.data.class_names import check_classes
 
     if not args.val:
         return None
     if form.suppression:
         message = "--val wants boxes of every score, before suppression"
         raise OptionError(message, hint="leave --nms out")
-    data = open_dataset(args.val, "val", shared.names_file(args.names))
-    shared.fitting(network, data, "give the data that belongs to the cfg")
-    shared.report_defects(data)
+    data = open_dataset(args.val, "val", args.names)
+    check_classes(network, data, "give the data that belongs to the cfg")
+    data.log_defects()
     return data
 
 
@@ -131,6 +132,7 @@ def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
 
 def _form(args: argparse.Namespace, network: Network) -> ExportSettings:
     """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
+    from ghostyolo.data.class_names import class_names
     from ghostyolo.exporters.export import ExportSettings, Suppression
 
     limits = {"thresh": args.thresh, "iou": args.iou, "most": args.most}
@@ -142,7 +144,7 @@ def _form(args: argparse.Namespace, network: Network) -> ExportSettings:
         suppression=Suppression(**limits) if args.nms else None,
         dynamic=args.dynamic,
         batch=args.batch,
-        names=shared.class_names(network, args, args.cfg, told=False),
+        names=class_names(network, args.names, beside=args.weights),
         opset=args.opset,
     )
 

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.serve import server
 
     server.check()
+    from ghostyolo.data.class_names import class_names
     from ghostyolo.serve.app import Service, application
     from ghostyolo.serve.batcher import Choice
     from ghostyolo.serve.incoming import Limits
@@ -59,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
         pixels=args.max_mpixels * 10**6,
         batch=args.batch,
     )
-    names = shared.class_names(runtime.network, args, args.source, runtime.names, told=False)
+    names = class_names(
+        runtime.network, args.names, runtime.names, beside=args.weights or args.source
+    )
     choice = Choice(args.thresh, args.nms)
     app = application(Service(detect, names, limits, choice, runtime.name))
     if args.access_log:

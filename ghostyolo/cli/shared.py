@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
 T = TypeVar("T")
-TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"  # for `fitting`
 
 
 class Subject(NamedTuple):
@@ -173,13 +172,6 @@ def read_model(network: Network, args: argparse.Namespace) -> Model:
     return Model(network, args.weights).to(device).eval()
 
 
-def names_file(path: str | None) -> tuple[str, ...] | None:
-    """Return the class names in a file, or None without a path."""
-    from ghostyolo.data import read_names
-
-    return read_names(path) if path else None
-
-
 def make_folder(path: str) -> Path:
     """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
     try:
@@ -206,56 +198,3 @@ def count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
     return int(text)
-
-
-def fitting(network: Network, data: Dataset, hint: str, *, adapt: bool = False) -> Network:
-    """Return the network if its classes are those of the data; adapt it if it may change.
-
-    Raises `OptionError` otherwise, with the hint.
-    """
-    from ghostyolo.network import outputs, passes
-
-    for node, classes in outputs.class_counts(network):
-        if classes != len(data.names):
-            if adapt:
-                return passes.reclass(network, len(data.names))
-            names = ", ".join(data.names[:8]) + (", ..." if len(data.names) > 8 else "")
-            message = f"classes={classes}, {data.path} has {len(data.names)} ({names})"
-            raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)
-    return network
-
-
-def class_names(
-    network: Network,
-    args: argparse.Namespace,
-    source: str,
-    own: tuple[str, ...] = (),
-    *,
-    told: bool = True,
-) -> tuple[str, ...]:
-    """Return the names in --names, else `own`, else those beside WEIGHTS, else none.
-
-    source: the cfg or exported file. told: whether to say so where there are none.
-    Raises `OptionError` if --names has not as many as the network has classes.
-    """
-    from ghostyolo.data.class_names import names_beside
-    from ghostyolo.network import outputs
-
-    counts = {count for _, count in outputs.class_counts(network)}
-    if args.names:
-        names = names_file(args.names) or ()
-        if counts and counts != {len(names)}:
-            message = f"{len(names)} names, {source} has classes={max(counts)}"
-            hint = "give one name for each class"
-            raise OptionError(message, span=Span(args.names), hint=hint)
-        return names
-    names = own or names_beside(network, args.weights or source)
-    if not names and told:
-        print("ghostyolo: no class names; give them with --names FILE", file=sys.stderr)
-    return names
-
-
-def report_defects(data: Dataset) -> None:
-    """Say what was repaired or left out of a data set."""
-    for defect, count in sorted(data.defects.items()):
-        print(f"ghostyolo: {data.path} {data.split}: {count} x {defect}", file=sys.stderr)

@@ -180,7 +180,7 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
     for data in (config.train, config.val):
         if data is not None:
-            shared.report_defects(data)
+            data.log_defects()
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
     warning = misfit(config.train, config.network) if config.task is DETECTION else None
     progress = TrainProgress(config.iterations, warning)
@@ -222,27 +222,29 @@ def _deferred_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
+    from ghostyolo.data.class_names import adapted, check_classes
     from ghostyolo.distributed import own_device, pick_device
     from ghostyolo.network import passes
     from ghostyolo.training.config import TrainConfig
     from ghostyolo.training.task import DETECTION, task_of
 
-    names = shared.names_file(args.names)
     network = shared.read_network(args)
     task = task_of(network)
     task.recipe(args.loss)  # which is refused where it is of another task
-    data = task.read(args.data, args.split, names)
+    data = task.read(args.data, args.split, args.names)
     watched = None
     if args.val_split != "none":
         try:
-            watched = task.read(args.data, args.val_split, names or data.names)
+            watched = task.read(args.data, args.val_split, args.names or data.names)
         except DataError as error:
             found = error.diagnostic
             own = str(found.hint).replace("--split", "--val-split")
             hint = f"{own}; or give --val-split none to train without"
             raise DataError(found.message, span=found.span, hint=hint) from None
     hint = HINT.format("heads" if task is DETECTION else "last layer")
-    network = shared.fitting(network, data, hint, adapt=args.adapt)
+    if args.adapt:
+        network = adapted(network, data)
+    check_classes(network, data, hint)
     network = passes.rebuild(network, options=_net_options(network, len(data), args))
     epoch = len(data) / network.options.batch
     epochs = network.options.max_batches / epoch

@@ -58,6 +58,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     """Find what is in this process's share of the pictures and score what all found."""
     from ghostyolo import report
     from ghostyolo.cli.progress import Progress
+    from ghostyolo.data.class_names import check_class_order
     from ghostyolo.evaluation import detection
 
     network = None if shared.is_exported(args) else shared.read_network(args)
@@ -68,9 +69,9 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
         subject = _detector(args, network)
     data = subject.data
     if not args.names:
-        _check_order(subject.network, args.weights or args.cfg, data)
+        check_class_order(subject.network, data, args.weights or args.cfg)
     own = replace(data, samples=data.samples[world.rank :: world.size])
-    shared.report_defects(data)
+    data.log_defects()
     clock.append(time.monotonic())
     progress = Progress(len(own), "val", "picture")
     found = detection.interleaved(world.gather(subject.find(own, progress.advance_to)))
@@ -95,18 +96,6 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     )
 
 
-def _check_order(network: Network, weights: str, data: Dataset) -> None:
-    """Raise `OptionError` where the data has the classes of the weights in another order."""
-    from ghostyolo.data.class_names import names_beside
-
-    trained = names_beside(network, weights)
-    if trained != data.names and sorted(trained) == sorted(data.names):
-        other = next(i for i, name in enumerate(trained) if name != data.names[i])
-        message = f"class {other} is '{data.names[other]}', '{trained[other]}' beside {weights}"
-        hint = "list the classes in that order: in the data set's own list, or with --names FILE"
-        raise OptionError(message, span=Span(str(data.path)), hint=hint)
-
-
 def _exported(args: argparse.Namespace) -> Runtime:
     """Open an exported detector. Raises `OptionError` for a classifier."""
     runtime = shared.open_runtime(args, None)
@@ -121,13 +110,15 @@ def _exported(args: argparse.Namespace) -> Runtime:
 def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subject:
     """Open the data and what is to find its boxes, in the program of --runtime."""
     from ghostyolo.data import open_dataset
+    from ghostyolo.data.class_names import check_classes
     from ghostyolo.evaluation import detection
 
     runtime = _exported(args) if network is None else None
-    data = open_dataset(args.data, args.split, shared.names_file(args.names))
+    data = open_dataset(args.data, args.split, args.names)
     if network is not None:
-        shared.fitting(network, data, shared.TRAINED)
+        check_classes(network, data)
     runtime = runtime or shared.open_runtime(args, network)
+    check_classes(runtime.network, data)
     limits = {**detection.LIMITS, "thresh": args.thresh, "nms": args.nms}
 
     def find(own: Dataset, step: Any) -> list[Detections | None]:
@@ -136,7 +127,7 @@ def _detector(args: argparse.Namespace, network: Network | None) -> shared.Subje
 
     return shared.Subject(
         data=data,
-        network=shared.fitting(runtime.network, data, shared.TRAINED),
+        network=runtime.network,
         find=find,
         judge=detection.score,
         phases=("reading", "detecting", "scoring"),

@@ -1,12 +1,51 @@
-"""The names of a network's classes, found beside its weights."""
+"""Class names and how many there are: of a network, of its weights, and of a data set."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from ghostyolo.data.sample import read_names
+from ghostyolo.data.sample import Dataset, read_names
+from ghostyolo.errors import OptionError, Span
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
+from ghostyolo.network.passes import reclass
+
+MOST_LISTED = 8  # names in a message
+TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"
+
+logger = logging.getLogger(__name__)
+
+
+def class_names(
+    network: Network,
+    names_file: str | Path | None = None,
+    own: tuple[str, ...] = (),
+    *,
+    beside: str | Path,
+    warn: bool = False,
+) -> tuple[str, ...]:
+    """Return the class names in a file, else `own`, else those beside the weights, else none.
+
+    own: names that an exported file holds. beside: the weights or the exported file. warn: log a
+    warning where there are none.
+
+    Raises DataError if the file cannot be read, OptionError if it does not have one name for each
+    of the network's classes.
+    """
+    if names_file:
+        names = read_names(names_file)
+        for node, classes in class_counts(network):
+            if classes != len(names):
+                where = node.span.path if node.span else "the network"
+                message = f"{len(names)} names, {where} has classes={classes}"
+                hint = "give one name for each class"
+                raise OptionError(message, span=Span(str(names_file)), hint=hint)
+        return names
+    names = own or names_beside(network, beside)
+    if not names and warn:
+        logger.warning("no class names; give them with --names FILE")
+    return names
 
 
 def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
@@ -15,3 +54,33 @@ def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
     files = [read_names(path) for path in sorted(Path(weights).parent.glob("*.names"))]
     fitting = [names for names in files if {len(names)} == classes]
     return fitting[0] if len(fitting) == 1 else ()
+
+
+def check_classes(network: Network, dataset: Dataset, hint: str = TRAINED) -> None:
+    """Raise OptionError, with the hint, unless the network has as many classes as the data set."""
+    for node, classes in class_counts(network):
+        if classes != len(dataset.names):
+            more = ", ..." if len(dataset.names) > MOST_LISTED else ""
+            names = ", ".join(dataset.names[:MOST_LISTED]) + more
+            message = f"classes={classes}, {dataset.path} has {len(dataset.names)} ({names})"
+            raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)
+
+
+def check_class_order(network: Network, dataset: Dataset, weights: str | Path) -> None:
+    """Raise OptionError if the data set has the classes beside the weights in another order."""
+    trained = names_beside(network, weights)
+    if trained != dataset.names and sorted(trained) == sorted(dataset.names):
+        other = next(i for i, name in enumerate(trained) if name != dataset.names[i])
+        message = f"class {other} is '{dataset.names[other]}', '{trained[other]}' beside {weights}"
+        hint = "list the classes in that order: in the data set's own list, or with --names FILE"
+        raise OptionError(message, span=Span(str(dataset.path)), hint=hint)
+
+
+def adapted(network: Network, dataset: Dataset) -> Network:
+    """Return the network with as many classes as the data set: itself if it has.
+
+    Raises `CfgError` if its classes cannot be changed, see `network.passes.reclass`.
+    """
+    classes = len(dataset.names)
+    same = all(count == classes for _, count in class_counts(network))
+    return network if same else reclass(network, classes)

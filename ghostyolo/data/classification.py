@@ -17,6 +17,7 @@ from ghostyolo.data.sample import (
     Dataset,
     Label,
     class_index,
+    given_names,
     image_ids,
     locate,
     read_lines,
@@ -34,17 +35,17 @@ logger = logging.getLogger(__name__)
 
 
 def open_labelled(
-    path: str | Path, split: str = "train", names: Sequence[str] | None = None
+    path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
 ) -> Dataset:
     """Read one split of a data set for classifiers, recognising its layout.
 
     path: a folder with SPLIT/CLASS/ pictures or with CLASS/ pictures, or a Darknet .data file.
-    names: the classes in their order, instead of those that the data set names. Folders without
-    splits are split here, the same way each time, and the log tells how.
+    names: the classes in their order, or a file that lists them, instead of those that the data
+    set names. Folders without splits are split here, the same way each time, and the log tells how.
 
     Raises DataError if it is neither, lacks the split, or has nothing that can be used.
     """
-    path, names = Path(path), tuple(names) if names else None
+    path, names = Path(path), given_names(names)
     if path.is_dir() and (is_voc(path) or is_coco(path) or _with(path, ".yaml", ".yml")):
         message, hint = "its labels are boxes", "train a detector on it, or cut the boxes out"
         raise DataError(message, span=Span(str(path)), hint=f"{hint} with tools/crops.py")

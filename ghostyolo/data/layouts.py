@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ghostyolo.data import coco, darknet, folders, voc, yolo
-from ghostyolo.data.sample import Dataset
+from ghostyolo.data.sample import Dataset, given_names
 from ghostyolo.errors import DataError, Span
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ FILES = {".json": COCO, ".yaml": YOLO, ".yml": YOLO, ".data": DARKNET}
 
 
 def open_dataset(
-    path: str | Path, split: str = "train", names: Sequence[str] | None = None
+    path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
 ) -> Dataset:
     """Read one split of a data set, recognising its layout.
 
@@ -40,13 +40,13 @@ def open_dataset(
     or a COCO .json file, or a folder with such a file. Where a folder describes its data in several
     ways, the first in the order VOC, COCO, .yaml, .data counts, and the log says so.
     split: its name, for which val, valid and validation are the same.
-    names: the classes, instead of those that the data set names.
+    names: the classes, or a file that lists them, instead of those that the data set names.
 
     Raises DataError if it is none of these, lacks the split, could be read in two ways, or has
     nothing that can be used.
     """
     place, layout = recognised(Path(path))
-    return layout.read(place, split, tuple(names) if names else None)
+    return layout.read(place, split, given_names(names))
 
 
 def recognised(path: Path) -> tuple[Path, Layout]:

@@ -97,6 +97,11 @@ class Dataset:
         if message:
             logger.warning("%s", message)
 
+    def log_defects(self) -> None:
+        """Log a warning for each kind of defect, with their number."""
+        for defect, count in sorted(self.defects.items()):
+            logger.warning("%s %s: %d x %s", self.path, self.split, count, defect)
+
     def take_notes(self, noted: Iterable[tuple[str, str]]) -> None:
         """Count what was found elsewhere, too: `noted` of another process or of an earlier run."""
         for path, defect in noted:
@@ -291,6 +296,16 @@ def locate(entry: str, folders: Iterable[Path]) -> str:
     if entry.startswith(STRAY):
         paths += [str(folder / entry.partition("/")[2]) for folder in folders]
     return next(filter(os.path.exists, paths), paths[0])
+
+
+def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return class names that are given as themselves or as a file of them, None if there are none.
+
+    Raises DataError as `read_names` does.
+    """
+    if isinstance(names, str | Path):
+        return read_names(names)
+    return tuple(names) if names else None
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
