@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or Ctrl-C leaves the old one whole."""
+"""Making folders, and writing files so that a crash or a full disk leaves the old one whole."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from ghostyolo.errors import OptionError, Span
 
 HINT = "give a file in a folder that can be written"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
+        raise OptionError(message, span=Span(str(path)), hint=hint) from None
+    return folder
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ghostyolo.cli import shared
 from ghostyolo.distributed import joined
 from ghostyolo.errors import DataError
+from ghostyolo.files import make_folder
 from ghostyolo.layers import Head
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class Job:
         )
         self.detector: Detector = runtime.detector(thresh=args.thresh, nms=args.nms)
         quiet = args.json or args.jsonl == "-"
-        self.out = None if quiet else shared.make_folder(args.out)
-        folders = [shared.make_folder(path) if path else None for path in (args.txt, args.voc)]
+        self.out = None if quiet else make_folder(args.out)
+        folders = [make_folder(path) if path else None for path in (args.txt, args.voc)]
         self.txt, self.voc = folders
         pictures, streams = sources
         self.targets = predict.target_paths(pictures, self.out) if self.out else {}

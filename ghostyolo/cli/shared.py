@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ghostyolo.errors import CfgError, Findings, OptionError, Span
+from ghostyolo.errors import CfgError, Findings, OptionError
 from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
 
@@ -170,16 +169,6 @@ def read_model(network: Network, args: argparse.Namespace) -> Model:
 
     device = pick_device(args.device)
     return Model(network, args.weights).to(device).eval()
-
-
-def make_folder(path: str) -> Path:
-    """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        hint = "give a folder that can be written"
-        raise OptionError(f"cannot make it: {error.strerror}", span=Span(path), hint=hint) from None
-    return Path(path)
 
 
 def share(text: str) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ghostyolo.cli import classify, shared
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import OptionError, Span
+from ghostyolo.files import make_folder
 from ghostyolo.network.outputs import classifier_output
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure the average precision, or the accuracy, of a trained cfg."""
     if args.report:
-        shared.make_folder(str(Path(args.report).parent))
+        make_folder(Path(args.report).parent)
     with joined(args.device) as world:
         args.device = world.device
         found = _measured(args, world)

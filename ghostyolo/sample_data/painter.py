@@ -1,33 +1,34 @@
-"""The embedded data set: pictures that the program paints itself, in PASCAL VOC's layout.
+"""The sample data set: pictures that the program paints itself, in PASCAL VOC's layout.
 
-A scene is a textured ground, things of six classes on it, and distractors that are no class. A
-class is known by its shape, its texture and roughly its colour. A thing is painted to fill its
-box to the pixel, so the labels are exact. As in VOC a box goes round what the border leaves of a
-thing (`truncated`); what a later thing covers of it still counts (`occluded`).
+A scene is a textured background, objects of six classes on it, and distractors that are no class. A
+class is known by its shape, its texture and roughly its colour. An object is painted to fill its
+box to the pixel, so the labels are exact. As in VOC a box goes round what the border leaves of an
+object (`truncated`); what a later object covers of it still counts (`occluded`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import NamedTuple
 
 import cv2
+import jinja2
 import numpy as np
 
-from ghostyolo.errors import DataError, OptionError, Span
-from ghostyolo.sample_data.sprites import KINDS, noise, paint_distractor, paint_ground, paint_thing
+from ghostyolo.errors import DataError, OptionError
+from ghostyolo.files import make_folder
+from ghostyolo.sample_data import sprites
 
-NAMES = tuple(KINDS)
+NAMES = tuple(sprites.KINDS)
 COUNTS = {"train": 400, "val": 60, "test": 60}
-SMALLEST = 24  # pixels, the longer side of a thing
+SMALLEST = 24  # pixels, the longer side of an object
+ANNOTATION = jinja2.Template(Path(__file__).with_name("annotation.xml").read_text())
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom: pixel edges
+Box = tuple[int, int, int, int]  # left, top, right, bottom: pixel edges, from 0
 
 
-@dataclass(frozen=True)
-class Thing:
+class Object(NamedTuple):
     """One object of a scene: its class, the box it shows in, and what hides a part of it."""
 
     name: str
@@ -39,7 +40,7 @@ class Thing:
 
 def write_dataset(
     folder: str | Path,
-    counts: Mapping[str, int] | None = None,
+    counts: Mapping[str, int] = COUNTS,
     seed: int = 0,
     size: tuple[int, int] = (256, 320),
 ) -> Path:
@@ -48,20 +49,17 @@ def write_dataset(
     Makes JPEGImages, Annotations, ImageSets/Main and shapes.names, and returns the folder. The same
     seed gives the same pictures; asking for more of them leaves the first ones as they are.
 
-    Raises DataError if the folder holds anything, OptionError for a seed below 0.
+    Raises DataError if the folder holds anything, OptionError if it cannot be made or for a seed
+    below 0.
     """
     if seed < 0:
         raise OptionError(f"the seed {seed} is below 0", hint="use 0 or more")
     root = Path(folder)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} exists and is not empty", hint="name a new folder")
-    try:
-        for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-            (root / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
-        raise DataError(message, span=Span(str(root)), hint=hint) from None
-    for split, count in (COUNTS if counts is None else counts).items():
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        make_folder(root / name)
+    for split, count in counts.items():
         stems = [f"{split}_{index:05}" for index in range(count)]
         for index, stem in enumerate(stems):
             rng = np.random.default_rng([seed, index, *split.encode()])
@@ -71,26 +69,26 @@ def write_dataset(
     return root
 
 
-def paint_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, list[Thing]]:
-    """Paint one picture of `size` (h, w): uint8 RGB, and the things on it, the lowest first."""
-    canvas = paint_ground(size, rng)
+def paint_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, list[Object]]:
+    """Paint one picture of `size` (h, w): uint8 RGB, and the objects on it, the lowest first."""
+    canvas = sprites.paint_background(size, rng)
     for _ in range(rng.integers(0, 5)):
-        paint_distractor(canvas, rng)
+        sprites.paint_distractor(canvas, rng)
     placed = [(NAMES[rng.integers(len(NAMES))], box) for box in _random_boxes(rng, size)]
-    parts = []
-    owner = np.full(size, -1)  # which thing shows at a pixel
+    masks, areas = [], []
+    top_object = np.full(size, -1)  # which object shows at a pixel
     for index, (name, (left, top, right, bottom)) in enumerate(placed):
-        cover, colour = paint_thing(name, (bottom - top, right - left), rng)
-        own_area = np.count_nonzero(cover > 0.5)
-        cover, colour = _moved(cover, left, top, size), _moved(colour, left, top, size)
-        _lay(canvas, cover, colour, (left, top, right, bottom))
-        owner[cover > 0.5] = index
-        parts.append((cover > 0.5, own_area))
-    things = [
-        _describe(*placed[index], own, (owner == index).sum() / area)
-        for index, (own, area) in enumerate(parts)
+        mask, colour = sprites.paint_object(name, (bottom - top, right - left), rng)
+        areas.append(np.count_nonzero(mask > 0.5))
+        mask, colour = _moved(mask, left, top, size), _moved(colour, left, top, size)
+        _composite(canvas, mask, colour, (left, top, right, bottom))
+        masks.append(mask > 0.5)
+        top_object[masks[-1]] = index
+    objects = [
+        _label(*placed[index], masks[index], (top_object == index).sum() / area)
+        for index, area in enumerate(areas)
     ]
-    return _photograph(canvas, rng), [thing for thing in things if thing]
+    return _photograph(canvas, rng), [each for each in objects if each]
 
 
 def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[Box]:
@@ -99,7 +97,7 @@ def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[B
     for _ in range(rng.integers(3, 10)):
         for _ in range(20):
             box = _random_box(rng, size)
-            if all(_shared_part(box, other) < 0.4 for other in boxes):
+            if all(_overlap(box, other) < 0.4 for other in boxes):
                 boxes.append(box)
                 yield box
                 break
@@ -116,8 +114,8 @@ def _random_box(rng: np.random.Generator, size: tuple[int, int]) -> Box:
     return left, top, left + int(w), top + int(h)
 
 
-def _shared_part(a: Box, b: Box) -> float:
-    """Return what part of the smaller box lies within the other."""
+def _overlap(a: Box, b: Box) -> float:
+    """Return the intersection of two boxes over the area of the smaller."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
@@ -130,36 +128,34 @@ def _moved(image: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.
     return cv2.warpAffine(image, shift, size[::-1], flags=cv2.INTER_NEAREST)
 
 
-def _lay(canvas: np.ndarray, cover: np.ndarray, colour: np.ndarray, box: Box) -> None:
-    """Lay a thing and its shadow on the canvas, in place; the light comes from the upper left."""
+def _composite(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, box: Box) -> None:
+    """Draw an object and its shadow on the canvas, in place; light comes from the upper left."""
     left, top, right, bottom = box
     reach = 0.05 * max(right - left, bottom - top)
     margin = round(5 * reach) + 1
-    rows = slice(max(top - margin, 0), bottom + margin)
-    columns = slice(max(left - margin, 0), right + margin)
-    part, cover, colour = (image[rows, columns] for image in (canvas, cover, colour))
-    shadow = _moved(cover, round(reach), round(reach), cover.shape)
+    window = np.s_[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
+    part, mask, colour = canvas[window], mask[window], colour[window]
+    shadow = _moved(mask, round(reach), round(reach), mask.shape)
     part *= 1 - 0.5 * cv2.GaussianBlur(shadow, (0, 0), reach)[..., None]
-    part += cover[..., None] * (colour - part)
+    part += mask[..., None] * (colour - part)
 
 
-def _describe(name: str, box: Box, cover: np.ndarray, visible_part: float) -> Thing | None:
-    """Label a thing by its pixels (h, w) in the picture; None if hardly any can be seen."""
-    if visible_part < 0.15:
+def _label(name: str, box: Box, mask: np.ndarray, visible: float) -> Object | None:
+    """Label an object by its pixels (h, w) in the picture; None if hardly any can be seen."""
+    if visible < 0.15:
         return None
-    h, w = cover.shape
+    h, w = mask.shape
     truncated = min(box) < 0 or box[2] > w or box[3] > h
     if truncated:
-        (left, right), (top, bottom) = (np.flatnonzero(cover.any(axis))[[0, -1]] for axis in (0, 1))
+        (left, right), (top, bottom) = (np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (0, 1))
         box = int(left), int(top), int(right) + 1, int(bottom) + 1
-    occluded = bool(visible_part < 0.95 and not truncated)
-    return Thing(name, box, truncated, occluded, bool(visible_part < 0.4))
+    return Object(name, box, truncated, visible < 0.95 and not truncated, visible < 0.4)
 
 
 def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Take the picture: uneven light, a lens that may be soft, a sensor with noise."""
     size = canvas.shape[:2]
-    light = rng.uniform(0.75, 1.05) + 0.35 * (noise(size, max(size), rng) - 0.5)
+    light = rng.uniform(0.75, 1.05) + 0.35 * (sprites.noise(size, max(size), rng) - 0.5)
     image = canvas * light[..., None]
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.9))
@@ -167,47 +163,9 @@ def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def _write_sample(root: Path, stem: str, image: np.ndarray, things: list[Thing]) -> None:
-    _, jpeg = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 92))
-    (root / f"JPEGImages/{stem}.jpg").write_bytes(jpeg.tobytes())
-    xml = ElementTree.ElementTree(_annotation(f"{stem}.jpg", image.shape, things))
-    ElementTree.indent(xml)
-    xml.write(root / f"Annotations/{stem}.xml")
-
-
-def _annotation(filename: str, shape: tuple[int, ...], things: list[Thing]) -> ElementTree.Element:
-    """Return VOC's XML for one picture; coordinates are pixel edges, from 0."""
-    h, w, depth = shape
-    size = {"width": w, "height": h, "depth": depth}
-    objects = [
-        {
-            "name": thing.name,
-            "pose": "Unspecified",
-            "truncated": int(thing.truncated),
-            "occluded": int(thing.occluded),
-            "difficult": int(thing.difficult),
-            "bndbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), thing.box_xyxy_px, strict=True)),
-        }
-        for thing in things
-    ]
-    fields = {
-        "folder": "JPEGImages",
-        "filename": filename,
-        "source": {"database": "ghostyolo synthetic"},
-        "size": size,
-        "segmented": 0,
-        "object": objects,
-    }
-    return _element("annotation", fields)
-
-
-def _element(tag: str, content: object) -> ElementTree.Element:
-    """Turn nested dicts into XML; a list repeats its tag, anything else is text."""
-    element = ElementTree.Element(tag)
-    if not isinstance(content, dict):
-        element.text = str(content)
-        return element
-    for key, value in content.items():
-        items = value if isinstance(value, list) else [value]
-        element.extend(_element(key, item) for item in items)
-    return element
+def _write_sample(root: Path, stem: str, image: np.ndarray, objects: list[Object]) -> None:
+    path = str(root / f"JPEGImages/{stem}.jpg")
+    cv2.imwrite(path, image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 92))
+    h, w = image.shape[:2]
+    xml = ANNOTATION.render(filename=f"{stem}.jpg", width=w, height=h, objects=objects)
+    (root / f"Annotations/{stem}.xml").write_text(xml)

@@ -1,4 +1,4 @@
-"""What the embedded data set is painted with: things, grounds and distractors, as arrays.
+"""What the sample data set is painted with: objects, backgrounds and distractors, as arrays.
 
 Colours are float32 RGB in [0, 1]. Everything is drawn larger than it will be and averaged down, so
 that edges are smooth. Coordinates are continuous: a picture of width w covers 0..w.
@@ -16,13 +16,13 @@ SHIFT = 6  # fractional bits of the coordinates that go to OpenCV
 
 Rng = np.random.Generator
 Outline = Callable[[Rng], list[np.ndarray]]  # polygons (n, 2) around the origin; overlap is a hole
-Texture = Callable[[np.ndarray, np.ndarray, Rng], np.ndarray]  # u, v -> share of the second colour
+Texture = Callable[[np.ndarray, np.ndarray, Rng], np.ndarray]  # u, v -> part of the second colour
 
 
-def paint_thing(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Paint a thing, turned by any angle, that touches all four sides of a box of `size` (h, w).
+def paint_object(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """Paint an object, turned by any angle, that touches all four sides of a box of `size` (h, w).
 
-    Returns its coverage (h, w) in [0, 1] and its colour (h, w, 3), the latter also beyond it.
+    Returns its mask (h, w) in [0, 1] and its colour (h, w, 3), the latter also beyond it.
     """
     outline, texture = KINDS[name]
     fine = (4 if max(size) < 64 else 2) * np.array(size)
@@ -30,36 +30,35 @@ def paint_thing(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray,
     polygons = [polygon @ turn for polygon in outline(rng)]
     low, high = (extreme(np.concatenate(polygons), 0) for extreme in (np.min, np.max))
     scale = (fine[::-1] / (high - low)).astype(np.float32)
-    mask = _fill([(polygon - low) * scale for polygon in polygons], fine)
+    mask = np.zeros(tuple(fine), np.float32)
+    corners = [_fixed((polygon - low) * scale - 0.5) for polygon in polygons]
+    cv2.fillPoly(mask, corners, 1.0, cv2.LINE_8, SHIFT)
     x, y = (np.arange(side, dtype=np.float32) + 0.5 for side in fine[::-1])
-    x, y = x / scale[0] + low[0], y[:, None] / scale[1] + low[1]
-    u, v = (x * turn[axis, 0] + y * turn[axis, 1] for axis in (0, 1))
-    first, second = _colours(name, rng)
-    share = np.clip(texture(u, v, rng), 0, 1)
-    colour = _blend(first, second, share) * _relief(mask)[..., None]
-    return _shrink(mask, size), _shrink(colour, size)
+    u, v = _turned(x / scale[0] + low[0], y / scale[1] + low[1], turn)
+    first, second = _class_colours(name, rng)
+    colour = _blend(first, second, np.clip(texture(u, v, rng), 0, 1)) * _relief(mask)[..., None]
+    return _shrunk(mask, size), _shrunk(colour, size)
 
 
-def paint_ground(size: tuple[int, int], rng: Rng) -> np.ndarray:
+def paint_background(size: tuple[int, int], rng: Rng) -> np.ndarray:
     """Paint a textured background of `size` (h, w) in quiet colours."""
-    share = GROUNDS[rng.integers(len(GROUNDS))](size, rng)
-    first = _hsv(rng.random(), rng.uniform(0.05, 0.4), rng.uniform(0.35, 0.9))
-    second = _hsv(rng.random(), rng.uniform(0.05, 0.4), rng.uniform(0.35, 0.9))
-    return np.clip(_blend(first, second, share), 0, 1)
+    pattern = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](size, rng)
+    first = _random_colour(rng, (0.05, 0.4), (0.35, 0.9))
+    second = _random_colour(rng, (0.05, 0.4), (0.35, 0.9))
+    return np.clip(_blend(first, second, pattern), 0, 1)
 
 
 def paint_distractor(canvas: np.ndarray, rng: Rng) -> None:
     """Draw something that is no class on the canvas: a stick, an open arc, or a frame."""
     h, w = canvas.shape[:2]
-    colour = _hsv(rng.random(), rng.uniform(0.2, 0.9), rng.uniform(0.2, 1))
+    colour = _random_colour(rng, (0.2, 0.9), (0.2, 1))
     centre = rng.uniform((0, 0), (w, h))
     reach = rng.uniform(0.05, 0.25) * min(h, w)
     kind, turn = rng.integers(3), rng.uniform(0, TAU)
     if kind == 0:
         points = np.array(((-1, 0), (1, 0))) * reach
     elif kind == 1:
-        angles = np.linspace(0, rng.uniform(0.2, 0.5) * TAU, 24)
-        points = np.stack((np.cos(angles), np.sin(angles)), -1) * reach
+        points = _polar(np.linspace(0, rng.uniform(0.2, 0.5) * TAU, 24), reach)
     else:
         points = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))) * reach * 0.6
     points = points @ _rotation(turn) + centre
@@ -76,16 +75,22 @@ def noise(size: tuple[int, int], cell: float, rng: Rng) -> np.ndarray:
     return cv2.resize(grid, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
+def _polar(angles: np.ndarray, radius: np.ndarray | float) -> np.ndarray:
+    """Return points (n, 2) at angles in radians."""
+    return np.stack((np.cos(angles), np.sin(angles)), -1) * np.reshape(radius, (-1, 1))
+
+
+def _around(radius: np.ndarray) -> np.ndarray:
+    """Return a polygon with a corner at each radius, at equal angles."""
+    return _polar(np.linspace(0, TAU, len(radius), endpoint=False), radius)
+
+
+def _star(points: int, inner: float) -> list[np.ndarray]:
+    return [_around(np.tile((1.0, inner), points))]
+
+
 def _ring(rng: Rng) -> list[np.ndarray]:
-    return [_ellipse(1.0), _ellipse(rng.uniform(0.42, 0.56))]
-
-
-def _square(rng: Rng) -> list[np.ndarray]:
-    return [_star(4, 1.0, np.cos(TAU / 8))]
-
-
-def _triangle(rng: Rng) -> list[np.ndarray]:
-    return [_star(3, 1.0, np.cos(TAU / 6))]
+    return [_around(np.full(128, radius)) for radius in (1.0, rng.uniform(0.42, 0.56))]
 
 
 def _cross(rng: Rng) -> list[np.ndarray]:
@@ -94,34 +99,29 @@ def _cross(rng: Rng) -> list[np.ndarray]:
     return [np.concatenate([arm @ _rotation(quarter * TAU / 4) for quarter in range(4)])]
 
 
-def _five_pointed(rng: Rng) -> list[np.ndarray]:
-    return [_star(5, 1.0, rng.uniform(0.42, 0.52))]
-
-
-def _amoeba(rng: Rng) -> list[np.ndarray]:
+def _blob(rng: Rng) -> list[np.ndarray]:
     angles = np.linspace(0, TAU, 96, endpoint=False)
     radius = np.ones(96)
     for waves in (2, 3, 5):
         radius += rng.uniform(0.06, 0.14) * np.sin(waves * angles + rng.uniform(0, TAU))
-    return [np.stack((np.cos(angles), np.sin(angles)), -1) * radius[:, None]]
+    return [_polar(angles, radius)]
 
 
-def _glaze(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
+def _rings(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
     """Concentric: light where the tube of a ring is highest."""
     return 1 - np.abs(np.hypot(u, v) - 0.75) / 0.27
 
 
 def _checks(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
     # the square stands on its corner: its sides run along u + v and u - v
-    a, b = (np.floor((p + 1) * 2) for p in (u + v, u - v))
-    return (a + b) % 2
+    return (np.floor((u + v + 1) * 2) + np.floor((u - v + 1) * 2)) % 2
 
 
 def _stripes(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
     return _soft(np.sin(u * TAU * 2.2))
 
 
-def _bare(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
+def _gradient(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
     return 0.25 * (u + v + 1)
 
 
@@ -132,25 +132,22 @@ def _facets(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
 
 def _spots(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
     spots = rng.uniform((-0.8, -0.8, 0.1), (0.8, 0.8, 0.24), (9, 3)).astype(np.float32)
-    inside = [1 - ((u - x) ** 2 + (v - y) ** 2) / r**2 for x, y, r in spots]
-    return _soft(np.max(inside, 0))
+    return _soft(np.max([1 - ((u - x) ** 2 + (v - y) ** 2) / r**2 for x, y, r in spots], 0))
 
 
 KINDS: dict[str, tuple[Outline, Texture]] = {
-    "ring": (_ring, _glaze),
-    "checker": (_square, _checks),
-    "triangle": (_triangle, _stripes),
-    "cross": (_cross, _bare),
-    "star": (_five_pointed, _facets),
-    "blob": (_amoeba, _spots),
+    "ring": (_ring, _rings),
+    "checker": (lambda rng: _star(4, np.cos(TAU / 8)), _checks),
+    "triangle": (lambda rng: _star(3, np.cos(TAU / 6)), _stripes),
+    "cross": (_cross, _gradient),
+    "star": (lambda rng: _star(5, rng.uniform(0.42, 0.52)), _facets),
+    "blob": (_blob, _spots),
 }
 
 
 def _clouds(size: tuple[int, int], rng: Rng) -> np.ndarray:
-    octaves = [
-        noise(size, max(size) / parts, rng) / 1.6**i for i, parts in enumerate((2, 5, 12, 30))
-    ]
-    return np.sum(octaves, 0) / 2
+    cells = (max(size) / parts for parts in (2, 5, 12, 30))
+    return np.sum([noise(size, cell, rng) / 1.6**i for i, cell in enumerate(cells)], 0) / 2
 
 
 def _wood(size: tuple[int, int], rng: Rng) -> np.ndarray:
@@ -161,13 +158,13 @@ def _wood(size: tuple[int, int], rng: Rng) -> np.ndarray:
 
 
 def _bokeh(size: tuple[int, int], rng: Rng) -> np.ndarray:
-    share = _clouds(size, rng) * 0.6
+    pattern = _clouds(size, rng) * 0.6
     for _ in range(24):
-        layer = np.zeros(size, np.float32)
-        x, y = rng.integers((0, 0), size[::-1])
-        cv2.circle(layer, (int(x), int(y)), int(rng.integers(5, 30)), rng.uniform(0.05, 0.3), -1)
-        share += layer
-    return cv2.blur(share, (5, 5))
+        disc = np.zeros(size, np.float32)
+        x, y = rng.integers((0, 0), size[::-1]).tolist()
+        cv2.circle(disc, (x, y), int(rng.integers(5, 30)), rng.uniform(0.05, 0.3), -1)
+        pattern += disc
+    return cv2.blur(pattern, (5, 5))
 
 
 def _weave(size: tuple[int, int], rng: Rng) -> np.ndarray:
@@ -175,25 +172,18 @@ def _weave(size: tuple[int, int], rng: Rng) -> np.ndarray:
     return 0.45 + 0.12 * (np.sin(across) + np.sin(along)) + 0.5 * (_clouds(size, rng) - 0.5)
 
 
-GROUNDS = (_clouds, _wood, _bokeh, _weave)
+BACKGROUNDS = (_clouds, _wood, _bokeh, _weave)
 
 
 def _turned_grid(size: tuple[int, int], rng: Rng) -> np.ndarray:
     """Return two coordinates at right angles, (2, h, w), about 1 across the picture."""
     x, y = (np.arange(side, dtype=np.float32) / max(size) for side in size[::-1])
-    turn = _rotation(rng.uniform(0, TAU))
-    return np.stack([x * turn[axis, 0] + y[:, None] * turn[axis, 1] for axis in (0, 1)])
+    return _turned(x, y, _rotation(rng.uniform(0, TAU)))
 
 
-def _star(points: int, outer: float, inner: float) -> np.ndarray:
-    angles = np.arange(2 * points) * TAU / (2 * points)
-    radius = np.where(np.arange(2 * points) % 2, inner, outer)
-    return np.stack((np.cos(angles), np.sin(angles)), -1) * radius[:, None]
-
-
-def _ellipse(radius: float) -> np.ndarray:
-    angles = np.linspace(0, TAU, 128, endpoint=False)
-    return np.stack((np.cos(angles), np.sin(angles)), -1) * radius
+def _turned(x: np.ndarray, y: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return the coordinates of the pixels at x (w,), y (h,) on turned axes, (2, h, w)."""
+    return np.stack([x * along_x + y[:, None] * along_y for along_x, along_y in turn])
 
 
 def _rotation(angle: float) -> np.ndarray:
@@ -201,7 +191,7 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array(((cos, sin), (-sin, cos)), np.float32)
 
 
-def _colours(name: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+def _class_colours(name: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """Return two colours that stand apart: one deep, one light, in random order.
 
     Each class has its part of the hues, which reaches a little into its neighbours'.
@@ -212,16 +202,21 @@ def _colours(name: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     return (deep, light) if rng.random() < 0.7 else (light, deep)
 
 
+def _random_colour(
+    rng: Rng, saturation: tuple[float, float], value: tuple[float, float]
+) -> np.ndarray:
+    return _hsv(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
+
+
 def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:
+    """Return a colour as RGB; hue in turns."""
     wheel = np.abs((hue + np.array((0, 2, 1)) / 3) % 1 * 6 - 3) - 1
     return (value * (1 - saturation * (1 - np.clip(wheel, 0, 1)))).astype(np.float32)
 
 
-def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Mix two colours by a share (h, w) of the second: (h, w, 3) float32."""
-    return cv2.merge(
-        [a + (b - a) * share.astype(np.float32) for a, b in zip(first, second, strict=True)]
-    )
+def _blend(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Mix two colours, with a part (h, w) of the second: (h, w, 3) float32."""
+    return first + (second - first) * part.astype(np.float32)[..., None]
 
 
 def _soft(wave: np.ndarray) -> np.ndarray:
@@ -238,15 +233,10 @@ def _relief(mask: np.ndarray) -> np.ndarray:
     return np.clip(0.92 + 0.06 * slope, 0.45, 1.35)[1:-1, 1:-1]
 
 
-def _fill(polygons: list[np.ndarray], size: np.ndarray) -> np.ndarray:
-    mask = np.zeros(tuple(size), np.float32)
-    cv2.fillPoly(mask, [_fixed(polygon - 0.5) for polygon in polygons], 1.0, cv2.LINE_8, SHIFT)
-    return mask
-
-
 def _fixed(points: np.ndarray) -> np.ndarray:
+    """Return points in the fixed-point numbers of OpenCV's drawing."""
     return np.round(points * 2**SHIFT).astype(np.int32)
 
 
-def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)

@@ -9,8 +9,8 @@ import pytest
 
 from ghostyolo.data import open_dataset, read_image
 from ghostyolo.errors import DataError, OptionError
-from ghostyolo.sample_data.painter import NAMES, Thing, paint_scene, write_dataset
-from ghostyolo.sample_data.sprites import KINDS, paint_thing
+from ghostyolo.sample_data.painter import NAMES, Object, paint_scene, write_dataset
+from ghostyolo.sample_data.sprites import KINDS, paint_object
 
 SIZE = (256, 320)
 COUNTS = {"train": 6, "val": 2, "test": 3}
@@ -22,35 +22,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def things() -> list[Thing]:
+def objects() -> list[Object]:
     scenes = (paint_scene(np.random.default_rng([7, index]), SIZE) for index in range(60))
-    return [thing for _, found in scenes for thing in found]
+    return [each for _, found in scenes for each in found]
 
 
 @pytest.mark.parametrize("size", [(14, 14), (40, 31), (150, 160)])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_thing_touches_all_four_sides_of_its_box(name: str, size: tuple[int, int]) -> None:
+def test_an_object_touches_all_four_sides_of_its_box(name: str, size: tuple[int, int]) -> None:
     for seed in range(5):
-        cover, colour = paint_thing(name, size, np.random.default_rng(seed))
-        assert cover.shape == size
+        mask, colour = paint_object(name, size, np.random.default_rng(seed))
+        assert mask.shape == size
         assert colour.shape == (*size, 3)
-        for side in (cover[0], cover[-1], cover[:, 0], cover[:, -1]):
+        for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]):
             assert side.max() > 0.05
-        assert 0.2 < cover.mean() < 0.95
+        assert 0.2 < mask.mean() < 0.95
 
 
-def test_scene_holds_every_class_at_every_scale(things: list[Thing]) -> None:
-    assert {thing.name for thing in things} == set(NAMES)
-    boxes = np.array([thing.box_xyxy_px for thing in things])
+def test_scene_holds_every_class_at_every_scale(objects: list[Object]) -> None:
+    assert {each.name for each in objects} == set(NAMES)
+    boxes = np.array([each.box_xyxy_px for each in objects])
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     assert min(sides) < 30
     assert max(sides) > 120
-    assert sum(thing.truncated for thing in things) > 3
-    assert sum(thing.occluded for thing in things) > 3
+    assert sum(each.truncated for each in objects) > 3
+    assert sum(each.occluded for each in objects) > 3
 
 
-def test_boxes_lie_within_the_picture(things: list[Thing]) -> None:
-    for left, top, right, bottom in (thing.box_xyxy_px for thing in things):
+def test_boxes_lie_within_the_picture(objects: list[Object]) -> None:
+    for left, top, right, bottom in (each.box_xyxy_px for each in objects):
         assert 0 <= left < right <= SIZE[1]
         assert 0 <= top < bottom <= SIZE[0]
 
@@ -67,11 +67,11 @@ def test_written_data_set_opens_as_voc_without_a_defect(folder: Path) -> None:
 
 def test_labels_are_read_as_they_were_painted(folder: Path) -> None:
     rng = np.random.default_rng([3, 4, *b"train"])
-    image, things = paint_scene(rng, SIZE)
+    image, objects = paint_scene(rng, SIZE)
     sample = open_dataset(folder, "train", NAMES).samples[4]
-    assert sample.boxes_xyxy_px.tolist() == [list(thing.box_xyxy_px) for thing in things]
-    assert [NAMES[cls] for cls in sample.classes] == [thing.name for thing in things]
-    assert sample.ignore.tolist() == [thing.difficult for thing in things]
+    assert sample.boxes_xyxy_px.tolist() == [list(each.box_xyxy_px) for each in objects]
+    assert [NAMES[cls] for cls in sample.classes] == [each.name for each in objects]
+    assert sample.ignore.tolist() == [each.difficult for each in objects]
     stored = read_image(sample.path).astype(int)
     assert np.abs(stored - image).mean() < 8
 
