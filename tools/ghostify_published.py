@@ -21,7 +21,7 @@ import torch
 
 from ghostyolo import parity
 from ghostyolo.errors import CfgError, Findings, GhostyoloError
-from ghostyolo.ghostify import Ghostified, Wish, ghostify
+from ghostyolo.ghostify import Ghostified, GhostOptions, ghostify
 from ghostyolo.network import (
     Network,
     load,
@@ -52,9 +52,9 @@ def check(path: Path) -> bool:
     start = time.monotonic()
     network = small(load(path, findings=Findings(quiet=True, compat=True)))
     done = ghostify(network)
-    found = departures(network, Wish()) if done.ghosts else {0: 0.0}
+    found = departures(network, GhostOptions()) if done.ghosts else {0: 0.0}
     if max(found.values()) > LIMIT:  # rounding, in a deep one, or more than that?
-        found = departures(network, Wish(), torch.float64)
+        found = departures(network, GhostOptions(), torch.float64)
     worst = max(found, key=lambda index: found[index])
     text = f"{len(done.ghosts)} ghosts of {len(done.ghosts) + len(done.reasons)} convolutions"
     text += f", at {network.options.size}: layers differ by {found[worst]:.1e} at most"

@@ -62,14 +62,15 @@ def run(args: argparse.Namespace) -> int:
 def _sides(model: Model, args: argparse.Namespace) -> tuple[np.ndarray, Side]:
     """Return our input, and what --against names."""
     from ghostyolo import parity
+    from ghostyolo.data.inputs import network_input
 
     kind, _, path = args.against.partition(":")
     if kind == "trace" and path:
         trace = parity.read_trace(path)
         own = args.input is not None or args.seed is not None
-        x = shared.read_input(model.network, args) if own else trace.x
+        x = network_input(model.network, args.input, args.seed) if own else trace.x
         return x, parity.of_trace(trace, path)
-    x = shared.read_input(model.network, args)
+    x = network_input(model.network, args.input, args.seed)
     if kind == "onnx" and path:
         return x, parity.of_onnx(model, path, x)
     if args.against == "opencv":

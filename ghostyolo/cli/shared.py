@@ -12,8 +12,6 @@ from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ghostyolo.data import Dataset
     from ghostyolo.model.model import Model
     from ghostyolo.runtime.interface import Runtime
@@ -125,23 +123,6 @@ def add_input(p: argparse.ArgumentParser, default: str) -> None:
     which = p.add_mutually_exclusive_group()
     which.add_argument("--input", metavar="IMAGE", help="picture to run on")
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
-
-
-def read_input(network: Network, args: argparse.Namespace) -> np.ndarray:
-    """Return the picture of --input or the random numbers of --seed, (1, C, h, w)."""
-    from ghostyolo.data.images import fit, read_image
-    from ghostyolo.parity.trace import random_input
-
-    if args.input is None:
-        seed = args.seed or 0
-        if not 0 <= seed < 2**32:
-            raise OptionError(f"--seed {seed}", hint="use 0 to 4294967295")
-        return random_input(network, seed)
-    options = network.options
-    if options.channels != 3:
-        message = f"--input: the network takes {options.channels} channels, a picture has 3"
-        raise OptionError(message, hint="use --seed for random numbers")
-    return fit(read_image(args.input), options.size, bool(options.letter_box))[0][None]
 
 
 def read_network(args: argparse.Namespace) -> Network:

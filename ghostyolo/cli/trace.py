@@ -33,13 +33,14 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run a network once and write its trace."""
+    from ghostyolo.data.inputs import network_input
     from ghostyolo.parity import trace
 
     if args.samples < 0:
         raise OptionError(f"--samples {args.samples}", hint="use 1 or more, or 0 for all values")
     network = shared.read_network(args)
     model = shared.read_model(network, args)
-    x = shared.read_input(network, args)
+    x = network_input(network, args.input, args.seed)
     kept = trace.record(model, x, samples=args.samples, layers=layer_indices(args.layers, model))
     trace.write(args.out, kept)
     size = Path(args.out).stat().st_size / 1e6

@@ -4,7 +4,7 @@ A ghost module makes n maps as m by convolution and n - m by cheap d x d filters
 the m. Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR 2020, section 3.
 """
 
-from ghostyolo.ghostify.choice import Wish
-from ghostyolo.ghostify.rewrite import Ghost, Ghostified, ghostify
+from ghostyolo.ghostify.options import GhostOptions
+from ghostyolo.ghostify.rewrite import Ghostified, GhostModule, ghostify
 
-__all__ = ["Ghost", "Ghostified", "Wish", "ghostify"]
+__all__ = ["GhostModule", "GhostOptions", "Ghostified", "ghostify"]

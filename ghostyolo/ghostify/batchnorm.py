@@ -1,4 +1,4 @@
-"""Batch norms of a network whose maps have changed: what they took from pictures, taken anew."""
+"""New batch-norm statistics for convolutions whose inputs have changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ghostyolo.ops import Convolution
 FLAT = 1e-8  # variance below which a channel's statistics are left alone
 
 
-def settle(module: Convolution, maps: Tensor) -> None:
-    """Let the statistics be those of the maps that it receives, and give what it gives now.
+def recompute_statistics(module: Convolution, maps: Tensor) -> None:
+    """Take the running statistics from the maps, and keep the output by changing scale and bias.
 
-    In training the statistics are each batch's own, so that training on begins from there.
+    In training the statistics are each batch's own, so that further training starts from this
+    output.
     """
     norm, (mean, var) = module.norm, _statistics(module)
     assert norm is not None
@@ -24,17 +25,18 @@ def settle(module: Convolution, maps: Tensor) -> None:
     var.copy_(now_var)
 
 
-def match(module: Convolution, maps: Tensor, old: Tensor) -> None:
-    """Let the output keep its mean and variance though the maps that it receives have changed.
+def match_moments(module: Convolution, maps: Tensor, old: Tensor) -> None:
+    """Change the running statistics so that the output keeps its mean and variance.
 
-    old: (N, C, h, w), what the convolution gave before, in the order of its new channels.
+    maps: the changed inputs. old: (N, C, h, w), the convolution's results before the change, in the
+    order of its new channels.
     """
     mean, var = _statistics(module)
     old_mean, old_var = _moments(old)
     now_mean, now_var = _moments(module.conv(maps))
-    sound = (old_var > FLAT) & (now_var > FLAT)
-    scale = torch.where(sound, now_var / old_var.clamp(min=FLAT), 1.0)
-    mean.copy_(torch.where(sound, now_mean - (old_mean - mean) * scale.sqrt(), mean))
+    varies = (old_var > FLAT) & (now_var > FLAT)
+    scale = torch.where(varies, now_var / old_var.clamp(min=FLAT), 1.0)
+    mean.copy_(torch.where(varies, now_mean - (old_mean - mean) * scale.sqrt(), mean))
     var.mul_(scale)
 
 

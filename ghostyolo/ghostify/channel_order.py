@@ -1,8 +1,9 @@
-"""Which layers must have their channels in one order, and which may have any.
+"""Which nodes share an order of channels, and which orders may change.
 
-A convolution takes its input's channels in any order, for its weights can follow. Sums, products,
-pooling and the like hand the order on and tie their inputs to one. Heads, slices, grouped
-convolutions, and whatever else knows its channels by number, want the order as it is.
+A convolution takes its input's channels in any order, as its weights can be permuted with them.
+Sums, products, pooling and the like keep the order, and need the same one in all inputs. Heads,
+slices, grouped convolutions, and whatever else knows its channels by number, need the order as it
+is.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ BY_CHANNEL = (
 )  # fmt: skip
 
 
-class Orders:
-    """The orders of a network: `of[index]` are the numbers of those that a node's channels have.
+class ChannelOrders:
+    """The channel orders of a network, in disjoint sets of those that have to be the same.
 
-    Two numbers may come to be one order, see `order`; a route has those of its inputs, one after
-    the other.
+    of: by node, the numbers of its channels' orders; a route has those of its inputs, one after
+    the other. Numbers of the same `representative` are one order.
     """
 
     def __init__(self, network: Network) -> None:
@@ -51,19 +52,19 @@ class Orders:
             if node.index not in read:
                 self._fix(node.index)
 
-    def order(self, number: int) -> int:
-        """Return the number that stands for all that are the same order."""
+    def representative(self, number: int) -> int:
+        """Return the number that stands for all in the same set."""
         while self._same[number] != number:
             number = self._same[number]
         return number
 
     def sizes(self, index: int) -> list[tuple[int, int]]:
         """Return the orders of a node's channels, each with its number of channels."""
-        return [(self.order(number), self._sizes[number]) for number in self.of[index]]
+        return [(self.representative(number), self._sizes[number]) for number in self.of[index]]
 
-    def fixed(self, number: int) -> bool:
-        """Return whether an order has to stay as it is."""
-        return self.order(number) in {self.order(other) for other in self._fixed}
+    def is_fixed(self, number: int) -> bool:
+        """Return whether an order may not change."""
+        return self.representative(number) in {self.representative(other) for other in self._fixed}
 
     def _new(self, size: int) -> int:
         self._same.append(len(self._same))
@@ -74,14 +75,14 @@ class Orders:
         self._fixed.update(self.of[index])
 
     def _tie(self, one: int, two: int) -> None:
-        """Let two nodes have one order; where their parts differ in size, none but their own."""
+        """Give two nodes one order; fix both where their parts differ in size."""
         parts = [[self._sizes[number] for number in self.of[index]] for index in (one, two)]
         if parts[0] != parts[1]:
             self._fix(one)
             self._fix(two)
             return
         for a, b in zip(self.of[one], self.of[two], strict=True):
-            self._same[self.order(a)] = self.order(b)
+            self._same[self.representative(a)] = self.representative(b)
 
     def _output(self, network: Network, node: Node) -> tuple[int, ...]:
         layer, inputs = node.layer, node.inputs
@@ -102,7 +103,7 @@ class Orders:
         return (number,)
 
     def _side(self, network: Network, node: Node) -> None:
-        """Tie what shares weights; whatever else is referred to is known by its channels."""
+        """Tie nodes that share weights; fix what is referred to in any other way."""
         for key, other in node.refs:
             if key == "share_index":
                 self._tie(node.index, other)
@@ -112,10 +113,10 @@ class Orders:
 
 
 def absorbs(layer: Layer) -> bool:
-    """Return whether a layer's weights can take its input's channels in any order."""
+    """Return whether a layer's weights can be permuted with its input's channels."""
     return isinstance(layer, Connected) or (isinstance(layer, Convolutional) and layer.parts == 1)
 
 
 def is_depthwise(layer: Layer, channels: int) -> bool:
-    """Return whether a layer makes one map of each."""
+    """Return whether a layer makes each map from one of its input's."""
     return isinstance(layer, Convolutional) and 1 < layer.parts == layer.filters == channels

@@ -1,25 +1,29 @@
-"""The pass itself: every node through `Network.add` again, chosen ones as ghost modules."""
+"""The rewriting: every node is added to a new network, chosen ones as ghost modules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ghostyolo.ghostify.choice import Split, Wish, choose, split
+from ghostyolo.ghostify.eligibility import eligibility
+from ghostyolo.ghostify.options import GhostOptions, Split, split
 from ghostyolo.layers import Layer
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.route import Route
-from ghostyolo.network import Network, Node
+from ghostyolo.network import IMAGE, Network, Node
 
-# Keys about training that every section knows, and what has to stop below the whole module.
-_COMMON = (
+# Keys about training and loading that a cheap convolution takes over.
+_INHERITED = (
     "clip", "dont_update", "burnin_update", "train_only_bn", "dontload", "dontloadscales",
     "learning_rate", "onlyforward",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Ghost:
-    """Where a ghost module's nodes are: the primary convolution, then one or two cheap ones."""
+class GhostModule:
+    """The nodes of a new ghost module, by index: the primary convolution, one or two cheap ones.
+
+    out: the `[route]` that joins them.
+    """
 
     split: Split
     convolutions: tuple[int, ...]
@@ -28,36 +32,37 @@ class Ghost:
 
 @dataclass
 class Ghostified:
-    """The new network, and where the old one's nodes have gone.
+    """A network with ghost modules, and what has become of the old one's nodes, by old index.
 
-    places: the new index of each old node's output. ghosts: by the old index. reasons: why the
-    other convolutions stay, by the old index.
+    places: the new index of each node's output. ghosts: the modules in place of convolutions.
+    reasons: why the other convolutions stay.
     """
 
     network: Network
     places: dict[int, int] = field(default_factory=dict)
-    ghosts: dict[int, Ghost] = field(default_factory=dict)
+    ghosts: dict[int, GhostModule] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def ghostify(network: Network, wish: Wish | None = None, *, comment: str = "") -> Ghostified:
-    """Return the network with ghost modules in place of the convolutions that the wish chooses.
+def ghostify(
+    network: Network, options: GhostOptions | None = None, *, comment: str = ""
+) -> Ghostified:
+    """Return the network with ghost modules in place of the convolutions that the options choose.
 
     A module is a convolution to m of the n filters, which keeps size, stride and padding; a
     depthwise one, d x d at stride 1; and the `[route]` that joins the two, [primary, cheap]. Both
     have the original's batch norm or bias and its activation. What named the convolution names the
     `[route]`. comment: put above `[net]`, before what stands there.
-    Raises `OptionError`, see `choose`.
+    Raises `OptionError`, see `eligibility`.
     """
-    wish = wish or Wish()
-    reasons = choose(network, wish)
+    options = options or GhostOptions()
+    reasons = eligibility(network, options)
     comments = "\n".join(text for text in (comment, network.comment) if text)
-    done = Ghostified(Network(network.options, comment=comments))
+    done = Ghostified(Network(network.options, comment=comments), places={IMAGE: IMAGE})
     done.reasons = {index: reason for index, reason in reasons.items() if reason}
-    done.places[-1] = -1
     for node in network:
         if reasons.get(node.index) == "":
-            ghost = _module(done, node, wish)
+            ghost = _module(done, node, options)
             done.ghosts[node.index], done.places[node.index] = ghost, ghost.out
             continue
         inputs = [done.places[index] for index in node.inputs]
@@ -67,10 +72,10 @@ def ghostify(network: Network, wish: Wish | None = None, *, comment: str = "") -
     return done
 
 
-def _module(done: Ghostified, node: Node, wish: Wish) -> Ghost:
+def _module(done: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
     layer = node.layer
     assert isinstance(layer, Convolutional)
-    parts, network = split(layer.filters, wish.ratio), done.network
+    parts, network = split(layer.filters, options.ratio), done.network
     name = node.name.splitlines()[-1] if node.name else f"ghost of layer {node.index}"
     shared = [done.ghosts[index].convolutions for key, index in node.refs if key == "share_index"]
     made: list[Node] = []
@@ -83,21 +88,23 @@ def _module(done: Ghostified, node: Node, wish: Wish) -> Ghost:
     first = layer.changed(filters=parts.primary, stopbackward=0)
     primary = add(first, done.places[node.inputs[0]], "primary")
     if parts.rounds:
-        add(_cheap(layer, parts.primary * parts.rounds, parts.primary, wish.dw), primary, "cheap")
+        add(
+            _cheap(layer, parts.primary * parts.rounds, parts.primary, options.dw), primary, "cheap"
+        )
     if parts.rest:
         source = primary
         if parts.source < parts.primary:
             cut = Route(groups=parts.primary // parts.source)
             source = network.add(cut, primary, name=f"{name} slice")
-        add(_cheap(layer, parts.rest, parts.source, wish.dw), source, "rest")
+        add(_cheap(layer, parts.rest, parts.source, options.dw), source, "rest")
     join = Route(stopbackward=layer.stopbackward)
     out = network.add(join, *made, name=node.name, span=node.span)
-    return Ghost(parts, tuple(item.index for item in made), out.index)
+    return GhostModule(parts, tuple(item.index for item in made), out.index)
 
 
 def _cheap(layer: Convolutional, filters: int, maps: int, dw: int) -> Layer:
-    """Return the depthwise convolution that makes the ghosts of some maps."""
-    common = {key: getattr(layer, key) for key in _COMMON}
+    """Return the depthwise convolution that makes cheap maps of some intrinsic ones."""
+    inherited = {key: getattr(layer, key) for key in _INHERITED}
     return Convolutional(
         batch_normalize=layer.batch_normalize,
         filters=filters,
@@ -106,5 +113,5 @@ def _cheap(layer: Convolutional, filters: int, maps: int, dw: int) -> Layer:
         stride=1,
         pad=1,
         activation=layer.activation,
-        **common,
+        **inherited,
     )

@@ -56,12 +56,6 @@ class Trace:
     made: Mapping[str, str]
 
 
-def random_input(network: Network, seed: int) -> np.ndarray:
-    """Return an input (1, C, H, W) in [0, 1), the same with every version of numpy."""
-    values = np.random.RandomState(seed).random_sample((1, *network.options.shape))
-    return values.astype(np.float32)
-
-
 def condensed(output: np.ndarray, samples: int) -> np.ndarray:
     """Return `samples` values of an output and least, greatest, mean and deviation of all."""
     values = output.ravel()

@@ -10,8 +10,8 @@ import pytest
 
 from ghostyolo import cli
 from ghostyolo.errors import Findings, OptionError
-from ghostyolo.ghostify import Wish, ghostify
-from ghostyolo.ghostify.choice import split
+from ghostyolo.ghostify import GhostOptions, ghostify
+from ghostyolo.ghostify.options import split
 from ghostyolo.layers import Head
 from ghostyolo.layers.avgpool import Avgpool
 from ghostyolo.layers.connected import Connected
@@ -28,7 +28,7 @@ from support.cases import GENERATED, KINDS, random_model
 from support.ghostified import departures
 from support.opencv import needs_importer
 
-ALL = Wish(select=("all",))
+ALL = GhostOptions(select=("all",))
 VOC = next(path for path in GENERATED if path.stem == "ghostnet-0.5-voc")
 PUBLISHED = ("tiny.cfg", "yolov3-tiny-prn.cfg", "yolov4-tiny.cfg", "efficientnet_b0.cfg")
 LIMIT = 1e-4  # of the largest magnitude in a layer
@@ -107,7 +107,7 @@ def test_vgg16_of_the_paper(s: int, d: int, parameters: float, macs: float) -> N
     and for s=2 with d of 1, 5 and 7 7.6, 7.7 and 7.7 M; 3.22 M at s=5 here (2.96 + 0.27) is its 3.3
     less 0.05. Its 65 to 163 M multiply-adds are met, rounded down: 0.27 M are in the dense layers.
     """
-    found = costs(ghostify(vgg16(), Wish(s, d, ("all",))).network)
+    found = costs(ghostify(vgg16(), GhostOptions(s, d, ("all",))).network)
     assert found[0] == pytest.approx(parameters, abs=0.1)
     assert int(found[1]) == macs
 
@@ -123,7 +123,7 @@ def test_generated_vgg16_is_the_paper_s(s: int, d: int, parameters: float, macs:
     The dense layers, of the pooled pixel, are convolutions here and are kept by name.
     """
     network = networks.classifier(FAMILIES["vgg16-cifar"].make())
-    found = costs(ghostify(network, Wish(s, d, ("all",), ("heads", "features"))).network)
+    found = costs(ghostify(network, GhostOptions(s, d, ("all",), ("heads", "features"))).network)
     assert (round(found[0], 1), int(found[1])) == (parameters, macs)
 
 
@@ -151,7 +151,7 @@ def test_resnet50_of_the_paper(s: int, parameters: float, macs: float) -> None:
     """
     base = costs(resnet50())
     assert (round(base[0], 1), round(base[1] / 1e3, 1)) == (25.6, 4.1)
-    found = costs(ghostify(resnet50(), Wish(s, 3, ("all",))).network)
+    found = costs(ghostify(resnet50(), GhostOptions(s, 3, ("all",))).network)
     assert found[0] == pytest.approx(parameters, abs=0.15)
     assert found[1] / 1e3 == pytest.approx(macs, abs=0.15)
 
@@ -173,7 +173,9 @@ def test_every_reference_follows(path: Path, ratio: int) -> None:
     network = load(path)
     if path is VOC:
         network = passes.resize(network, (64, 96))
-    found = departures(network, Wish(ratio, select=("all",) if network_has_plain(network) else ()))
+    found = departures(
+        network, GhostOptions(ratio, select=("all",) if network_has_plain(network) else ())
+    )
     assert max(found.values()) < LIMIT, {i: gap for i, gap in found.items() if gap > LIMIT}
 
 
@@ -184,7 +186,7 @@ def network_has_plain(network: Network) -> bool:
 @pytest.mark.parametrize("path", goldens.CFGS, ids=lambda path: path.stem)
 def test_cfgs_of_goldens_follow(path: Path) -> None:
     network = load(path, findings=Findings(quiet=True, compat=True))
-    found = departures(network, Wish(select=("all",) if network_has_plain(network) else ()))
+    found = departures(network, GhostOptions(select=("all",) if network_has_plain(network) else ()))
     assert max(found.values()) < LIMIT, {i: gap for i, gap in found.items() if gap > LIMIT}
 
 
@@ -192,7 +194,7 @@ def test_cfgs_of_goldens_follow(path: Path) -> None:
 def test_published_networks_follow(name: str) -> None:
     path = published.CFGS.get(f"cfg/{name}")
     network = load(path, findings=Findings(quiet=True, compat=True))
-    found = departures(passes.resize(network, (64, 64)), Wish())
+    found = departures(passes.resize(network, (64, 64)), GhostOptions())
     assert max(found.values()) < LIMIT, {i: gap for i, gap in found.items() if gap > LIMIT}
 
 
@@ -205,7 +207,7 @@ def test_opencv_reads_them(name: str, ratio: int) -> None:
     ours = goldens.FOLDER / f"det/{name}.cfg"
     path = ours if ours.exists() else published.CFGS.get(f"cfg/{name}.cfg")
     network = load(path, findings=Findings(quiet=True))
-    done = ghostify(passes.resize(network, (96, 96)), Wish(ratio))
+    done = ghostify(passes.resize(network, (96, 96)), GhostOptions(ratio))
     model = random_model(done.network)
     x = np.random.default_rng(0).random((1, 3, 96, 96), np.float32)
     found = parity.compare(model, x, parity.of_opencv(model, x), LIMIT)
@@ -233,7 +235,7 @@ def test_module_by_hand() -> None:
         stem,
         name="two",
     )
-    done = ghostify(network, Wish(3, 5))
+    done = ghostify(network, GhostOptions(3, 5))
     primary, cheap, cut, rest, out = done.network.nodes[1:]
     assert primary.layer == network[1].layer.changed(filters=4)
     assert primary.shape[1:] == network[1].shape[1:]
@@ -273,8 +275,8 @@ def test_what_cannot_be_split(change: dict[str, object], reason: str) -> None:
     stem = conv(network, IMAGE, 8, 3)
     plain = {"filters": 8, "size": 3, "pad": 1, "activation": "relu"}
     network.add(Convolutional(**{**plain, **change}), stem)
-    for wish in (Wish(), ALL, Wish(select=("1",))):
-        assert ghostify(network, wish).reasons[1].startswith(reason)
+    for options in (GhostOptions(), ALL, GhostOptions(select=("1",))):
+        assert ghostify(network, options).reasons[1].startswith(reason)
 
 
 def test_shared_weights_stay_together() -> None:
@@ -311,7 +313,7 @@ def test_shared_weights_stay_together() -> None:
     ],
 )
 def test_selection(select: tuple[str, ...], keep: tuple[str, ...], wanted: set[int]) -> None:
-    assert set(ghostify(small(), Wish(select=select, keep=keep)).ghosts) == wanted
+    assert set(ghostify(small(), GhostOptions(select=select, keep=keep)).ghosts) == wanted
 
 
 def small() -> Network:
@@ -342,19 +344,22 @@ num=2
 
 
 @pytest.mark.parametrize(
-    "wish, message",
+    "options, message",
     [
-        (Wish(ratio=1), "ratio 1; use 2"),
-        (Wish(dw=2), "cheap kernels of 2x2; use an odd kernel"),
-        (Wish(select=("neck*",)), r"'neck\*' selects no convolution; use all, stem"),
-        (Wish(keep=("99",)), "'99' selects no convolution"),
-        (Wish(select=("filters>=999",)), "'filters>=999' selects nothing; the largest has 32"),
-        (Wish(select=("size>=3",)), "no measure size; use filters, parameters, macs"),
+        (GhostOptions(ratio=1), "ratio 1; use 2"),
+        (GhostOptions(dw=2), "cheap kernels of 2x2; use an odd kernel"),
+        (GhostOptions(select=("neck*",)), r"'neck\*' selects no convolution; use all, stem"),
+        (GhostOptions(keep=("99",)), "'99' selects no convolution"),
+        (
+            GhostOptions(select=("filters>=999",)),
+            "'filters>=999' selects nothing; the largest has 32",
+        ),
+        (GhostOptions(select=("size>=3",)), "no measure size; use filters, parameters, macs"),
     ],
 )
-def test_wishes_that_make_no_sense(wish: Wish, message: str) -> None:
+def test_options_that_make_no_sense(options: GhostOptions, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        ghostify(small(), wish)
+        ghostify(small(), options)
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,7 +369,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "kept by --keep" in text and "2 of 5 convolutions are ghost modules now" in text
     written = load(out)
-    assert written == ghostify(small(), Wish(keep=("1",))).network
+    assert written == ghostify(small(), GhostOptions(keep=("1",))).network
     assert "ghostyolo ghostify" in written.comment
     assert cli.main(["ghostify", str(source), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

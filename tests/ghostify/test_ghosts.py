@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ghostyolo import cli
-from ghostyolo.ghostify import ghosts, linear, sheet
+from ghostyolo.ghostify import ghost_maps, ghost_maps_figure, least_squares
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.network import IMAGE, Network, Node, load
 from ghostyolo.network.net_options import NetOptions
@@ -42,8 +42,8 @@ def maps_with_ghosts() -> Tensor:
 
 
 def test_what_is_an_image_is_found() -> None:
-    found = ghosts.find(node(8), maps_with_ghosts())
-    pairs = {(pair.source, pair.map): pair.error for pair in found.taken(0.3)}
+    found = ghost_maps.find_ghosts(node(8), maps_with_ghosts())
+    pairs = {(pair.source, pair.map): pair.error for pair in found.ghost_pairs(0.3)}
     assert {(0, 4), (1, 5), (2, 6)} == set(pairs)
     assert pairs[0, 4] < 1e-4 and pairs[1, 5] < 1e-4
     assert pairs[2, 6] == pytest.approx(0.2, abs=0.03), "0.25 / 1.25 is noise"
@@ -52,7 +52,7 @@ def test_what_is_an_image_is_found() -> None:
 
 def test_pairwise_is_least_squares() -> None:
     maps = maps_with_ghosts()[:1, :4]
-    errors = linear.pairwise(maps)
+    errors = least_squares.pairwise(maps)
     padded = F.pad(maps[0], [1] * 4).numpy()
     columns = [padded[2, i : i + 24, j : j + 24].ravel() for i in range(3) for j in range(3)]
     a = np.stack([*columns, np.ones(576)], 1)
@@ -64,24 +64,24 @@ def test_pairwise_is_least_squares() -> None:
 
 def test_larger_kernels_miss_less() -> None:
     maps = maps_with_ghosts()
-    pair = ghosts.Pair(map=6, source=2, error=0, mse=0)
-    errors = list(ghosts.mse_by_kernel(maps, pair).values())
+    pair = ghost_maps.MapPair(map=6, source=2, error=0, mse=0)
+    errors = list(ghost_maps.mse_by_kernel(maps, pair).values())
     assert errors == sorted(errors, reverse=True)
     span = float(maps[:, 6].amax() - maps[:, 6].amin())
-    noise = float((ghosts.image(maps, 2, 6) - maps[:, 6]).var(correction=0))
+    noise = float((ghost_maps.linear_image(maps, 2, 6) - maps[:, 6]).var(correction=0))
     assert errors[1] == pytest.approx(noise / span**2, rel=1e-3)
 
 
 def test_samples_see_every_column() -> None:
     maps = torch.arange(96.0).repeat(2, 1, 96, 1)
-    _, seen = linear.samples(maps, maps, 3)
+    _, seen = least_squares.samples(maps, maps, 3)
     assert len(seen.unique()) == 96
-    assert len(seen) <= linear.PLACES
+    assert len(seen) <= least_squares.PAIR_PIXELS
 
 
 def test_candidates_are_wholes() -> None:
     network = load(VOC)
-    found = ghosts.candidates(network)
+    found = ghost_maps.candidates(network)
     assert {node.index for node in found} & {3, 5}, "joined maps of ghost modules"
     for node in found:
         assert node.layer.kind in ("convolutional", "route")
@@ -96,26 +96,26 @@ def test_worthwhile_are_those_with_ghosts() -> None:
     conv(network, x, 8, 3)
     assert isinstance(x.layer, Convolutional)
     maps = maps_with_ghosts()
-    layers = [ghosts.find(network[index], maps) for index in (0, 1)]
-    layers.append(ghosts.find(network[2], torch.randn(1, 8, 24, 24)))
-    assert ghosts.worthwhile(network, layers, 0.3) == []
+    layers = [ghost_maps.find_ghosts(network[index], maps) for index in (0, 1)]
+    layers.append(ghost_maps.find_ghosts(network[2], torch.randn(1, 8, 24, 24)))
+    assert ghost_maps.worth_replacing(network, layers, 0.3) == []
     maps[:, 7] = maps[:, 3].roll(1, -1)
     maps += 0.02 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(1))
-    layers[:2] = [ghosts.find(network[index], maps) for index in (0, 1)]
-    assert ghosts.worthwhile(network, layers, 0.3) == [1], "0 is the stem, 2 is noise"
-    assert [layer.index for layer in ghosts.telling(layers, 0.3, 2)] == [0, 1]
+    layers[:2] = [ghost_maps.find_ghosts(network[index], maps) for index in (0, 1)]
+    assert ghost_maps.worth_replacing(network, layers, 0.3) == [1], "0 is the stem, 2 is noise"
+    assert [layer.index for layer in ghost_maps.most_redundant(layers, 0.3, 2)] == [0, 1]
 
 
-def test_telling_layers_are_those_to_look_at() -> None:
+def test_most_redundant_layers() -> None:
     """Large maps before small ones with more ghosts; but not without any ghost."""
 
-    def layer(index: int, ghosts_: int, pixels: int) -> ghosts.LayerGhosts:
-        pairs = [ghosts.Pair(k, 9, 0.01 if k < ghosts_ else 0.5, 0.1) for k in range(8)]
-        return ghosts.LayerGhosts(index, "", 10, tuple(pairs), 0, pixels)
+    def layer(index: int, ghosts_: int, pixels: int) -> ghost_maps.LayerGhosts:
+        pairs = [ghost_maps.MapPair(k, 9, 0.01 if k < ghosts_ else 0.5, 0.1) for k in range(8)]
+        return ghost_maps.LayerGhosts(index, "", 10, tuple(pairs), 0, pixels)
 
     layers = [layer(0, 8, 100), layer(1, 2, 6400), layer(2, 0, 6400), layer(3, 3, 1600)]
     for most, want in ((1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
-        assert [found.index for found in ghosts.telling(layers, 0.1, most)] == want
+        assert [found.index for found in ghost_maps.most_redundant(layers, 0.1, most)] == want
 
 
 def test_pairs_are_drawn_by_likeness() -> None:
@@ -124,10 +124,11 @@ def test_pairs_are_drawn_by_likeness() -> None:
     maps[:, 1] = -maps[:, 0]
     maps[:, 3] = maps[:, 2] + 0.1 * torch.rand(1, 40, 40)
     network = Network(NetOptions(width=40, height=40, channels=3))
-    found = ghosts.find(conv(network, IMAGE, 4, 3), maps)
-    assert found.taken()[0].error < 1e-6
-    drawn = sheet.shown(found, maps, 0.1)
-    assert [{source, target} for source, target, _ in drawn] == [{2, 3}, {0, 1}]
+    layer = ghost_maps.find_ghosts(conv(network, IMAGE, 4, 3), maps)
+    assert layer.ghost_pairs()[0].error < 1e-6
+    found = ghost_maps.GhostMaps((layer,), (layer,), {0: maps}, (), 0.1, 3)
+    drawn = ghost_maps_figure.pairs_to_draw(layer, found)
+    assert [{pair.source, pair.map} for pair in drawn] == [{2, 3}, {0, 1}]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

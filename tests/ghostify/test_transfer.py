@@ -11,14 +11,18 @@ import torch
 from torch.nn import functional as F
 
 from ghostyolo import cli
-from ghostyolo.ghostify import Wish, ghostify, pictures
-from ghostyolo.ghostify.channel_order import Orders
-from ghostyolo.ghostify.choice import split
-from ghostyolo.ghostify.fit import correction, fit_kernels, seen
-from ghostyolo.ghostify.linear import windows_of
-from ghostyolo.ghostify.matching import origins, pick
+from ghostyolo.ghostify import GhostOptions, calibration, ghostify
+from ghostyolo.ghostify.channel_order import ChannelOrders
+from ghostyolo.ghostify.intrinsic import choose_intrinsic, origins
+from ghostyolo.ghostify.least_squares import (
+    fit_kernels,
+    layer_samples,
+    weight_correction,
+    windows_of,
+)
+from ghostyolo.ghostify.options import split
 from ghostyolo.ghostify.rewrite import Ghostified
-from ghostyolo.ghostify.transfer import _Pair, transfer
+from ghostyolo.ghostify.weight_transfer import Transfer, transfer
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, dumps, load, passes
@@ -43,20 +47,20 @@ def test_channels_in_another_order_compute_the_same(path: Path) -> None:
     if path is VOC:
         network = passes.resize(network, (64, 64))
     old, new = random_model(network), Model(passes.rebuild(network)).eval()
-    orders, rng = Orders(network), np.random.default_rng(0)
+    orders, rng = ChannelOrders(network), np.random.default_rng(0)
     free = {
         number: size
         for node in network
         for number, size in orders.sizes(node.index)
-        if not orders.fixed(number)
+        if not orders.is_fixed(number)
     }
     shuffled = {number: rng.permutation(size) for number, size in free.items()}
     x = torch.from_numpy(random_input(network))
-    pair = _Pair(old, new, unchanged(network), orders, shuffled)
+    pair = Transfer(old, new, unchanged(network), orders, shuffled)
     with torch.no_grad():
         list(pair.run(x))
     for node, a, b in zip(network, old.trace(x), new.trace(x), strict=True):
-        a = a[:, pair._permutation(node.index)]
+        a = a[:, pair.permutation(node.index)]
         assert (a - b).abs().max() <= 2e-4 * a.abs().max().clamp(min=1e-6), node.index
     if path is VOC:
         assert len(free) > 20
@@ -70,14 +74,14 @@ def test_what_keeps_an_order() -> None:
     d = conv(network, c, 4, 3)
     e = concat(network, d, c)
     network.add(Convolutional(filters=12, groups=3, activation="relu"), e)
-    orders = Orders(network)
+    orders = ChannelOrders(network)
     assert orders.sizes(a.index) == orders.sizes(b.index) == orders.sizes(c.index)
     assert orders.sizes(e.index) == orders.sizes(d.index) + orders.sizes(c.index)
-    assert all(orders.fixed(number) for number, _ in orders.sizes(e.index)), "grouped reader"
+    assert all(orders.is_fixed(number) for number, _ in orders.sizes(e.index)), "grouped reader"
 
 
 @pytest.mark.parametrize("n, ratio", [(4, 2), (6, 2), (6, 3), (7, 3), (5, 2)])
-def test_pick_is_near_the_best(n: int, ratio: int) -> None:
+def test_choose_intrinsic_is_near_the_best(n: int, ratio: int) -> None:
     """Against all orders: never better, and within a third of the way to the worst."""
     parts, rng = split(n, ratio), np.random.default_rng(n)
     source = origins(parts)[parts.primary :]
@@ -88,18 +92,18 @@ def test_pick_is_near_the_best(n: int, ratio: int) -> None:
 
     for _ in range(4):
         errors = rng.random((n, n))
-        order = pick(errors, parts)
+        order = choose_intrinsic(errors, parts)
         assert sorted(order) == list(range(n))
         every = [loss(errors, np.array(p)) for p in itertools.permutations(range(n))]
         assert loss(errors, order) <= min(every) + (max(every) - min(every)) / 3
 
 
-def test_pick_finds_twins() -> None:
+def test_choose_intrinsic_finds_twins() -> None:
     rng = np.random.default_rng(0)
     twins = rng.permutation(64).reshape(32, 2)
     errors = rng.uniform(0.5, 1, (64, 64))
     errors[twins[:, 0], twins[:, 1]] = errors[twins[:, 1], twins[:, 0]] = 0.01
-    order = pick(errors, split(64, 2))
+    order = choose_intrinsic(errors, split(64, 2))
     found = {frozenset(pair) for pair in order.reshape(2, 32).T.tolist()}
     assert found == {frozenset(pair) for pair in twins.tolist()}
 
@@ -132,9 +136,9 @@ def test_correction_makes_up_for_a_changed_input() -> None:
     with torch.no_grad():
         wanted = layer(x)
         before = (layer(changed) - wanted).square().mean()
-        layer.weight += correction(*seen(changed, wanted - layer(changed), layer)).view_as(
-            layer.weight
-        )
+        layer.weight += weight_correction(
+            *layer_samples(changed, wanted - layer(changed), layer)
+        ).view_as(layer.weight)
         after = (layer(changed) - wanted).square().mean()
     assert after < 0.01 * before
 
@@ -164,7 +168,7 @@ def redundant(seed: int = 0) -> Model:
 
 def test_redundant_network_is_kept_whole() -> None:
     old = redundant()
-    done = ghostify(old.network, Wish(select=("all",), keep=("out",)))
+    done = ghostify(old.network, GhostOptions(select=("all",), keep=("out",)))
     x = torch.from_numpy(random_input(old.network, 8))
     new, kept = transfer(old, done, x)
     assert [row.index for row in kept if row.ghost] == [0, 1, 3]
@@ -184,11 +188,11 @@ def test_descent_finds_more_than_its_start() -> None:
     for filters in (8, 12, 16):
         x = conv(network, x, filters, 3)
     old = random_model(network, 3)
-    done = ghostify(network, Wish(select=("all",)))
+    done = ghostify(network, GhostOptions(select=("all",)))
     seen, unseen = (torch.from_numpy(random_input(network, 16, seed=seed)) for seed in (1, 2))
     lost, told = [], list[int]()
     for steps in (0, 100):
-        new, kept = transfer(old, done, seen, steps=steps, told=told.append)
+        new, kept = transfer(old, done, seen, steps=steps, progress=told.append)
         with torch.no_grad():
             error = float((new(unseen)[0] - old(unseen)[0]).square().mean())
         lost.append((sum(row.error for row in kept if row.ghost), error))
@@ -200,7 +204,7 @@ def test_descent_finds_more_than_its_start() -> None:
 def test_training_goes_on_from_the_same_outputs() -> None:
     """In training, batch norms take the batch's statistics; those of the fit are the same."""
     old = redundant()
-    done = ghostify(old.network, Wish(select=("b", "d")))
+    done = ghostify(old.network, GhostOptions(select=("b", "d")))
     x = torch.from_numpy(random_input(old.network, 8))
     new, _ = transfer(old, done, x)
     with torch.no_grad():
@@ -213,8 +217,8 @@ def test_training_goes_on_from_the_same_outputs() -> None:
 
 def test_made_up_pictures_are_smooth() -> None:
     network = passes.resize(load(VOC), (64, 96))
-    x = pictures.made_up(network, np.random.default_rng(0))
-    assert x.shape == (pictures.MOST, *network.options.shape)
+    x = calibration.synthetic_pictures(network, np.random.default_rng(0))
+    assert x.shape == (calibration.MOST, *network.options.shape)
     assert x.min() >= 0 and x.max() <= 1 and 0.1 < x.std() < 0.3
     assert (x[..., 1:] - x[..., :-1]).std() < 0.75 * x.std(), "white noise has 1.41"
 

@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ghostyolo import cli, gencfg, parity
+from ghostyolo.data.inputs import random_input
 from ghostyolo.errors import CfgError, DataError, OptionError
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, passes
 from ghostyolo.parity import opencv_darknet
 from ghostyolo.parity.measure import difference, share
-from ghostyolo.parity.trace import random_input
 from ghostyolo.runtime import onnx_session
 from support import published
 from support.cases import KINDS, random_model

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostyolo.ghostify import Ghost, Wish, ghostify
+from ghostyolo.ghostify import GhostModule, GhostOptions, ghostify
 from ghostyolo.layers import Layer
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node, dumps, loads, passes
@@ -21,9 +21,9 @@ KEPT = {"relu", "linear"}
 Tensors = dict[str, Tensor]
 
 
-def with_relu(network: Network, wish: Wish) -> Network:
+def with_relu(network: Network, options: GhostOptions) -> Network:
     """Return the network with ReLU where convolutions to be replaced have another activation."""
-    chosen = set(ghostify(network, wish).ghosts)
+    chosen = set(ghostify(network, options).ghosts)
 
     def change(node: Node) -> Layer:
         layer = node.layer
@@ -35,15 +35,15 @@ def with_relu(network: Network, wish: Wish) -> Network:
 
 
 def departures(
-    network: Network, wish: Wish, dtype: torch.dtype = torch.float32
+    network: Network, options: GhostOptions, dtype: torch.dtype = torch.float32
 ) -> dict[int, float]:
     """Return how far each old node's output is from the same in the new network, as a share.
 
     The new network is written and read again before it runs. dtype: in float64 what is left of
     rounding in the deepest networks goes away, and a wrong reference would not.
     """
-    network = with_relu(network, wish)
-    done = ghostify(network, wish)
+    network = with_relu(network, options)
+    done = ghostify(network, options)
     old = random_model(network).to(dtype)
     new = Model(loads(dumps(done.network))).to(dtype).eval()
     before, after = old.tensors(), new.tensors()
@@ -66,7 +66,7 @@ def departures(
     }
 
 
-def origins(ghost: Ghost) -> list[int]:
+def origins(ghost: GhostModule) -> list[int]:
     """Return the intrinsic map that each map of a ghost module comes from."""
     parts = ghost.split
     found = list(range(parts.primary))
@@ -77,7 +77,7 @@ def origins(ghost: Ghost) -> list[int]:
     return found
 
 
-def _make_redundant(tensors: Tensors, ghost: Ghost, rng: np.random.Generator) -> None:
+def _make_redundant(tensors: Tensors, ghost: GhostModule, rng: np.random.Generator) -> None:
     """Make each cheap map of a convolution half to twice its intrinsic one."""
     of = torch.tensor(origins(ghost))
     factor = torch.ones(len(of))
@@ -93,7 +93,7 @@ def _make_redundant(tensors: Tensors, ghost: Ghost, rng: np.random.Generator) ->
     tensors["factor"] = factor
 
 
-def _fill(source: Tensors, parts: list[Tensors], ghost: Ghost) -> None:
+def _fill(source: Tensors, parts: list[Tensors], ghost: GhostModule) -> None:
     factor, start = source.pop("factor"), ghost.split.primary
     for name, tensor in parts[0].items():
         tensor.copy_(source[name][:start] if tensor.dim() else source[name])

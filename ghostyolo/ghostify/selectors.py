@@ -1,4 +1,4 @@
-"""Which layers are meant: words such as 0-12, stem, 3x3, filters>=64 or a name with wildcards."""
+"""Selectors of convolutions: words such as 0-12, stem, 3x3, filters>=64 or a name with *."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Selection:
-    """The convolutions that words select; `named` those that they name one by one."""
+    """The convolutions that selectors choose; `named` those chosen by name, number or group."""
 
     chosen: frozenset[int]
     named: frozenset[int]
@@ -38,7 +38,7 @@ def select(
     stems: frozenset[int] = frozenset(),
     heads: frozenset[int] = frozenset(),
 ) -> Selection:
-    """Return the convolutions that the words select: any of them, but all of the sizes with >=.
+    """Return the convolutions that any of the words selects and that all words with >= select.
 
     Raises `OptionError` for a word that selects nothing: it is a slip, or of another network.
     """
@@ -62,7 +62,7 @@ def select(
 
 
 def _measured(network: Network, nodes: list[Node], word: str) -> frozenset[int] | None:
-    """Return the convolutions of at least a size; None where the word is of another form."""
+    """Return the convolutions that a word with >= selects; None for any other word."""
     match = re.fullmatch(r"(\w+)>=(\d+)", word)
     if not match:
         return None
@@ -77,7 +77,7 @@ def _measured(network: Network, nodes: list[Node], word: str) -> frozenset[int] 
 
 
 def _is_class(word: str) -> bool:
-    """Return whether a word says of what sort the layers are, not which."""
+    """Return whether a word selects by a property of the layers."""
     return word == "strided" or bool(re.fullmatch(r"\d+x\d+", word))
 
 

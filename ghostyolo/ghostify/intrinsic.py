@@ -1,12 +1,12 @@
-"""Which maps stay intrinsic, and which cheap map is made from which."""
+"""Which maps of a layer stay intrinsic, and which cheap map is made from which."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ghostyolo.ghostify.choice import Split
+from ghostyolo.ghostify.options import Split
 
-ROUNDS = 200  # of exchanges, at most
+MOST_EXCHANGES = 200
 
 
 def origins(split: Split) -> np.ndarray:
@@ -20,11 +20,11 @@ def origins(split: Split) -> np.ndarray:
     return np.concatenate(found)
 
 
-def pick(errors: np.ndarray, split: Split) -> np.ndarray:
+def choose_intrinsic(errors: np.ndarray, split: Split) -> np.ndarray:
     """Return an order of the maps, intrinsic ones first, that makes the cheap ones' errors small.
 
-    errors: (n, n), [p, j] what is lost when map j is made from map p. Pairs are taken from the
-    best on while each intrinsic map has room, then exchanged while that helps.
+    errors: (n, n), [p, j] the error of map j made from map p. Greedy: pairs are taken in the order
+    of their errors while each intrinsic map has room, then exchanged while that helps.
     """
     centres, leaves = _grow(errors, split)
     centres.sort(key=lambda centre: (-len(leaves[centre]), centre))
@@ -33,7 +33,7 @@ def pick(errors: np.ndarray, split: Split) -> np.ndarray:
 
 
 def _grow(errors: np.ndarray, split: Split) -> tuple[list[int], dict[int, list[int]]]:
-    """Grow stars greedily; each intrinsic map gets as many cheap ones as the module has for it."""
+    """Return the intrinsic maps and the cheap maps of each, as many as the module has for it."""
     n = len(errors)
     extra = split.rest // split.source if split.rest else 0
     large, made = split.source if extra else 0, set[int]()
@@ -65,7 +65,7 @@ def _grow(errors: np.ndarray, split: Split) -> tuple[list[int], dict[int, list[i
 
 
 def _in_order(centres: list[int], leaves: dict[int, list[int]], split: Split) -> list[int]:
-    """Return the cheap maps as the module has them: all rounds of each, then the rest."""
+    """Return the cheap maps in the module's order: all rounds of each, then the rest."""
     rounds = [leaf for centre in centres for leaf in leaves[centre][: split.rounds]]
     return rounds + [leaf for centre in centres for leaf in leaves[centre][split.rounds :]]
 
@@ -73,7 +73,7 @@ def _in_order(centres: list[int], leaves: dict[int, list[int]], split: Split) ->
 def _exchange(errors: np.ndarray, order: np.ndarray, split: Split) -> np.ndarray:
     """Exchange two cheap maps, or a cheap with its intrinsic one, while that lowers the errors."""
     m, source = split.primary, origins(split)[split.primary :]
-    for _ in range(ROUNDS):
+    for _ in range(MOST_EXCHANGES):
         at = order[:m][source]
         own = errors[at, order[m:]]
         crossed = errors[at[:, None], order[None, m:]]

@@ -1,4 +1,4 @@
-"""Pictures to calibrate on: real ones, or made-up ones with the spectrum of real ones."""
+"""Calibration pictures: real ones, or noise with the spectrum of real ones."""
 
 from __future__ import annotations
 
@@ -9,36 +9,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostyolo.data.images import fit, read_image
-from ghostyolo.errors import OptionError
+from ghostyolo.data.inputs import picture_input
 from ghostyolo.network import Network
 
-PIXELS = 16 * 416 * 416  # of all pictures; each keeps two networks' maps in memory
+PIXELS = 16 * 416 * 416  # of all pictures; the maps of two networks are in memory for each
 FEWEST, MOST = 4, 64  # pictures
 
 
 def count(network: Network) -> int:
-    """Return how many pictures are used: as many as memory is good for."""
+    """Return how many pictures are used, which the memory for their maps bounds."""
     h, w = network.options.size
     return min(MOST, max(FEWEST, PIXELS // (h * w)))
 
 
-def read(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
+def read_pictures(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
     """Return up to `count` of the pictures as the network's input, (N, 3, h, w), drawn at random.
 
-    Raises `DataError` for one that cannot be read, `OptionError` where the network takes others.
+    Raises `DataError` for a picture that cannot be read, `OptionError` where the network's input
+    has not three channels.
     """
-    options = network.options
-    if options.channels != 3:
-        message = f"the network takes {options.channels} channels, a picture has 3"
-        raise OptionError(message, hint="leave --calibrate out")
     chosen = sorted(rng.permutation(len(paths))[: count(network)])
-    letterbox = bool(options.letter_box)
-    images = [fit(read_image(paths[i]), options.size, letterbox)[0] for i in chosen]
-    return torch.from_numpy(np.stack(images))
+    hint = "leave --calibrate out"
+    inputs = [picture_input(network, paths[index], hint=hint) for index in chosen]
+    return torch.from_numpy(np.concatenate(inputs))
 
 
-def made_up(network: Network, rng: np.random.Generator) -> Tensor:
+def synthetic_pictures(network: Network, rng: np.random.Generator) -> Tensor:
     """Return noise whose amplitude falls as 1 / frequency, as that of pictures does, in [0, 1].
 
     Source: Field, Relations between the statistics of natural images and the response properties

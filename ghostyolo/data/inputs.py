@@ -1,0 +1,47 @@
+"""One input of a network: a picture, or random numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ghostyolo.data.images import fit, read_image
+from ghostyolo.errors import OptionError
+from ghostyolo.network import Network
+
+
+def network_input(
+    network: Network, picture: str | Path | None = None, seed: int | None = None
+) -> np.ndarray:
+    """Return a picture, or without one random numbers, as a network's input (1, C, h, w).
+
+    Raises as `picture_input` does, and `OptionError` for a seed that is none.
+    """
+    if picture is not None:
+        return picture_input(network, picture)
+    seed = seed or 0
+    if not 0 <= seed < 2**32:
+        raise OptionError(f"--seed {seed}", hint="use 0 to 4294967295")
+    return random_input(network, seed)
+
+
+def picture_input(
+    network: Network, path: str | Path, *, hint: str = "use --seed for random numbers"
+) -> np.ndarray:
+    """Return a picture as a network's input (1, 3, h, w), resized as its `[net]` says.
+
+    Raises `DataError` for a picture that cannot be read, `OptionError` with the hint where the
+    network's input has not three channels.
+    """
+    options = network.options
+    if options.channels != 3:
+        message = f"the network takes {options.channels} channels, a picture has 3"
+        raise OptionError(message, hint=hint)
+    return fit(read_image(path), options.size, bool(options.letter_box))[0][None]
+
+
+def random_input(network: Network, seed: int) -> np.ndarray:
+    """Return an input (1, C, h, w) in [0, 1), the same with every version of numpy."""
+    values = np.random.RandomState(seed).random_sample((1, *network.options.shape))
+    return values.astype(np.float32)

@@ -1,0 +1,335 @@
+"""The weights of a trained network for its version with ghost modules, fitted layer by layer.
+
+Old and new network run side by side on calibration pictures. In each module the intrinsic maps
+start from their old filters, the cheap kernels are fitted to the maps that they replace, then both
+together. Layers that read the module get their input channels in its order. Weights and batch
+norms are corrected for what the modules lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostyolo.errors import OptionError
+from ghostyolo.ghostify import calibration
+from ghostyolo.ghostify.batchnorm import match_moments, recompute_statistics
+from ghostyolo.ghostify.channel_order import BY_CHANNEL, ChannelOrders, absorbs
+from ghostyolo.ghostify.intrinsic import choose_intrinsic, origins
+from ghostyolo.ghostify.least_squares import (
+    fit_kernels,
+    layer_samples,
+    pairwise,
+    samples,
+    weight_correction,
+)
+from ghostyolo.ghostify.options import REFINE_STEPS, Split
+from ghostyolo.ghostify.refine import refine
+from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
+from ghostyolo.layers.connected import Connected
+from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.model.model import Model
+from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.network.liveness import last_uses
+from ghostyolo.ops import Convolution
+
+MOST_CORRECTED = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
+Tensors = dict[str, Tensor]
+Progress = Callable[[int], object]  # called with the number of modules that are done
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How well a ghost module or an output of the network was fitted; index: of the old node.
+
+    ordered: whether its maps could be put in the order that suits the cheap kernels. error: share
+    of its variance that is lost.
+    """
+
+    index: int
+    ghost: bool
+    ordered: bool
+    error: float
+
+
+def fit_weights(
+    network: Network,
+    done: Ghostified,
+    weights: str | Path,
+    out: str | Path,
+    *,
+    pictures: list[Path] | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Progress = lambda modules: None,
+) -> list[LayerFit]:
+    """Fit the weights of a ghostified network to those of the original and write them to `out`.
+
+    pictures: files to calibrate on; noise takes their place without them. steps: of gradient
+    descent for each module, `REFINE_STEPS` if None. seed: of which pictures are taken.
+    Raises `OptionError` for numbers below 0, and as reading weights and pictures does.
+    """
+    steps = REFINE_STEPS if steps is None else steps
+    for name, value in (("seed", seed), ("refine", steps)):
+        if value < 0:
+            raise OptionError(f"--{name} {value}", hint="use 0 or more")
+    old, rng = Model(network, weights), np.random.default_rng(seed)
+    if pictures is None:
+        x = calibration.synthetic_pictures(network, rng)
+    else:
+        x = calibration.read_pictures(network, pictures, rng)
+    new, fits = transfer(old, done, x, steps=steps, progress=progress)
+    new.save_weights(out)
+    return fits
+
+
+def transfer(
+    old: Model,
+    done: Ghostified,
+    pictures: Tensor,
+    *,
+    reorder: bool = True,
+    steps: int = REFINE_STEPS,
+    progress: Progress = lambda modules: None,
+) -> tuple[Model, list[LayerFit]]:
+    """Return the new network's model with weights fitted to the old one's, and how well.
+
+    pictures: (N, C, h, w), like those that the network is for. reorder: whether maps may change
+    their order, so that the best ones become intrinsic; else the first ones do. steps: of gradient
+    descent for each module.
+    """
+    old = old.eval()
+    new = Model(done.network).eval()
+    new.seen = old.seen
+    with torch.no_grad():
+        orders = ChannelOrders(old.network)
+        permutations = _permutations(old, done, orders, pictures) if reorder else {}
+        fits = list[LayerFit]()
+        for fit in Transfer(old, new, done, orders, permutations, steps).run(pictures):
+            fits.append(fit)
+            progress(sum(fit.ghost for fit in fits))
+    return new, fits
+
+
+def _permutations(
+    old: Model, done: Ghostified, orders: ChannelOrders, pictures: Tensor
+) -> dict[int, np.ndarray]:
+    """Return the new permutation of each channel order that ghost modules may change."""
+    splits: dict[int, Split] = {}
+    errors: dict[int, np.ndarray] = {}
+    weight = _importance(old, orders)
+    for node, out, _ in _outputs(old, pictures):
+        ghost = done.ghosts.get(node.index)
+        number = orders.representative(orders.of[node.index][0])
+        if ghost is None or orders.is_fixed(number):
+            continue
+        lost = pairwise(out, _cheap_size(done, ghost)) * (out.var((0, 2, 3)) * weight[number])
+        splits[number] = ghost.split
+        relative = (lost / lost.mean().clamp(min=1e-20)).numpy()
+        errors[number] = errors.get(number, 0) + relative
+    return {number: choose_intrinsic(errors[number], split) for number, split in splits.items()}
+
+
+def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
+    """Return by order how much weight is put on each channel: the sum of the squared weights."""
+    found: dict[int, Tensor] = {}
+    for node, tensors in zip(old.network, old.tensors(), strict=True):
+        name = next((name for name in ("conv.weight", "linear.weight") if name in tensors), "")
+        parts = orders.sizes(node.inputs[0])
+        columns = [torch.zeros(size) for _, size in parts]
+        if name and absorbs(node.layer):
+            channels = old.network.shape(node.inputs[0]).c
+            strength = tensors[name].square().flatten(1).sum(0).view(channels, -1).sum(1)
+            columns = list(strength.split([size for _, size in parts]))
+        for (number, size), column in zip(parts, columns, strict=True):
+            found[number] = found.get(number, torch.zeros(size)) + column
+    for number, strength in found.items():
+        found[number] = strength if strength.any() else torch.ones_like(strength)
+    return found
+
+
+def _outputs(model: Model, x: Tensor) -> Iterator[tuple[Node, Tensor, list[Tensor]]]:
+    """Yield each node with its output and inputs, and free outputs after their last use."""
+    live = {IMAGE: x}
+    dead = last_uses(model.network)
+    for node, module in zip(model.network, model.layers, strict=True):
+        inputs = [live[index] for index in node.inputs]
+        live[node.index] = module(*inputs)
+        yield node, live[node.index], inputs
+        for index in dead[node.index]:
+            del live[index]
+
+
+def _cheap_size(done: Ghostified, ghost: GhostModule) -> int:
+    cheap = done.network[ghost.convolutions[1]]
+    return int(cheap.layer.size)  # type: ignore[attr-defined]
+
+
+class Transfer:
+    """Old and new network side by side; the new one's weights are set node by node.
+
+    live: outputs of the new network that are still needed.
+    """
+
+    def __init__(
+        self,
+        old: Model,
+        new: Model,
+        done: Ghostified,
+        orders: ChannelOrders,
+        permutations: dict[int, np.ndarray],
+        steps: int = 0,
+    ) -> None:
+        self.old, self.new, self.done, self.steps = old, new, done, steps
+        self.orders, self.permutations = orders, permutations
+        self.before, self.after = old.tensors(), new.tensors()
+        self.live: dict[int, Tensor] = {}
+
+    def run(self, pictures: Tensor) -> Iterator[LayerFit]:
+        """Set the weights of all nodes; yield how well modules and outputs are fitted."""
+        self.live = {IMAGE: pictures}
+        last: dict[int, int] = {}
+        for node in self.done.network:
+            last.update(dict.fromkeys((node.index, *node.inputs), node.index))
+        for node, out, inputs in _outputs(self.old, pictures):
+            ghost, place = self.done.ghosts.get(node.index), self.done.places[node.index]
+            channels = self.permutation(node.index)
+            shares = "share_index" in dict(node.refs)
+            if ghost:
+                self._set_module(node, ghost, inputs[0])
+                if self.steps and not shares:
+                    self._refine(ghost, out[:, channels])
+            elif not shares:
+                self._copy(node, place, inputs[0], channels)
+            self._compute(place)
+            if ghost or node.index in self.old.ends:
+                ordered = ghost is None or self._is_reordered(node.index)
+                error = _relative_error(self.live[place], out[:, channels])
+                yield LayerFit(node.index, ghost is not None, ordered, error)
+            for index in [index for index in self.live if last.get(index, -1) <= place]:
+                del self.live[index]
+
+    def permutation(self, index: int) -> Tensor:
+        """Return the old channel of each new one of a node's."""
+        parts, start = [], 0
+        for number, size in self.orders.sizes(index):
+            parts.append(start + torch.from_numpy(self.permutations.get(number, np.arange(size))))
+            start += size
+        return torch.cat(parts)
+
+    def _is_reordered(self, index: int) -> bool:
+        return any(number in self.permutations for number, _ in self.orders.sizes(index))
+
+    def _compute(self, index: int) -> None:
+        node = self.done.network[index]
+        self.live[index] = self.new.layers[index](*(self.live[other] for other in node.inputs))
+
+    def _copy(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
+        """Give a node of the new network those channels of an old one, corrected for its input.
+
+        x: the old node's input.
+        """
+        self._copy_tensors(node, self.after[place], channels)
+        old, new = self.old.layers[node.index], self.new.layers[place]
+        if isinstance(new, Convolution) and not new.binary_input:
+            assert isinstance(old, Convolution)
+            maps = self.live[self.done.network[place].inputs[0]]
+            wanted = old.conv(x)[:, channels]
+            if absorbs(node.layer):
+                _correct(new, maps, wanted)
+            if new.norm is not None:
+                match_moments(new, maps, wanted)
+
+    def _copy_tensors(self, node: Node, target: Tensors, channels: Tensor) -> None:
+        """Copy those channels of a node's tensors, with the input channels in their new order."""
+        own = isinstance(node.layer, Convolutional | Connected)
+        for name, tensor in self.before[node.index].items():
+            if tensor.dim() and own:
+                tensor = tensor[channels]
+            elif tensor.dim() and isinstance(node.layer, BY_CHANNEL):
+                tensor = tensor[..., channels] if tensor.shape[-1] > 1 else tensor
+            if tensor.dim() > 1 and absorbs(node.layer):
+                reads = self.permutation(node.inputs[0])
+                columns = tensor.reshape(len(tensor), len(reads), -1)[:, reads]
+                tensor = columns.reshape(tensor.shape)
+            target[name].copy_(tensor)
+
+    def _set_module(self, node: Node, ghost: GhostModule, x: Tensor) -> None:
+        """Set a module's primary convolution, then fit its cheap kernels to the old maps."""
+        shares = "share_index" in dict(node.refs)
+        module = self.old.layers[node.index]
+        assert isinstance(module, Convolution)
+        channels, start = self.permutation(node.index), ghost.split.primary
+        primary = ghost.convolutions[0]
+        if not shares:
+            self._copy(node, primary, x, channels[:start])
+        self._compute(primary)
+        wanted = module.conv(x)
+        wanted = (wanted if module.norm is None else module.norm(wanted))[:, channels]
+        sources = torch.from_numpy(origins(ghost.split))
+        for index in ghost.convolutions[1:]:
+            cheap = self.done.network[index]
+            if cheap.inputs[0] != primary:
+                self._compute(index - 1)  # the slice that the rest is made from
+            stop = start + cheap.shape.c
+            if not shares:
+                maps = self.live[cheap.inputs[0]]
+                self._fit_cheap(index, maps, wanted[:, start:stop], sources[start:stop])
+            self._compute(index)
+            start = stop
+
+    def _fit_cheap(self, index: int, maps: Tensor, wanted: Tensor, sources: Tensor) -> None:
+        module, tensors = self.new.layers[index], self.after[index]
+        assert isinstance(module, Convolution)
+        kernel = tensors["conv.weight"]
+        windows, targets = samples(maps, wanted, kernel.shape[-1])
+        taps, bias = fit_kernels(windows, targets, sources, module.act)
+        kernel.copy_(taps.view_as(kernel))
+        if module.norm is None:
+            tensors["conv.bias"].copy_(bias)
+            return
+        tensors["norm.running_mean"].zero_()
+        tensors["norm.running_var"].fill_(1 - module.norm.eps)
+        tensors["norm.weight"].fill_(1)
+        tensors["norm.bias"].copy_(bias)
+        recompute_statistics(module, maps)
+
+    def _refine(self, ghost: GhostModule, wanted: Tensor) -> None:
+        """Fit all parts of a module together to the maps that it is to make."""
+        nodes = self.done.network.nodes[ghost.convolutions[0] : ghost.out + 1]
+        source, layers = nodes[0].inputs[0], [self.new.layers[node.index] for node in nodes]
+
+        def module(x: Tensor) -> Tensor:
+            live = {source: x}
+            for node, layer in zip(nodes, layers, strict=True):
+                live[node.index] = layer(*(live[index] for index in node.inputs))
+            return live[ghost.out]
+
+        parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        refine(module, parameters, self.live[source], wanted, self.steps)
+        for node, layer in zip(nodes, layers, strict=True):
+            if isinstance(layer, Convolution) and layer.norm is not None:
+                recompute_statistics(layer, self.live[node.inputs[0]])
+            self._compute(node.index)
+
+
+def _correct(module: Convolution, maps: Tensor, wanted: Tensor) -> None:
+    """Change a dense convolution's weights so that it makes the wanted results from its input."""
+    weight, bias = module.conv.weight, module.conv.bias
+    if weight[0].numel() > MOST_CORRECTED:
+        return
+    missing = wanted - module.conv(maps)
+    weight += weight_correction(*layer_samples(maps, missing, module.conv)).view_as(weight)
+    if bias is not None:
+        bias += (wanted - module.conv(maps)).mean((0, 2, 3))
+
+
+def _relative_error(got: Tensor, wanted: Tensor) -> float:
+    """Return the squared error as a share of the variance of the wanted maps."""
+    centred = wanted - wanted.mean((0, 2, 3), keepdim=True)
+    return float((got - wanted).square().sum() / centred.square().sum().clamp(min=1e-20))
