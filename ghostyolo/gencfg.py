@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import shlex
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.network.net_options import parse_size
-from ghostyolo.zoo import networks, shufflenet, vgg
-from ghostyolo.zoo.base import Family
-from ghostyolo.zoo.blocks import GATES, HARD_SWISH
-from ghostyolo.zoo.families import FAMILIES
-from ghostyolo.zoo.ghostnet import SE
+from ghostyolo.zoo import networks
+from ghostyolo.zoo.families import FAMILIES, make_family
 from ghostyolo.zoo.necks import NECKS
 
 EXAMPLES = """examples:
@@ -27,17 +25,10 @@ EXAMPLES = """examples:
 families and the options of each:
 {families}
 """
-# The options that describe a family, by its field; without them the family's defaults hold.
-FAMILY = {
-    "width": "width", "ratio": "ratio", "dw": "dw_size", "gate": "gate", "se": "se",
-    "groups": "groups", "activation": "activation", "norm": "norm",
-}  # fmt: skip
-# What only a detector has: the options and their defaults.
-DETECTOR = {"neck": "pan", "neck_width": networks.NECK_WIDTH, "heads": "8,16,32", "anchors": ""}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help of one width: asking the terminal for its own would slow every start, help or not."""
+    """Help of a fixed width: asking the terminal for its width would slow every start."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=98)
@@ -50,12 +41,12 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m ghostyolo.gencfg",
         description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) or of another small "
         "network to standard output.",
-        epilog=EXAMPLES.format(families="\n".join(_described())),
+        epilog=EXAMPLES.format(families="\n".join(_options_by_family())),
         formatter_class=_Formatter,
     )
     p.add_argument(
         "--task",
-        choices=("detect", "classify", "backbone"),
+        choices=networks.TASKS,
         default="detect",
         help="detector with [yolo] heads, the paper's classifier, or neither (detect)",
     )
@@ -66,86 +57,65 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="which network, of those listed below (ghostnet)",
     )
-    _add_family_options(p)
+    for name, uses in _family_options().items():
+        _add_family_option(p, name, uses)
     classes = p.add_mutually_exclusive_group()
-    classes.add_argument(
-        "--classes", type=int, help="number of classes (80; classify: the paper's)"
-    )
+    text = f"number of classes ({networks.CLASSES}; classify: the paper's)"
+    classes.add_argument("--classes", type=int, help=text)
     classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
-    p.add_argument(
-        "--size", metavar="HxW", help="input size in pixels (416x416; classify: the paper's)"
-    )
-    p.add_argument("--neck", choices=NECKS, help="how scales are joined (pan)")
-    p.add_argument(
-        "--neck-width",
-        type=int,
-        help=f"channels of neck and heads ({networks.NECK_WIDTH})",
-    )
-    p.add_argument(
-        "--heads",
-        metavar="STRIDES",
-        help="strides of the heads, among 4, 8, 16, 32 (8,16,32)",
-    )
-    p.add_argument(
-        "--anchors",
-        metavar="W,H,W,H,...",
-        help="anchors in pixels of the input, for the heads from fine to coarse (COCO's)",
-    )
+    size = "x".join(map(str, networks.SIZE))
+    text = f"input size in pixels ({size}; classify: the paper's)"
+    p.add_argument("--size", metavar="HxW", help=text)
+    p.add_argument("--neck", choices=NECKS, help=f"how scales are joined ({networks.NECK})")
+    text = f"channels of neck and heads ({networks.NECK_WIDTH})"
+    p.add_argument("--neck-width", type=int, help=text)
+    heads = ",".join(map(str, networks.HEADS))
+    text = f"strides of the heads, among 4, 8, 16, 32 ({heads})"
+    p.add_argument("--heads", metavar="STRIDES", help=text)
+    text = "anchors in pixels of the input, for the heads from fine to coarse (COCO's)"
+    p.add_argument("--anchors", metavar="W,H,W,H,...", help=text)
     p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
-    p.set_defaults(**DETECTOR)
     return p
 
 
-def _add_family_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--width", type=float, help="width multiplier (1.0)")
-    p.add_argument(
-        "--ratio",
-        type=_whole,
-        metavar="S",
-        help="maps per intrinsic map of a ghost module, one or five for its stages: 2,2,4,2,2 (2)",
-    )
-    p.add_argument(
-        "--dw-size",
-        type=_whole,
-        metavar="D",
-        help="kernel of a ghost module's cheap operation, or several side by side: 3,5 (3)",
-    )
-    p.add_argument(
-        "--gate",
-        choices=GATES,
-        help="gate of squeeze-excite: logistic loads everywhere, hard is the official "
-        "hard sigmoid and not for OpenCV (logistic; mobilenetv3: hard)",
-    )
-    p.add_argument("--se", choices=SE, help="ghost bottlenecks with squeeze-excite (published)")
-    p.add_argument(
-        "--groups",
-        type=int,
-        choices=shufflenet.V1,
-        help="groups of the 1x1 convolutions of shufflenetv1 (3)",
-    )
-    p.add_argument(
-        "--activation",
-        choices=("relu6", "relu", HARD_SWISH, "swish"),
-        help="relu6, or relu which loads everywhere, for mobilenetv1 and v2 (relu6); "
-        "exact hard swish in several sections, or swish which is another function, for "
-        "mobilenetv3 (hswish)",
-    )
-    p.add_argument("--norm", choices=vgg.NORMS, help="batch norm of vgg, or biases alone (batch)")
+def _family_options() -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Return what each option of a family is, by option and by family."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for family, instance in FAMILIES.items():
+        for name, argument in instance.options().items():
+            default = {"default": getattr(instance, name)}
+            found.setdefault(name, {})[family] = {**argument, **default}
+    return found
 
 
-def _described() -> list[str]:
+def _add_family_option(
+    p: argparse.ArgumentParser, name: str, uses: dict[str, Mapping[str, Any]]
+) -> None:
+    """Declare an option with the choices, helps and defaults of all families that have it."""
+    choices = [use.get("choices") for use in uses.values()]
+    helps: dict[str, list[str]] = {}
+    for family, use in uses.items():
+        helps.setdefault(f"{use['help']} ({use['default']})", []).append(family)
+    texts = [f"{', '.join(families)}: {text}" for text, families in helps.items()]
+    given = {key: use[key] for use in uses.values() for key in ("type", "metavar") if key in use}
+    if None not in choices:
+        given["choices"] = list(dict.fromkeys(value for each in choices for value in each or ()))
+    p.add_argument(_flag(name), help="; ".join(texts if texts[1:] else helps), **given)
+
+
+def _options_by_family() -> list[str]:
     """Return a line for each set of options and the families that have them."""
     having: dict[tuple[str, ...], list[str]] = {}
-    for name, entry in FAMILIES.items():
-        having.setdefault(entry.options, []).append(name)
+    for name, family in FAMILIES.items():
+        having.setdefault(tuple(family.options()), []).append(name)
     return [
-        f"  {', '.join(names)}: {' '.join(map(_option, options)) or 'none'}"
+        f"  {', '.join(names)}: {' '.join(map(_flag, options)) or 'none'}"
         for options, names in having.items()
     ]
 
 
-def _option(field: str) -> str:
-    return f"--{FAMILY[field].replace('_', '-')}"
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -170,51 +140,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def build(args: argparse.Namespace, comment: str) -> Network:
     """Build the network that the options describe. Raises `OptionError`."""
-    _check_task(args)
-    family = _family(args)
-    size = parse_size(args.size) if args.size else None
-    if args.task == "backbone":
-        return networks.backbone(family, size=size, comment=comment)
-    classes = _classes(args, 80 if args.task == "detect" else family.classes)
-    if args.task == "classify":
-        return networks.classifier(family, classes=classes, size=size, comment=comment)
-    return networks.detector(
-        family,
-        classes=classes,
-        size=size or (416, 416),
-        neck_kind=args.neck,
+    return networks.build(
+        args.task,
+        make_family(args.family, **{name: getattr(args, name) for name in _family_options()}),
+        classes=_count_names(args.names) if args.names else args.classes,
+        size=parse_size(args.size) if args.size else None,
+        neck=args.neck,
         neck_width=args.neck_width,
-        strides=tuple(int(stride) for stride in _numbers("--heads", args.heads, int)),
-        anchors=tuple(_numbers("--anchors", args.anchors, float)),
+        heads=_numbers("--heads", args.heads, int),
+        anchors=_numbers("--anchors", args.anchors, float),
         comment=comment,
     )
-
-
-def _family(args: argparse.Namespace) -> Family:
-    """Return the family with its options. Raises `OptionError` for those of another."""
-    entry = FAMILIES[args.family]
-    given = {
-        field: getattr(args, name)
-        for field, name in FAMILY.items()
-        if getattr(args, name) is not None
-    }
-    for field, value in given.items():
-        if field not in entry.options:
-            words = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            message = f"{_option(field)} {words} is not for --family {args.family}"
-            raise OptionError(message, hint="leave it out")
-    return entry.make(**given)
-
-
-def _check_task(args: argparse.Namespace) -> None:
-    """Raise `OptionError` for an option that the task has no use for."""
-    useless = {**DETECTOR} if args.task != "detect" else {}
-    if args.task == "backbone":
-        useless |= {"classes": None, "names": None}
-    for name, default in useless.items():
-        if getattr(args, name) != default:
-            option = f"--{name.replace('_', '-')} {getattr(args, name)}"
-            raise OptionError(f"{option} is not for --task {args.task}", hint="leave it out")
 
 
 def _command(words: list[str]) -> str:
@@ -227,36 +163,30 @@ def _command(words: list[str]) -> str:
     return f"Written by python -m ghostyolo.gencfg {shlex.join(kept)}".rstrip()
 
 
-def _classes(args: argparse.Namespace, default: int) -> int:
-    if not args.names:
-        return default if args.classes is None else args.classes
+def _count_names(path: str) -> int:
     try:
-        with open(args.names, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().rstrip().split("\n")
     except OSError as error:
         hint = "give a text file with one class name a line"
         message = f"cannot read names: {error.strerror}"
-        raise OptionError(message, span=Span(args.names), hint=hint) from None
+        raise OptionError(message, span=Span(path), hint=hint) from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
-            span = Span(args.names, number)
+            span = Span(path, number)
             raise OptionError("no class name here", span=span, hint="one name a line")
     return len(lines)
 
 
-def _whole(text: str) -> int | tuple[int, ...]:
-    """Read one whole number, or several separated by commas."""
-    if not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"{text}; write whole numbers separated by commas")
-    numbers = tuple(int(part) for part in text.split(","))
-    return numbers if len(numbers) > 1 else numbers[0]
-
-
-def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[float]:
+def _numbers(
+    option: str, text: str | None, kind: type[int] | type[float]
+) -> tuple[float, ...] | None:
+    if text is None:
+        return None
     try:
-        numbers = [kind(part) for part in text.split(",") if text.strip()]
+        numbers = tuple(kind(part) for part in text.split(",") if text.strip())
     except ValueError:
-        numbers = [math.nan]
+        numbers = (math.nan,)
     if not all(map(math.isfinite, numbers)):
         raise OptionError(f"{option} {text}", hint="write numbers separated by commas")
     return numbers

@@ -276,7 +276,7 @@ def test_bottleneck_is_the_official_one_in_sections(variant: str) -> None:
     network = Network(NetOptions(width=16, height=16, channels=3))
     x = conv(network, IMAGE, before, 1)
     bottleneck(
-        network, x, 32, out, size=5, stride=stride, reduced=reduced, style=GhostNet(gate=gate)
+        network, x, 32, out, size=5, stride=stride, reduced=reduced, ghostnet=GhostNet(gate=gate)
     )
     sections = dumps(network).split("\n[")[2:]
     lines = [
@@ -417,9 +417,9 @@ def test_training_length_follows_the_classes(run: Run) -> None:
         ("--anchors 1,2,3,4,5,-6", f"anchors below 0; {PAIRS}"),
         ("--anchors 1,2,3,4,5,nan", "--anchors 1,2,3,4,5,nan; write numbers separated by commas"),
         ("--anchors 1,2,3,4,5,inf", "--anchors 1,2,3,4,5,inf; write numbers separated by commas"),
-        ("--task classify --neck fpn", "--neck fpn is not for --task classify; leave it out"),
-        ("--task backbone --classes 3", "--classes 3 is not for --task backbone; leave it out"),
-        ("--task backbone --heads 8", "--heads 8 is not for --task backbone; leave it out"),
+        ("--task classify --neck fpn", "neck fpn is not for task classify; leave it out"),
+        ("--task backbone --classes 3", "classes 3 is not for task backbone; leave it out"),
+        ("--task backbone --heads 8", "heads 8 is not for task backbone; leave it out"),
     ],
 )  # fmt: skip
 def test_wrong_option(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,17 +1,19 @@
-"""What a recipe asks of a family of networks: its layers, its limits, its published settings.
+"""What the generator asks of a family of networks: its options, its layers, its published settings.
 
-A family is a frozen dataclass of the options that its paper varies, beside plain functions that
-walk the paper's table.
+A family is a frozen dataclass. A field made by `option` becomes an option of the generator under
+the field's name, and the methods walk the tables of the paper. A new family is one module: the
+class, and a dictionary `FAMILIES` of its instances by name, which families.py lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from ghostyolo.errors import OptionError
 from ghostyolo.network import Network, Node
+from ghostyolo.zoo.blocks import GATES, make_divisible
 
 NO_RELU6 = (
     "The activations are relu6: OpenCV's Darknet importer refuses this, and Darknet's CPU build "
@@ -23,8 +25,8 @@ NO_HARDTAN = (
 )
 NO_LOCAL_AVGPOOL = "[local_avgpool] averages 3x3 pixels: OpenCV's Darknet importer has none."
 IN_PIECES = (
-    "A convolution before a channel shuffle stands in pieces, one for each reader of its channels: "
-    "no section reorders them."
+    "A convolution before a channel shuffle is split, one section for each reader of its channels: "
+    "no section reorders channels."
 )
 IMAGENET = (224, 224)
 CIFAR = (32, 32)
@@ -41,41 +43,87 @@ CIFAR_TRAINING = {
 }
 
 
+def option(default: Any, text: str, **argument: Any) -> Any:
+    """Return a field of a family that is an option of the generator.
+
+    text: its help, to which the default is added. argument: what `argparse` takes beside: `type`,
+    `metavar` and `choices`, to which `Family.check` holds the value.
+    """
+    return field(default=default, metadata={"help": text, **argument})
+
+
+def gate_option(default: str) -> Any:
+    """Return the option that chooses the gate of squeeze-excite blocks."""
+    text = "gate of squeeze-excite: logistic, which every program reads, or the official hard "
+    return option(default, text + "sigmoid, which OpenCV refuses", choices=GATES)
+
+
 @dataclass(frozen=True)
 class Family:
     """A network without a task. The methods add to a network whose image has any size."""
 
-    size: ClassVar[tuple[int, int]] = IMAGENET  # of the published network's pictures, (h, w)
+    size: ClassVar[tuple[int, int]] = IMAGENET  # of the published network's images, (h, w)
     classes: ClassVar[int] = 1000
-    training: ClassVar[dict[str, Any]] = {}  # [net] options unlike those of the recipe
+    training: ClassVar[dict[str, Any]] = {}  # [net] options that differ from GhostNet's
+
+    @classmethod
+    def options(cls) -> dict[str, Mapping[str, Any]]:
+        """Return what `option` was given for each option, by name."""
+        return {item.name: item.metadata for item in fields(cls) if item.metadata}
 
     def check(self) -> None:
         """Raise `OptionError` for options that make no network."""
+        for name, argument in self.options().items():
+            check_choice(name, getattr(self, name), argument.get("choices"))
 
     def notes(self) -> Iterator[str]:
-        """Yield what the cfg's readers must know, for its first lines."""
+        """Yield what the readers of the cfg must know, for its first lines."""
         yield from ()
 
     def for_detection(self) -> Family:
-        """Return the family with maps of sizes that halve exactly."""
+        """Return the family with padding that halves the sizes of maps exactly."""
         return self
 
-    def body(self, network: Network) -> dict[int, Node]:
-        """Add all but the classifier; return the last node of each stride."""
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
+        """Add all layers before the classifier; yield stride and last node of each block.
+
+        The last node of each stride is what a detector reads.
+        """
         raise NotImplementedError
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
-        """Add the classifier up to what goes into the softmax."""
+        """Add the classifier up to the input of the softmax."""
         raise NotImplementedError
 
 
-def check_width(width: float) -> None:
-    """Raise `OptionError` for a width multiplier that is none."""
-    if not 0.05 <= width <= 16:
-        raise OptionError(f"width {width:g}", hint="use 0.05 to 16, such as 0.5, 1.0 or 1.3")
+@dataclass(frozen=True)
+class ScaledFamily(Family):
+    """A family with a width multiplier, the paper's alpha, for its channel counts."""
+
+    divisor: ClassVar[int] = 8  # of every channel count
+
+    width: float = option(1.0, "width multiplier", type=float)
+
+    def check(self) -> None:
+        super().check()
+        if not 0.05 <= self.width <= 16:
+            hint = "use 0.05 to 16, such as 0.5, 1.0 or 1.3"
+            raise OptionError(f"width {self.width:g}", hint=hint)
+
+    def channels(self, base: int) -> int:
+        """Return a channel count of the paper's table at this width."""
+        return make_divisible(base * self.width, self.divisor)
 
 
-def check_word(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise `OptionError` for a word that is not one of the choices."""
-    if value not in choices:
-        raise OptionError(f"{option} '{value}'", hint=f"use {' or '.join(choices)}")
+def refuse(option: str, value: object, owner: str) -> None:
+    """Raise `OptionError` for an option that a family or a task does not have."""
+    words = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    message = f"{option.replace('_', '-')} {words} is not for {owner}"
+    raise OptionError(message, hint="leave it out")
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...] | None) -> None:
+    """Raise `OptionError` for a value that is not one of the choices, if there are any."""
+    if choices and value not in choices:
+        hint = f"use one of {', '.join(map(str, choices))}"
+        raise OptionError(f"{name.replace('_', '-')} {value}", hint=hint)

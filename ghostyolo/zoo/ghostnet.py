@@ -12,17 +12,16 @@ map over 7x7 pixels, while `[upsample]` repeats each pixel a whole number of tim
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ghostyolo.errors import OptionError
-from ghostyolo.layers.avgpool import Avgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.base import Family, check_width, check_word
+from ghostyolo.zoo.base import Family, ScaledFamily, gate_option, option
 from ghostyolo.zoo.blocks import (
-    GATES,
     add,
     concat,
     conv,
@@ -30,105 +29,150 @@ from ghostyolo.zoo.blocks import (
     dropout,
     logits,
     make_divisible,
+    pool,
     squeeze_excite,
 )
 
 
-class Row(NamedTuple):
-    """One bottleneck: its stage, kernel, expansion and output channels, squeeze share, stride."""
+class GhostBottleneck(NamedTuple):
+    """A bottleneck of the table; se: its squeezed channels as a fraction of its expanded ones."""
 
     stage: int
-    size: int
+    size: int  # of the depthwise kernel
     exp: int
     out: int
     se: float
     stride: int
 
 
-# Table 1 of the paper; a stage holds the rows of one output size.
+# Table 1 of the paper; a stage holds the bottlenecks of one output size.
 TABLE = (
-    Row(1, 3, 16, 16, 0, 1),
-    Row(2, 3, 48, 24, 0, 2),
-    Row(2, 3, 72, 24, 0, 1),
-    Row(3, 5, 72, 40, 0.25, 2),
-    Row(3, 5, 120, 40, 0.25, 1),
-    Row(4, 3, 240, 80, 0, 2),
-    Row(4, 3, 200, 80, 0, 1),
-    Row(4, 3, 184, 80, 0, 1),
-    Row(4, 3, 184, 80, 0, 1),
-    Row(4, 3, 480, 112, 0.25, 1),
-    Row(4, 3, 672, 112, 0.25, 1),
-    Row(5, 5, 672, 160, 0.25, 2),
-    Row(5, 5, 960, 160, 0, 1),
-    Row(5, 5, 960, 160, 0.25, 1),
-    Row(5, 5, 960, 160, 0, 1),
-    Row(5, 5, 960, 160, 0.25, 1),
+    GhostBottleneck(1, 3, 16, 16, 0, 1),
+    GhostBottleneck(2, 3, 48, 24, 0, 2),
+    GhostBottleneck(2, 3, 72, 24, 0, 1),
+    GhostBottleneck(3, 5, 72, 40, 0.25, 2),
+    GhostBottleneck(3, 5, 120, 40, 0.25, 1),
+    GhostBottleneck(4, 3, 240, 80, 0, 2),
+    GhostBottleneck(4, 3, 200, 80, 0, 1),
+    GhostBottleneck(4, 3, 184, 80, 0, 1),
+    GhostBottleneck(4, 3, 184, 80, 0, 1),
+    GhostBottleneck(4, 3, 480, 112, 0.25, 1),
+    GhostBottleneck(4, 3, 672, 112, 0.25, 1),
+    GhostBottleneck(5, 5, 672, 160, 0.25, 2),
+    GhostBottleneck(5, 5, 960, 160, 0, 1),
+    GhostBottleneck(5, 5, 960, 160, 0.25, 1),
+    GhostBottleneck(5, 5, 960, 160, 0, 1),
+    GhostBottleneck(5, 5, 960, 160, 0.25, 1),
 )
 STEM, TAIL, FEATURES = 16, 960, 1280  # channels before and after the table; 1280 is not scaled
-
-
 STAGES, DROPOUT = 5, 0.2
-SE_SHARE = 0.25  # squeezed to expanded channels, where a block has squeeze-excite
-SE = ("published", "all", "none")
+SE_RATIO = 0.25  # squeezed to expanded channels, where a block has squeeze-excite
 HARD_GATE = "The gates are hard sigmoids through hardtan: OpenCV's Darknet importer refuses this."
 
 
+def whole_numbers(text: str) -> int | tuple[int, ...]:
+    """Read one whole number, or several separated by commas. Raises ValueError."""
+    if not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in text.split(",")):
+        raise ValueError(text)
+    numbers = tuple(int(part) for part in text.split(","))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 @dataclass(frozen=True)
-class GhostNet(Family):
+class GhostNet(ScaledFamily):
     """How ghost modules are built.
 
-    ratio: s of the paper, one or one for each stage. dw: its d, one kernel or several side by side.
-    gate: of squeeze-excite. se: the bottlenecks that have it, those of table 1 or all or none.
+    ratio: s of the paper, one or one for each stage. dw_size: its d, one kernel or several side by
+    side. gate: of squeeze-excite. se: the bottlenecks that have it, those of table 1, all or none.
     """
 
-    width: float = 1.0
-    ratio: int | tuple[int, ...] = 2
-    dw: int | tuple[int, ...] = 3
-    gate: str = "logistic"
-    se: str = "published"
+    divisor: ClassVar[int] = 4
+
+    ratio: int | tuple[int, ...] = option(
+        2,
+        "maps of a ghost module for each of its intrinsic maps, one number or one for each of the "
+        "five stages: 2,2,4,2,2",
+        type=whole_numbers,
+        metavar="S",
+    )
+    dw_size: int | tuple[int, ...] = option(
+        3,
+        "kernel size of a ghost module's cheap operation, or several kernels side by side: 3,5",
+        type=whole_numbers,
+        metavar="D",
+    )
+    gate: str = gate_option("logistic")
+    se: str = option(
+        "published", "ghost bottlenecks with squeeze-excite", choices=("published", "all", "none")
+    )
 
     @property
     def ratios(self) -> tuple[int, ...]:
         """Return the ratio of each stage."""
         return (self.ratio,) * STAGES if isinstance(self.ratio, int) else self.ratio
 
-    def channels(self, base: int) -> int:
-        """Return a channel count of the table at this width."""
-        return make_divisible(base * self.width)
-
-    def squeezed(self, row: Row) -> int:
+    def squeezed(self, row: GhostBottleneck) -> int:
         """Return the channels between a bottleneck's squeeze and excitation, 0 without."""
-        share = {"published": row.se, "all": SE_SHARE, "none": 0}[self.se]
-        return make_divisible(share * self.channels(row.exp)) if share else 0
+        ratio = {"published": row.se, "all": SE_RATIO, "none": 0}[self.se]
+        return make_divisible(ratio * self.channels(row.exp)) if ratio else 0
 
     def check(self) -> None:
-        check_width(self.width)
+        super().check()
         if len(self.ratios) != STAGES:
             hint = f"give one, or one for each of the {STAGES} stages"
             raise OptionError(f"{len(self.ratios)} ratios", hint=hint)
         if low := [ratio for ratio in self.ratios if ratio < 1]:
             raise OptionError(f"ratio {low[0]} is below 1", hint="use 2, the paper's")
-        for size in kernels(self.dw):
+        for size in kernels(self.dw_size):
             if size < 1 or size % 2 == 0:
                 hint = "use an odd kernel, such as 3"
                 raise OptionError(f"cheap kernels of {size}x{size} have no centre", hint=hint)
-        check_word("gate", self.gate, GATES)
-        check_word("squeeze-excite", self.se, SE)
+        self._check_divisible()
+
+    def _check_divisible(self) -> None:
+        for ratio in self.ratios:
+            rows = [row for row in TABLE if self.ratios[row.stage - 1] == ratio]
+            counts = {self.channels(n) for row in rows for n in (row.exp, row.out)}
+            if bad := sorted(n for n in counts if n % ratio):
+                fits = [s for s in range(1, 17) if not any(n % s for n in counts)]
+                message = f"ratio {ratio} does not divide {bad[0]}, a channel count at this width"
+                raise OptionError(message, hint=f"use one of {', '.join(map(str, fits))}")
 
     def notes(self) -> Iterator[str]:
         if self.gate == "hard":
             yield HARD_GATE
 
-    def body(self, network: Network) -> dict[int, Node]:
-        return body(network, self)
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
+        x = conv(network, IMAGE, self.channels(STEM), 3, stride=2, name="stem")
+        stride, stage, place = 2, 0, 0
+        for row in TABLE:
+            stride *= row.stride
+            stage, place = row.stage, place + 1 if row.stage == stage else 1
+            x = bottleneck(
+                network,
+                x,
+                self.channels(row.exp),
+                self.channels(row.out),
+                size=row.size,
+                stride=row.stride,
+                reduced=self.squeezed(row),
+                ghostnet=replace(self, ratio=self.ratios[stage - 1]),
+                name=f"stage {stage}, bottleneck {place}",
+            )
+            yield stride, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
-        return logits(network, dropout(network, tail(network, x, self), DROPOUT), classes)
+        x = conv(network, x, self.channels(TAIL), name="tail")
+        x = conv(network, pool(network, x), FEATURES, norm=False, name="features")
+        return logits(network, dropout(network, x, DROPOUT), classes)
 
 
-def kernels(dw: int | tuple[int, ...]) -> tuple[int, ...]:
+FAMILIES: dict[str, Family] = {"ghostnet": GhostNet()}
+
+
+def kernels(dw_size: int | tuple[int, ...]) -> tuple[int, ...]:
     """Return the sizes of the cheap kernels."""
-    return (dw,) if isinstance(dw, int) else dw
+    return (dw_size,) if isinstance(dw_size, int) else dw_size
 
 
 def ghost(
@@ -138,13 +182,13 @@ def ghost(
     *,
     ratio: int = 2,
     size: int = 1,
-    dw: int | tuple[int, ...] = 3,
+    dw_size: int | tuple[int, ...] = 3,
     activation: str = "relu",
     name: str = "",
 ) -> Node:
     """Add a ghost module: filters / ratio maps by convolution, the rest by cheap depthwise filters.
 
-    dw: the cheap kernel; of several, each has an equal share of the cheap maps. The output is
+    dw_size: of the cheap kernel; of several, each makes as many of the cheap maps. The output is
     [primary, cheap] by channel. Raises `OptionError` unless ratio divides filters.
     """
     if filters % ratio:
@@ -155,36 +199,40 @@ def ghost(
     primary = conv(network, x, intrinsic, size, activation=activation, name=f"{name} primary")
     if ratio == 1:
         return primary
-    count = filters - intrinsic
-    if isinstance(dw, int):
-        dw = (dw,)
-    cheap = _cheap(network, primary, count, dw, activation=activation, name=f"{name} cheap")
+    cheap = _cheap(
+        network,
+        primary,
+        filters - intrinsic,
+        kernels(dw_size),
+        activation=activation,
+        name=f"{name} cheap",
+    )
     return concat(network, primary, *cheap, name=name)
 
 
 def _cheap(
-    network: Network, primary: Node, count: int, dw: tuple[int, ...], *, activation: str, name: str
+    network: Network, x: Node, count: int, sizes: tuple[int, ...], *, activation: str, name: str
 ) -> list[Node]:
-    """Add cheap maps: each kernel filters all intrinsic maps, or its own part of them.
+    """Add `count` cheap maps of x, the intrinsic maps: equally many by a kernel of each size.
 
-    Raises `OptionError` where the parts are unequal.
+    A kernel filters all intrinsic maps where that gives whole numbers of maps, else its own part
+    of them. Raises `OptionError` where the parts are unequal.
     """
-    intrinsic, share = primary.shape.c, len(dw)
-    parts = 1 if count // intrinsic % share == 0 else share
-    if intrinsic % parts:
-        message = f"{share} kernels do not share {intrinsic} intrinsic maps ({name})"
+    kinds = len(sizes)
+    parts = 1 if count // x.shape.c % kinds == 0 else kinds
+    if x.shape.c % parts:
+        message = f"{kinds} kernels do not share {x.shape.c} intrinsic maps ({name})"
         raise OptionError(message, hint="use one cheap kernel, or a width for which they do")
     made = []
-    for place, size in enumerate(dw):
-        own, label = primary, f"{name} {size}x{size}" if share > 1 else name
+    for place, size in enumerate(sizes):
+        part, label = x, f"{name} {size}x{size}" if kinds > 1 else name
         if parts > 1:
-            part = Route(groups=parts, group_id=place)
-            own = network.add(part, primary, name=f"{label}, inputs")
-        groups = own.shape.c
-        cheap = conv(
-            network, own, count // share, size, groups=groups, activation=activation, name=label
+            route = Route(groups=parts, group_id=place)
+            part = network.add(route, x, name=f"{label}, inputs")
+        filters, groups = count // kinds, part.shape.c
+        made.append(
+            conv(network, part, filters, size, groups=groups, activation=activation, name=label)
         )
-        made.append(cheap)
     return made
 
 
@@ -197,74 +245,24 @@ def bottleneck(
     size: int = 3,
     stride: int = 1,
     reduced: int = 0,
-    style: GhostNet,
+    ghostnet: GhostNet,
     name: str = "",
 ) -> Node:
     """Add a ghost bottleneck: expand, [downsample], [squeeze-excite to `reduced`], project, add x.
 
-    Of a style with a ratio for each stage the last counts. Where the shapes differ, x goes through
-    a depthwise and a 1x1 convolution on its way to the sum.
+    ghostnet: how its ghost modules are built; of a ratio for each stage the last counts. Where the
+    shapes differ, x goes through a depthwise and a 1x1 convolution on its way to the sum.
     """
-    ratio = style.ratios[-1]
-    y = ghost(network, x, exp, ratio=ratio, dw=style.dw, name=f"{name}, ghost 1")
+    ratio, dw_size = ghostnet.ratios[-1], ghostnet.dw_size
+    y = ghost(network, x, exp, ratio=ratio, dw_size=dw_size, name=f"{name}, ghost 1")
     if stride > 1:
         y = depthwise(network, y, size, stride=stride, name=f"{name}, downsample")
     if reduced:
-        y = squeeze_excite(network, y, reduced, gate=style.gate, name=f"{name},")
-    y = ghost(
-        network,
-        y,
-        out,
-        ratio=ratio,
-        dw=style.dw,
-        activation="linear",
-        name=f"{name}, ghost 2",
-    )
+        y = squeeze_excite(network, y, reduced, gate=ghostnet.gate, name=f"{name},")
+    label = f"{name}, ghost 2"
+    y = ghost(network, y, out, ratio=ratio, dw_size=dw_size, activation="linear", name=label)
     if stride == 1 and x.shape.c == out:
         return add(network, y, x, name=f"{name}, sum")
     x = depthwise(network, x, size, stride=stride, name=f"{name}, shortcut depthwise")
     x = conv(network, x, out, activation="linear", name=f"{name}, shortcut pointwise")
     return add(network, x, y, name=f"{name}, sum")
-
-
-def body(network: Network, style: GhostNet) -> dict[int, Node]:
-    """Add stem and bottlenecks; return the last node of each stride, 2 to 32.
-
-    Raises `OptionError` when the ratio does not divide every channel count of the table.
-    """
-    _check_ratio(style)
-    x = conv(network, IMAGE, style.channels(STEM), 3, stride=2, name="stem")
-    taps, stride, stage, place = {}, 2, 0, 0
-    for row in TABLE:
-        stride *= row.stride
-        stage, place = row.stage, place + 1 if row.stage == stage else 1
-        x = bottleneck(
-            network,
-            x,
-            style.channels(row.exp),
-            style.channels(row.out),
-            size=row.size,
-            stride=row.stride,
-            reduced=style.squeezed(row),
-            style=replace(style, ratio=style.ratios[stage - 1]),
-            name=f"stage {stage}, bottleneck {place}",
-        )
-        taps[stride] = x
-    return taps
-
-
-def tail(network: Network, x: Node, style: GhostNet) -> Node:
-    """Add the classifier's last layers up to the pooled 1280 features."""
-    x = conv(network, x, style.channels(TAIL), name="tail")
-    x = network.add(Avgpool(), x, name="pool")
-    return conv(network, x, FEATURES, norm=False, name="features")
-
-
-def _check_ratio(style: GhostNet) -> None:
-    for ratio in style.ratios:
-        rows = [row for row in TABLE if style.ratios[row.stage - 1] == ratio]
-        counts = {style.channels(n) for row in rows for n in (row.exp, row.out)}
-        if bad := sorted(n for n in counts if n % ratio):
-            fits = [s for s in range(1, 17) if not any(n % s for n in counts)]
-            message = f"ratio {ratio} does not divide {bad[0]}, a channel count at this width"
-            raise OptionError(message, hint=f"use one of {', '.join(map(str, fits))}")

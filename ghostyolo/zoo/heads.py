@@ -50,7 +50,7 @@ def yolo_heads(
     """Add a head to each map, from fine to coarse; the anchors are dealt out in their order."""
     num = len(anchors) // 2
     share = num // len(maps)
-    heads = []
+    nodes = []
     for place, (stride, x) in enumerate(sorted(maps.items())):
         name = f"head, stride {stride}"
         x = depthwise(network, x, SIZE, activation="relu", name=f"{name}, depthwise")
@@ -64,5 +64,5 @@ def yolo_heads(
             num=num,
             **LOSS,
         )
-        heads.append(network.add(layer, x, name=name))
-    return heads
+        nodes.append(network.add(layer, x, name=name))
+    return nodes

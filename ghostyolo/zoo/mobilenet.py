@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.base import NO_RELU6, Family, check_width, check_word
-from ghostyolo.zoo.blocks import add, conv, depthwise, dropout, logits, make_divisible, pool
+from ghostyolo.zoo.base import NO_RELU6, Family, ScaledFamily, option
+from ghostyolo.zoo.blocks import (
+    add,
+    conv,
+    depthwise,
+    dropout,
+    logits,
+    make_divisible,
+    pool,
+    squeeze_excite,
+)
 
-ACTIVATIONS = ("relu6", "relu")
 STEM, FEATURES = 32, 1280  # channels before the tables; V2's after, never below 1280
 DROPOUT = 0.2  # of V2; torchvision models/mobilenetv2.py
 
@@ -25,44 +33,37 @@ V1 = (
 )  # fmt: skip
 
 
-class Stage(NamedTuple):
-    """A row of V2's table 2: expansion factor, output channels, blocks, stride of the first."""
+class InvertedResiduals(NamedTuple):
+    """A row of V2's table 2: t, c, n, s; the stride is that of the first block."""
 
-    factor: int
+    expansion: int
     out: int
     blocks: int
     stride: int
 
 
 V2 = (
-    Stage(1, 16, 1, 1),
-    Stage(6, 24, 2, 2),
-    Stage(6, 32, 3, 2),
-    Stage(6, 64, 4, 2),
-    Stage(6, 96, 3, 1),
-    Stage(6, 160, 3, 2),
-    Stage(6, 320, 1, 1),
+    InvertedResiduals(1, 16, 1, 1),
+    InvertedResiduals(6, 24, 2, 2),
+    InvertedResiduals(6, 32, 3, 2),
+    InvertedResiduals(6, 64, 4, 2),
+    InvertedResiduals(6, 96, 3, 1),
+    InvertedResiduals(6, 160, 3, 2),
+    InvertedResiduals(6, 320, 1, 1),
 )
 
 
 @dataclass(frozen=True)
-class MobileNet(Family):
-    """What V1 and V2 share. width: the paper's alpha; activation: relu6, or relu for OpenCV."""
+class MobileNet(ScaledFamily):
+    """What V1 and V2 share. activation: relu6, or relu for OpenCV."""
 
-    width: float = 1.0
-    activation: str = "relu6"
-
-    def check(self) -> None:
-        check_width(self.width)
-        check_word("activation", self.activation, ACTIVATIONS)
+    activation: str = option(
+        "relu6", "relu6, or relu, which every program reads", choices=("relu6", "relu")
+    )
 
     def notes(self) -> Iterator[str]:
         if self.activation == "relu6":
             yield NO_RELU6
-
-    def channels(self, base: int) -> int:
-        """Return a channel count of the table at this width."""
-        return make_divisible(base * self.width, 8)
 
     def stem(self, network: Network) -> Node:
         """Add the first convolution."""
@@ -74,14 +75,14 @@ class MobileNet(Family):
 class MobileNetV1(MobileNet):
     """The classifier has no layer between pooling and classes."""
 
-    def body(self, network: Network) -> dict[int, Node]:
-        x, stride, taps = self.stem(network), 2, dict[int, Node]()
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
+        x, stride, act = self.stem(network), 2, self.activation
         for place, (out, step) in enumerate(V1, start=1):
             stride *= step
-            name, filters = f"block {place}", self.channels(out)
-            x = separable(network, x, filters, stride=step, activation=self.activation, name=name)
-            taps[stride] = x
-        return taps
+            name = f"block {place}"
+            x = depthwise(network, x, 3, stride=step, activation=act, name=f"{name}, depthwise")
+            x = conv(network, x, self.channels(out), activation=act, name=f"{name}, pointwise")
+            yield stride, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         return logits(network, pool(network, x), classes)
@@ -91,45 +92,54 @@ class MobileNetV1(MobileNet):
 class MobileNetV2(MobileNet):
     """The classifier begins with a 1x1 convolution to 1280 channels, which only grow with width."""
 
-    def body(self, network: Network) -> dict[int, Node]:
-        x, stride, taps = self.stem(network), 2, dict[int, Node]()
-        for number, stage in enumerate(V2, start=1):
-            stride *= stage.stride
-            for place in range(stage.blocks):
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
+        x, stride = self.stem(network), 2
+        for number, row in enumerate(V2, start=1):
+            stride *= row.stride
+            for place in range(row.blocks):
                 x = inverted_residual(
                     network,
                     x,
-                    x.shape.c * stage.factor,
-                    self.channels(stage.out),
-                    stride=1 if place else stage.stride,
+                    x.shape.c * row.expansion,
+                    self.channels(row.out),
+                    stride=1 if place else row.stride,
                     activation=self.activation,
                     name=f"stage {number}, block {place + 1}",
                 )
-            taps[stride] = x
-        return taps
+            yield stride, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
-        features = make_divisible(FEATURES * max(1.0, self.width), 8)
+        features = make_divisible(FEATURES * max(1.0, self.width), self.divisor)
         x = conv(network, x, features, activation=self.activation, name="tail")
         return logits(network, dropout(network, pool(network, x), DROPOUT), classes)
 
 
-def separable(
-    network: Network, x: Node, filters: int, *, stride: int, activation: str, name: str
-) -> Node:
-    """Filter each channel with 3x3 pixels, then mix the channels."""
-    x = depthwise(network, x, 3, stride=stride, activation=activation, name=f"{name}, depthwise")
-    return conv(network, x, filters, activation=activation, name=f"{name}, pointwise")
+FAMILIES: dict[str, Family] = {"mobilenetv1": MobileNetV1(), "mobilenetv2": MobileNetV2()}
 
 
 def inverted_residual(
-    network: Network, x: Node, exp: int, out: int, *, stride: int, activation: str, name: str
+    network: Network,
+    x: Node,
+    exp: int,
+    out: int,
+    *,
+    size: int = 3,
+    stride: int,
+    reduced: int = 0,
+    gate: str = "logistic",
+    activation: str,
+    name: str,
 ) -> Node:
-    """Expand to `exp` channels, filter each, project linearly to `out`; add x where it fits."""
+    """Expand to `exp` channels, filter each, [squeeze-excite to `reduced`], project linearly.
+
+    x is added where the shapes are equal.
+    """
     y = x
     if exp != x.shape.c:
         y = conv(network, y, exp, activation=activation, name=f"{name}, expand")
-    y = depthwise(network, y, 3, stride=stride, activation=activation, name=f"{name}, depthwise")
+    label = f"{name}, depthwise"
+    y = depthwise(network, y, size, stride=stride, activation=activation, name=label)
+    if reduced:
+        y = squeeze_excite(network, y, reduced, gate=gate, name=f"{name},")
     y = conv(network, y, out, activation="linear", name=f"{name}, project")
-    fits = stride == 1 and x.shape.c == out
-    return add(network, y, x, name=f"{name}, sum") if fits else y
+    return add(network, y, x, name=f"{name}, sum") if x.shape == y.shape else y

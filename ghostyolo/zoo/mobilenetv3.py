@@ -14,66 +14,55 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.base import NO_HARDTAN, Family, check_width, check_word
-from ghostyolo.zoo.blocks import (
-    GATES,
-    HARD_SWISH,
-    add,
-    conv,
-    depthwise,
-    dropout,
-    logits,
-    make_divisible,
-    pool,
-    squeeze_excite,
-)
+from ghostyolo.zoo.base import NO_HARDTAN, Family, ScaledFamily, gate_option, option
+from ghostyolo.zoo.blocks import HARD_SWISH, conv, dropout, logits, make_divisible, pool
+from ghostyolo.zoo.mobilenet import inverted_residual
 
-ACTIVATIONS = (HARD_SWISH, "swish")
 STEM, DROPOUT = 16, 0.2
 FIXED_STEM = 0.75  # width below which the stem keeps its channels
 RE, HS = False, True
 
 
-class Row(NamedTuple):
-    """One block: kernel, expansion and output channels, squeeze-excite, hard swish, stride."""
+class InvertedResidual(NamedTuple):
+    """A block: kernel, expanded and output channels, squeeze-excite, hard swish, stride."""
 
     size: int
     exp: int
     out: int
     se: bool
-    hard: bool
+    hard_swish: bool
     stride: int
 
 
 LARGE = (
-    Row(3, 16, 16, False, RE, 1),
-    Row(3, 64, 24, False, RE, 2),
-    Row(3, 72, 24, False, RE, 1),
-    Row(5, 72, 40, True, RE, 2),
-    Row(5, 120, 40, True, RE, 1),
-    Row(5, 120, 40, True, RE, 1),
-    Row(3, 240, 80, False, HS, 2),
-    Row(3, 200, 80, False, HS, 1),
-    Row(3, 184, 80, False, HS, 1),
-    Row(3, 184, 80, False, HS, 1),
-    Row(3, 480, 112, True, HS, 1),
-    Row(3, 672, 112, True, HS, 1),
-    Row(5, 672, 160, True, HS, 2),
-    Row(5, 960, 160, True, HS, 1),
-    Row(5, 960, 160, True, HS, 1),
+    InvertedResidual(3, 16, 16, False, RE, 1),
+    InvertedResidual(3, 64, 24, False, RE, 2),
+    InvertedResidual(3, 72, 24, False, RE, 1),
+    InvertedResidual(5, 72, 40, True, RE, 2),
+    InvertedResidual(5, 120, 40, True, RE, 1),
+    InvertedResidual(5, 120, 40, True, RE, 1),
+    InvertedResidual(3, 240, 80, False, HS, 2),
+    InvertedResidual(3, 200, 80, False, HS, 1),
+    InvertedResidual(3, 184, 80, False, HS, 1),
+    InvertedResidual(3, 184, 80, False, HS, 1),
+    InvertedResidual(3, 480, 112, True, HS, 1),
+    InvertedResidual(3, 672, 112, True, HS, 1),
+    InvertedResidual(5, 672, 160, True, HS, 2),
+    InvertedResidual(5, 960, 160, True, HS, 1),
+    InvertedResidual(5, 960, 160, True, HS, 1),
 )
 SMALL = (
-    Row(3, 16, 16, True, RE, 2),
-    Row(3, 72, 24, False, RE, 2),
-    Row(3, 88, 24, False, RE, 1),
-    Row(5, 96, 40, True, HS, 2),
-    Row(5, 240, 40, True, HS, 1),
-    Row(5, 240, 40, True, HS, 1),
-    Row(5, 120, 48, True, HS, 1),
-    Row(5, 144, 48, True, HS, 1),
-    Row(5, 288, 96, True, HS, 2),
-    Row(5, 576, 96, True, HS, 1),
-    Row(5, 576, 96, True, HS, 1),
+    InvertedResidual(3, 16, 16, True, RE, 2),
+    InvertedResidual(3, 72, 24, False, RE, 2),
+    InvertedResidual(3, 88, 24, False, RE, 1),
+    InvertedResidual(5, 96, 40, True, HS, 2),
+    InvertedResidual(5, 240, 40, True, HS, 1),
+    InvertedResidual(5, 240, 40, True, HS, 1),
+    InvertedResidual(5, 120, 48, True, HS, 1),
+    InvertedResidual(5, 144, 48, True, HS, 1),
+    InvertedResidual(5, 288, 96, True, HS, 2),
+    InvertedResidual(5, 576, 96, True, HS, 1),
+    InvertedResidual(5, 576, 96, True, HS, 1),
 )
 TABLES = {"large": LARGE, "small": SMALL}
 TAIL = {"large": 960, "small": 576}  # channels behind the table
@@ -81,37 +70,42 @@ FEATURES = {"large": 1280, "small": 1024}
 
 
 @dataclass(frozen=True)
-class MobileNetV3(Family):
+class MobileNetV3(ScaledFamily):
     """variant: large or small. activation: the published hard swish, or swish; gate likewise."""
 
     variant: str = "large"
-    width: float = 1.0
-    activation: str = HARD_SWISH
-    gate: str = "hard"
-
-    def check(self) -> None:
-        check_width(self.width)
-        check_word("activation", self.activation, ACTIVATIONS)
-        check_word("gate", self.gate, GATES)
+    activation: str = option(
+        HARD_SWISH,
+        "exact hard swish in several sections, or swish, which is another function",
+        choices=(HARD_SWISH, "swish"),
+    )
+    gate: str = gate_option("hard")
 
     def notes(self) -> Iterator[str]:
         if self.activation == HARD_SWISH or self.gate == "hard":
             yield NO_HARDTAN
 
-    def channels(self, base: float) -> int:
-        """Return a channel count of the table at this width."""
-        return make_divisible(base * self.width, 8)
-
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         filters = STEM if self.width < FIXED_STEM else self.channels(STEM)
         x = conv(network, IMAGE, filters, 3, stride=2, activation=self.activation, name="stem")
-        stride, before, taps = 2, STEM, dict[int, Node]()
+        stride, before = 2, STEM
         for place, row in enumerate(TABLES[self.variant], start=1):
             stride *= row.stride
-            exp = make_divisible(x.shape.c * row.exp / before, 8)
-            x = taps[stride] = block(network, x, row, exp, self, f"block {place}")
+            exp = make_divisible(x.shape.c * row.exp / before, self.divisor)
+            x = inverted_residual(
+                network,
+                x,
+                exp,
+                self.channels(row.out),
+                size=row.size,
+                stride=row.stride,
+                reduced=make_divisible(exp / 4, self.divisor) if row.se else 0,
+                gate=self.gate,
+                activation=self.activation if row.hard_swish else "relu",
+                name=f"block {place}",
+            )
             before = row.out
-        return taps
+            yield stride, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         act = self.activation
@@ -121,19 +115,6 @@ class MobileNetV3(Family):
         return logits(network, dropout(network, x, DROPOUT), classes)
 
 
-def block(network: Network, x: Node, row: Row, exp: int, style: MobileNetV3, name: str) -> Node:
-    """Expand to `exp` channels, filter each, squeeze-excite, project linearly; add x if it fits."""
-    out = style.channels(row.out)
-    act = style.activation if row.hard else "relu"
-    y = x
-    if exp != x.shape.c:
-        y = conv(network, y, exp, activation=act, name=f"{name}, expand")
-    y = depthwise(
-        network, y, row.size, stride=row.stride, activation=act, name=f"{name}, depthwise"
-    )
-    if row.se:
-        reduced = make_divisible(exp / 4, 8)
-        y = squeeze_excite(network, y, reduced, gate=style.gate, name=f"{name},")
-    y = conv(network, y, out, activation="linear", name=f"{name}, project")
-    fits = row.stride == 1 and x.shape.c == out
-    return add(network, y, x, name=f"{name}, sum") if fits else y
+FAMILIES: dict[str, Family] = {
+    f"mobilenetv3-{variant}": MobileNetV3(variant=variant) for variant in TABLES
+}

@@ -1,7 +1,7 @@
-"""Necks: maps of several strides in, maps of one width at each wanted stride out.
+"""Necks: they join the maps of several strides and return maps of one width at each.
 
 Source: Lin et al., Feature Pyramid Networks, CVPR 2017 (top down); Liu et al., Path Aggregation
-Network, CVPR 2018 (and up again). The joining blocks here are ghost bottlenecks.
+Network, CVPR 2018 (and up again). The blocks that join are ghost bottlenecks here.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ NECKS = ("pan", "fpn", "none")
 SIZE = 5  # kernel of the neck's depthwise convolutions
 
 
-def neck(
-    network: Network, taps: dict[int, Node], kind: str, width: int, style: GhostNet
+def add_neck(
+    network: Network, features: dict[int, Node], kind: str, width: int, ghostnet: GhostNet
 ) -> dict[int, Node]:
-    """Join the maps of the strides in `taps` and return maps of `width` channels at each.
+    """Join a backbone's maps, given by stride; return maps of `width` channels at each stride.
 
     kind: "fpn" carries coarse maps down to the fine ones, "pan" carries the result up again,
-    "none" only brings each map to the width.
+    "none" only brings each map to the width. ghostnet: how the ghost modules are built.
     """
-    strides = sorted(taps)
+    strides = sorted(features)
     maps = {
-        stride: conv(network, taps[stride], width, name=f"neck, lateral {stride}")
+        stride: conv(network, features[stride], width, name=f"neck, lateral {stride}")
         for stride in reversed(strides)
     }
     if kind != "none":
@@ -33,18 +33,20 @@ def neck(
             up = maps[coarse]
             while up.shape.h < maps[fine].shape.h:
                 up = network.add(Upsample(), up, name=f"neck, up to {fine}")
-            maps[fine] = _join(network, up, maps[fine], style, f"neck, down to stride {fine}")
+            maps[fine] = _join(network, up, maps[fine], ghostnet, f"neck, down to stride {fine}")
     if kind == "pan":
         for fine, coarse in zip(strides, strides[1:], strict=False):
             down = maps[fine]
             while down.shape.h > maps[coarse].shape.h:
                 down = depthwise(network, down, SIZE, stride=2, name=f"neck, shrink to {coarse}")
                 down = conv(network, down, width, name=f"neck, mix at {coarse}")
-            maps[coarse] = _join(network, down, maps[coarse], style, f"neck, up to stride {coarse}")
+            maps[coarse] = _join(
+                network, down, maps[coarse], ghostnet, f"neck, up to stride {coarse}"
+            )
     return maps
 
 
-def _join(network: Network, new: Node, own: Node, style: GhostNet, name: str) -> Node:
+def _join(network: Network, new: Node, own: Node, ghostnet: GhostNet, name: str) -> Node:
     both = concat(network, new, own, name=f"{name}, join")
     width = own.shape.c
-    return bottleneck(network, both, width, width, size=SIZE, style=style, name=name)
+    return bottleneck(network, both, width, width, size=SIZE, ghostnet=ghostnet, name=name)

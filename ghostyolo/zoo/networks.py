@@ -1,46 +1,74 @@
-"""Whole networks: a `[net]` that trains well, a body, and what stands on it."""
+"""Whole networks: `[net]` with settings that train well, a backbone, and what stands on it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
-from ghostyolo.zoo.base import Family
+from ghostyolo.zoo.base import Family, check_choice, refuse
 from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
-from ghostyolo.zoo.necks import NECKS, neck
+from ghostyolo.zoo.necks import NECKS, add_neck
 
-NECK_WIDTH = 64
+CLASSES, SIZE, NECK, NECK_WIDTH, HEADS = 80, (416, 416), "pan", 64, (8, 16, 32)  # of a detector
 VOC_CLASSES = 20
+
+
+def build(
+    task: str,
+    family: Family,
+    *,
+    classes: int | None = None,
+    size: tuple[int, int] | None = None,
+    comment: str = "",
+    **options: Any,
+) -> Network:
+    """Build the network of a task, one of `TASKS`.
+
+    classes, size, options: what `detector`, `classifier` or `backbone` takes; None leaves its
+    default. Raises `OptionError` for an option that the task does not have.
+    """
+    check_choice("task", task, tuple(TASKS))
+    given = {"classes": classes, **options}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if task == "backbone" or (task == "classify" and name != "classes"):
+            refuse(name, value, f"task {task}")
+    if size:
+        given["size"] = size
+    return TASKS[task](family, comment=comment, **given)
 
 
 def detector(
     family: Family,
     *,
-    classes: int = 80,
-    size: tuple[int, int] = (416, 416),
-    neck_kind: str = "pan",
+    classes: int = CLASSES,
+    size: tuple[int, int] = SIZE,
+    neck: str = NECK,
     neck_width: int = NECK_WIDTH,
-    strides: tuple[int, ...] = (8, 16, 32),
+    heads: tuple[int, ...] = HEADS,
     anchors: tuple[float, ...] = (),
     comment: str = "",
 ) -> Network:
-    """Build a YOLO detector on a family's body; neck and heads are the same for all.
+    """Build a YOLO detector on a family's backbone; neck and heads are the same for all.
 
-    size: the input's (h, w) in pixels. strides: of the heads, among 4, 8, 16 and 32. anchors: w, h,
+    size: the input's (h, w) in pixels. heads: their strides, among 4, 8, 16 and 32. anchors: w, h,
     w, h, ... in pixels of the input, dealt out to the heads from fine to coarse; COCO's by default.
     Raises `OptionError` for values that do not fit each other.
     """
     family = family.for_detection()
     family.check()
-    _check_heads(classes, size, neck_kind, neck_width, strides, anchors)
+    _check_heads(classes, size, neck, neck_width, heads, anchors)
     network = Network(_detector_net(size, classes), comment=_header(comment, family))
-    taps = _reach(network, family.body(network), strides)
-    joins = family if isinstance(family, GhostNet) else GhostNet()
-    maps = neck(network, {s: taps[s] for s in strides}, neck_kind, neck_width, joins)
-    yolo_heads(network, maps, classes, anchors or default_anchors(strides, size))
+    features = _extended(network, dict(family.features(network)), heads)
+    ghostnet = family if isinstance(family, GhostNet) else GhostNet()
+    maps = add_neck(network, {s: features[s] for s in heads}, neck, neck_width, ghostnet)
+    yolo_heads(network, maps, classes, anchors or default_anchors(heads, size))
     return network
 
 
@@ -51,7 +79,7 @@ def classifier(
     size: tuple[int, int] | None = None,
     comment: str = "",
 ) -> Network:
-    """Build the paper's classification network, for its own pictures by default.
+    """Build the paper's classification network, for its own classes and image size by default.
 
     Raises `OptionError`.
     """
@@ -69,17 +97,26 @@ def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: st
     _check_size(size)
     options = _classifier_net(size).changed(**family.training)
     network = Network(options, comment=_header(comment, family))
-    family.body(network)
+    dict(family.features(network))
     return network
 
 
-def _reach(network: Network, taps: dict[int, Node], strides: tuple[int, ...]) -> dict[int, Node]:
-    """Return the taps with what a body that ends early lacks: maps that shrink further.
+TASKS: dict[str, Callable[..., Network]] = {
+    "detect": detector,
+    "classify": classifier,
+    "backbone": backbone,
+}
 
-    Raises `OptionError` for a stride finer than the body has.
+
+def _extended(
+    network: Network, features: dict[int, Node], strides: tuple[int, ...]
+) -> dict[int, Node]:
+    """Return a backbone's maps by stride, with blocks that shrink its last map to larger strides.
+
+    Raises `OptionError` for a stride finer than the backbone has.
     """
-    finest, stride = min(taps), max(taps)
-    x, taps = taps[stride], dict(taps)
+    finest, stride = min(features), max(features)
+    x = features[stride]
     for wanted in sorted(strides):
         if wanted < finest:
             hint = f"use strides of {finest} and more"
@@ -87,17 +124,17 @@ def _reach(network: Network, taps: dict[int, Node], strides: tuple[int, ...]) ->
         while stride < wanted:
             stride *= 2
             x = depthwise(network, x, 3, stride=2, name=f"extra, shrink to {stride}")
-            x = taps[stride] = conv(network, x, x.shape.c, name=f"extra, mix at {stride}")
-    return taps
+            x = features[stride] = conv(network, x, x.shape.c, name=f"extra, mix at {stride}")
+    return features
 
 
 def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
-    """Length follows AlexeyAB's rule: 2000 iterations a class, at least 6000.
+    """Return `[net]` of a detector, by AlexeyAB's rule: 2000 iterations a class, at least 6000.
 
-    His batch of 64 is for sets as large as VOC; on a few hundred pictures many small steps learn
-    much faster than few large ones, and decay has few updates to work in. The rest was chosen on
-    BCCD's val: the rate falls along half a cosine after a straight rise, pictures are enlarged more
-    than they are distorted.
+    His batch size of 64 is for data sets as large as VOC. On a few hundred images many small steps
+    learn much faster than few large ones, and weight decay has fewer updates in which to act. The
+    rest was chosen on BCCD's validation set: a linear burn-in, then half a cosine; images are
+    scaled up more than they are distorted.
     """
     iterations = max(6000, 2000 * classes)
     large = classes >= VOC_CLASSES
@@ -124,7 +161,10 @@ def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
 
 
 def _classifier_net(size: tuple[int, int]) -> NetOptions:
-    """Rate and decay are the paper's (0.4 at batch 1024, 4e-5), the rate scaled to the batch."""
+    """Return `[net]` of a classifier, with GhostNet's published learning rate and weight decay.
+
+    These are 0.4 at batch size 1024, here in proportion to the batch size, and 4e-5.
+    """
     return NetOptions(
         batch=128,
         subdivisions=1,
@@ -166,25 +206,24 @@ def _check_size(size: tuple[int, int], stride: int = 1) -> None:
 def _check_heads(
     classes: int,
     size: tuple[int, int],
-    neck_kind: str,
+    neck: str,
     neck_width: int,
-    strides: tuple[int, ...],
+    heads: tuple[int, ...],
     anchors: tuple[float, ...],
 ) -> None:
     _check_classes(classes)
-    if neck_kind not in NECKS:
-        raise OptionError(f"neck '{neck_kind}'", hint=f"use one of {', '.join(NECKS)}")
+    check_choice("neck", neck, NECKS)
     if neck_width < 4:
         raise OptionError(f"neck width {neck_width} is below 4", hint=f"use {NECK_WIDTH}")
-    unknown = [stride for stride in strides if stride not in ANCHORS]
-    if unknown or not strides or len(set(strides)) < len(strides):
-        message = f"heads at strides {','.join(map(str, strides)) or '(none)'}"
+    unknown = [stride for stride in heads if stride not in ANCHORS]
+    if unknown or not heads or len(set(heads)) < len(heads):
+        message = f"heads at strides {','.join(map(str, heads)) or '(none)'}"
         hint = f"use different ones of {', '.join(map(str, ANCHORS))}"
         raise OptionError(message, hint=hint)
     _check_size(size, 32)
     if len(anchors) % 2 or any(side <= 0 for side in anchors):
         message = f"{len(anchors)} anchor numbers" if len(anchors) % 2 else "anchors below 0"
         raise OptionError(message, hint="give a width and a height for each anchor, in pixels")
-    if len(anchors) // 2 % len(strides):
-        message = f"{len(anchors) // 2} anchors do not divide among {len(strides)} heads"
-        raise OptionError(message, hint=f"give a multiple of {len(strides)} pairs")
+    if len(anchors) // 2 % len(heads):
+        message = f"{len(anchors) // 2} anchors do not divide among {len(heads)} heads"
+        raise OptionError(message, hint=f"give a multiple of {len(heads)} pairs")

@@ -6,6 +6,7 @@ A bottleneck strides in its 3x3 convolution, as in torchvision, models/resnet.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ghostyolo.network import IMAGE, Network, Node
@@ -32,9 +33,9 @@ class ResNet(Family):
 
     depth: int = 50
 
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x = conv(network, IMAGE, WIDTHS[0], 7, stride=2, name="stem")
-        taps = {2: x}
+        yield 2, x
         x = maxpool(network, x, 3, padding=2, name="pool 1")
         block = bottleneck if bottlenecks(self.depth) else basic
         for level, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS[self.depth], strict=True)):
@@ -42,15 +43,14 @@ class ResNet(Family):
                 stride = 2 if level and not place else 1
                 name = f"stage {level + 1}, block {place + 1}"
                 x = block(network, x, width, stride=stride, name=name)
-            taps[4 << level] = x
-        return taps
+            yield 4 << level, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         return logits(network, pool(network, x), classes)
 
 
 @dataclass(frozen=True)
-class CifarResNet(Family):
+class CifarResNet(ResNet):
     """depth: one of `CIFAR_DEPTHS`, 6 n + 2 with n blocks in each of three stages."""
 
     size = CIFAR
@@ -58,41 +58,42 @@ class CifarResNet(Family):
     training = CIFAR_TRAINING
     depth: int = 20
 
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x = conv(network, IMAGE, CIFAR_WIDTHS[0], 3, name="stem")
-        taps = {}
         for level, width in enumerate(CIFAR_WIDTHS):
             for place in range((self.depth - 2) // 6):
                 stride = 2 if level and not place else 1
                 name = f"stage {level + 1}, block {place + 1}"
-                x = plain(network, x, width, stride=stride, name=name)
-            taps[1 << level] = x
-        return taps
+                x = basic_option_a(network, x, width, stride=stride, name=name)
+            yield 1 << level, x
 
-    def logits(self, network: Network, x: Node, classes: int) -> Node:
-        return logits(network, pool(network, x), classes)
+
+FAMILIES: dict[str, Family] = {
+    **{f"resnet{depth}": ResNet(depth) for depth in BLOCKS},
+    **{f"resnet{depth}": CifarResNet(depth) for depth in CIFAR_DEPTHS},
+}
 
 
 def basic(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
-    """Two 3x3 convolutions around which x goes, through a 1x1 one where shapes differ."""
+    """Add two 3x3 convolutions and x, which goes through a 1x1 one where shapes differ."""
     y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
     y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
     return _sum(network, x, y, stride, name)
 
 
 def bottleneck(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
-    """Reduce, 3x3, expand fourfold; x goes around, through a 1x1 one where shapes differ."""
+    """Reduce, 3x3, expand fourfold; add x, through a 1x1 convolution where shapes differ."""
     y = conv(network, x, width, name=f"{name}, reduce")
     y = conv(network, y, width, 3, stride=stride, name=f"{name}, 3x3")
     y = conv(network, y, EXPANSION * width, activation="linear", name=f"{name}, expand")
     return _sum(network, x, y, stride, name)
 
 
-def plain(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
-    """Two 3x3 convolutions; where shapes differ, every other pixel of x and zeros for the rest.
+def basic_option_a(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+    """Add a basic block with the paper's option A: where shapes differ, x is padded with zeros.
 
-    This is the paper's option A: a pooling of 1x1 pixels takes every other one, and a `[shortcut]`
-    adds a map of fewer channels to the first of them.
+    A pooling of 1x1 pixels takes every other pixel of x, and a `[shortcut]` adds the fewer channels
+    to the first ones of the sum.
     """
     y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
     y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")

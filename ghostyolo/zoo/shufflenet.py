@@ -1,4 +1,4 @@
-"""ShuffleNet V1 and V2; how their channel shuffles are written is told in channel_shuffle.py.
+"""ShuffleNet V1 and V2; channel_shuffle.py explains how their channel shuffles are written.
 
 Source: Zhang et al., ShuffleNet, CVPR 2018, table 1; Ma et al., ShuffleNet V2, ECCV 2018, table 5;
 details that the papers leave open from megvii-model/ShuffleNet-Series.
@@ -14,7 +14,7 @@ from ghostyolo.errors import OptionError
 from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.base import IN_PIECES, NO_LOCAL_AVGPOOL, Family, check_width
+from ghostyolo.zoo.base import IN_PIECES, NO_LOCAL_AVGPOOL, Family, ScaledFamily, option
 from ghostyolo.zoo.blocks import add_relu, concat, conv, depthwise, logits, maxpool, pool
 from ghostyolo.zoo.channel_shuffle import Pieces, grouped_pieces, plan_stage
 
@@ -34,17 +34,13 @@ V2 = {
 
 
 @dataclass(frozen=True)
-class ShuffleNetV1(Family):
-    """groups: of the 1x1 convolutions. width: the paper's scale."""
+class ShuffleNetV1(ScaledFamily):
+    """groups: of the 1x1 convolutions."""
 
-    groups: int = 3
-    width: float = 1.0
+    groups: int = option(3, "groups of the 1x1 convolutions", type=int, choices=tuple(V1))
 
     def check(self) -> None:
-        check_width(self.width)
-        if self.groups not in V1:
-            hint = f"use one of {', '.join(map(str, V1))}"
-            raise OptionError(f"groups {self.groups}", hint=hint)
+        super().check()
         quantum = SHRINK * self.groups
         if (first := V1[self.groups] * self.width) % quantum:
             fits = [width for width in WIDTHS if V1[self.groups] * width % quantum == 0]
@@ -56,10 +52,10 @@ class ShuffleNetV1(Family):
             yield IN_PIECES
         yield NO_LOCAL_AVGPOOL
 
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         stem = ceil(STEM * self.width / self.groups) * self.groups  # what a unit adds is grouped
         x = _stem(network, stem)
-        taps = {4: x}
+        yield 4, x
         for level, units in enumerate(UNITS):
             out = round(V1[self.groups] * self.width) << level
             for place in range(units):
@@ -67,8 +63,7 @@ class ShuffleNetV1(Family):
                 first = 1 if place + level == 0 else self.groups
                 step = 1 if place else 2
                 x = unit(network, x, out, (first, self.groups), stride=step, name=name)
-            taps[8 << level] = x
-        return taps
+            yield 8 << level, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         return logits(network, pool(network, x), classes)
@@ -78,28 +73,25 @@ class ShuffleNetV1(Family):
 class ShuffleNetV2(Family):
     """width: one of the paper's, 0.5 to 2."""
 
-    width: float = 1.0
-
-    def check(self) -> None:
-        if self.width not in V2:
-            hint = f"use one of {', '.join(map(str, V2))}"
-            raise OptionError(f"width {self.width:g}", hint=hint)
+    width: float = option(1.0, "width multiplier", type=float, choices=tuple(V2))
 
     def notes(self) -> Iterator[str]:
         yield IN_PIECES
 
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x = _stem(network, STEM)
-        taps = {4: x}
+        yield 4, x
         for level, units in enumerate(UNITS):
             out = V2[self.width][level]
             x = stage(network, x, out // 2, units, f"stage {level + 2}")
-            taps[8 << level] = x
-        return taps
+            yield 8 << level, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = conv(network, x, V2[self.width][-1], name="tail")
         return logits(network, pool(network, x), classes)
+
+
+FAMILIES: dict[str, Family] = {"shufflenetv1": ShuffleNetV1(), "shufflenetv2": ShuffleNetV2()}
 
 
 def unit(

@@ -17,31 +17,31 @@ from ghostyolo.zoo.blocks import concat, conv, dropout, maxpool, pool
 DROPOUT = 0.5
 
 
-class Fire(NamedTuple):
+class FireModule(NamedTuple):
     """A fire module: channels squeezed to, and channels of each of the two expansions."""
 
     squeeze: int
     expand: int
 
 
-class Table(NamedTuple):
+class SqueezeNetTable(NamedTuple):
     """filters and size: of the first convolution. stages: fire modules, a pooling before each."""
 
     filters: int
     size: int
-    stages: tuple[tuple[Fire, ...], ...]
+    stages: tuple[tuple[FireModule, ...], ...]
 
 
 TABLES = {
-    "1.0": Table(96, 7, (
-        (Fire(16, 64), Fire(16, 64), Fire(32, 128)),
-        (Fire(32, 128), Fire(48, 192), Fire(48, 192), Fire(64, 256)),
-        (Fire(64, 256),),
+    "1.0": SqueezeNetTable(96, 7, (
+        (FireModule(16, 64), FireModule(16, 64), FireModule(32, 128)),
+        (FireModule(32, 128), FireModule(48, 192), FireModule(48, 192), FireModule(64, 256)),
+        (FireModule(64, 256),),
     )),
-    "1.1": Table(64, 3, (
-        (Fire(16, 64), Fire(16, 64)),
-        (Fire(32, 128), Fire(32, 128)),
-        (Fire(48, 192), Fire(48, 192), Fire(64, 256), Fire(64, 256)),
+    "1.1": SqueezeNetTable(64, 3, (
+        (FireModule(16, 64), FireModule(16, 64)),
+        (FireModule(32, 128), FireModule(32, 128)),
+        (FireModule(48, 192), FireModule(48, 192), FireModule(64, 256), FireModule(64, 256)),
     )),
 }  # fmt: skip
 
@@ -60,17 +60,17 @@ class SqueezeNet(Family):
         if self.pad:
             yield "The first convolution is padded, unlike the published: its maps halve exactly."
 
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         filters, size, stages = TABLES[self.variant]
         x = conv(network, IMAGE, filters, size, stride=2, norm=False, pad=self.pad, name="stem")
-        taps, place = {2: x}, 1
-        for level, rows in enumerate(stages, start=2):
+        yield 2, x
+        place = 1
+        for level, modules in enumerate(stages, start=2):
             x = maxpool(network, x, 3, padding=1, name=f"pool {level - 1}")
-            for row in rows:
+            for module in modules:
                 place += 1
-                x = fire(network, x, row, name=f"fire {place}")
-            taps[2**level] = x
-        return taps
+                x = fire(network, x, module, name=f"fire {place}")
+            yield 2**level, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = dropout(network, x, DROPOUT)
@@ -78,9 +78,12 @@ class SqueezeNet(Family):
         return pool(network, x)
 
 
-def fire(network: Network, x: Node, row: Fire, *, name: str) -> Node:
+FAMILIES: dict[str, Family] = {f"squeezenet{variant}": SqueezeNet(variant) for variant in TABLES}
+
+
+def fire(network: Network, x: Node, module: FireModule, *, name: str) -> Node:
     """Squeeze the channels, then expand them by 1x1 and by 3x3 kernels side by side."""
-    x = conv(network, x, row.squeeze, norm=False, name=f"{name}, squeeze")
-    one = conv(network, x, row.expand, norm=False, name=f"{name}, expand 1x1")
-    three = conv(network, x, row.expand, 3, norm=False, name=f"{name}, expand 3x3")
+    x = conv(network, x, module.squeeze, norm=False, name=f"{name}, squeeze")
+    one = conv(network, x, module.expand, norm=False, name=f"{name}, expand 1x1")
+    three = conv(network, x, module.expand, 3, norm=False, name=f"{name}, expand 3x3")
     return concat(network, one, three, name=name)

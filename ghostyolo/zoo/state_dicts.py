@@ -1,21 +1,26 @@
-"""Other people's checkpoints: what their tensors are called, and how their numbers differ.
+"""State dicts of other people's checkpoints: the names of their tensors, how their numbers differ.
 
-A family is one function that yields its layers in the order of our cfg's sections; the table of
-`STATE_DICTS` is all that the rest knows of it. The families' names and depths are those of the zoo.
+A family is a function that yields its layers in the order of our cfg's sections; `STATE_DICTS` is
+all that the rest of the package knows of it. The families' names and depths are those of the zoo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.scale_channels import ScaleChannels
 from ghostyolo.layers.shortcut import Shortcut
 from ghostyolo.network import Network, Node
-from ghostyolo.zoo import mobilenet, mobilenetv3, resnet, shufflenet, squeezenet, vgg
+from ghostyolo.zoo import mobilenet, shufflenet
+from ghostyolo.zoo import mobilenetv3 as v3
 from ghostyolo.zoo.channel_shuffle import plan_stage
 from ghostyolo.zoo.ghostnet import STEM, TABLE
+from ghostyolo.zoo.resnet import BLOCKS, bottlenecks
+from ghostyolo.zoo.squeezenet import TABLES
+from ghostyolo.zoo.vgg import CONVOLUTIONS
 
 
 class StateDictLayer(NamedTuple):
@@ -36,25 +41,17 @@ class StateDictLayer(NamedTuple):
     order: tuple[int, ...] = ()
 
 
-Layers = Callable[[list[Node]], Iterator[StateDictLayer]]  # takes the cfg's layers with weights
-
-
-class TimmRow(NamedTuple):
-    """A block of timm's: output channels, whether it expands, whether it has squeeze-excite."""
-
-    out: int
-    expands: bool
-    se: bool = False
+Layers = Iterator[StateDictLayer]
 
 
 class StateDict(NamedTuple):
     """A family's layers. eps: of its batch norms; hard: whether its gates are hard sigmoids.
 
-    activation: of its convolutions, beside linear ones. layers: in the cfg's order, for the layers
-    that it has where the sections follow from the width.
+    layers: takes the cfg's nodes with weights and yields the layers in their order; of no nodes,
+    those of the published width. activation: of its convolutions, beside linear ones.
     """
 
-    layers: Layers
+    layers: Callable[[Sequence[Node]], Layers]
     eps: float = 1e-5
     hard: bool = False
     activation: str = "relu"
@@ -62,12 +59,11 @@ class StateDict(NamedTuple):
     @property
     def keys(self) -> frozenset[str]:
         """Return the names of the weights, without biases and statistics."""
-        layers = self.layers([])
-        prefixes = (name for layer in layers for name in (layer.conv, layer.norm) if name)
+        prefixes = (name for layer in self.layers([]) for name in (layer.conv, layer.norm) if name)
         return frozenset(f"{prefix}.weight" for prefix in prefixes)
 
 
-def ghostnet(_: list[Node]) -> Iterator[StateDictLayer]:
+def ghostnet(_: Sequence[Node]) -> Layers:
     """Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py; timm's are equal.
 
     A stage ends where the stride changes.
@@ -77,13 +73,12 @@ def ghostnet(_: list[Node]) -> Iterator[StateDictLayer]:
     for row in TABLE:
         stage, place = (stage, place + 1) if row.stride == stride else (stage + 1, 0)
         block = f"blocks.{stage}.{place}"
-        yield from _ghost(f"{block}.ghost1")
+        yield from _ghost_module(f"{block}.ghost1")
         if row.stride > 1:
             yield StateDictLayer(f"{block}.conv_dw", f"{block}.bn_dw")
         if row.se:
-            yield StateDictLayer(f"{block}.se.conv_reduce")
-            yield StateDictLayer(f"{block}.se.conv_expand")
-        yield from _ghost(f"{block}.ghost2")
+            yield from _squeeze_excite(block)
+        yield from _ghost_module(f"{block}.ghost2")
         if row.stride > 1 or row.out != channels:
             yield StateDictLayer(f"{block}.shortcut.0", f"{block}.shortcut.1")
             yield StateDictLayer(f"{block}.shortcut.2", f"{block}.shortcut.3")
@@ -93,199 +88,185 @@ def ghostnet(_: list[Node]) -> Iterator[StateDictLayer]:
     yield StateDictLayer("classifier", matrix=True)
 
 
-def _ghost(name: str) -> Iterator[StateDictLayer]:
-    for part in ("primary_conv", "cheap_operation"):
-        yield StateDictLayer(f"{name}.{part}.0", f"{name}.{part}.1")
+def _ghost_module(name: str) -> Layers:
+    yield _conv_norm(f"{name}.primary_conv")
+    yield _conv_norm(f"{name}.cheap_operation")
 
 
-def mobilenetv1(_: list[Node]) -> Iterator[StateDictLayer]:
-    """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v1."""
-    yield StateDictLayer("conv_stem", "bn1")
-    stage, place = -1, 0
-    for number, (_out, stride) in enumerate(mobilenet.V1):
-        stage, place = (stage + 1, 0) if stride > 1 or not number else (stage, place + 1)
-        block = f"blocks.{stage}.{place}"
-        yield StateDictLayer(f"{block}.conv_dw", f"{block}.bn1")
-        yield StateDictLayer(f"{block}.conv_pw", f"{block}.bn2")
-    yield StateDictLayer("classifier", matrix=True)
+def _conv_norm(name: str) -> StateDictLayer:
+    """Return the convolution of a `Sequential` that begins with it and its batch norm."""
+    return StateDictLayer(f"{name}.0", f"{name}.1")
 
 
-def mobilenetv2(_: list[Node]) -> Iterator[StateDictLayer]:
+def _squeeze_excite(block: str) -> Layers:
+    yield StateDictLayer(f"{block}.se.conv_reduce")
+    yield StateDictLayer(f"{block}.se.conv_expand")
+
+
+def mobilenetv2(_: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/mobilenetv2.py."""
-    yield StateDictLayer("features.0.0", "features.0.1")
-    factors = [stage.factor for stage in mobilenet.V2 for _ in range(stage.blocks)]
-    for number, factor in enumerate(factors, start=1):
-        block, last = f"features.{number}.conv", 1 if factor == 1 else 2
+    yield _conv_norm("features.0")
+    expansions = [row.expansion for row in mobilenet.V2 for _ in range(row.blocks)]
+    for number, expansion in enumerate(expansions, start=1):
+        block, last = f"features.{number}.conv", 1 if expansion == 1 else 2
         for place in range(last):
-            yield StateDictLayer(f"{block}.{place}.0", f"{block}.{place}.1")
+            yield _conv_norm(f"{block}.{place}")
         yield StateDictLayer(f"{block}.{last}", f"{block}.{last + 1}")
-    yield StateDictLayer(f"features.{len(factors) + 1}.0", f"features.{len(factors) + 1}.1")
+    yield _conv_norm(f"features.{len(expansions) + 1}")
     yield StateDictLayer("classifier.1", matrix=True)
 
 
-def mobilenetv3_of(variant: str) -> Layers:
+def mobilenetv3(variant: str, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/mobilenetv3.py."""
-
-    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
-        yield StateDictLayer("features.0.0", "features.0.1")
-        table = mobilenetv3.TABLES[variant]
-        channels = mobilenetv3.STEM
-        for number, row in enumerate(table, start=1):
-            parts = ["expand"] * (row.exp != channels) + ["filter"] + ["se"] * row.se + ["project"]
-            for place, part in enumerate(parts):
-                name = f"features.{number}.block.{place}"
-                if part == "se":
-                    yield StateDictLayer(f"{name}.fc1")
-                    yield StateDictLayer(f"{name}.fc2")
-                else:
-                    yield StateDictLayer(f"{name}.0", f"{name}.1")
-            channels = row.out
-        yield StateDictLayer(f"features.{len(table) + 1}.0", f"features.{len(table) + 1}.1")
-        yield StateDictLayer("classifier.0", matrix=True)
-        yield StateDictLayer("classifier.3", matrix=True)
-
-    return layers
+    yield _conv_norm("features.0")
+    table, channels = v3.TABLES[variant], v3.STEM
+    for number, row in enumerate(table, start=1):
+        parts = ["expand"] * (row.exp != channels) + ["filter"] + ["se"] * row.se + ["project"]
+        for place, part in enumerate(parts):
+            name = f"features.{number}.block.{place}"
+            if part == "se":
+                yield StateDictLayer(f"{name}.fc1")
+                yield StateDictLayer(f"{name}.fc2")
+            else:
+                yield _conv_norm(name)
+        channels = row.out
+    yield _conv_norm(f"features.{len(table) + 1}")
+    yield StateDictLayer("classifier.0", matrix=True)
+    yield StateDictLayer("classifier.3", matrix=True)
 
 
-def timm(rows: Sequence[TimmRow], tail: Sequence[StateDictLayer]) -> Layers:
+class TimmBlock(NamedTuple):
+    """A block of timm's: output channels, whether it expands, whether it has squeeze-excite."""
+
+    out: int
+    expands: bool
+    se: bool = False
+
+
+def timm(blocks: Sequence[TimmBlock], tail: Sequence[StateDictLayer], _: Sequence[Node]) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/_efficientnet_blocks.py.
 
     A stage holds the blocks of one number of channels; tail: what follows them.
     """
-
-    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
-        yield StateDictLayer("conv_stem", "bn1")
-        stage, place, before = -1, 0, 0
-        for row in rows:
-            stage, place = (stage, place + 1) if row.out == before else (stage + 1, 0)
-            before, block = row.out, f"blocks.{stage}.{place}"
-            names = ("conv_pw", "conv_dw", "conv_pwl") if row.expands else ("conv_dw", "conv_pw")
-            for number, name in enumerate(names, start=1):
-                if row.se and number == len(names):
-                    yield StateDictLayer(f"{block}.se.conv_reduce")
-                    yield StateDictLayer(f"{block}.se.conv_expand")
-                yield StateDictLayer(f"{block}.{name}", f"{block}.bn{number}")
-        yield from tail
-        yield StateDictLayer("classifier", matrix=True)
-
-    return layers
+    yield StateDictLayer("conv_stem", "bn1")
+    stage, place, before = -1, 0, 0
+    for row in blocks:
+        stage, place = (stage, place + 1) if row.out == before else (stage + 1, 0)
+        before, block = row.out, f"blocks.{stage}.{place}"
+        names = ("conv_pw", "conv_dw", "conv_pwl") if row.expands else ("conv_dw", "conv_pw")
+        for number, name in enumerate(names, start=1):
+            if row.se and number == len(names):
+                yield from _squeeze_excite(block)
+            yield StateDictLayer(f"{block}.{name}", f"{block}.bn{number}")
+    yield from tail
+    yield StateDictLayer("classifier", matrix=True)
 
 
-def timm_v2() -> Layers:
+def timm_v1(nodes: Sequence[Node]) -> Layers:
+    """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v1."""
+    return timm([TimmBlock(out, False) for out, _ in mobilenet.V1], [], nodes)
+
+
+def timm_v2(nodes: Sequence[Node]) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/efficientnet.py, _gen_mobilenet_v2."""
-    rows = [
-        TimmRow(stage.out, stage.factor > 1) for stage in mobilenet.V2 for _ in range(stage.blocks)
+    blocks = [
+        TimmBlock(row.out, row.expansion > 1) for row in mobilenet.V2 for _ in range(row.blocks)
     ]
-    return timm(rows, [StateDictLayer("conv_head", "bn2")])
+    return timm(blocks, [StateDictLayer("conv_head", "bn2")], nodes)
 
 
-def timm_v3(variant: str) -> Layers:
+def timm_v3(variant: str, nodes: Sequence[Node]) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/mobilenetv3.py, _gen_mobilenet_v3."""
-    table = mobilenetv3.TABLES[variant]
-    rows = [TimmRow(row.out, place > 0, row.se) for place, row in enumerate(table)]
-    stages = len({row.out for row in rows})
-    tail = [
-        StateDictLayer(f"blocks.{stages}.0.conv", f"blocks.{stages}.0.bn1"),
-        StateDictLayer("conv_head"),
-    ]
-    return timm(rows, tail)
+    table = v3.TABLES[variant]
+    blocks = [TimmBlock(row.out, place > 0, row.se) for place, row in enumerate(table)]
+    last = f"blocks.{len({row.out for row in table})}.0"
+    tail = [StateDictLayer(f"{last}.conv", f"{last}.bn1"), StateDictLayer("conv_head")]
+    return timm(blocks, tail, nodes)
 
 
-def shufflenetv2(nodes: list[Node]) -> Iterator[StateDictLayer]:
+def shufflenetv2(nodes: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/shufflenetv2.py."""
-    yield StateDictLayer("conv1.0", "conv1.1")
+    yield _conv_norm("conv1")
     half, order = 0, tuple[int, ...]()
     for level, units in enumerate(shufflenet.UNITS):
         half = 2 * half if level else _half(nodes)
         pieces, orders = plan_stage(half, units)
         name = f"stage{level + 2}"
         around = f"{name}.0.branch1"
-        yield StateDictLayer(f"{around}.0", f"{around}.1", rows=order, filters=len(order))
+        yield _conv_norm(around)._replace(rows=order, filters=len(order))
         for rows in filter(None, pieces[0]):
             yield StateDictLayer(f"{around}.2", f"{around}.3", rows=rows, filters=half, order=order)
         for unit in range(units):
             branch, own = f"{name}.{unit}.branch2", orders[unit - 1] if unit else order
-            yield StateDictLayer(f"{branch}.0", f"{branch}.1", order=own)
+            yield _conv_norm(branch)._replace(order=own)
             yield StateDictLayer(f"{branch}.3", f"{branch}.4")
             for rows in filter(None, pieces[unit + 1]):
                 yield StateDictLayer(f"{branch}.5", f"{branch}.6", rows=rows, filters=half)
         order = orders[-1]
-    yield StateDictLayer("conv5.0", "conv5.1", order=order)
+    yield _conv_norm("conv5")._replace(order=order)
     yield StateDictLayer("fc", matrix=True)
 
 
-def _half(nodes: list[Node]) -> int:
+def _half(nodes: Sequence[Node]) -> int:
     """Return the channels of a branch of the first stage: of its second depthwise convolution."""
     grouped = [node.shape.c for node in nodes if getattr(node.layer, "groups", 1) > 1]
     return grouped[1] if len(grouped) > 1 else shufflenet.V2[1.0][0] // 2
 
 
-def squeezenet_of(variant: str) -> Layers:
+def squeezenet(variant: str, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/squeezenet.py."""
-
-    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
-        yield StateDictLayer("features.0")
-        place = 2  # an activation stands at 1
-        for stage in squeezenet.TABLES[variant].stages:
-            for _fire in stage:
-                place += 1
-                for part in ("squeeze", "expand1x1", "expand3x3"):
-                    yield StateDictLayer(f"features.{place}.{part}")
-            place += 1  # a pooling
-        yield StateDictLayer("classifier.1")
-
-    return layers
+    yield StateDictLayer("features.0")
+    place = 2  # an activation stands at 1
+    for modules in TABLES[variant].stages:
+        for _fire in modules:
+            place += 1
+            for part in ("squeeze", "expand1x1", "expand3x3"):
+                yield StateDictLayer(f"features.{place}.{part}")
+        place += 1  # a pooling
+    yield StateDictLayer("classifier.1")
 
 
-def resnet_of(depth: int) -> Layers:
+def resnet(depth: int, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/resnet.py."""
-
-    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
-        yield StateDictLayer("conv1", "bn1")
-        wide = resnet.bottlenecks(depth)
-        for level, blocks in enumerate(resnet.BLOCKS[depth]):
-            for place in range(blocks):
-                block = f"layer{level + 1}.{place}"
-                for number in range(1, 4 if wide else 3):
-                    yield StateDictLayer(f"{block}.conv{number}", f"{block}.bn{number}")
-                if not place and (wide or level):
-                    yield StateDictLayer(f"{block}.downsample.0", f"{block}.downsample.1")
-        yield StateDictLayer("fc", matrix=True)
-
-    return layers
+    yield StateDictLayer("conv1", "bn1")
+    wide = bottlenecks(depth)
+    for level, blocks in enumerate(BLOCKS[depth]):
+        for place in range(blocks):
+            block = f"layer{level + 1}.{place}"
+            for number in range(1, 4 if wide else 3):
+                yield StateDictLayer(f"{block}.conv{number}", f"{block}.bn{number}")
+            if not place and (wide or level):
+                yield _conv_norm(f"{block}.downsample")
+    yield StateDictLayer("fc", matrix=True)
 
 
-def vgg_of(depth: int, norm: bool = True) -> Layers:
+def vgg(depth: int, norm: bool, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/vgg.py, with batch norm or without."""
-
-    def layers(_: list[Node]) -> Iterator[StateDictLayer]:
-        place = 0
-        for count in vgg.CONVOLUTIONS[depth]:
-            for _conv in range(count):
-                normed = f"features.{place + 1}" if norm else ""
-                yield StateDictLayer(f"features.{place}", normed, biased=norm)
-                place += 3 if norm else 2  # with an activation
-            place += 1  # a pooling
-        for number in (0, 3, 6):
-            yield StateDictLayer(f"classifier.{number}")
-
-    return layers
+    place = 0
+    for count in CONVOLUTIONS[depth]:
+        for _conv in range(count):
+            normed = f"features.{place + 1}" if norm else ""
+            yield StateDictLayer(f"features.{place}", normed, biased=norm)
+            place += 3 if norm else 2  # with an activation
+        place += 1  # a pooling
+    for number in (0, 3, 6):
+        yield StateDictLayer(f"classifier.{number}")
 
 
 STATE_DICTS = {
     "ghostnet": StateDict(ghostnet, hard=True),
-    "mobilenetv1": StateDict(mobilenetv1, activation="relu6"),
+    "mobilenetv1": StateDict(timm_v1, activation="relu6"),
     "mobilenetv2": StateDict(mobilenetv2, activation="relu6"),
-    "mobilenetv3-large": StateDict(mobilenetv3_of("large"), eps=1e-3, hard=True),
-    "mobilenetv3-small": StateDict(mobilenetv3_of("small"), eps=1e-3, hard=True),
-    "timm-mobilenetv2": StateDict(timm_v2(), activation="relu6"),
-    "timm-mobilenetv3-large": StateDict(timm_v3("large"), hard=True),
-    "timm-mobilenetv3-small": StateDict(timm_v3("small"), hard=True),
+    "mobilenetv3-large": StateDict(partial(mobilenetv3, "large"), eps=1e-3, hard=True),
+    "mobilenetv3-small": StateDict(partial(mobilenetv3, "small"), eps=1e-3, hard=True),
+    "timm-mobilenetv2": StateDict(timm_v2, activation="relu6"),
+    "timm-mobilenetv3-large": StateDict(partial(timm_v3, "large"), hard=True),
+    "timm-mobilenetv3-small": StateDict(partial(timm_v3, "small"), hard=True),
     "shufflenetv2": StateDict(shufflenetv2),
-    **{f"squeezenet{variant}": StateDict(squeezenet_of(variant)) for variant in squeezenet.TABLES},
-    **{f"resnet{depth}": StateDict(resnet_of(depth)) for depth in resnet.BLOCKS},
-    **{f"vgg{depth}": StateDict(vgg_of(depth)) for depth in vgg.CONVOLUTIONS},
-    **{f"plain-vgg{depth}": StateDict(vgg_of(depth, norm=False)) for depth in vgg.CONVOLUTIONS},
+    **{f"squeezenet{variant}": StateDict(partial(squeezenet, variant)) for variant in TABLES},
+    **{f"resnet{depth}": StateDict(partial(resnet, depth)) for depth in BLOCKS},
+    **{f"vgg{depth}": StateDict(partial(vgg, depth, True)) for depth in CONVOLUTIONS},
+    **{f"plain-vgg{depth}": StateDict(partial(vgg, depth, False)) for depth in CONVOLUTIONS},
 }
 
 

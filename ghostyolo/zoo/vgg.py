@@ -7,6 +7,7 @@ Efficient ConvNets, ICLR 2017, section 4.1, the VGG-16 that the GhostNet paper c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ghostyolo.errors import OptionError
@@ -14,36 +15,31 @@ from ghostyolo.layers.connected import Connected
 from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, IMAGENET, Family, check_word
+from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, IMAGENET, Family, option
 from ghostyolo.zoo.blocks import conv, dropout, logits, maxpool, pool
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-FEATURES, SIDE, DROPOUT = 4096, 7, 0.5  # the matrices see 7x7 pixels
+FEATURES, SIDE, DROPOUT = 4096, 7, 0.5  # the connected layers see 7x7 pixels
 CIFAR_FEATURES = 512
-NORMS = ("batch", "none")
 
 
 @dataclass(frozen=True)
 class VGG(Family):
-    """depth: one of `CONVOLUTIONS`, plus three matrices. norm: of the convolutions."""
+    """depth: one of `CONVOLUTIONS`, plus three connected layers. norm: of the convolutions."""
 
     depth: int = 16
-    norm: str = "batch"
+    norm: str = option("batch", "batch norm, or biases alone", choices=("batch", "none"))
 
-    def check(self) -> None:
-        check_word("norm", self.norm, NORMS)
-
-    def body(self, network: Network) -> dict[int, Node]:
+    def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x: Node | int = IMAGE
-        taps, norm = {}, self.norm == "batch"
         for level, (width, count) in enumerate(zip(WIDTHS, CONVOLUTIONS[self.depth], strict=True)):
             for place in range(count):
                 name = f"stage {level + 1}, conv {place + 1}"
-                x = conv(network, x, width, 3, norm=norm, name=name)
-            taps[1 << level] = network[-1]
+                x = conv(network, x, width, 3, norm=self.norm == "batch", name=name)
+            yield 1 << level, network[-1]
             x = maxpool(network, network[-1], 2, padding=0, name=f"pool {level + 1}")
-        return {**taps, 32: network[-1]}
+        yield 32, network[-1]
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = _seven(network, x)
@@ -60,10 +56,17 @@ class CifarVGG(VGG):
     size = CIFAR
     classes = 10
     training = CIFAR_TRAINING
+    norm: str = "batch"  # as published, and no option
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = conv(network, pool(network, x), CIFAR_FEATURES, name="features")
         return logits(network, x, classes)
+
+
+FAMILIES: dict[str, Family] = {
+    **{f"vgg{depth}": VGG(depth) for depth in CONVOLUTIONS},
+    "vgg16-cifar": CifarVGG(16),
+}
 
 
 def _seven(network: Network, x: Node) -> Node:
@@ -81,5 +84,5 @@ def _seven(network: Network, x: Node) -> Node:
     if h == w == 1:
         return network.add(Upsample(stride=SIDE), x, name="repeat to 7x7")
     side = max(1, round(max(h, w) / SIDE)) * IMAGENET[0]
-    message = f"{h}x{w} maps before the matrices do not part into 7x7 equal windows"
+    message = f"{h}x{w} maps before the connected layers do not divide into 7x7 equal windows"
     raise OptionError(message, hint=f"use --size {side}x{side}")

@@ -315,7 +315,7 @@ def test_wider_shufflenet_is_a_misfit(tmp_path: Path) -> None:
 
 def test_training_reaches_every_weight() -> None:
     """Through the products and clamps of a hard swish, and the pieces of a shuffle."""
-    for family in (MobileNetV3("small", 0.25), ShuffleNetV2(0.5)):
+    for family in (MobileNetV3(0.25, "small"), ShuffleNetV2(0.5)):
         model = random_model(networks.backbone(family, size=(32, 32))).train()
         model(torch.rand(4, 3, 32, 32))[-1].square().sum().backward()
         for name, parameter in model.named_parameters():

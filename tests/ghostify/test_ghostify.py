@@ -122,7 +122,7 @@ def test_generated_vgg16_is_the_paper_s(s: int, d: int, parameters: float, macs:
 
     The dense layers, of the pooled pixel, are convolutions here and are kept by name.
     """
-    network = networks.classifier(FAMILIES["vgg16-cifar"].make())
+    network = networks.classifier(FAMILIES["vgg16-cifar"])
     found = costs(ghostify(network, GhostOptions(s, d, ("all",), ("heads", "features"))).network)
     assert (round(found[0], 1), int(found[1])) == (parameters, macs)
 

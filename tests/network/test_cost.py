@@ -73,7 +73,7 @@ def test_guidelines_by_hand() -> None:
 def test_gain_is_that_of_the_paper(s: int, d: int, k: int, c: int) -> None:
     """Han et al. 2020, equations 4 and 5, written out."""
     network, n, side = start(), 32, 8
-    ghost(network, conv(network, IMAGE, c), n, ratio=s, size=k, dw=d)
+    ghost(network, conv(network, IMAGE, c), n, ratio=s, size=k, dw_size=d)
     gain = cost.rows(network)[-1].gain
     assert gain is not None
     ordinary = n * side * side * c * k * k

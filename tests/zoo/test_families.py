@@ -252,7 +252,7 @@ def test_vgg_refuses_windows_that_differ() -> None:
 
 
 def test_cifar_shortcut_is_option_a() -> None:
-    network = networks.classifier(FAMILIES["resnet20"].make())
+    network = networks.classifier(FAMILIES["resnet20"])
     model = random_model(network)
     place = next(n.index for n in network if n.name.endswith("every other pixel"))
     total = next(n for n in network.nodes[place:] if n.name.endswith("sum"))
@@ -269,7 +269,7 @@ def test_cifar_shortcut_is_option_a() -> None:
 def test_cheap_kernels_side_by_side(ratio: int, dw: tuple[int, ...]) -> None:
     network = Network(NetOptions(width=6, height=6, channels=3))
     filters = 12 * ratio
-    node = ghost(network, conv(network, IMAGE, 4), filters, ratio=ratio, dw=dw)
+    node = ghost(network, conv(network, IMAGE, 4), filters, ratio=ratio, dw_size=dw)
     assert node.shape.c == filters
     cheap = [n.layer for n in network if isinstance(n.layer, Convolutional)][2:]
     assert [layer.size for layer in cheap] == list(dw)
@@ -314,10 +314,10 @@ def test_tasks(family: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("resnet50 --width 0.5", "--width 0.5 is not for --family resnet50; leave it out"),
-        ("mobilenetv2 --ratio 2,3", "--ratio 2,3 is not for --family mobilenetv2; leave it out"),
-        ("mobilenetv1 --activation swish", "activation 'swish'; use relu6 or relu"),
-        ("mobilenetv3-small --activation relu", "activation 'relu'; use hswish or swish"),
+        ("resnet50 --width 0.5", "width 0.5 is not for family resnet50; leave it out"),
+        ("mobilenetv2 --ratio 2,3", "ratio 2,3 is not for family mobilenetv2; leave it out"),
+        ("mobilenetv1 --activation swish", "activation swish; use one of relu6, relu"),
+        ("mobilenetv3-small --activation relu", "activation relu; use one of hswish, swish"),
         ("mobilenetv2 --width 0", "width 0; use 0.05 to 16, such as 0.5, 1.0 or 1.3"),
         ("shufflenetv2 --width 0.75", "width 0.75; use one of 0.5, 1.0, 1.5, 2.0"),
         ("shufflenetv1 --width 0.26", "width 0.26 leaves 62.4 channels, no multiple of 12"),
@@ -326,7 +326,7 @@ def test_tasks(family: str) -> None:
         ("ghostnet --dw-size 1,3,5", "3 kernels do not share 8 intrinsic maps"),
         ("ghostnet --ratio 3,2,2,2,2", "ratio 3 does not divide 16"),
         ("mobilenetv1 --heads 2", "heads at strides 2"),
-        ("vgg16-cifar --norm none", "--norm none is not for --family vgg16-cifar; leave it out"),
+        ("vgg16-cifar --norm none", "norm none is not for family vgg16-cifar; leave it out"),
     ],
 )
 def test_wrong_option(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
