@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ghostyolo.layers import count
 from ghostyolo.network import Network, Node
-from ghostyolo.network.cost import FLOAT, Machine, memory_numbers
+from ghostyolo.network.cost import FLOAT, Machine
 from ghostyolo.network.liveness import most_numbers
 
 ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
@@ -57,7 +57,7 @@ def least_bytes(network: Network, batch: int) -> int:
 def _bound(network: Network, node: Node, machine: Machine, batch: int) -> Bound:
     inputs = network.input_shapes(node)
     macs = batch * node.layer.macs(node.shape, *inputs)
-    numbers = memory_numbers(node.layer, node.shape, *inputs)
+    numbers = node.layer.numbers_moved(node.shape, *inputs)
     weights = count(node.layer.weights(*inputs)) if numbers else 0
     moved = FLOAT * (batch * (numbers - weights) + weights)
     arithmetic, memory = macs / machine.macs_per_s, moved / machine.bytes_per_s

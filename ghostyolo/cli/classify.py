@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import CfgError, DataError, OptionError
-from ghostyolo.layers import Head
 from ghostyolo.network import Network
+from ghostyolo.network.outputs import detection_heads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,6 @@ def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
 
 def _check(network: Network) -> None:
     """Raise `CfgError` for a detector."""
-    heads = [node for node in network if isinstance(node.layer, Head)]
-    if heads:
+    for node, head in detection_heads(network):
         message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
-        raise CfgError(message, span=heads[0].span, section=heads[0].layer.kind, hint=hint)
+        raise CfgError(message, span=node.span, section=head.kind, hint=hint)

@@ -15,7 +15,7 @@ from ghostyolo.cli import shared
 from ghostyolo.distributed import joined
 from ghostyolo.errors import DataError
 from ghostyolo.files import make_folder
-from ghostyolo.layers import Head
+from ghostyolo.network.outputs import detection_heads
 
 if TYPE_CHECKING:
     from ghostyolo.model.detector import Detector
@@ -113,9 +113,7 @@ class Job:
 
         self.args, self.sources, self.names = args, sources, names
         self.failed, (self.rank, self.size) = 0, part
-        self.classes = next(
-            (n.layer.classes for n in runtime.network if isinstance(n.layer, Head)), 0
-        )
+        self.classes = next((head.classes for _, head in detection_heads(runtime.network)), 0)
         self.detector: Detector = runtime.detector(thresh=args.thresh, nms=args.nms)
         quiet = args.json or args.jsonl == "-"
         self.out = None if quiet else make_folder(args.out)

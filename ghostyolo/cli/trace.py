@@ -59,7 +59,7 @@ def layer_indices(text: str | None, model: Model) -> set[int] | None:
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         indices = range(int(match[1]), int(match[2] or match[1]) + 1) if match else []
-        named = set(model.ends if part == "ends" else indices)
+        named = set(model.output_indices if part == "ends" else indices)
         if not named or max(named) > last:
             hint = f"write indices and ranges of 0 to {last}, such as 0,2-3,ends"
             raise OptionError(f"--layers {text}: '{part}'", hint=hint)

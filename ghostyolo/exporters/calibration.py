@@ -12,7 +12,7 @@ from ghostyolo.data.images import fit
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
-from ghostyolo.network.metadata import ends
+from ghostyolo.network.outputs import output_nodes
 
 MOST = 200  # pictures; ranges hardly change beyond
 
@@ -40,7 +40,7 @@ def float_layers(network: Network) -> set[int]:
     A head's values span logits from far below 0 to far above: 256 levels are too few for them, and
     the layer above costs little.
     """
-    nodes = ends(network)
+    nodes = output_nodes(network)
     return {index for node in nodes for index in (node.index, *node.inputs)}
 
 

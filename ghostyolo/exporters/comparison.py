@@ -12,7 +12,8 @@ from ghostyolo import boxes as geometry
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import decode, heads_of
 from ghostyolo.model.model import Model
-from ghostyolo.network.metadata import ends, output_name
+from ghostyolo.network.metadata import output_name
+from ghostyolo.network.outputs import output_nodes
 
 Outputs = dict[str, np.ndarray]
 
@@ -38,7 +39,7 @@ def expected(model: Model, form: ExportSettings, images: np.ndarray) -> Outputs:
     with torch.inference_mode():
         raw = [output.numpy() for output in model(torch.from_numpy(images))]
     if not form.boxes:
-        nodes = ends(model.network)
+        nodes = output_nodes(model.network)
         return {output_name(model.network, n): out for n, out in zip(nodes, raw, strict=True)}
     h, w = images.shape[2:]
     relative, objectness, classes = decode(heads_of(model.network), raw, (h, w))

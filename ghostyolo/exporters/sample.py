@@ -13,7 +13,8 @@ from ghostyolo.files import replace
 from ghostyolo.layers import Head
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.detector import NMS, THRESH, heads_of
-from ghostyolo.network.metadata import Metadata, ends, output_name
+from ghostyolo.network.metadata import Metadata, output_name
+from ghostyolo.network.outputs import output_nodes
 
 LANGUAGES = {"python": ".py", "cpp": ".cpp"}
 
@@ -56,7 +57,7 @@ def text(language: str, metadata: Metadata, file: Path) -> str:
 
 def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:
     options = metadata.network.options
-    heads = [_head(metadata, node) for node in ends(metadata.network)]
+    heads = [_head(metadata, node) for node in output_nodes(metadata.network)]
     return {
         "file": file.name,
         "script": script.name,

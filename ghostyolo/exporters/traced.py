@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ghostyolo.model.detector import heads_of
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
-from ghostyolo.network.metadata import ends, output_name
+from ghostyolo.network.metadata import output_name
+from ghostyolo.network.outputs import output_nodes
 
 
 class Graph(nn.Module):
@@ -28,7 +29,7 @@ class Graph(nn.Module):
         self.names = (
             ["boxes", "scores"]
             if boxes
-            else [output_name(model.network, node) for node in ends(model.network)]
+            else [output_name(model.network, node) for node in output_nodes(model.network)]
         )
         self.plain = folded(model)
 

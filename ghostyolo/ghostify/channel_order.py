@@ -10,24 +10,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ghostyolo.layers import Layer
-from ghostyolo.layers.activation import Activation
-from ghostyolo.layers.avgpool import Avgpool
-from ghostyolo.layers.batchnorm import Batchnorm
-from ghostyolo.layers.connected import Connected
-from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.dropout import Dropout
-from ghostyolo.layers.pooling import Pooling
-from ghostyolo.layers.route import Route
-from ghostyolo.layers.sam import Sam
-from ghostyolo.layers.scale_channels import ScaleChannels
-from ghostyolo.layers.shortcut import Shortcut
-from ghostyolo.layers.upsample import Upsample
+from ghostyolo.layers.base import ChannelOrder
 from ghostyolo.network import IMAGE, Network, Node
-
-BY_CHANNEL = (
-    Activation, Avgpool, Batchnorm, Dropout, Pooling, Sam, ScaleChannels, Shortcut, Upsample,
-)  # fmt: skip
 
 
 class ChannelOrders:
@@ -85,18 +69,16 @@ class ChannelOrders:
             self._same[self.representative(a)] = self.representative(b)
 
     def _output(self, network: Network, node: Node) -> tuple[int, ...]:
-        layer, inputs = node.layer, node.inputs
-        if isinstance(layer, BY_CHANNEL) and not getattr(layer, "maxpool_depth", 0):
+        inputs, order = node.inputs, order_of(network, node)
+        if order == "kept":
             full = [index for index in inputs if network.shape(index).c > 1] or list(inputs[:1])
             for one, two in pairwise(full):
                 self._tie(one, two)
             return self.of[full[0]]
-        if isinstance(layer, Route) and layer.groups == 1:
+        if order == "joined":
             return tuple(number for index in inputs for number in self.of[index])
-        if is_depthwise(layer, network.shape(inputs[0]).c):
-            return self.of[inputs[0]]
         number = self._new(node.shape.c)
-        if not absorbs(layer):
+        if order != "absorbed":
             self._fixed.add(number)
             for index in inputs:
                 self._fix(index)
@@ -104,19 +86,14 @@ class ChannelOrders:
 
     def _side(self, network: Network, node: Node) -> None:
         """Tie nodes that share weights; fix what is referred to in any other way."""
-        for key, other in node.refs:
-            if key == "share_index":
+        for _, other in node.refs:
+            if other == node.shares_with:
                 self._tie(node.index, other)
                 self._tie(node.inputs[0], network[other].inputs[0])
             else:
                 self._fix(other)
 
 
-def absorbs(layer: Layer) -> bool:
-    """Return whether a layer's weights can be permuted with its input's channels."""
-    return isinstance(layer, Connected) or (isinstance(layer, Convolutional) and layer.parts == 1)
-
-
-def is_depthwise(layer: Layer, channels: int) -> bool:
-    """Return whether a layer makes each map from one of its input's."""
-    return isinstance(layer, Convolutional) and 1 < layer.parts == layer.filters == channels
+def order_of(network: Network, node: Node) -> ChannelOrder:
+    """Return how a node treats the order of its inputs' channels."""
+    return node.layer.channel_order(*network.input_shapes(node))

@@ -6,8 +6,6 @@ from ghostyolo.ghostify.options import GhostOptions, split
 from ghostyolo.ghostify.selectors import select
 from ghostyolo.layers import Head
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.cost import Cost
-from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.network.ghost_modules import ghost_modules
 
@@ -78,10 +76,9 @@ def _no_gain(network: Network, node: Node, options: GhostOptions) -> str:
 def _shared(network: Network, reasons: dict[int, str]) -> dict[int, str]:
     """Let convolutions that share weights be replaced together or not at all."""
     pairs = [
-        (node.index, other)
+        (node.index, node.shares_with)
         for node in network
-        for key, other in node.refs
-        if key == "share_index" and other in reasons
+        if node.shares_with is not None and node.shares_with in reasons
     ]
     changed = True
     while changed:
@@ -109,7 +106,8 @@ def _heads(network: Network) -> frozenset[int]:
     """Return the convolutions whose outputs heads and losses read, with no weights in between."""
     heads = set()
     for node in network:
-        if isinstance(node.layer, Head | Softmax | Cost):
+        layer = node.layer
+        if isinstance(layer, Head) or layer.probabilities or not layer.has_output:
             above = node
             while len(above.inputs) == 1 and above.inputs[0] != IMAGE:
                 above = network[above.inputs[0]]

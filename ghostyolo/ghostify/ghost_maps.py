@@ -18,12 +18,12 @@ from ghostyolo.errors import OptionError
 from ghostyolo.ghostify.eligibility import eligibility
 from ghostyolo.ghostify.least_squares import pairwise, windows_of
 from ghostyolo.ghostify.options import THRESHOLD, GhostOptions
-from ghostyolo.layers import Head
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import ghost_modules
 from ghostyolo.parity.measure import on_device_of
+from ghostyolo.network.outputs import detection_heads
 
 WORTHWHILE = 0.4  # share of ghosts from which a module at ratio 2 loses little
 KERNELS = (1, 3, 5, 7)  # of the paper's table 2
@@ -167,7 +167,7 @@ def candidates(network: Network, dw: int = 3) -> list[Node]:
     """
     modules = list(ghost_modules(network))
     parts = {node.index for module in modules for node in (module.primary, *module.cheap)}
-    heads = {node.inputs[0] for node in network if isinstance(node.layer, Head)}
+    heads = {node.inputs[0] for node, _ in detection_heads(network)}
     found = [node for node in network if isinstance(node.layer, Convolutional)]
     found = [node for node in found if node.index not in parts | heads]
     found += [module.out for module in modules]
@@ -193,7 +193,7 @@ def find_ghosts(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
                 mse = error * float(variance[index] / span[index] ** 2)
                 pairs.append(MapPair(index, source, error, mse))
     pairs.sort(key=lambda pair: pair.error)
-    name = node.name.splitlines()[-1] if node.name else ""
+    name = node.title
     _, channels, h, w = maps.shape
     return LayerGhosts(node.index, name, channels, tuple(pairs), int((~alive).sum()), h * w)
 

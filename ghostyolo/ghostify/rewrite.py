@@ -76,12 +76,12 @@ def _module(done: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
     layer = node.layer
     assert isinstance(layer, Convolutional)
     parts, network = split(layer.filters, options.ratio), done.network
-    name = node.name.splitlines()[-1] if node.name else f"ghost of layer {node.index}"
-    shared = [done.ghosts[index].convolutions for key, index in node.refs if key == "share_index"]
+    name = node.title or f"ghost of layer {node.index}"
+    shared = done.ghosts[node.shares_with].convolutions if node.shares_with is not None else ()
     made: list[Node] = []
 
     def add(layer: Layer, x: Node | int, word: str) -> Node:
-        refs = {"share_index": shared[0][len(made)]} if shared else {}
+        refs = {"share_index": shared[len(made)]} if shared else {}
         made.append(network.add(layer, x, name=f"{name} {word}", span=node.span, **refs))
         return made[-1]
 

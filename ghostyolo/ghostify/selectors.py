@@ -95,5 +95,4 @@ def _fits(node: Node, word: str) -> bool:
         return max(layer.stride_x, layer.stride_y) > 1
     if _is_class(word):
         return word == f"{layer.size}x{layer.size}"
-    name = node.name.splitlines()[-1] if node.name else ""
-    return fnmatchcase(name.lower(), word.lower())
+    return fnmatchcase(node.title.lower(), word.lower())

@@ -19,7 +19,7 @@ from torch import Tensor
 from ghostyolo.errors import OptionError
 from ghostyolo.ghostify import calibration
 from ghostyolo.ghostify.batchnorm import match_moments, recompute_statistics
-from ghostyolo.ghostify.channel_order import BY_CHANNEL, ChannelOrders, absorbs
+from ghostyolo.ghostify.channel_order import ChannelOrders, order_of
 from ghostyolo.ghostify.intrinsic import choose_intrinsic, origins
 from ghostyolo.ghostify.least_squares import (
     fit_kernels,
@@ -31,8 +31,6 @@ from ghostyolo.ghostify.least_squares import (
 from ghostyolo.ghostify.options import REFINE_STEPS, Split
 from ghostyolo.ghostify.refine import refine
 from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
-from ghostyolo.layers.connected import Connected
-from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.network.liveness import last_uses
@@ -142,7 +140,7 @@ def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
         name = next((name for name in ("conv.weight", "linear.weight") if name in tensors), "")
         parts = orders.sizes(node.inputs[0])
         columns = [torch.zeros(size) for _, size in parts]
-        if name and absorbs(node.layer):
+        if name and order_of(old.network, node) == "absorbed":
             channels = old.network.shape(node.inputs[0]).c
             strength = tensors[name].square().flatten(1).sum(0).view(channels, -1).sum(1)
             columns = list(strength.split([size for _, size in parts]))
@@ -199,7 +197,7 @@ class Transfer:
         for node, out, inputs in _outputs(self.old, pictures):
             ghost, place = self.done.ghosts.get(node.index), self.done.places[node.index]
             channels = self.permutation(node.index)
-            shares = "share_index" in dict(node.refs)
+            shares = node.shares_with is not None
             if ghost:
                 self._set_module(node, ghost, inputs[0])
                 if self.steps and not shares:
@@ -207,7 +205,7 @@ class Transfer:
             elif not shares:
                 self._copy(node, place, inputs[0], channels)
             self._compute(place)
-            if ghost or node.index in self.old.ends:
+            if ghost or node.index in self.old.output_indices:
                 ordered = ghost is None or self._is_reordered(node.index)
                 error = _relative_error(self.live[place], out[:, channels])
                 yield LayerFit(node.index, ghost is not None, ordered, error)
@@ -240,20 +238,21 @@ class Transfer:
             assert isinstance(old, Convolution)
             maps = self.live[self.done.network[place].inputs[0]]
             wanted = old.conv(x)[:, channels]
-            if absorbs(node.layer):
+            if order_of(self.old.network, node) == "absorbed":
                 _correct(new, maps, wanted)
             if new.norm is not None:
                 match_moments(new, maps, wanted)
 
     def _copy_tensors(self, node: Node, target: Tensors, channels: Tensor) -> None:
         """Copy those channels of a node's tensors, with the input channels in their new order."""
-        own = isinstance(node.layer, Convolutional | Connected)
+        own = bool(node.layer.channels_key)  # their first axis is that of the channels
+        order = order_of(self.old.network, node)
         for name, tensor in self.before[node.index].items():
             if tensor.dim() and own:
                 tensor = tensor[channels]
-            elif tensor.dim() and isinstance(node.layer, BY_CHANNEL):
+            elif tensor.dim() and order == "kept":
                 tensor = tensor[..., channels] if tensor.shape[-1] > 1 else tensor
-            if tensor.dim() > 1 and absorbs(node.layer):
+            if tensor.dim() > 1 and order == "absorbed":
                 reads = self.permutation(node.inputs[0])
                 columns = tensor.reshape(len(tensor), len(reads), -1)[:, reads]
                 tensor = columns.reshape(tensor.shape)
@@ -261,7 +260,7 @@ class Transfer:
 
     def _set_module(self, node: Node, ghost: GhostModule, x: Tensor) -> None:
         """Set a module's primary convolution, then fit its cheap kernels to the old maps."""
-        shares = "share_index" in dict(node.refs)
+        shares = node.shares_with is not None
         module = self.old.layers[node.index]
         assert isinstance(module, Convolution)
         channels, start = self.permutation(node.index), ghost.split.primary

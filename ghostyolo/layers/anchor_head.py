@@ -22,29 +22,33 @@ class Anchored(Head):
     cxcywh: ClassVar[tuple[int, int, int, int]]  # where a slot has the box
     lead: ClassVar[int]  # channels of a slot above the classes, objectness the last of them
 
-    mask: tuple[int, ...] = key(derive=lambda layer: tuple(range(layer.num)), always=True)
-    anchors: tuple[float, ...] = key(derive=lambda layer: (0.5,) * 2 * layer.num, always=True)
-    classes: int = key(20, always=True)
-    num: int = key(1, always=True, most=1024)
-    jitter: float = key(0.2, always=True)
-    ignore_thresh: float = key(0.5, always=True)
-    truth_thresh: float = key(1.0, always=True)
-    iou_thresh: float = key(1.0)
-    iou_thresh_kind: str = key("iou", choices=BOX_KINDS)
-    iou_loss: str = key("mse", choices=BOX_KINDS)
-    iou_normalizer: float = key(0.75)
-    obj_normalizer: float = key(1.0)
-    cls_normalizer: float = key(1.0)
-    delta_normalizer: float = key(1.0)
-    scale_x_y: float = key(1.0, always=True)
-    objectness_smooth: int = key(0)
-    label_smooth_eps: float = key(0.0)
-    counters_per_class: tuple[int, ...] = key(())
-    max_delta: float = key(float("inf"))
-    resize: float = key(1.0)
-    random: float = key(0.0, always=True)
-    max: int = key(200)
-    beta_nms: float = key(0.6)
+    mask: tuple[int, ...] = key(
+        derive=lambda layer: tuple(range(layer.num)), always=True, training="any"
+    )
+    anchors: tuple[float, ...] = key(
+        derive=lambda layer: (0.5,) * 2 * layer.num, always=True, training="any"
+    )
+    classes: int = key(20, always=True, training="any")
+    num: int = key(1, always=True, most=1024, training="any")
+    jitter: float = key(0.2, always=True, training="any")
+    ignore_thresh: float = key(0.5, always=True, training="any")
+    truth_thresh: float = key(1.0, always=True, training="any")
+    iou_thresh: float = key(1.0, training="any")
+    iou_thresh_kind: str = key("iou", choices=BOX_KINDS, training="any")
+    iou_loss: str = key("mse", choices=BOX_KINDS, training="any")
+    iou_normalizer: float = key(0.75, training="any")
+    obj_normalizer: float = key(1.0, training="any")
+    cls_normalizer: float = key(1.0, training="any")
+    delta_normalizer: float = key(1.0, training="any")
+    scale_x_y: float = key(1.0, always=True, training="any")
+    objectness_smooth: int = key(0, training="any")
+    label_smooth_eps: float = key(0.0, training="any")
+    counters_per_class: tuple[int, ...] = key((), training="any")
+    max_delta: float = key(float("inf"), training="any")
+    resize: float = key(1.0, training="any")
+    random: float = key(0.0, always=True, training="any")
+    max: int = key(200, training="any")
+    beta_nms: float = key(0.6, training="any")
     map: str = key("")
 
     @property
@@ -73,6 +77,13 @@ class Anchored(Head):
                 message, f"set filters={self.depth} in the layer above", "head-filters"
             )
         return inputs[0]
+
+    def check_training(self) -> None:
+        super().check_training()
+        counters = len(self.counters_per_class)
+        if counters not in (0, self.classes):
+            message = f"counters_per_class has {counters} numbers for {self.classes} classes"
+            raise LayerError(message, "give the number of boxes of each class, or leave it out")
 
     def check(self) -> None:
         for index in self.mask:

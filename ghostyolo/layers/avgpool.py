@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.base import Importer, Layer, Shape
 from ghostyolo.syntax.options import options
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ class Avgpool(Layer):
     """Global: every channel becomes one number."""
 
     names = ("avgpool", "avg")
+    keeps_logits = True
+    trained = hank_ai = resizable = True
+    operations = "other"
+    order = "kept"
+    opencv = Importer()
 
     def shape(self, *inputs: Shape) -> Shape:
         return Shape(inputs[0].c, 1, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from ghostyolo.syntax.options import Options, key, options
 
@@ -22,7 +22,20 @@ ACTIVATIONS = (
     "tanh", "elu", "selu", "gelu", "loggy", "relie", "ramp", "revleaky", "plse", "stair", "lhtan",
     "normalize_channels", "normalize_channels_softmax", "normalize_channels_softmax_maxval",
 )  # fmt: skip
+ACROSS_CHANNELS = tuple(f"normalize_channels{end}" for end in ("", "_softmax", "_softmax_maxval"))
+# What Darknet's activate_array computes as zero; some kinds know one or the other by themselves.
+UNKNOWN_TO_ACTIVATE_ARRAY = ("swish", "mish", "hard_mish", *ACROSS_CHANNELS)
 KINDS: dict[str, type[Layer]] = {}
+
+SILENT_DIFFERENCE = "it computes something else without a word"
+
+# "products": convolutions or matrix products, which `macs` counts; "elementwise": little with each
+# number that is moved; "other": neither; "none": nothing, not even a copy.
+Operations = Literal["unknown", "products", "elementwise", "other", "none"]
+# How a layer treats the order of its inputs' channels. "fixed": it knows them by number; "kept":
+# channel k is made of channel k of each input; "joined": they come one after the other;
+# "absorbed": its weights can take them in any order, and its output has an order of its own.
+ChannelOrder = Literal["fixed", "kept", "joined", "absorbed"]
 
 
 class Shape(NamedTuple):
@@ -44,6 +57,17 @@ class Shape(NamedTuple):
 Shapes = tuple[Shape, ...]
 
 
+class Importer(NamedTuple):
+    """How another program's importer reads a section.
+
+    ignores: keys that it refuses or overlooks, where they are not at their default. needs: keys
+    that it insists on.
+    """
+
+    ignores: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
 class LayerError(ValueError):
     """Inputs that a layer cannot take; hint says what to write instead, rule is lint's."""
 
@@ -61,21 +85,35 @@ class Layer(Options):
 
     takes_previous: ClassVar[bool] = True  # whether the node just above is the first input
     in_place: ClassVar[bool] = False  # whether the output replaces the input for later readers too
-    result: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
-    trained: ClassVar[bool] = True  # whether training knows it
+    has_output: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
+    probabilities: ClassVar[bool] = False  # whether it makes class probabilities of logits
+    keeps_logits: ClassVar[bool] = False  # whether it makes logits of logits, as a global mean does
+    channels_key: ClassVar[str] = ""  # the key that sets the output's channels, if one does
     decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # by weight decay
     clipped: ClassVar[tuple[str, ...]] = ()  # by `clip`, after each update
 
+    # What the rest of the program may do with a kind. Who says nothing is refused.
+    trained: ClassVar[bool] = False  # whether training does with it what Darknet does
+    operations: ClassVar[Operations] = "unknown"  # what inference spends on it
+    opencv: ClassVar[Importer | None] = None  # how OpenCV's importer reads it, None: not at all
+    hank_ai: ClassVar[bool] = False  # whether hank-ai's fork of Darknet has it
+    order: ClassVar[ChannelOrder] = "fixed"  # see `channel_order`
+    resizable: ClassVar[bool] = (
+        False  # whether Darknet's resize_network can: training with random=1
+    )
+    # Activations that are zero in Darknet's implementation of the kind.
+    zero_activations: ClassVar[tuple[str, ...]] = UNKNOWN_TO_ACTIVATE_ARRAY
+
     # Keys that Darknet reads in every section. Source: src/parser.c parse_network_cfg_custom.
-    clip: float = key(0.0)
+    clip: float = key(0.0, training="any")
     onlyforward: int = key(0)
     dont_update: int = key(0)
     burnin_update: int = key(0)
-    stopbackward: int = key(0)
+    stopbackward: int = key(0, training="any")
     train_only_bn: int = key(0)
-    dontload: int = key(0)
-    dontloadscales: int = key(0)
-    learning_rate: float = key(1.0)
+    dontload: int = key(0, training="any")
+    dontloadscales: int = key(0, training="any")
+    learning_rate: float = key(1.0, training="any")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,10 +133,10 @@ class Layer(Options):
         """Yield values that Darknet reads in its own way: message, hint, what Darknet does."""
         yield from ()
 
-    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+    def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         """Raise `LayerError` where a side reference must not name that other layer."""
 
-    def named(self) -> Layer:
+    def when_referenced(self) -> Layer:
         """Return the layer as it computes where another layer's option names it."""
         return self
 
@@ -106,23 +144,69 @@ class Layer(Options):
         """Return name and shape of each stored tensor, in the order of the `.weights` file."""
         return []
 
-    def turned(self, transposed: bool) -> str:
+    def transposed_name(self, transposed: bool) -> str:
         """Return the name of the matrix that a file holds as inputs x outputs, if one does.
 
         transposed: whether the file's header says so of dense matrices.
         """
         return ""
 
-    def loaded(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights_to_load(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         """Return those of `weights` that a file to be read holds.
 
         Source: src/parser.c load_weights_upto.
         """
         return [] if self.dontload else self.weights(*inputs)
 
+    def check_training(self) -> None:
+        """Raise `LayerError` where training cannot honour the layer."""
+        if not self.trained:
+            hint = "train a network with [yolo] heads or a [softmax]"
+            raise LayerError("is computed in inference only", hint)
+        if self.clip and not self.clipped:
+            hint = "set clip=0.0 for training"
+            raise LayerError(f"clip={self.clip} cannot be honoured in training", hint)
+        if self.stopbackward not in (0, 1):
+            message = f"stopbackward={self.stopbackward} cannot be honoured in training"
+            raise LayerError(message, "set stopbackward=1, which stops there for good, or 0")
+
+    def channel_order(self, *inputs: Shape) -> ChannelOrder:
+        """Return how the layer treats the order of its inputs' channels."""
+        return self.order
+
+    def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+        """Yield what OpenCV's importer computes otherwise: key, message, hint."""
+        yield from ()
+
     def macs(self, out: Shape, *inputs: Shape) -> int:
-        """Return the multiply-adds of convolutions and matrix products for one image."""
+        """Return the multiply-adds of convolutions and matrix products for one image.
+
+        Raises `LayerError` for a kind that does not say it.
+        """
+        if self.operations in ("unknown", "products"):
+            message = "its class does not say how many multiply-adds it takes"
+            raise LayerError(message, "set `operations` there, and define `macs` for products")
         return 0
+
+    def numbers_moved(self, out: Shape, *inputs: Shape) -> int:
+        """Return how many numbers one image reads and writes: inputs, output, weights, once each.
+
+        Batch norm and activation are taken to be one with the convolution.
+        Source: Ma et al., ShuffleNet V2, 2018, equation 1: MAC = hw (c1 + c2) + c1 c2.
+        """
+        if self.operations == "none":
+            return 0
+        return sum(shape.size for shape in inputs) + out.size + count(self.weights(*inputs))
+
+    def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
+        """Yield the numbers that each further operator moves where nothing is fused.
+
+        Batch norm and activation each read and write the maps once more.
+        """
+        if getattr(self, "norm", False):
+            yield 2 * out.size
+        if getattr(self, "activation", "linear") != "linear":
+            yield 2 * out.size
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:
         """Return what Darknet prints as BFLOPs for this layer, unrounded."""
@@ -141,7 +225,7 @@ class Layer(Options):
 class Head(Layer):
     """A layer that turns maps into boxes."""
 
-    trained = False
+    operations = "other"
 
     # What every head answers; kinds that have the key declare it. No annotation: not fields here.
     classes = 20
@@ -150,6 +234,13 @@ class Head(Layer):
 
     def check(self) -> None:
         """Raise `LayerError` where the head computes but cannot make boxes."""
+
+    def meaning(self, x: Shape) -> str:
+        """Return what its numbers mean, for an input of that shape; heads of one meaning compare.
+
+        Who learns from another network by its outputs needs heads that mean the same.
+        """
+        return f"{x.h}x{x.w} cells of {self!r}"
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the layer's output into boxes.

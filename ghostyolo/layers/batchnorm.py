@@ -19,6 +19,9 @@ class Batchnorm(Layer):
     """Per channel, with running statistics in inference."""
 
     names = ("batchnorm",)
+    trained = resizable = True
+    operations = "elementwise"
+    order = "kept"
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         names = ("bias", "weight", "running_mean", "running_var")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -19,10 +19,15 @@ class Connected(Layer):
     """`output` numbers per image, each seeing all of the input."""
 
     names = ("connected", "conn")
+    channels_key = "output"
+    trained = hank_ai = True
+    operations = "products"
+    order = "absorbed"
+    opencv = Importer(ignores=("batch_normalize",))
 
-    output: int = key(1, always=True)
-    batch_normalize: int = key(0)
-    activation: str = key("logistic", choices=ACTIVATIONS, always=True)
+    output: int = key(1, always=True, training="any")
+    batch_normalize: int = key(0, training="any")
+    activation: str = key("logistic", choices=ACTIVATIONS, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         if self.output < 1:
@@ -36,7 +41,7 @@ class Connected(Layer):
         scales = ("norm.weight", "norm.running_mean", "norm.running_var")
         return [("norm.bias", (self.output,)), matrix] + [(n, (self.output,)) for n in scales]
 
-    def turned(self, transposed: bool) -> str:
+    def transposed_name(self, transposed: bool) -> str:
         return "linear.weight" if transposed else ""
 
     def macs(self, out: Shape, *inputs: Shape) -> int:

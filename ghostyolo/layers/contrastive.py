@@ -21,7 +21,9 @@ class Contrastive(Layer):
 
     names = ("contrastive",)
     refs = {"yolo_layer": "side"}
-    result = False
+    has_output = False
+    hank_ai = True
+    operations = "other"
 
     classes: int = key(1000, always=True)
     temperature: float = key(1.0)
@@ -29,7 +31,7 @@ class Contrastive(Layer):
     max_delta: float = key(float("inf"))
     contrastive_neg_max: int = key(3)
 
-    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+    def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if not isinstance(other, Yolo):
             raise LayerError(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
 

@@ -9,7 +9,15 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, Shapes
+from ghostyolo.layers.base import (
+    ACTIVATIONS,
+    ChannelOrder,
+    Importer,
+    Layer,
+    LayerError,
+    Shape,
+    Shapes,
+)
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -24,39 +32,49 @@ class Convolutional(Layer):
     """
 
     names = ("convolutional", "conv")
-    refs = {"share_index": "side"}
+    refs = {"share_index": "weights"}
     clipped = ("conv.weight",)
+    channels_key = "filters"
+    trained = hank_ai = resizable = True
+    operations = "products"
+    zero_activations = ()
+    opencv = Importer(
+        ignores=(
+            "dilation", "stride_x", "stride_y", "antialiasing", "share_index", "xnor", "flipped"
+        ),
+        needs=("filters", "size"),
+    )  # fmt: skip
 
-    batch_normalize: int = key(0)
-    filters: int = key(1, always=True)
-    groups: int = key(1)
-    size: int = key(1, always=True)
-    stride: int = key(1, always=True)
-    stride_x: int = key(derive=lambda layer: layer.stride)
-    stride_y: int = key(derive=lambda layer: layer.stride)
-    dilation: int = key(1)
-    pad: int = key(0, always=True)
-    padding: int = key(0)
-    activation: str = key("logistic", choices=ACTIVATIONS, always=True)
+    batch_normalize: int = key(0, training="any")
+    filters: int = key(1, always=True, training="any")
+    groups: int = key(1, training="any")
+    size: int = key(1, always=True, training="any")
+    stride: int = key(1, always=True, training="any")
+    stride_x: int = key(derive=lambda layer: layer.stride, training="any")
+    stride_y: int = key(derive=lambda layer: layer.stride, training="any")
+    dilation: int = key(1, training="any")
+    pad: int = key(0, always=True, training="any")
+    padding: int = key(0, training="any")
+    activation: str = key("logistic", choices=ACTIVATIONS, always=True, training="any")
     cbn: int = key(0)
-    antialiasing: int = key(0)
+    antialiasing: int = key(0, training="any")
     binary: int = key(0)
     xnor: int = key(0)
-    bin_output: int = key(0)
-    flipped: int = key(0)
+    bin_output: int = key(0, training="any")
+    flipped: int = key(0, training="any")
     assisted_excitation: float = key(0.0)
     sway: int = key(0)
     rotate: int = key(0)
     stretch: int = key(0)
     stretch_sway: int = key(0)
-    angle: float = key(15.0)
+    angle: float = key(15.0, training="any")
     deform: int = key(0)
     grad_centr: int = key(0)
     reverse: float = key(0.0)
     coordconv: int = key(0)
     dot: int = key(0)
-    stream: int = key(-1)
-    wait_stream: int = key(-1)
+    stream: int = key(-1, training="any")
+    wait_stream: int = key(-1, training="any")
 
     @property
     def norm(self) -> bool:
@@ -128,12 +146,12 @@ class Convolutional(Layer):
                 "dilation",
             )
 
-    def refer(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
+    def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if other.weights(*other_inputs) != self.weights(*inputs):
             hint = "share with a convolution of the same input channels, filters, size and groups"
             raise LayerError("share_index names a layer with other weights", hint, "share-index")
 
-    def named(self) -> Layer:
+    def when_referenced(self) -> Layer:
         """Return the layer without `bin_output`: Darknet's readers other than the next need it so.
 
         Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (use_bin_output = 0).
@@ -147,14 +165,19 @@ class Convolutional(Layer):
         names = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var")
         return [(name, (self.filters,)) for name in names] + [("conv.weight", kernel)]
 
-    def loaded(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights_to_load(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         """Source: AlexeyAB/darknet src/parser.c load_convolutional_weights."""
-        held = super().loaded(*inputs)
+        held = super().weights_to_load(*inputs)
         scales = ("norm.weight", "norm.running_mean", "norm.running_var")
         return [item for item in held if not (self.dontloadscales and item[0] in scales)]
 
-    def turned(self, transposed: bool) -> str:
+    def transposed_name(self, transposed: bool) -> str:
         return "conv.weight" if self.flipped else ""
+
+    def channel_order(self, *inputs: Shape) -> ChannelOrder:
+        if self.parts == 1:
+            return "absorbed"
+        return "kept" if self.parts == self.filters == inputs[0].c else "fixed"
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         blur = kernel_size(self.antialiasing) ** 2 * out.size if self.antialiasing else 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.base import Importer, Layer, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ class Cost(Layer):
     """Counts in training only; in inference its output stays zero, and the result is above it."""
 
     names = ("cost",)
-    result = False
+    has_output = False
+    trained = hank_ai = resizable = True
+    operations = "other"
+    opencv = Importer()
 
-    type: str = key("sse", choices=("sse", "masked", "smooth"), always=True)
-    scale: float = key(1.0)
-    ratio: float = key(0.0)
+    type: str = key("sse", choices=("sse", "masked", "smooth"), always=True, training="detectors")
+    scale: float = key(1.0, training="detectors")
+    ratio: float = key(0.0, training="detectors")
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

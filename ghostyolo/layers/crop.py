@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ class Crop(Layer):
     """
 
     names = ("crop",)
-    trained = False
+    resizable = True
+    operations = "other"
+    opencv = Importer()
 
     crop_height: int = key(1, always=True)
     crop_width: int = key(1, always=True)

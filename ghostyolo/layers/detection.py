@@ -20,6 +20,7 @@ class Detection(Head):
     """A vector: the cells' class probabilities, then each box's confidence, then the boxes."""
 
     names = ("detection",)
+    resizable = True
 
     classes: int = key(1, always=True)
     coords: int = key(1, always=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer
+from ghostyolo.layers.base import Importer, Layer
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -23,11 +23,15 @@ class Dropout(Layer):
 
     names = ("dropout",)
     in_place = True
+    trained = hank_ai = resizable = True
+    operations = "none"
+    order = "kept"
+    opencv = Importer()
 
-    probability: float = key(0.2, always=True)
+    probability: float = key(0.2, always=True, training="any")
     dropblock: int = key(0)
-    dropblock_size_rel: float = key(0.0)
-    dropblock_size_abs: int = key(0)
+    dropblock_size_rel: float = key(0.0, training="any")
+    dropblock_size_abs: int = key(0, training="any")
 
     def module(self, *inputs: object) -> nn.Module:
         from torch import nn

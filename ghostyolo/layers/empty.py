@@ -19,6 +19,8 @@ class Empty(Layer):
     """The output of the layer above, by another index."""
 
     names = ("empty", "silence")
+    trained = True
+    operations = "other"
 
     def module(self, *inputs: Shape) -> nn.Module:
         from torch import nn

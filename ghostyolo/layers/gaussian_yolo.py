@@ -27,6 +27,7 @@ class GaussianYolo(Anchored):
     names = ("Gaussian_yolo",)
     cxcywh = (0, 2, 4, 6)
     lead = 9
+    hank_ai = resizable = True
 
     pick = Head.pick  # the uncertainties have a part in the classes
 

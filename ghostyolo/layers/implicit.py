@@ -20,11 +20,13 @@ class Implicit(Layer):
 
     names = ("implicit",)
     decayed = clipped = ("weight",)
+    trained = True
+    operations = "other"
 
-    mean: float = key(0.0, always=True)
-    std: float = key(0.2, always=True)
-    filters: int = key(128, always=True)
-    atoms: int = key(1)
+    mean: float = key(0.0, always=True, training="any")
+    std: float = key(0.2, always=True, training="any")
+    filters: int = key(128, always=True, training="any")
+    atoms: int = key(1, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         if min(self.filters, self.atoms) < 1:

@@ -20,12 +20,14 @@ class Local(Layer):
 
     names = ("local",)
     decayed = ("weight",)
+    trained = True
+    operations = "products"
 
-    filters: int = key(1, always=True)
-    size: int = key(1, always=True)
-    stride: int = key(1, always=True)
-    pad: int = key(0, always=True)
-    activation: str = key("logistic", choices=ACTIVATIONS, always=True)
+    filters: int = key(1, always=True, training="any")
+    size: int = key(1, always=True, training="any")
+    stride: int = key(1, always=True, training="any")
+    pad: int = key(0, always=True, training="any")
+    activation: str = key("logistic", choices=ACTIVATIONS, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs

@@ -21,6 +21,9 @@ class LocalAvgpool(Pooling):
     """Windows as in `[maxpool]`; pixels outside do not count."""
 
     names = ("local_avgpool", "local_avg")
+    trained = hank_ai = resizable = True
+    operations = "other"
+    order = "kept"
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
-from ghostyolo.layers.base import LayerError, Shape
+from ghostyolo.layers.base import ChannelOrder, Importer, LayerError, Shape
 from ghostyolo.layers.pooling import Pooling
 from ghostyolo.syntax.options import key, options
 
@@ -21,10 +21,15 @@ class Maxpool(Pooling):
     """Pixels outside never win. With `maxpool_depth` the largest of channels, pixel by pixel."""
 
     names = ("maxpool", "max")
+    trained = hank_ai = resizable = True
+    operations = "other"
+    opencv = Importer(
+        ignores=("stride_x", "stride_y", "antialiasing", "maxpool_depth"), needs=("size", "stride")
+    )
 
-    maxpool_depth: int = key(0)
-    out_channels: int = key(1)
-    antialiasing: int = key(0)
+    maxpool_depth: int = key(0, training="any")
+    out_channels: int = key(1, training="any")
+    antialiasing: int = key(0, training="any")
     maxpool_zero_nonmax: int = key(0)
 
     @property
@@ -46,6 +51,9 @@ class Maxpool(Pooling):
         if self.antialiasing:
             raise LayerError("maxpool_depth=1 has no antialiasing", "set antialiasing=0")
         return Shape(self.out_channels, x.h, x.w)
+
+    def channel_order(self, *inputs: Shape) -> ChannelOrder:
+        return "fixed" if self.maxpool_depth else "kept"
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         return kernel_size(self.antialiasing) ** 2 * out.size if self.antialiasing else 0

@@ -19,11 +19,13 @@ class Normalization(Layer):
     """Each value over (kappa + alpha * squares of `size` neighbouring channels) ** beta."""
 
     names = ("normalization", "lrn")
+    trained = resizable = True
+    operations = "other"
 
-    alpha: float = key(0.0001, always=True)
-    beta: float = key(0.75, always=True)
-    kappa: float = key(1.0, always=True)
-    size: int = key(5, always=True)
+    alpha: float = key(0.0001, always=True, training="any")
+    beta: float = key(0.75, always=True, training="any")
+    kappa: float = key(1.0, always=True, training="any")
+    size: int = key(5, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         if not 0 <= self.size // 2 <= inputs[0].c:

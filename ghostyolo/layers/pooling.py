@@ -10,11 +10,11 @@ from ghostyolo.syntax.options import key, options
 class Pooling(Layer):
     """`padding` counts both sides together."""
 
-    stride: int = key(1, always=True)
-    stride_x: int = key(derive=lambda layer: layer.stride)
-    stride_y: int = key(derive=lambda layer: layer.stride)
-    size: int = key(derive=lambda layer: layer.stride, always=True)
-    padding: int = key(derive=lambda layer: layer.size - 1)
+    stride: int = key(1, always=True, training="any")
+    stride_x: int = key(derive=lambda layer: layer.stride, training="any")
+    stride_y: int = key(derive=lambda layer: layer.stride, training="any")
+    size: int = key(derive=lambda layer: layer.stride, always=True, training="any")
+    padding: int = key(derive=lambda layer: layer.size - 1, training="any")
 
     @property
     def strides(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers.anchor_head import few, library, pairs, places
-from ghostyolo.layers.base import Head, LayerError, Shape
+from ghostyolo.layers.base import Head, Importer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class Region(Head):
     """Per anchor x, y, w, h, objectness, classes; the output is re-ordered cell by cell."""
 
     names = ("region",)
+    hank_ai = resizable = True
+    opencv = Importer()
 
     anchors: tuple[float, ...] = key(derive=lambda layer: (0.5,) * 2 * layer.num, always=True)
     classes: int = key(20, always=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import LayerError, Shape
+from ghostyolo.layers.base import Importer, LayerError, Shape
 from ghostyolo.layers.reorg3d import Reorg3d
 from ghostyolo.syntax.options import options
 
@@ -23,6 +23,8 @@ class Reorg(Reorg3d):
     """
 
     names = ("reorg",)
+    hank_ai = False
+    opencv = Importer(ignores=("reverse",))
 
     @property
     def quantum(self) -> int:

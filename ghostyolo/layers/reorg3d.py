@@ -22,9 +22,11 @@ class Reorg3d(Layer):
     """
 
     names = ("reorg3d",)
+    trained = hank_ai = resizable = True
+    operations = "other"
 
-    stride: int = key(1, always=True)
-    reverse: int = key(0)
+    stride: int = key(1, always=True, training="any")
+    reverse: int = key(0, training="any")
 
     @property
     def quantum(self) -> int:

@@ -5,9 +5,18 @@ Source: AlexeyAB/darknet src/parser.c parse_route, src/route_layer.c.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, LayerError, Shape, same_size
+from ghostyolo.layers.base import (
+    SILENT_DIFFERENCE,
+    ChannelOrder,
+    Importer,
+    Layer,
+    LayerError,
+    Shape,
+    same_size,
+)
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -21,11 +30,14 @@ class Route(Layer):
     names = ("route",)
     refs = {"layers": "data"}
     takes_previous = False
+    trained = hank_ai = resizable = True
+    operations = "other"
+    opencv = Importer()
 
-    groups: int = key(1)
-    group_id: int = key(0)
-    stream: int = key(-1)
-    wait_stream: int = key(-1)
+    groups: int = key(1, training="any")
+    group_id: int = key(0, training="any")
+    stream: int = key(-1, training="any")
+    wait_stream: int = key(-1, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         same_size(inputs, "route layers of one size, or resample one of them")
@@ -39,6 +51,17 @@ class Route(Layer):
                 message = f"groups={self.groups} does not divide {shape.c} channels"
                 raise LayerError(message, "choose groups that divide every source", "groups")
         return Shape(sum(shape.c for shape in inputs) // self.groups, *inputs[0][1:])
+
+    def channel_order(self, *inputs: Shape) -> ChannelOrder:
+        return "joined" if self.groups == 1 else "fixed"
+
+    def numbers_moved(self, out: Shape, *inputs: Shape) -> int:
+        """Return 0 where it names one layer: the route is a view of that one's map."""
+        return super().numbers_moved(out, *inputs) if len(inputs) > 1 else 0
+
+    def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+        if len(inputs) > 1 and self.groups > 1:
+            yield "groups", "OpenCV's importer joins before it slices", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, pair
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Shape, pair
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -20,8 +20,12 @@ class Sam(Layer):
 
     names = ("sam",)
     refs = {"from": "data"}
+    trained = hank_ai = resizable = True
+    operations = "elementwise"
+    order = "kept"
+    opencv = Importer()
 
-    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+    activation: str = key("linear", choices=ACTIVATIONS, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         above, source = pair(inputs)

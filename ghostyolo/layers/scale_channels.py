@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, pair
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Shape, pair
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -20,9 +20,13 @@ class ScaleChannels(Layer):
 
     names = ("scale_channels",)
     refs = {"from": "data"}
+    trained = hank_ai = resizable = True
+    operations = "elementwise"
+    order = "kept"
+    opencv = Importer(ignores=("scale_wh",))
 
-    scale_wh: int = key(0)
-    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+    scale_wh: int = key(0, training="any")
+    activation: str = key("linear", choices=ACTIVATIONS, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         gate, scaled = pair(inputs)

@@ -6,9 +6,19 @@ src/blas.c shortcut_multilayer_cpu.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, same_size
+from ghostyolo.layers.base import (
+    ACROSS_CHANNELS,
+    ACTIVATIONS,
+    SILENT_DIFFERENCE,
+    Importer,
+    Layer,
+    LayerError,
+    Shape,
+    same_size,
+)
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -23,10 +33,19 @@ class Shortcut(Layer):
 
     names = ("shortcut",)
     refs = {"from": "data"}
+    trained = hank_ai = resizable = True
+    operations = "elementwise"
+    order = "kept"
+    zero_activations = ("hard_mish", *ACROSS_CHANNELS)
+    opencv = Importer(ignores=("weights_type",))
 
-    weights_type: str = key("none", choices=("none", "per_feature", "per_layer", "per_channel"))
-    weights_normalization: str = key("none", choices=("none", "relu", "avg_relu", "softmax"))
-    activation: str = key("linear", choices=ACTIVATIONS, always=True)
+    weights_type: str = key(
+        "none", choices=("none", "per_feature", "per_layer", "per_channel"), training="any"
+    )
+    weights_normalization: str = key(
+        "none", choices=("none", "relu", "avg_relu", "softmax"), training="any"
+    )
+    activation: str = key("linear", choices=ACTIVATIONS, always=True, training="any")
 
     @property
     def weighted(self) -> bool:
@@ -47,6 +66,15 @@ class Shortcut(Layer):
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:
         return out.size * (len(inputs) - 1) * (2 if self.weighted else 1) / 1e9
+
+    def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
+        """Yield also those of a sum of k: it is run as k - 1 sums of two."""
+        yield from (3 * out.size for _ in inputs[2:])
+        yield from super().further_passes(out, *inputs)
+
+    def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+        if len(inputs) > 2:
+            yield "from", "OpenCV's importer adds one layer of from", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

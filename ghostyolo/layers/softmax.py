@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -19,12 +19,16 @@ class Softmax(Layer):
     """Over all values of an image, or over each of `groups` equal parts, divided by temperature."""
 
     names = ("softmax", "soft")
+    probabilities = True
+    trained = hank_ai = True
+    operations = "other"
+    opencv = Importer(ignores=("groups", "temperature", "tree"))
 
-    groups: int = key(1)
-    temperature: float = key(1.0)
-    tree: str = key("")
-    spatial: int = key(0)
-    noloss: int = key(0)
+    groups: int = key(1, training="detectors")
+    temperature: float = key(1.0, training="any")
+    tree: str = key("", training="detectors")
+    spatial: int = key(0, training="detectors")
+    noloss: int = key(0, training="detectors")
 
     def shape(self, *inputs: Shape) -> Shape:
         if self.groups < 1 or inputs[0].size % self.groups:

@@ -5,9 +5,10 @@ Source: AlexeyAB/darknet src/parser.c parse_upsample, src/upsample_layer.c.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -19,9 +20,13 @@ class Upsample(Layer):
     """Nearest neighbour, times `scale`; stride 1 is a plain multiplication."""
 
     names = ("upsample",)
+    trained = hank_ai = resizable = True
+    operations = "other"
+    order = "kept"
+    opencv = Importer(ignores=("scale",), needs=("stride",))
 
-    stride: int = key(2, always=True)
-    scale: float = key(1.0)
+    stride: int = key(2, always=True, training="any")
+    scale: float = key(1.0, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
@@ -33,6 +38,10 @@ class Upsample(Layer):
                 f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor", "stride"
             )
         return Shape(x.c, x.h // step, x.w // step)
+
+    def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+        if self.stride < 0:
+            yield "stride", "OpenCV's importer has no negative stride", "use [maxpool]"
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers.anchor_head import Anchored
-from ghostyolo.layers.base import Shape
+from ghostyolo.layers.base import Importer, Shape
 from ghostyolo.syntax.options import key, options
 
 if TYPE_CHECKING:
@@ -26,16 +26,23 @@ class Yolo(Anchored):
     refs = {"embedding_layer": "side"}
     cxcywh = (0, 1, 2, 3)
     lead = 5
+    hank_ai = resizable = True
+    opencv = Importer(needs=("mask", "anchors", "num", "classes"))
 
-    new_coords: int = key(0)
-    focal_loss: int = key(0)
-    nms_kind: str = key("default", choices=NMS_KINDS)
-    show_details: int = key(1)
-    track_history_size: int = key(5)
-    sim_thresh: float = key(0.8)
-    dets_for_track: int = key(1)
-    dets_for_show: int = key(1)
-    track_ciou_norm: float = key(0.01)
+    new_coords: int = key(0, training="any")
+    focal_loss: int = key(0, training="any")
+    nms_kind: str = key("default", choices=NMS_KINDS, training="any")
+    show_details: int = key(1, training="any")
+    track_history_size: int = key(5, training="any")
+    sim_thresh: float = key(0.8, training="any")
+    dets_for_track: int = key(1, training="any")
+    dets_for_show: int = key(1, training="any")
+    track_ciou_norm: float = key(0.01, training="any")
+
+    def meaning(self, x: Shape) -> str:
+        kind = f"scale_x_y={self.scale_x_y:g} new_coords={self.new_coords}"
+        anchors = " ".join(f"{w:g},{h:g}" for w, h in self.own_pairs)
+        return f"{x.h}x{x.w} cells of anchors {anchors}, {self.classes} classes, {kind}"
 
     def module(self, *inputs: Shape) -> nn.Module:
         from ghostyolo import ops

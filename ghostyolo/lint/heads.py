@@ -13,21 +13,12 @@ from itertools import pairwise
 
 from ghostyolo.errors import Diagnostic, Findings
 from ghostyolo.layers import KINDS, LayerError
-from ghostyolo.layers.activation import Activation
 from ghostyolo.layers.anchor_head import Anchored
-from ghostyolo.layers.connected import Connected
-from ghostyolo.layers.contrastive import Contrastive
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.empty import Empty
-from ghostyolo.layers.implicit import Implicit
-from ghostyolo.layers.local import Local
 from ghostyolo.layers.region import Region
-from ghostyolo.layers.softmax import Softmax
 from ghostyolo.lint.source import Source, nodes, place
 from ghostyolo.network import IMAGE, Node
 
-# Source: AlexeyAB/darknet src/network.c resize_network.
-_NOT_RESIZABLE = (Activation, Connected, Softmax, Local, Implicit, Empty, Contrastive)
 _OF_THE_LAST = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
 
 
@@ -172,7 +163,7 @@ def training(source: Source) -> Iterator[Diagnostic]:
             hint = "Darknet reads it with counters_per_class only; delete the line"
             yield source.warn("no-effect", node, "cls_normalizer", message, hint)
     if any(getattr(node.layer, "random", 0.0) for node in source.heads[-1:]):
-        fixed = Counter(node.layer.kind for node in nodes(source, *_NOT_RESIZABLE))
+        fixed = Counter(node.layer.kind for node in source.network if not node.layer.resizable)
         for kind, count in fixed.items():
             message = f"random=1, and {count} x [{kind}] cannot change its size"
             hint = "set random=0, Darknet's training stops at the first change of size"

@@ -10,39 +10,12 @@ from collections.abc import Iterator
 
 from ghostyolo.errors import Diagnostic, Span
 from ghostyolo.layers import Layer
-from ghostyolo.layers.upsample import Upsample
+from ghostyolo.layers.base import SILENT_DIFFERENCE
 from ghostyolo.lint.source import Source
 from ghostyolo.network import Node
 from ghostyolo.network.graph import Assumed
 
-_OPENCV_SECTIONS = frozenset({
-    "convolutional", "connected", "maxpool", "avgpool", "softmax", "route", "dropout", "cost",
-    "crop", "reorg", "region", "shortcut", "scale_channels", "sam", "upsample", "yolo",
-})  # fmt: skip
 _OPENCV_ACTIVATIONS = ("linear", "relu", "leaky", "swish", "mish", "logistic", "tanh")
-# Keys that OpenCV refuses or overlooks, where they are not at their default.
-_OPENCV_OVERLOOKS = {
-    "convolutional": (
-        "dilation", "stride_x", "stride_y", "antialiasing", "share_index", "xnor", "flipped"
-    ),
-    "shortcut": ("weights_type",),
-    "connected": ("batch_normalize",),
-    "maxpool": ("stride_x", "stride_y", "antialiasing", "maxpool_depth"),
-    "upsample": ("scale",),
-    "scale_channels": ("scale_wh",),
-    "reorg": ("reverse",),
-    "softmax": ("groups", "temperature", "tree"),
-}  # fmt: skip
-_OPENCV_NEEDS = {
-    "convolutional": ("filters", "size"),
-    "maxpool": ("size", "stride"),
-    "upsample": ("stride",),
-    "yolo": ("mask", "anchors", "num", "classes"),
-}
-_HANK_LACKS = frozenset({
-    "batchnorm", "activation", "local", "crop", "normalization", "detection", "implicit", "reorg",
-    "empty",
-})  # fmt: skip
 
 
 def opencv(source: Source) -> Iterator[Diagnostic]:
@@ -52,8 +25,8 @@ def opencv(source: Source) -> Iterator[Diagnostic]:
         yield source.note("opencv-section", None, "", message, "write [net]")
     layers = list(reversed(_layers(source)))
     for name, node in {source.section(node).name: node for node in layers}.items():
-        if name not in _OPENCV_SECTIONS:
-            known = node.layer.kind in _OPENCV_SECTIONS
+        known = node.layer.opencv is not None
+        if name != node.layer.kind or not known:
             hint = f"write [{node.layer.kind}]" if known else "export the network another way"
             message = f"OpenCV's importer has no [{name}]"
             yield source.note("opencv-section", node, "", message, hint)
@@ -74,7 +47,7 @@ def opencv_keys(source: Source) -> Iterator[Diagnostic]:
             if message not in said:
                 said.add(message)
                 yield source.note("opencv-key", node, key, message, hint)
-        for key in _OPENCV_NEEDS.get(node.layer.kind, ()):
+        for key in node.layer.opencv.needs if node.layer.opencv else ():
             message = f"OpenCV's importer insists on {key} in [{node.layer.kind}]"
             if message not in said and not source.option(node, key):
                 said.add(message)
@@ -83,16 +56,11 @@ def opencv_keys(source: Source) -> Iterator[Diagnostic]:
 
 def _overlooked(source: Source, node: Node) -> Iterator[tuple[str, str, str]]:
     """Yield key, message and hint of what OpenCV computes otherwise."""
-    layer, hint = node.layer, "it computes something else without a word"
-    for key in _OPENCV_OVERLOOKS.get(layer.kind, ()):
+    layer = node.layer
+    for key in layer.opencv.ignores if layer.opencv else ():
         if key in dict(node.refs) or (source.option(node, key) and _counts(layer, key)):
-            yield key, f"OpenCV's importer overlooks or refuses {key}", hint
-    if layer.kind == "shortcut" and len(node.inputs) > 2:
-        yield "from", "OpenCV's importer adds one layer of from", hint
-    if layer.kind == "route" and len(node.inputs) > 1 and getattr(layer, "groups", 1) > 1:
-        yield "groups", "OpenCV's importer joins before it slices", hint
-    if isinstance(layer, Upsample) and layer.stride < 0:
-        yield "stride", "OpenCV's importer has no negative stride", "use [maxpool]"
+            yield key, f"OpenCV's importer overlooks or refuses {key}", SILENT_DIFFERENCE
+    yield from layer.opencv_differences(*source.network.input_shapes(node))
 
 
 def _counts(layer: Layer, key: str) -> bool:
@@ -103,8 +71,8 @@ def _counts(layer: Layer, key: str) -> bool:
 
 def hank(source: Source) -> Iterator[Diagnostic]:
     """What hank-ai's fork of Darknet refuses."""
-    for name, node in {node.layer.kind: node for node in reversed(_layers(source))}.items():
-        if name in _HANK_LACKS:
+    for node in {node.layer.kind: node for node in reversed(_layers(source))}.values():
+        if not node.layer.hank_ai:
             message = f"hank-ai's Darknet has no [{source.section(node).name}]"
             yield source.note("hank-section", node, "", message, "run it in AlexeyAB's Darknet")
     for number, line in enumerate(source.text.split("\n"), start=1):

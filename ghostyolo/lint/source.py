@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ghostyolo.errors import Diagnostic, Edit, Findings, Span
-from ghostyolo.layers import Head
 from ghostyolo.network import Network, Node, loads
 from ghostyolo.network.graph import Assumed
 from ghostyolo.network.net_options import NetOptions
+from ghostyolo.network.outputs import detection_heads
 from ghostyolo.syntax import sections as syntax
 from ghostyolo.syntax.sections import Option, Section
 
@@ -40,7 +40,7 @@ class Source:
     @cached_property
     def heads(self) -> list[Node]:
         """Return the nodes that make boxes."""
-        return [node for node in self.network if isinstance(node.layer, Head)]
+        return [node for node, _ in detection_heads(self.network)]
 
     @property
     def sure(self) -> bool:

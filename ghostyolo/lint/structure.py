@@ -9,28 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ghostyolo.errors import Diagnostic
-from ghostyolo.layers import Head, Layer
-from ghostyolo.layers.activation import Activation
-from ghostyolo.layers.connected import Connected
+from ghostyolo.layers import Head
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.dropout import Dropout
-from ghostyolo.layers.local import Local
 from ghostyolo.layers.maxpool import Maxpool
 from ghostyolo.layers.route import Route
-from ghostyolo.layers.sam import Sam
-from ghostyolo.layers.scale_channels import ScaleChannels
 from ghostyolo.layers.shortcut import Shortcut
 from ghostyolo.lint.source import Source, nodes, place
 
 _ZERO_ON_CPU = ("relu6",)
-_ACROSS = tuple(f"normalize_channels{end}" for end in ("", "_softmax", "_softmax_maxval"))
-# What each kind computes as zero, on any build. A kind that is not named: nothing.
-_ZERO: dict[type[Layer], tuple[str, ...]] = {
-    Shortcut: ("hard_mish", *_ACROSS),
-    **dict.fromkeys(
-        (Activation, ScaleChannels, Sam, Local, Connected), ("swish", "mish", "hard_mish", *_ACROSS)
-    ),
-}
 
 
 def channels(source: Source) -> Iterator[Diagnostic]:
@@ -69,11 +56,11 @@ def unused(source: Source) -> Iterator[Diagnostic]:
         return
     for node in source.network:
         above = source.network[node.inputs[0]] if node.inputs[0] >= 0 else node
-        if isinstance(above.layer, Head) and node.layer.takes_previous and node.layer.result:
+        if isinstance(above.layer, Head) and node.layer.takes_previous and node.layer.has_output:
             message = f"reads the boxes of [{above.layer.kind}] ({place(above.span)})"
             hint = "put a [route] between that goes back to a map"
             yield source.warn("after-head", node, "", message, hint)
-        ends = node.index == len(source.network) - 1 or not node.layer.result
+        ends = node.index == len(source.network) - 1 or not node.layer.has_output
         if not (ends or isinstance(node.layer, Head) or source.readers.get(node.index)):
             hint = f"refer to it as layer {node.index}, or delete the section"
             yield source.warn("unused-output", node, "", "no layer reads its output", hint)
@@ -139,7 +126,7 @@ def activations(source: Source) -> Iterator[Diagnostic]:
             message = f"activation={name} is zero everywhere in Darknet's CPU build"
             hint = "use relu, or run it on a GPU or here only"
             yield source.warn("zero-activation", node, "activation", message, hint)
-        elif name in _ZERO.get(type(layer), ()):
+        elif name in layer.zero_activations:
             message = f"activation={name} is zero everywhere in Darknet's [{layer.kind}]"
             hint = "activate in a [convolutional], or use another"
             yield source.warn("zero-activation", node, "activation", message, hint)

@@ -11,7 +11,7 @@ from ghostyolo.data.images import Placement, fit
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import classifier_output
+from ghostyolo.network.outputs import classifier_output, detection_heads
 
 # Inputs (N, 3, h, w) float32 RGB in [0, 1], in any order of memory -> the output of each head as
 # Darknet holds it.
@@ -65,20 +65,16 @@ def heads_of(network: Network) -> list[Head]:
     Raises `CfgError` if it has none, one that makes no boxes, or does not take pictures.
     """
     found = []
-    for node in network:
-        if isinstance(node.layer, Head):
-            try:
-                node.layer.check()
-            except LayerError as misfit:
-                kind = node.layer.kind
-                raise CfgError(
-                    str(misfit), span=node.span, section=kind, hint=misfit.hint
-                ) from None
-            found.append(node.layer)
-            if node.layer.classes != found[0].classes:
-                message = f"classes={node.layer.classes}, the first head has {found[0].classes}"
-                kind, hint = node.layer.kind, "give all heads the same classes"
-                raise CfgError(message, span=node.span, section=kind, hint=hint)
+    for node, head in detection_heads(network):
+        try:
+            head.check()
+        except LayerError as error:
+            raise CfgError(str(error), span=node.span, section=head.kind, hint=error.hint) from None
+        found.append(head)
+        if head.classes != found[0].classes:
+            message = f"classes={head.classes}, the first head has {found[0].classes}"
+            hint = "give all heads the same classes"
+            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
     if network.options.channels != 3:
         message = f"channels={network.options.channels}, pictures have 3"
         raise CfgError(message, section="net", hint="set channels=3")

@@ -18,8 +18,9 @@ from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
-from ghostyolo.network import IMAGE, Network, Node, load
+from ghostyolo.network import IMAGE, Network, Node, load, outputs
 from ghostyolo.network.liveness import last_uses
+from ghostyolo.network.outputs import detection_heads
 
 
 class Model(nn.Module):
@@ -40,14 +41,13 @@ class Model(nn.Module):
         held = {node.index for node, _, _ in stored.items} if stored else set()
         self.layers = nn.ModuleList(
             self._module(node, layer, drawn=node.index not in held)
-            for node, layer in zip(self.network, self.network.computed(), strict=True)
+            for node, layer in zip(self.network, self.network.computed_layers(), strict=True)
         )
         self.seen = 0  # pictures trained on, as the header of a .weights counts them
         self._last_use = last_uses(self.network)
         for node in self.network:
-            for key, index in node.refs:
-                if key == "share_index":
-                    self.layers[node.index].share(self.layers[index])  # type: ignore[operator]
+            if node.shares_with is not None:
+                self.layers[node.index].share(self.layers[node.shares_with])  # type: ignore[operator]
         if stored:
             stored.fill(self.tensors())
             self.seen = stored.header.seen
@@ -63,18 +63,17 @@ class Model(nn.Module):
     @property
     def heads(self) -> list[tuple[Node, Head]]:
         """Return the nodes that make boxes, with their layers."""
-        return [(node, node.layer) for node in self.network if isinstance(node.layer, Head)]
+        return detection_heads(self.network)
 
     @property
-    def ends(self) -> list[int]:
+    def output_indices(self) -> list[int]:
         """Return the indices of the network's results: its heads, else its last node but losses."""
-        results = [node.index for node in self.network if node.layer.result]
-        return [node.index for node, _ in self.heads] or results[-1:]
+        return [node.index for node in outputs.output_nodes(self.network)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the outputs of `ends`, as Darknet holds them."""
-        kept = self.run(x, frozenset(self.ends))
-        return [kept[index] for index in self.ends]
+        """Return the outputs of `output_indices`, as Darknet holds them."""
+        kept = self.run(x, frozenset(self.output_indices))
+        return [kept[index] for index in self.output_indices]
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """Return every node's output as Darknet holds it in inference."""

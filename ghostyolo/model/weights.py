@@ -72,7 +72,7 @@ class File(NamedTuple):
                 size = prod(shape)
                 values = torch.from_numpy(self.floats[start : start + size])
                 start += size
-                if name == node.layer.turned(self.header.transposed):
+                if name == node.layer.transposed_name(self.header.transposed):
                     values = values.view(-1, shape[0]).t()
                 tensors[node.index][name].copy_(values.reshape(shape))
 
@@ -84,7 +84,7 @@ def file_size(network: Network) -> int:
 
 def stored(network: Network, node: Node) -> list[tuple[str, tuple[int, ...]]]:
     """Return name and shape of what a node keeps in the file; shared weights are kept once."""
-    if "share_index" in dict(node.refs):
+    if node.shares_with is not None:
         return []
     return node.layer.weights(*network.input_shapes(node))
 
@@ -107,8 +107,8 @@ def opened(path: str | Path, network: Network, *, partial: bool | None = None) -
     items = [
         (node, name, shape)
         for node in network
-        if "share_index" not in dict(node.refs)
-        for name, shape in node.layer.loaded(*network.input_shapes(node))
+        if node.shares_with is None
+        for name, shape in node.layer.weights_to_load(*network.input_shapes(node))
     ]
     if partial or (partial is None and cutoff_of(path) is not None):
         items = _whole_layers(items, floats.size)
@@ -146,7 +146,7 @@ def write(
 
 def _as_stored(node: Node, name: str, tensor: Tensor) -> np.ndarray:
     """Return a tensor's numbers in the order of the file."""
-    if name == node.layer.turned(Header().transposed):
+    if name == node.layer.transposed_name(Header().transposed):
         tensor = tensor.flatten(1).t()
     return tensor.contiguous().numpy()
 

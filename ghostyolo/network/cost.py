@@ -12,21 +12,13 @@ from math import sqrt
 from typing import Any
 
 from ghostyolo.layers import Layer, Shape, count
-from ghostyolo.layers.activation import Activation
-from ghostyolo.layers.batchnorm import Batchnorm
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.route import Route
-from ghostyolo.layers.sam import Sam
-from ghostyolo.layers.scale_channels import ScaleChannels
-from ghostyolo.layers.shortcut import Shortcut
 from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import Module, ghost_modules
 
 FLOAT = 4  # bytes
 UNEQUAL = 1.25  # memory access over its least, from which G1 is named; reached at 1 : 4 channels
-ELEMENTWISE = (Shortcut, Sam, ScaleChannels, Activation, Batchnorm)
-_NOTHING = (Dropout,)  # in inference, nor does a [route] of one source
 
 
 @dataclass(frozen=True)
@@ -144,22 +136,7 @@ def is_elementwise(node: Node) -> bool:
 
     Depthwise convolutions count, as in ShuffleNet V2 (section 2, G4).
     """
-    return isinstance(node.layer, ELEMENTWISE) or _is_depthwise(node)
-
-
-def memory_numbers(layer: Layer, out: Shape, *inputs: Shape) -> int:
-    """Return how many numbers a layer reads and writes: inputs, output and weights, once each.
-
-    Batch norm and activation are taken to be one with the convolution.
-    Source: Ma et al. 2018, section 2, equation 1: MAC = hw (c1 + c2) + c1 c2.
-    """
-    if isinstance(layer, _NOTHING) or _is_view(layer, inputs):
-        return 0
-    return sum(shape.size for shape in inputs) + out.size + count(layer.weights(*inputs))
-
-
-def _is_view(layer: Layer, inputs: tuple[Shape, ...]) -> bool:
-    return isinstance(layer, Route) and len(inputs) == 1
+    return node.layer.operations == "elementwise" or _is_depthwise(node)
 
 
 def _is_depthwise(node: Node) -> bool:
@@ -170,7 +147,7 @@ def _is_depthwise(node: Node) -> bool:
 def _row(network: Network, node: Node, gain: Gain | None, machine: Machine | None) -> Cost:
     inputs = network.input_shapes(node)
     macs = node.layer.macs(node.shape, *inputs)
-    numbers = memory_numbers(node.layer, node.shape, *inputs)
+    numbers = node.layer.numbers_moved(node.shape, *inputs)
     seconds = None
     if machine:
         parts = _operators(node.layer, node.shape, *inputs)
@@ -178,7 +155,7 @@ def _row(network: Network, node: Node, gain: Gain | None, machine: Machine | Non
     return Cost(
         index=node.index,
         kind=node.layer.kind,
-        name=node.name.splitlines()[-1] if node.name else "",
+        name=node.title,
         macs=macs,
         numbers=numbers,
         flops_per_byte=2 * macs / (FLOAT * numbers) if numbers else 0.0,
@@ -189,21 +166,10 @@ def _row(network: Network, node: Node, gain: Gain | None, machine: Machine | Non
 
 
 def _operators(layer: Layer, out: Shape, *inputs: Shape) -> Iterator[tuple[int, int]]:
-    """Yield multiply-adds and bytes of the operators that a layer is run as, unfused.
-
-    Batch norm and activation each read and write the maps once more; a sum of k is k - 1 sums.
-    """
-    numbers = memory_numbers(layer, out, *inputs)
-    again = 2 * FLOAT * out.size
-    if not numbers:
-        return
-    yield layer.macs(out, *inputs), FLOAT * numbers
-    if isinstance(layer, Shortcut):
-        yield from ((0, FLOAT * out.size + again) for _ in inputs[2:])
-    if getattr(layer, "norm", False):
-        yield 0, again
-    if getattr(layer, "activation", "linear") != "linear" and not isinstance(layer, Activation):
-        yield 0, again
+    """Yield multiply-adds and bytes of the operators that a layer is run as, unfused."""
+    if numbers := layer.numbers_moved(out, *inputs):
+        yield layer.macs(out, *inputs), FLOAT * numbers
+        yield from ((0, FLOAT * moved) for moved in layer.further_passes(out, *inputs))
 
 
 def _breaks(network: Network, node: Node) -> Iterator[str]:

@@ -38,6 +38,16 @@ class Node:
     name: str = field(default="", compare=False)
     span: Span | None = field(default=None, compare=False)
 
+    @property
+    def shares_with(self) -> int | None:
+        """Return the node whose weights it computes with, None where it has its own, or none."""
+        return next((index for key, index in self.refs if self.layer.refs[key] == "weights"), None)
+
+    @property
+    def title(self) -> str:
+        """Return the last line of the comment above its section."""
+        return self.name.splitlines()[-1] if self.name else ""
+
 
 class Assumed(Layer):
     """Stands for a section that is wrong, where the reader goes on to find what else is."""
@@ -72,7 +82,7 @@ class Network:
         """Return the shapes that a node reads."""
         return tuple(self.shape(index) for index in node.inputs)
 
-    def computed(self) -> list[Layer]:
+    def computed_layers(self) -> list[Layer]:
         """Return the layers as they compute at their places; one that an option names may differ.
 
         With the option counts the layer above; of a sum's sources only the first, as in Darknet.
@@ -83,7 +93,8 @@ class Network:
             if "data" in node.layer.refs.values()
             for index in (node.inputs[:2] if node.layer.takes_previous else node.inputs)
         }
-        return [node.layer.named() if node.index in named else node.layer for node in self]
+        pairs = ((node.index, node.layer) for node in self)
+        return [layer.when_referenced() if i in named else layer for i, layer in pairs]
 
     def add(
         self,
@@ -140,7 +151,7 @@ class Network:
             shape = layer.shape(*inputs)
             _check_magnitude(layer, shape, inputs)
             for node in side:
-                layer.refer(tuple(inputs), node.layer, self.input_shapes(node))
+                layer.check_reference(tuple(inputs), node.layer, self.input_shapes(node))
             return shape
         except LayerError as misfit:
             above = self.nodes[indices[0]].span if indices[0] != IMAGE else None

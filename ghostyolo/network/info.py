@@ -92,12 +92,12 @@ def text(network: Network) -> str:
 
 def _row(network: Network, node: Node) -> Row:
     layer, inputs = node.layer, network.input_shapes(node)
-    tensors = [] if "share_index" in dict(node.refs) else layer.weights(*inputs)
+    tensors = [] if node.shares_with is not None else layer.weights(*inputs)
     trained = [item for item in tensors if not item[0].endswith(_STATISTICS)]
     return Row(
         index=node.index,
         kind=layer.kind,
-        name=node.name.splitlines()[-1] if node.name else "",
+        name=node.title,
         inputs=node.inputs,
         shape=tuple(node.shape),
         stride=round(network.options.height / node.shape.h, 2),

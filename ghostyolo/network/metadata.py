@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ghostyolo.errors import DataError, Findings, Span
 from ghostyolo.layers import Head
 from ghostyolo.network import Network, Node, dumps, loads
+from ghostyolo.network.outputs import output_nodes
 
 VERSION = 1
 TORCHSCRIPT_EXTRA = "ghostyolo.json"  # the extra file in a TorchScript archive
@@ -24,7 +25,7 @@ LAYOUTS = ("raw", "decoded", "detections")
 class Metadata:
     """A network, the names of its classes, and what the outputs of the file are.
 
-    layout: "raw", the outputs of the network's ends as Darknet holds them; "decoded", boxes and
+    layout: "raw", the outputs of the network as Darknet holds them; "decoded", boxes and
     scores of all heads; "detections", those that survive suppression. boxes: "xyxy" or "cxcywh",
     the format of boxes that the file computes, in pixels of its input; "" where it computes none.
     """
@@ -46,7 +47,7 @@ class Metadata:
                 "channels": options.channels, "height": options.height, "width": options.width,
                 "letterbox": bool(options.letter_box), "order": "RGB", "scale": "0 to 1",
             },
-            "heads": [_head(self.network, node) for node in ends(self.network)],
+            "heads": [_head(self.network, node) for node in output_nodes(self.network)],
         }  # fmt: skip
         texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
         return {**texts, "cfg": dumps(self.network)}
@@ -67,12 +68,6 @@ def read(properties: Mapping[str, str], path: str) -> Metadata:
         raise DataError(message, span=span, hint="update ghostyolo")
     network = loads(text, path=path, findings=Findings(quiet=True))
     return Metadata(network, tuple(map(str, names)), layout, boxes)
-
-
-def ends(network: Network) -> list[Node]:
-    """Return the nodes whose outputs a file holds: the heads, else the last that gives a result."""
-    heads = [node for node in network if isinstance(node.layer, Head)]
-    return heads or [node for node in network if node.layer.result][-1:]
 
 
 def output_name(network: Network, node: Node) -> str:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostyolo.layers import Head
-from ghostyolo.layers.avgpool import Avgpool
-from ghostyolo.layers.connected import Connected
-from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.softmax import Softmax
 from ghostyolo.network import IMAGE, Network, Node
 
 
@@ -33,8 +29,18 @@ class ClassifierOutput:
     @property
     def temperature(self) -> float:
         """Return what logits are divided by."""
-        layer = self.softmax.layer if self.softmax else None
-        return layer.temperature if isinstance(layer, Softmax) else 1.0
+        return getattr(self.softmax.layer, "temperature", 1.0) if self.softmax else 1.0
+
+
+def detection_heads(network: Network) -> list[tuple[Node, Head]]:
+    """Return the nodes that make boxes, with their layers."""
+    return [(node, node.layer) for node in network if isinstance(node.layer, Head)]
+
+
+def output_nodes(network: Network) -> list[Node]:
+    """Return the nodes whose outputs are the network's: its heads, else its last but losses."""
+    found = [node for node, _ in detection_heads(network)]
+    return found or [node for node in network if node.layer.has_output][-1:]
 
 
 def classifier_output(network: Network) -> ClassifierOutput | None:
@@ -44,11 +50,10 @@ def classifier_output(network: Network) -> ClassifierOutput | None:
     where one has its input: of a global [avgpool], a [connected] or a [convolutional] of one pixel.
     Source: the classifiers of AlexeyAB/darknet cfg/, which end in both orders of pool and classes.
     """
-    results = [node for node in network if node.layer.result]
-    if not results or any(isinstance(node.layer, Head) for node in network):
+    last = next(iter(output_nodes(network)), None)
+    if last is None or isinstance(last.layer, Head):
         return None
-    last = results[-1]
-    softmax = last if isinstance(last.layer, Softmax) else None
+    softmax = last if last.layer.probabilities else None
     above = last.inputs[0] if softmax else last.index
     if above == IMAGE:
         return None
@@ -61,14 +66,18 @@ def classifier_output(network: Network) -> ClassifierOutput | None:
 
 def class_counts(network: Network) -> list[tuple[Node, int]]:
     """Return the nodes that tell classes apart, heads or a classifier's last, and of how many."""
-    heads = [(node, node.layer.classes) for node in network if isinstance(node.layer, Head)]
     end = classifier_output(network)
-    return [(end.source, end.classes)] if end else heads
+    if end:
+        return [(end.source, end.classes)]
+    return [(node, head.classes) for node, head in detection_heads(network)]
 
 
 def _source(network: Network, node: Node) -> Node | None:
     """Return the layer that makes the logits, through a pool; None if it makes no plain ones."""
-    while isinstance(node.layer, Avgpool) and node.inputs[0] != IMAGE:
+    while node.layer.keeps_logits and node.inputs[0] != IMAGE:
         node = network[node.inputs[0]]
-    plain = isinstance(node.layer, Connected | Convolutional)
-    return node if plain and getattr(node.layer, "activation", "") == "linear" else None
+    return (
+        node
+        if node.layer.channels_key and getattr(node.layer, "activation", "") == "linear"
+        else None
+    )

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Layer
-from ghostyolo.layers.connected import Connected
-from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
@@ -46,8 +44,7 @@ def reclass(network: Network, classes: int) -> Network:
     """
     feeds: dict[int, int] = {}
     if end := classifier_output(network):
-        made = isinstance(end.source.layer, Connected | Convolutional)
-        if not made or end.source.shape.c != end.classes:
+        if not end.source.layer.channels_key or end.source.shape.c != end.classes:
             hint = "put a [connected] or [convolutional] with an output for each class there"
             message, kind = "cannot change its classes", end.source.layer.kind
             raise CfgError(message, span=end.source.span, section=kind, hint=hint)
@@ -55,7 +52,7 @@ def reclass(network: Network, classes: int) -> Network:
     for node in network:
         if isinstance(node.layer, Yolo):
             above = network[node.inputs[0]]
-            if not isinstance(above.layer, Convolutional):
+            if not above.layer.channels_key:
                 hint = "put a [convolutional] above each head"
                 message = f"cannot change its classes: [{above.layer.kind}] stands above it"
                 raise CfgError(message, span=node.span, section="yolo", hint=hint)
@@ -65,8 +62,7 @@ def reclass(network: Network, classes: int) -> Network:
         if isinstance(node.layer, Yolo):
             return replace(node.layer, classes=classes, counters_per_class=())
         if node.index in feeds:
-            key = "output" if isinstance(node.layer, Connected) else "filters"
-            return replace(node.layer, **{key: feeds[node.index]})
+            return replace(node.layer, **{node.layer.channels_key: feeds[node.index]})
         return node.layer
 
     return rebuild(network, change)

@@ -155,7 +155,7 @@ def _suspect(model: Model, x: np.ndarray, side: Side, node: Node, departure: flo
     inputs = _inputs(model, x, side, node)
     assert inputs is not None, "its own departure is known"
     module, shapes = model.layers[node.index], model.network.input_shapes(node)
-    layer = model.network.computed()[node.index]
+    layer = model.network.computed_layers()[node.index]
     tried = list(suspects.of_layer(layer, module, shapes, inputs))
     if IMAGE in node.inputs:
         images = suspects.of_image(inputs[0])

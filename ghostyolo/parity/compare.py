@@ -109,7 +109,8 @@ def _row(model: Model, index: int, output: np.ndarray, side: Side) -> Row:
 def _ends(model: Model, side: Side) -> frozenset[int]:
     """Return the results that the side has, or what stands above those that it lacks."""
     return frozenset(
-        index if index in side.outputs else model.network[index].inputs[0] for index in model.ends
+        index if index in side.outputs else model.network[index].inputs[0]
+        for index in model.output_indices
     )
 
 

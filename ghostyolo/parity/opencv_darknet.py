@@ -97,7 +97,7 @@ def results(network: Network, net: Any) -> dict[int, str]:
             break  # OpenCV numbers one layer per source from here on
         activated = f"{getattr(node.layer, 'activation', '')}_{node.index + 1}"
         own = activated if activated in names else last.get(node.index)
-        if own and node.layer.result and not isinstance(node.layer, Head):
+        if own and node.layer.has_output and not isinstance(node.layer, Head):
             found[node.index] = own
     return found
 

@@ -102,7 +102,7 @@ def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Side:
         and onnx_session.fits(out, model.network[index].shape)
     }
     rest = [name for name in found if name not in names.values()]
-    for index in model.ends:
+    for index in model.output_indices:
         shape = model.network[index].shape
         fitting = [name for name in rest if onnx_session.fits(found[name], shape)]
         if index not in names and fitting:
@@ -111,7 +111,7 @@ def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Side:
     outputs = {index: found[name].astype(np.float32) for index, name in sorted(names.items())}
     if not outputs:
         have = ", ".join(f"{name} {out.shape}" for name, out in found.items())
-        want = ", ".join(f"{index}: {model.network[index].shape}" for index in model.ends)
+        want = ", ".join(f"{index}: {model.network[index].shape}" for index in model.output_indices)
         message = f"no output has the shape of a result ({want}); it has {have}"
         hint = "export the heads' outputs, (N, C, H, W), for this cfg"
         raise DataError(message, span=Span(str(path)), hint=hint)
@@ -128,6 +128,6 @@ def _named(network: Network, name: str) -> int | None:
 
 
 def _unmatched(model: Model, outputs: Mapping[int, np.ndarray], rest: list[str]) -> tuple[str, ...]:
-    absent = [str(index) for index in model.ends if index not in outputs]
+    absent = [str(index) for index in model.output_indices if index not in outputs]
     notes = [f"no output of the file is layer {', '.join(absent)}"] if absent else []
     return (*notes, *(f"output {name} of the file is no result of the cfg" for name in rest))

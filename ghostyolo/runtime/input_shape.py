@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.network import Network, passes
-from ghostyolo.network.metadata import Metadata, ends, output_name
+from ghostyolo.network.metadata import Metadata, output_name
+from ghostyolo.network.outputs import output_nodes
 from ghostyolo.runtime.onnx_metadata import Header
 
 Sides = tuple[int, int, int, int]
@@ -40,4 +41,4 @@ def output_names(metadata: Metadata) -> list[str]:
         return ["detections"]
     if metadata.layout == "decoded":
         return ["boxes", "scores"]
-    return [output_name(metadata.network, node) for node in ends(metadata.network)]
+    return [output_name(metadata.network, node) for node in output_nodes(metadata.network)]

@@ -34,7 +34,7 @@ class Engine:
     def __init__(self, model: Model, device: str) -> None:
         """Fold the statistics of a model in, which is of no use to anybody else afterwards."""
         self.metadata = Metadata(model.network)
-        self._ends = model.ends
+        self._ends = model.output_indices
         self.steps = _steps(model.cpu().float().eval().requires_grad_(False), device)
         self._device = torch.device(device)
 
@@ -92,7 +92,7 @@ def _steps(model: Model, device: str) -> list[Step]:
     Each layer is let go as its call is made, so that no weights are held twice; from the end, where
     most of them are, so that the packed ones of each fit where those of the layers behind it lay.
     """
-    network, ends, steps = model.network, set(model.ends), list[Step]()
+    network, ends, steps = model.network, set(model.output_indices), list[Step]()
     apart, lent = torch_maps.apart(model), torch_maps.lent(model)
     for node, dead in reversed(list(zip(network, last_uses(network), strict=True))):
         layer: Any = model.layers[node.index]

@@ -20,7 +20,7 @@ def apart(model: Model) -> set[int]:
     readers = _readers(model.network)
     return {
         index
-        for index in _joined(model) - set(model.ends)
+        for index in _joined(model) - set(model.output_indices)
         if all(_shrinks(model.layers[reader]) for reader in readers[index])
     }
 
@@ -34,7 +34,7 @@ def lent(model: Model) -> set[int]:
     new = _joined(model) | {
         index for index, layer in enumerate(model.layers) if isinstance(layer, ops.Convolution)
     }
-    return {index for index in new - set(model.ends) if len(readers[index]) == 1}
+    return {index for index in new - set(model.output_indices) if len(readers[index]) == 1}
 
 
 def _readers(network: Network) -> list[list[int]]:

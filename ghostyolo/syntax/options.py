@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, FrozenInstanceError, dataclass, field, fields, replace
 from math import isinf
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ghostyolo.errors import Edit, Findings, Span
 from ghostyolo.syntax.sections import Option, Section
@@ -48,14 +48,19 @@ def key(
     always: bool = False,
     derive: Callable[[Any], Value] | None = None,
     most: int = _LARGEST,
+    training: Literal["", "detectors", "any"] = "",
 ) -> Any:
     """Declare a cfg key.
 
     choices: the words it may be. always: write it even at its default, as other readers insist on
     it. derive: the default where it depends on other keys, a function of the options. most: the
-    largest whole number it may be, where memory follows from it.
+    largest whole number it may be, where memory follows from it. training: which training honours
+    every value: any, that of detectors alone, or none, which refuses all but the default.
     """
-    metadata = {"choices": tuple(choices), "always": always, "derive": derive, "most": most}
+    metadata = {
+        "choices": tuple(choices), "always": always, "derive": derive, "most": most,
+        "training": training,
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -81,7 +86,9 @@ class Options:
     """The typed options of one kind of section."""
 
     names: ClassVar[tuple[str, ...]] = ()  # the section's name, then its aliases
-    refs: ClassVar[dict[str, str]] = {}  # keys that name other layers: "data" or "side"
+    # Keys that name other layers, and why: for their output ("data"), to compute with their weights
+    # ("weights"), or for something that inference does not need ("side").
+    refs: ClassVar[dict[str, str]] = {}
 
     _keys: ClassVar[dict[str, Field[Any]]]
     _defaults: ClassVar[dict[str, Value]]  # None where it depends on other keys
@@ -149,13 +156,15 @@ class Options:
             values[name] = _read(self.keys()[name], option, self.names[0], findings)
         return self.changed(**values)
 
+    def default(self, name: str) -> Value:
+        """Return a key's default, which may depend on other keys."""
+        return self._derived[name](self) if name in self._derived else self._defaults[name]
+
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield the options as text: those that differ from their default or are always written."""
-        derived = self._derived
         for name, item in self.keys().items():
             value = getattr(self, name)
-            default = derived[name](self) if name in derived else item.default
-            if value != default or (item.metadata.get("always") and value != ()):
+            if value != self.default(name) or (item.metadata.get("always") and value != ()):
                 yield name, write(value)
 
 

@@ -61,7 +61,7 @@ def optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
         for name, parameter in layer.named_parameters():
             decay = options.decay if options.adam or name in node.layer.decayed else 0.0
             factor = node.layer.learning_rate
-            if "share_index" not in dict(node.refs) and parameter.requires_grad:
+            if node.shares_with is None and parameter.requires_grad:
                 groups.setdefault((factor, decay), []).append(parameter)
     rate = 1.0 if options.adam else recipe.rate
     settings: list[dict[str, Any]] = [

@@ -27,7 +27,7 @@ from ghostyolo.loss.entropy import LogitRun
 from ghostyolo.model.classifier import classifier_output_of
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import classifier_output
+from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.training import recipe
 from ghostyolo.training.recipe import Recipe
 from ghostyolo.training.unsupported import check_classifier, check_detector
@@ -86,8 +86,8 @@ def task_of(network: Network) -> Task:
 
 def _heads(network: Network) -> list[tuple[int, int, Yolo]]:
     """Return the heads that are trained: what each receives, its node, its layer."""
-    nodes = [node for node in network if isinstance(node.layer, Yolo)]
-    return [(node.inputs[0], node.index, node.layer) for node in nodes]  # type: ignore[misc]
+    found = detection_heads(network)
+    return [(node.inputs[0], node.index, head) for node, head in found if isinstance(head, Yolo)]
 
 
 def _kept_of_detector(network: Network) -> frozenset[int]:

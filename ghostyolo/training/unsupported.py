@@ -4,42 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ghostyolo.errors import CfgError, Span
-from ghostyolo.layers import Layer
-from ghostyolo.layers.anchor_head import Anchored
-from ghostyolo.layers.cost import Cost
-from ghostyolo.layers.softmax import Softmax
-from ghostyolo.layers.yolo import Yolo
+from ghostyolo.errors import CfgError
+from ghostyolo.layers import LayerError
 from ghostyolo.model.classifier import classifier_output_of
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import classifier_output
+from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.syntax.options import Options
 from ghostyolo.training.recipe import MIXTURES, mixture
 from ghostyolo.training.schedule import learning_rate
 
-# Keys that change training in a way that is not written here, with the value that is.
-_NET_LIMITS = {
-    "ema_alpha": 0.0, "dynamic_minibatch": 0, "weights_reject_freq": 0, "equidistant_point": 0,
-    "badlabels_rejection_percentage": 0.0, "num_sigmas_reject_badlabels": 0.0, "contrastive": 0,
-    "unsupervised": 0, "attention": 0, "adversarial_lr": 0.0, "track": 0, "time_steps": 1,
-}  # fmt: skip
-_LAYER_LIMITS = {
-    "onlyforward": 0, "dont_update": 0, "burnin_update": 0, "train_only_bn": 0,
-    "assisted_excitation": 0.0, "sway": 0, "rotate": 0, "stretch": 0,
-    "stretch_sway": 0, "grad_centr": 0, "xnor": 0, "binary": 0, "cbn": 0, "dropblock": 0,
-    "maxpool_zero_nonmax": 0, "map": "",
-}  # fmt: skip
-# What Darknet overlooks in the training of classifiers, and what its classifiers end with.
-_PICTURE_LIMITS = {"letter_box": 0, "gaussian_noise": 0}
-_END_LIMITS: dict[type[Layer], dict[str, Any]] = {
-    Softmax: {"groups": 1, "tree": "", "spatial": 0, "noloss": 0},
-    Cost: {"type": "sse", "scale": 1.0, "ratio": 0.0},
-}
+Task = Literal["detectors", "classifiers"]
 
 
 def check_detector(network: Network) -> None:
@@ -52,19 +31,7 @@ def check_detector(network: Network) -> None:
         message = f"mixup={network.options.mixup} is for classifiers"
         hint = "run with --set net.mixup=1, or --set net.mosaic=1"
         raise CfgError(message, section="net", hint=hint)
-    _check_counters(network)
-    _check(network)
-
-
-def _check_counters(network: Network) -> None:
-    """Refuse `counters_per_class` that are not one for each class."""
-    for node in network:
-        if isinstance(node.layer, Anchored) and (counters := node.layer.counters_per_class):
-            kind, classes = node.layer.kind, node.layer.classes
-            if len(counters) != classes:
-                message = f"counters_per_class has {len(counters)} numbers for {classes} classes"
-                hint = "give the number of boxes of each class, or leave it out"
-                raise CfgError(message, span=node.span, section=kind, hint=hint)
+    _check(network, "detectors")
 
 
 def check_classifier(network: Network) -> None:
@@ -81,16 +48,11 @@ def check_classifier(network: Network) -> None:
         message = f"min_crop={options.min_crop} max_crop={options.max_crop}"
         hint = "set the sizes, in pixels, that the shorter side is resized to, the least first"
         raise CfgError(message, section="net", hint=hint)
-    _refuse(options, _PICTURE_LIMITS, None, "it is for detectors: run with --set net.{key}={value}")
-    for node in network:
-        for kind, limits in _END_LIMITS.items():
-            if isinstance(node.layer, kind):
-                _refuse(node.layer, limits, node.span, "set {key}={value} for training")
-    _check(network)
+    _check(network, "classifiers")
 
 
 def check_teacher(network: Network, teacher: Network) -> None:
-    """Raise `CfgError` for a teacher whose answers are not of the kind that the network gives."""
+    """Raise `CfgError` for a teacher whose outputs mean something else than the network's."""
     for own, other in zip_longest(_answers(network), _answers(teacher), fillvalue="nothing"):
         if own != other:
             message = f"the teacher answers {other}, the network {own}"
@@ -99,37 +61,48 @@ def check_teacher(network: Network, teacher: Network) -> None:
 
 
 def _answers(network: Network) -> Iterator[str]:
-    """Tell of each result of a network what its numbers mean."""
+    """Say of each output of a network what its numbers mean."""
     if end := classifier_output(network):
         yield f"one of {end.classes} classes"
-    for node in network:
-        if isinstance(node.layer, Yolo):
-            head, (_, h, w) = node.layer, network.shape(node.inputs[0])
-            kind = f"scale_x_y={head.scale_x_y:g} new_coords={head.new_coords}"
-            anchors = " ".join(f"{side_w:g},{side_h:g}" for side_w, side_h in head.own_pairs)
-            yield f"{h}x{w} cells of anchors {anchors}, {head.classes} classes, {kind}"
+    for node, head in detection_heads(network):
+        yield head.meaning(network.shape(node.inputs[0]))
 
 
-def _check(network: Network) -> None:
-    """Raise `CfgError` for what no training can honour."""
+def _check(network: Network, task: Task) -> None:
+    """Raise `CfgError` for what no training can honour, or not that of the task."""
     for node in network:
-        if not node.layer.trained:
-            message = "is computed in inference only"
-            hint = "train a network with [yolo] heads or a [softmax]"
-            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+        try:
+            node.layer.check_training()
+        except LayerError as error:
+            kind = node.layer.kind
+            raise CfgError(str(error), span=node.span, section=kind, hint=error.hint) from None
     if network.options.max_batches < 1:
         raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
     try:
         learning_rate(network.options, network.options.max_batches, np.random.default_rng(0))
     except ValueError as error:
         raise CfgError(str(error), section="net") from None
-    _refuse(network.options, _NET_LIMITS, None, "run with --set net.{key}={value}")
+    for key, value in _not_honoured(network.options, task):
+        known = network.options.keys()[key].metadata["training"]
+        hint = f"it is for {known}: " if known else ""
+        hint += f"run with --set net.{key}={value}"
+        message = f"{key}={getattr(network.options, key)} cannot be honoured in training"
+        raise CfgError(message, section="net", hint=hint)
     for node in network:
-        clip = {} if node.layer.clipped else {"clip": 0.0}
-        limits = {**_LAYER_LIMITS, **clip}
-        _refuse(node.layer, limits, node.span, "set {key}={value} for training")
+        for key, value in _not_honoured(node.layer, task):
+            message = f"{key}={getattr(node.layer, key)} cannot be honoured in training"
+            hint = f"set {key}={value} for training"
+            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
     _check_stops(network)
     _check_statistics(network)
+
+
+def _not_honoured(options: Options, task: Task) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that have another value than the one that training honours, and that one."""
+    for key, item in options.keys().items():
+        default = options.default(key)
+        if item.metadata["training"] not in ("any", task) and getattr(options, key) != default:
+            yield key, default
 
 
 def _check_statistics(network: Network) -> None:
@@ -146,13 +119,8 @@ def _check_statistics(network: Network) -> None:
 
 
 def _check_stops(network: Network) -> None:
-    """Refuse a `stopbackward` for a while, and one that leaves nothing to train."""
+    """Refuse a `stopbackward` that leaves nothing to train."""
     stops = [node for node in network if node.layer.stopbackward]
-    for node in stops:
-        if node.layer.stopbackward != 1:
-            message = f"stopbackward={node.layer.stopbackward} cannot be honoured in training"
-            hint = "set stopbackward=1, which stops there for good, or 0"
-            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
     if not stops:
         return
     last = stops[-1]
@@ -160,13 +128,3 @@ def _check_stops(network: Network) -> None:
     if not any(node.layer.weights(*network.input_shapes(node)) for node in rest):
         message, hint = "stopbackward=1 leaves nothing to train", "set it in a layer further up"
         raise CfgError(message, span=last.span, section=last.layer.kind, hint=hint)
-
-
-def _refuse(options: Options, limits: dict[str, Any], span: Span | None, hint: str) -> None:
-    known = options.keys()
-    for key, value in limits.items():
-        if key in known and getattr(options, key) != value:
-            message = f"{key}={getattr(options, key)} cannot be honoured in training"
-            section = options.kind if isinstance(options, Layer) else "net"
-            text = hint.format(key=key, value=value)
-            raise CfgError(message, span=span, section=section, hint=text)

@@ -98,7 +98,7 @@ def test_binary_output_is_activated_where_an_option_names_it() -> None:
 def test_a_loss_is_no_result() -> None:
     model = random_model(loads(SMALL_NET + "[avgpool]\n[softmax]\n[cost]\n"))
     x = torch.from_numpy(random_input(model.network))
-    assert model.ends == [1]
+    assert model.output_indices == [1]
     assert not model.trace(x)[2].any()
 
 

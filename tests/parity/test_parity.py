@@ -450,7 +450,7 @@ class TestOnnx:
         side = parity.of_onnx(model, exported(model, x, tmp_path / "x.onnx"), x)
         found = parity.compare(model, x, side)
         assert found.equal
-        assert [row.index for row in found.rows] == model.ends
+        assert [row.index for row in found.rows] == model.output_indices
 
     def test_outputs_are_found_by_name(self, tmp_path: Path) -> None:
         """Unless the named layer has another shape."""
