@@ -29,7 +29,7 @@ class Anchored(Head):
         derive=lambda layer: (0.5,) * 2 * layer.num, always=True, training="any"
     )
     classes: int = key(20, always=True, training="any")
-    num: int = key(1, always=True, most=1024, training="any")
+    num: int = key(1, always=True, maximum=1024, training="any")
     jitter: float = key(0.2, always=True, training="any")
     ignore_thresh: float = key(0.5, always=True, training="any")
     truth_thresh: float = key(1.0, always=True, training="any")

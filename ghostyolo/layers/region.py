@@ -27,7 +27,7 @@ class Region(Head):
     anchors: tuple[float, ...] = key(derive=lambda layer: (0.5,) * 2 * layer.num, always=True)
     classes: int = key(20, always=True)
     coords: int = key(4, always=True)
-    num: int = key(1, always=True, most=1024)
+    num: int = key(1, always=True, maximum=1024)
     softmax: int = key(0, always=True)
     max: int = key(200)
     log: int = key(0)

@@ -14,8 +14,7 @@ from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax import sections as syntax
-from ghostyolo.syntax.options import distinct
-from ghostyolo.syntax.sections import Option, Section
+from ghostyolo.syntax.sections import Option, Section, distinct, trailing_comment
 from ghostyolo.syntax.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -288,11 +287,7 @@ def _absolute(part: str, option: Option, section: Section, here: int, findings: 
         hint, darknet = "write whole numbers, separated by commas", f"reads {value}"
         findings.oddity(option.span, section.name, message, hint, darknet, rule="not-an-index")
     elif mark:
-        message, hint = f"'#{note}' behind '{option.key}' is not read", "move it to its own line"
-        edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)
-        findings.warn(
-            option.span, section.name, message, hint, rule="trailing-comment", edits=edits
-        )
+        trailing_comment(option, f"#{note}", section.name, findings)
     absolute = value if value >= 0 else here + value
     if not 0 <= absolute < here:
         message = f"{option.key}={option.value}: layer {absolute} does not stand above"

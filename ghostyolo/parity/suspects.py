@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ghostyolo import ops
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Layer, LayerError, Shape
-from ghostyolo.syntax.options import write
+from ghostyolo.syntax.values import write
 
 Compute = Callable[[], Tensor]
 Change = Callable[[nn.Module], nn.Module | None]  # a module's replacement; None where it has none

@@ -6,6 +6,7 @@ Source: AlexeyAB/darknet src/parser.c read_cfg, src/option_list.c read_option, s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ghostyolo.errors import Edit, Findings, Span
@@ -81,6 +82,32 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
     return sections
 
 
+def distinct(section: Section, findings: Findings) -> Iterator[Option]:
+    """Yield the options that count: the first of each key, with a value."""
+    seen: dict[str, Option] = {}
+    for option in section.options:
+        first = seen.setdefault(option.key, option)
+        if first is not option:
+            message = f"duplicate key '{option.key}', the one in line {first.span.line} counts"
+            hint, edits = "delete one of the two", (Edit(option.span.line, ""),)
+            findings.warn(
+                option.span, section.name, message, hint, rule="duplicate-key", edits=edits
+            )
+        elif not option.value:
+            findings.oddity(
+                option.span,
+                section.name,
+                f"key '{option.key}' has no value",
+                f"write {option.key}=value or delete the line",
+                "takes the key as absent",
+                rule="no-value",
+            )
+            if option.value == "":  # Darknet drops `key=` at once, so a later duplicate counts
+                del seen[option.key]
+        else:
+            yield option
+
+
 def _section_name(line: str, span: Span, findings: Findings) -> str:
     name, _, rest = line[1:].partition("]")
     if rest or not line.endswith("]"):
@@ -89,6 +116,14 @@ def _section_name(line: str, span: Span, findings: Findings) -> str:
         edits = (Edit(span.line, f"[{name}]"),) if rest[:1] in ("#", ";") else ()
         findings.error(span, name, message, hint, rule="section-text", edits=edits)
     return name
+
+
+def trailing_comment(option: Option, comment: str, section: str, findings: Findings) -> None:
+    """Warn of a comment behind a value, which is no part of it."""
+    message = f"'{comment}' behind the value of '{option.key}' is not read"
+    hint = "comments stand on lines of their own"
+    edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)
+    findings.warn(option.span, section, message, hint, rule="trailing-comment", edits=edits)
 
 
 def _comment(lines: list[str]) -> str:

@@ -14,8 +14,8 @@ from ghostyolo import layers
 from ghostyolo.model.model import Model
 from ghostyolo.model.weights import file_size
 from ghostyolo.network import dumps, info, load, loads
-from ghostyolo.syntax.options import write
 from ghostyolo.syntax.suggestions import edits, nearest
+from ghostyolo.syntax.values import write
 from support.cases import GENERATED, KINDS, departure, noted_shapes, random_input, random_model
 from support.opencv import needs_importer
 from support.opencv import read as read_by_opencv

@@ -1,0 +1,135 @@
+"""The values of options: text to number or word as Darknet reads it, and back to text.
+
+Where Darknet reads a mistake in its own way, `Findings.compat` decides whether that is done here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import Field
+from math import isinf
+from typing import Any
+
+from ghostyolo.errors import Edit, Findings
+from ghostyolo.syntax.sections import Option, trailing_comment
+from ghostyolo.syntax.suggestions import nearest
+
+Value = Any  # int | float | str | tuple of numbers, as the field's annotation says
+LARGEST = (1 << 31) - 1  # of a C int
+_INT = r"[+-]?[0-9]+"
+_FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf"
+_DIGITS, _SHOWN = 10, 40  # of the largest number; of a value in a message
+
+
+def read(item: Field[Any], option: Option, section: str, findings: Findings) -> Value:
+    """Return an option's value as its field declares it; None where a mistake was reported."""
+    return _Reader(item, option, section, findings).value()
+
+
+def write(value: Value) -> str:
+    """Return a value as cfg text that reads back to the same value."""
+    if isinstance(value, tuple):
+        return ",".join(write(item) for item in value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def unknown_word(name: str, default: str) -> str | None:
+    """Return what Darknet takes an unknown word for, None where it stops.
+
+    Source: AlexeyAB/darknet src/activations.c get_activation, src/parser.c parse_yolo (iou_loss),
+    parse_shortcut (weights_type).
+    """
+    others = {"activation": "relu", "iou_loss": "iou", "weights_type": None}
+    return others.get(name, default)
+
+
+class _Reader:
+    """One option of a section, and where mistakes in it are reported."""
+
+    def __init__(self, item: Field[Any], option: Option, section: str, findings: Findings) -> None:
+        self.item, self.option, self.section, self.findings = item, option, section, findings
+        self.text = option.value or ""
+
+    def value(self) -> Value:
+        kind, maximum = str(self.item.type), self.item.metadata["maximum"]
+        if kind == "str":
+            return self._word()
+        number = self._integer if "int" in kind else self._decimal
+        if kind.startswith("tuple"):
+            listed, mark, comment = self.text.partition("#")
+            if mark:
+                self._trailing(mark + comment)
+            parts = [number(part) for part in listed.split(",")]
+            return None if None in parts else tuple(parts)
+        value = number(self.text)
+        if value is not None and kind == "int" and value > maximum:
+            return self._too_large(f"above {maximum}")
+        return value
+
+    def _word(self) -> str | None:
+        choices = self.item.metadata["choices"]
+        if not choices or self.text in choices:
+            return self.text
+        word, name = self.text.split("#")[0], self.item.name
+        near = nearest(word, choices)
+        hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(choices)}"
+        rule = "unknown-word"
+        edits: tuple[Edit, ...] = ()
+        if word in choices:
+            hint = f"move the comment to a line of its own; Darknet does not read '{word}' here"
+            rule, edits = "word-comment", (Edit(self.option.span.line, f"{name}={word}"),)
+        message, taken = f"unknown {name} '{self.text}'", unknown_word(name, str(self.item.default))
+        if taken is None:
+            self._error(message, hint, rule=rule, edits=edits)
+        else:
+            self._oddity(message, hint, f"reads it as '{taken}'", rule=rule, edits=edits)
+        return taken
+
+    def _integer(self, text: str) -> int | None:
+        match = re.match(_INT, text)
+        if match and len(match[0].lstrip("+-0")) > _DIGITS:  # int() refuses thousands of digits
+            return self._too_large("not a number of 32 bits")
+        value = int(match[0]) if match else 0
+        if not -LARGEST - 1 <= value <= LARGEST:
+            return self._too_large("not a number of 32 bits")
+        return self._checked(text, match, value, "a whole number")
+
+    def _decimal(self, text: str) -> float | None:
+        match = re.match(_FLOAT, text)
+        value = float(match[0]) if match else 0.0
+        if isinf(value) and "inf" not in text:
+            return self._too_large("beyond the largest number")
+        return self._checked(text, match, value, "a number")
+
+    def _checked(self, text: str, match: re.Match[str] | None, value: Any, wanted: str) -> Any:
+        """Return a number if nothing but a comment follows it."""
+        rest = text[match.end() :] if match else text
+        if match and rest.startswith("#"):
+            self._trailing(rest)
+        elif rest or not match:
+            message = f"{self.option.key}={self.text}: '{text}' is not {wanted}"
+            hint = f"write {self.option.key}={write(value)}" if value else f"write {wanted}"
+            self._oddity(message, hint, f"reads {write(value)}", rule="not-a-number")
+            return value if self.findings.compat else None
+        return value
+
+    def _too_large(self, what: str) -> Any:
+        shown = self.text if len(self.text) < _SHOWN else f"{self.text[:_SHOWN]}..."
+        self._error(f"{self.option.key}={shown} is {what}", "correct the number", rule="magnitude")
+        return None
+
+    def _trailing(self, comment: str) -> None:
+        trailing_comment(self.option, comment, self.section, self.findings)
+
+    def _error(self, message: str, hint: str, *, rule: str, edits: tuple[Edit, ...] = ()) -> None:
+        self.findings.error(self.option.span, self.section, message, hint, rule=rule, edits=edits)
+
+    def _oddity(
+        self, message: str, hint: str, darknet: str, *, rule: str, edits: tuple[Edit, ...] = ()
+    ) -> None:
+        self.findings.oddity(
+            self.option.span, self.section, message, hint, darknet, rule=rule, edits=edits
+        )
