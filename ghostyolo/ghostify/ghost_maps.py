@@ -22,8 +22,8 @@ from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import ghost_modules
-from ghostyolo.parity.measure import on_device_of
 from ghostyolo.network.outputs import detection_heads
+from ghostyolo.parity.measure import on_device_of
 
 WORTHWHILE = 0.4  # share of ghosts from which a module at ratio 2 loses little
 KERNELS = (1, 3, 5, 7)  # of the paper's table 2
