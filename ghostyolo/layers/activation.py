@@ -6,13 +6,9 @@ Source: AlexeyAB/darknet src/activation_layer.c.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Layer, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -29,7 +25,7 @@ class Activation(Layer):
     def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
         yield from ()
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.activation(self.activation)

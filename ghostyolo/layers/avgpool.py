@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/avgpool_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, Layer, Shape
+from ghostyolo.layers.base import Importer, Layer, Module, Shape
 from ghostyolo.syntax.options import options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -28,7 +23,7 @@ class Avgpool(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         return Shape(inputs[0].c, 1, 1)
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
         return nn.AdaptiveAvgPool2d(1)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from ghostyolo.syntax.options import Options, key, options
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch.nn import Module
+else:
+    Module = Any  # kinds load torch in `module` alone
 
 # Source: AlexeyAB/darknet src/activations.c get_activation.
 ACTIVATIONS = (
@@ -216,7 +218,7 @@ class Layer(Options):
         """Return what sets this layer apart, in a few words for a table."""
         return ""
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         """Return the torch module; its tensors bear the names of `weights`."""
         raise NotImplementedError(f"[{self.kind}] has no module")
 

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/batchnorm_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.base import Layer, Module, Shape
 from ghostyolo.syntax.options import options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -27,7 +22,7 @@ class Batchnorm(Layer):
         names = ("bias", "weight", "running_mean", "running_var")
         return [(name, (inputs[0].c,)) for name in names]
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.batch_norm(inputs[0].c)

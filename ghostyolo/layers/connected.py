@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_connected, src/connected_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -47,7 +42,7 @@ class Connected(Layer):
     def macs(self, out: Shape, *inputs: Shape) -> int:
         return out.size * inputs[0].size
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         norm = bool(self.batch_normalize)

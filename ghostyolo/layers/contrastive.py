@@ -5,14 +5,9 @@ Source: AlexeyAB/darknet src/parser.c parse_contrastive, src/softmax_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, LayerError, Shape, Shapes
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape, Shapes
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -35,7 +30,7 @@ class Contrastive(Layer):
         if not isinstance(other, Yolo):
             raise LayerError(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Loss()

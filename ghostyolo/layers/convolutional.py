@@ -6,7 +6,6 @@ Source: AlexeyAB/darknet src/parser.c parse_convolutional, src/convolutional_lay
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 from ghostyolo.layers.antialiasing import blurred, kernel_size
 from ghostyolo.layers.base import (
@@ -15,13 +14,11 @@ from ghostyolo.layers.base import (
     Importer,
     Layer,
     LayerError,
+    Module,
     Shape,
     Shapes,
 )
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -195,7 +192,7 @@ class Convolutional(Layer):
         groups = f" g{self.groups}" if self.groups > 1 else ""
         return f"{self.size}x{self.size}{stride}{groups} {self.activation}"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         self._refuse()
@@ -214,7 +211,7 @@ class Convolutional(Layer):
             blur=self._blur(),
         )
 
-    def _blur(self) -> nn.Module | None:
+    def _blur(self) -> Module | None:
         from ghostyolo import ops
 
         size = kernel_size(self.antialiasing)

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_cost, src/cost_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, Layer, Shape
+from ghostyolo.layers.base import Importer, Layer, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -28,7 +23,7 @@ class Cost(Layer):
     scale: float = key(1.0, training="detectors")
     ratio: float = key(0.0, training="detectors")
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Loss()

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_crop, src/crop_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -42,7 +37,7 @@ class Crop(Layer):
             raise LayerError(message, "set crop_height and crop_width to at most that")
         return Shape(x.c, self.crop_height, self.crop_width)
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Crop(self.crop_height, self.crop_width, adjust=not self.noadjust)

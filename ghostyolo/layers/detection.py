@@ -5,14 +5,11 @@ Source: AlexeyAB/darknet src/parser.c parse_detection, src/detection_layer.c; Re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ghostyolo.layers.anchor_head import library, places
-from ghostyolo.layers.base import Head, LayerError, Shape
+from ghostyolo.layers.base import Head, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -60,7 +57,7 @@ class Detection(Head):
         if self.coords != 4:
             raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
         from ghostyolo import ops

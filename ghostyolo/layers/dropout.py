@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_dropout, src/dropout_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, Layer
+from ghostyolo.layers.base import Importer, Layer, Module
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -33,7 +28,7 @@ class Dropout(Layer):
     dropblock_size_rel: float = key(0.0, training="any")
     dropblock_size_abs: int = key(0, training="any")
 
-    def module(self, *inputs: object) -> nn.Module:
+    def module(self, *inputs: object) -> Module:
         from torch import nn
 
         return nn.Dropout(self.probability)

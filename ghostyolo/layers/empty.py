@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (EMPTY).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, Shape
+from ghostyolo.layers.base import Layer, Module, Shape
 from ghostyolo.syntax.options import options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -22,7 +17,7 @@ class Empty(Layer):
     trained = True
     operations = "other"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
         return nn.Identity()

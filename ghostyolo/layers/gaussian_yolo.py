@@ -6,14 +6,11 @@ Source: AlexeyAB/darknet src/parser.c parse_gaussian_yolo, src/gaussian_yolo_lay
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ghostyolo.layers.anchor_head import Anchored, by_slot, library
-from ghostyolo.layers.base import Head, Shape
+from ghostyolo.layers.base import Head, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 # What x and y tell of a box, as the way from there to its centre in widths and heights.
@@ -35,7 +32,7 @@ class GaussianYolo(Anchored):
     nms_kind: str = key("default", choices=NMS_KINDS)
     yolo_point: str = key("center", choices=tuple(POINTS))
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.GaussianActivation(len(self.mask), self.scale_x_y)

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_implicit, src/representation_layer.c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -37,7 +32,7 @@ class Implicit(Layer):
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
         return [("weight", (self.filters, self.atoms, 1))]
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Constant((self.filters, self.atoms, 1), self.mean, self.std)

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_local, src/local_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -62,7 +57,7 @@ class Local(Layer):
         stride = f"/{self.stride}" if self.stride > 1 else ""
         return f"{self.size}x{self.size}{stride} {self.activation}"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Local(

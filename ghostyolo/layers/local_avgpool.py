@@ -6,14 +6,9 @@ forward_local_avgpool_layer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Shape
+from ghostyolo.layers.base import Module, Shape
 from ghostyolo.layers.pooling import Pooling
 from ghostyolo.syntax.options import options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -25,7 +20,7 @@ class LocalAvgpool(Pooling):
     operations = "other"
     order = "kept"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.LocalAvgpool(self.size, self.strides, self.padding)

@@ -5,15 +5,10 @@ Source: AlexeyAB/darknet src/parser.c parse_maxpool, src/maxpool_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ghostyolo.layers.antialiasing import blurred, kernel_size
-from ghostyolo.layers.base import ChannelOrder, Importer, LayerError, Shape
+from ghostyolo.layers.base import ChannelOrder, Importer, LayerError, Module, Shape
 from ghostyolo.layers.pooling import Pooling
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -58,7 +53,7 @@ class Maxpool(Pooling):
     def macs(self, out: Shape, *inputs: Shape) -> int:
         return kernel_size(self.antialiasing) ** 2 * out.size if self.antialiasing else 0
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
         from ghostyolo import ops

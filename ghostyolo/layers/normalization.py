@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_normalization, src/normalization_lay
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -33,7 +28,7 @@ class Normalization(Layer):
             raise LayerError(message, "use a size of at most twice the channels")
         return inputs[0]
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.LocalResponse(self.size, self.alpha, self.beta, self.kappa)

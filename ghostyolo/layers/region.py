@@ -6,14 +6,11 @@ Source: AlexeyAB/darknet src/parser.c parse_region, src/region_layer.c; Redmon &
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ghostyolo.layers.anchor_head import few, library, pairs, places
-from ghostyolo.layers.base import Head, Importer, LayerError, Shape
+from ghostyolo.layers.base import Head, Importer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -72,7 +69,7 @@ class Region(Head):
         if self.coords != 4:
             raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         if self.tree:

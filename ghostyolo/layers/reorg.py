@@ -5,14 +5,9 @@ Source: AlexeyAB/darknet src/reorg_old_layer.c, src/blas.c reorg_cpu.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, LayerError, Shape
+from ghostyolo.layers.base import Importer, LayerError, Module, Shape
 from ghostyolo.layers.reorg3d import Reorg3d
 from ghostyolo.syntax.options import options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -37,7 +32,7 @@ class Reorg(Reorg3d):
             raise LayerError(message, "use a divisor, or [reorg3d]", "stride")
         return shape
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Passthrough(self.stride, bool(self.reverse))

@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_reorg, src/blas.c reorg_cpu.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -49,7 +44,7 @@ class Reorg3d(Layer):
             )
         return Shape(c * s * s, h // s, w // s)
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.SpaceToDepth(self.stride, bool(self.reverse))

@@ -6,7 +6,6 @@ Source: AlexeyAB/darknet src/parser.c parse_route, src/route_layer.c.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import (
     SILENT_DIFFERENCE,
@@ -14,13 +13,11 @@ from ghostyolo.layers.base import (
     Importer,
     Layer,
     LayerError,
+    Module,
     Shape,
     same_size,
 )
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -63,7 +60,7 @@ class Route(Layer):
         if len(inputs) > 1 and self.groups > 1:
             yield "groups", "OpenCV's importer joins before it slices", SILENT_DIFFERENCE
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Route(self.groups, self.group_id)

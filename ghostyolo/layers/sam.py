@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_sam, src/sam_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Shape, pair
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Module, Shape, pair
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -36,7 +31,7 @@ class Sam(Layer):
             )
         return source
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Product(self.activation)

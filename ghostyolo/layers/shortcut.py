@@ -7,7 +7,6 @@ src/blas.c shortcut_multilayer_cpu.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ghostyolo.layers.base import (
     ACROSS_CHANNELS,
@@ -16,13 +15,11 @@ from ghostyolo.layers.base import (
     Importer,
     Layer,
     LayerError,
+    Module,
     Shape,
     same_size,
 )
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _NO_NORM = "weights_type needs a weights_normalization; Darknet stops without one"
 
@@ -76,7 +73,7 @@ class Shortcut(Layer):
         if len(inputs) > 2:
             yield "from", "OpenCV's importer adds one layer of from", SILENT_DIFFERENCE
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         shapes = [shape for _, shape in self.weights(*inputs)]

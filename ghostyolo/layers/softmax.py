@@ -5,13 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_softmax, src/softmax_layer.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -36,7 +31,7 @@ class Softmax(Layer):
             raise LayerError(message, "choose groups that divide the input", "groups")
         return inputs[0]
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         if self.tree:

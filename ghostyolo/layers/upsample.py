@@ -6,13 +6,9 @@ Source: AlexeyAB/darknet src/parser.c parse_upsample, src/upsample_layer.c.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from ghostyolo.layers.base import Importer, Layer, LayerError, Shape
+from ghostyolo.layers.base import Importer, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @options
@@ -43,7 +39,7 @@ class Upsample(Layer):
         if self.stride < 0:
             yield "stride", "OpenCV's importer has no negative stride", "use [maxpool]"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.Upsample(self.stride, self.scale)

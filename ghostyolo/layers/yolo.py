@@ -5,14 +5,11 @@ Source: AlexeyAB/darknet src/parser.c parse_yolo, src/yolo_layer.c; Redmon & Far
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ghostyolo.layers.anchor_head import Anchored
-from ghostyolo.layers.base import Importer, Shape
+from ghostyolo.layers.base import Importer, Module, Shape
 from ghostyolo.syntax.options import key, options
-
-if TYPE_CHECKING:
-    from torch import nn
 
 NMS_KINDS = ("default", "greedynms", "diounms")
 
@@ -44,7 +41,7 @@ class Yolo(Anchored):
         anchors = " ".join(f"{w:g},{h:g}" for w, h in self.own_pairs)
         return f"{x.h}x{x.w} cells of anchors {anchors}, {self.classes} classes, {kind}"
 
-    def module(self, *inputs: Shape) -> nn.Module:
+    def module(self, *inputs: Shape) -> Module:
         from ghostyolo import ops
 
         return ops.YoloActivation(len(self.mask), self.scale_x_y, bool(self.new_coords))
