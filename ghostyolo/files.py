@@ -6,10 +6,12 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ghostyolo.errors import OptionError, Span
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HINT = "give a file in a folder that can be written"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -17,6 +19,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
+    from pathlib import Path  # writing a cfg is not to wait for it
+
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

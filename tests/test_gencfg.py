@@ -22,6 +22,7 @@ from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import conv, squeeze_excite
 from ghostyolo.zoo.ghostnet import GhostNet, bottleneck
+from support import ROOT
 from support.cases import GENERATED
 
 # Table 1 of the paper, as the official code has it: kernel, expansion, output, squeezed, stride.
@@ -495,6 +496,16 @@ def test_reader_that_goes_away_is_no_error_of_ours() -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert done.stdout == "# Written by python -m ghostyolo.gencfg\n"
     assert done.stderr == ""
+
+
+def test_start_waits_for_no_module_that_it_does_not_need() -> None:
+    """Without `site`, whose files in an environment may import anything."""
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import ghostyolo.gencfg"
+    script += "; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    slow = {"pathlib", "logging", "json", "shutil", "tempfile", "importlib.metadata"}
+    assert slow.isdisjoint(done.stdout.split())
 
 
 def test_default_needs_no_option(run: Run) -> None:
