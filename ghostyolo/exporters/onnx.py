@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,10 @@ import onnx
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from ghostyolo.errors import OptionError
 from ghostyolo.exporters.onnx_tidy import tidy
-from ghostyolo.exporters.onnx_twice import twice
 from ghostyolo.exporters.onnx_unjoin import unjoin
-from ghostyolo.exporters.settings import ExportSettings, Suppression
+from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
 from ghostyolo.exporters.traced import Graph
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
@@ -35,7 +38,7 @@ def build(model: Model, form: ExportSettings, *, joined: bool = False) -> ModelP
     """
     graph = Graph(model, form.boxes, None if form.dynamic == "size" else model.network.options.size)
     proto = tidy(_traced(graph, form))
-    proto = proto if joined else twice(unjoin(proto))
+    proto = proto if joined else unjoin(proto)
     del proto.graph.value_info[:]
     if form.suppression:
         _suppress(proto, form.boxes, form.suppression)
@@ -54,13 +57,38 @@ def _traced(graph: Graph, form: ExportSettings) -> ModelProto:
     """
     example = graph.example(2 if form.dynamic else form.batch)
     buffer: Any = io.BytesIO()  # which the tracer takes, though its signature has paths alone
-    with warnings.catch_warnings(), torch.no_grad():
+    torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, OPSETS.start)
+    with warnings.catch_warnings(), torch.no_grad(), _silent():
         warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
-        torch.onnx.export(
-            graph, (example,), buffer, dynamo=False, opset_version=form.opset,
-            input_names=[INPUT], output_names=graph.names, dynamic_axes=_axes(graph, form),
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                graph, (example,), buffer, dynamo=False, opset_version=form.opset,
+                input_names=[INPUT], output_names=graph.names, dynamic_axes=_axes(graph, form),
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).split(". ")[0].split("  [")[0]
+            hint = "use a later --opset, or TorchScript"
+            raise OptionError(f"ONNX cannot hold this network: {reason}", hint=hint) from None
     return onnx.load_from_string(buffer.getvalue())
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep back the graph that torch prints, from C++, before it raises."""
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _expm1(context: Any, x: Any) -> Any:
+    """Return exp(x) - 1 as ONNX computes it, which has no operator of higher precision near 0."""
+    one = context.op("Constant", value_t=torch.ones(()))
+    return context.op("Sub", context.op("Exp", x), one)
 
 
 def _axes(graph: Graph, form: ExportSettings) -> dict[str, dict[int, str]]:

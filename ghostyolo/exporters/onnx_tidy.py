@@ -22,8 +22,6 @@ from onnx import (
 )
 from onnx.reference import ReferenceEvaluator
 
-from ghostyolo.exporters.onnx_nodes import numbers
-
 LARGE = 1 << 12  # values of a tensor that is a weight, not a shape
 SMALL = 1 << 20  # values of a result worth storing in the file
 LOWEST = -1e30  # a padding value below it never is the largest
@@ -153,8 +151,8 @@ def _join_pads(graph: GraphProto) -> None:
             continue
         amounts = numpy_helper.to_array(known[pad.input[1]]).reshape(2, -1)
         value = numpy_helper.to_array(known[pad.input[2]]) if len(pad.input) > 2 else np.zeros(1)
-        window = numbers(pool, "kernel_shape")
-        joined = amounts[:, 2:] + np.reshape(numbers(pool, "pads") or [0] * 4, (2, -1))
+        window = _integers(pool, "kernel_shape")
+        joined = amounts[:, 2:] + np.reshape(_integers(pool, "pads") or [0] * 4, (2, -1))
         if value > LOWEST or amounts[:, :2].any() or (joined >= np.array(window)).any():
             continue
         kept = [a for a in pool.attribute if a.name not in ("pads", "auto_pad")]
@@ -162,3 +160,8 @@ def _join_pads(graph: GraphProto) -> None:
         pool.attribute.extend([*kept, helper.make_attribute("pads", joined.ravel().tolist())])
         pool.input[0] = pad.input[0]
     keep(graph, list(graph.node))
+
+
+def _integers(node: NodeProto, name: str) -> list[int]:
+    """Return an attribute that is a list of integers, an empty one where it is absent."""
+    return next((list(a.ints) for a in node.attribute if a.name == name), [])

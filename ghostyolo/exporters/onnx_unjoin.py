@@ -25,7 +25,6 @@ from typing import NamedTuple
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from ghostyolo.exporters.onnx_nodes import group, joins, like
 from ghostyolo.exporters.onnx_tidy import keep
 
 MOST = 4  # parts of a tensor: each costs every convolution on it a call
@@ -274,3 +273,28 @@ def _step(node: NodeProto) -> float:
     """Return how many places of its input there are for each of a node's output."""
     found = (a.ints for a in node.attribute if a.name == "strides")
     return float(np.prod(next(found, [1])))
+
+
+def joins(node: NodeProto) -> bool:
+    """Return whether a node concatenates channels."""
+    return node.op_type == "Concat" and _integer(node, "axis", 0) == 1
+
+
+def group(node: NodeProto) -> int:
+    """Return the groups of a convolution."""
+    return _integer(node, "group", 1)
+
+
+def _integer(node: NodeProto, name: str, default: int) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def like(node: NodeProto, inputs: list[str], output: str) -> NodeProto:
+    """Return a node that does the same to other tensors, named by its result if that is new."""
+    found = NodeProto()
+    found.CopyFrom(node)
+    found.name = node.name if output == node.output[0] else output
+    del found.input[:], found.output[:]
+    found.input.extend(inputs)
+    found.output.append(output)
+    return found

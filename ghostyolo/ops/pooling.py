@@ -67,7 +67,7 @@ class Blur(nn.Module):
         self.stride, self.padding = stride, size - 2
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.kernel.to(x).expand(x.shape[1], -1, -1, -1)
+        kernel = self.kernel.to(x).expand(int(x.shape[1]), -1, -1, -1)
         return F.conv2d(x, kernel, None, self.stride, self.padding, groups=x.shape[1])
 
 

@@ -39,7 +39,7 @@ from support.cases import GENERATED, KINDS, random_model
 
 LIMIT = 1e-4  # of the largest magnitude in the tensor
 # Groups, asymmetric padding, sums of unequal channels; tools/export_tally.py runs all cfgs.
-OURS = ("mini_csp_newcoords_nobn", "mini_v3_mse", "mini_v4tiny_b4s2")
+OURS = ("mini_csp_newcoords_nobn", "mini_ops_nobn", "mini_v3_mse", "mini_v4tiny_b4s2")
 PUBLISHED = ("yolov3-tiny-prn", "yolov4-tiny")
 needs_openvino = pytest.mark.skipif(
     not importlib.util.find_spec("openvino"), reason="openvino is not installed"
@@ -353,6 +353,16 @@ def test_mistakes(
     error = capsys.readouterr().err
     assert (code, error.count("\n")) == (1, 1) and message in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.cfg", "tiny.weights"]
+
+
+def test_operator_that_onnx_lacks_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And not the graph, which torch prints before it raises."""
+    network = loads(tiny.CFG.partition("[yolo]")[0] + "[connected]\noutput=3\n")
+    with pytest.raises(OptionError, match=r"'aten::unflatten' .* not supported; use a later --ops"):
+        export.write(Model(network), tmp_path / "x.onnx", ExportSettings(opset=11), "onnx")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_names_beside_the_weights_go_into_the_file(tmp_path: Path) -> None:
