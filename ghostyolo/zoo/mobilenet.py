@@ -71,7 +71,6 @@ class MobileNet(ScaledFamily):
         return conv(network, IMAGE, filters, 3, stride=2, activation=self.activation, name="stem")
 
 
-@dataclass(frozen=True)
 class MobileNetV1(MobileNet):
     """The classifier has no layer between pooling and classes."""
 
@@ -88,7 +87,6 @@ class MobileNetV1(MobileNet):
         return logits(network, pool(network, x), classes)
 
 
-@dataclass(frozen=True)
 class MobileNetV2(MobileNet):
     """The classifier begins with a 1x1 convolution to 1280 channels, which only grow with width."""
 

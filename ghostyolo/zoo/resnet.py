@@ -49,14 +49,12 @@ class ResNet(Family):
         return logits(network, pool(network, x), classes)
 
 
-@dataclass(frozen=True)
 class CifarResNet(ResNet):
     """depth: one of `CIFAR_DEPTHS`, 6 n + 2 with n blocks in each of three stages."""
 
     size = CIFAR
     classes = 10
     training = CIFAR_TRAINING
-    depth: int = 20
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x = conv(network, IMAGE, CIFAR_WIDTHS[0], 3, name="stem")

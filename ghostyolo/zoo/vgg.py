@@ -7,8 +7,9 @@ Efficient ConvNets, ICLR 2017, section 4.1, the VGG-16 that the GhostNet paper c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.connected import Connected
@@ -49,14 +50,16 @@ class VGG(Family):
         return network.add(Connected(output=classes, activation="linear"), x, name="classes")
 
 
-@dataclass(frozen=True)
 class CifarVGG(VGG):
     """The pixels that are left are averaged; at 32x32 that is one."""
 
     size = CIFAR
     classes = 10
     training = CIFAR_TRAINING
-    norm: str = "batch"  # as published, and no option
+
+    @classmethod
+    def options(cls) -> dict[str, Mapping[str, Any]]:
+        return {}  # published with batch norm alone
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = conv(network, pool(network, x), CIFAR_FEATURES, name="features")
