@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ghostyolo import boxes
-from ghostyolo.data.images import place
+from ghostyolo.data.images import Placement
 from ghostyolo.errors import Diagnostic, Findings
 from ghostyolo.model import detector
 from ghostyolo.network import load
@@ -47,7 +47,7 @@ def test_boxes_and_suppression(path: Path) -> None:
     with torch.inference_mode():
         outputs = [out.numpy() for out in model(torch.from_numpy(images))]
     source = golden["img_h"], golden["img_w"]
-    where = place(source, size, bool(golden["letter"]))
+    where = Placement.of(source, size, bool(golden["letter"]))
 
     cxcywh, objectness, classes = (part[0] for part in detector.decode(heads, outputs, size))
     sure = objectness > golden["thresh"]

@@ -16,7 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghostyolo.data import Dataset, Sample, open_dataset, read_image
-from ghostyolo.data.summary import splits
+from ghostyolo.data.layouts import splits
 from ghostyolo.errors import GhostyoloError
 
 SPLITS = ("train", "val", "test")  # and none that overlaps these

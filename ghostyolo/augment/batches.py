@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from ghostyolo.augment.cache import Cache, Fault
 from ghostyolo.augment.mosaic import Picture, boxed
+from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
-from ghostyolo.data.sample import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -132,7 +132,7 @@ class Batches:
     def _told(self, prepared: _Prepared) -> Batch:
         """Note what is wrong with its pictures, and return the batch or raise its error."""
         for sample, defect, message in prepared.faults:
-            self.dataset.note(self.dataset.samples[sample].path, defect, message)
+            self.dataset.add_defect(self.dataset.samples[sample].path, defect, message)
         if prepared.error:
             raise prepared.error
         return prepared.images, prepared.truths

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import inspection
-from ghostyolo.data.sample import Dataset, Sample
+from ghostyolo.data.dataset import Dataset, Sample
 
 
 class Fault(NamedTuple):
-    """What is wrong with a picture, see `pictures.read`. sample: its index."""
+    """What is wrong with a picture, see `Sample.read`. sample: its index."""
 
     sample: int
     defect: str
@@ -47,7 +46,7 @@ class Cache:
             image = self._image(place)
             if image is not None:
                 return samples[place], image
-        raise inspection.none_readable(self.dataset)
+        raise self.dataset.unreadable()
 
     def _reserve(self) -> None:
         """Give pictures a place, in their order, as long as there is room."""
@@ -65,7 +64,7 @@ class Cache:
         kept = self._kept(index, sample)
         if kept is not None and kept[0]:
             return kept[1:].reshape(*sample.size, 3)
-        image, found = inspection.read(sample)
+        image, found = sample.read()
         self.faults += [Fault(index, defect, message) for defect, message in found.items()]
         if kept is not None and image is not None and image.shape[:2] == sample.size:
             kept[1:] = image.ravel()

@@ -22,8 +22,10 @@ ABOUT = (
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what anchors takes."""
+    from ghostyolo.data.layouts import DATA_HELP
+
     p.epilog = ABOUT
-    p.add_argument("data", metavar="DATA", help="folder or file: VOC, COCO, YOLO, Darknet")
+    p.add_argument("data", metavar="DATA", help=DATA_HELP)
     shared.add_cfg(p)
     p.add_argument("--split", default="train", help="part of DATA (train)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")

@@ -20,8 +20,10 @@ SIZE, ANCHORS = 416, 9  # gencfg's defaults
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what data takes."""
+    from ghostyolo.data.layouts import DATA_HELP
+
     p.epilog = "ghostyolo anchors DATA CFG tells whether the anchors of a cfg fit the boxes."
-    p.add_argument("data", metavar="DATA", help="folder or file: VOC, COCO, YOLO, Darknet")
+    p.add_argument("data", metavar="DATA", help=DATA_HELP)
     p.add_argument("--split", action="append", help="part of DATA; may be repeated (all of them)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
     p.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
@@ -61,12 +63,13 @@ def _read(args: argparse.Namespace) -> tuple[list[Dataset], bool]:
 
     Raises DataError for a split that was asked for, and if none can be read.
     """
-    from ghostyolo.data import open_dataset, summary
+    from ghostyolo.data import open_dataset
+    from ghostyolo.data.layouts import splits
     from ghostyolo.errors import DataError
 
     names, datasets = args.names, []
     failures: list[DataError] = []
-    for split in dict.fromkeys(args.split or summary.splits(args.data)):
+    for split in dict.fromkeys(args.split or splits(args.data)):
         try:
             datasets.append(open_dataset(args.data, split, names))
         except DataError as error:

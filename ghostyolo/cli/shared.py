@@ -107,11 +107,13 @@ def add_run(p: argparse.ArgumentParser) -> None:
 
 def add_data(p: argparse.ArgumentParser, split: str) -> None:
     """Declare DATA and which part of it, by default `split`."""
+    from ghostyolo.data.layouts import DATA_HELP
+
     p.add_argument(
         "data",
         metavar="DATA",
-        help="folder or file: VOC, COCO, YOLO, Darknet; for a classifier a folder with a folder of "
-        "pictures for each class, or a .data",
+        help=f"{DATA_HELP}; for a classifier a folder with a folder of pictures for each class, or "
+        "a .data",
     )
     p.add_argument("--split", default=split, help=f"part of DATA ({split})")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")

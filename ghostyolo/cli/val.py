@@ -77,7 +77,7 @@ def _measured(args: argparse.Namespace, world: Any) -> RunReport:
     progress = Progress(len(own), "val", "picture")
     found = detection.interleaved(world.gather(subject.find(own, progress.advance_to)))
     progress.close()
-    data.share_notes(world.gather)
+    data.gather_defects(world.gather)
     found, data = detection.readable(found, data)
     clock.append(time.monotonic())
     metrics = subject.judge(found, data)

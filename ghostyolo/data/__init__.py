@@ -1,4 +1,4 @@
-"""Pictures and labels: data sets of four layouts, and what turns their pictures into inputs.
+"""Pictures and labels: data sets of several layouts, and what turns their pictures into inputs.
 
 Names are imported when first used: one picture is not to wait for what reads data sets.
 """
@@ -9,20 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostyolo.data.classification import open_labelled
-    from ghostyolo.data.images import Placement, fit, read_image
+    from ghostyolo.data.classification import open_classification
+    from ghostyolo.data.dataset import Dataset, Sample
+    from ghostyolo.data.images import read_image
     from ghostyolo.data.layouts import open_dataset
-    from ghostyolo.data.sample import Dataset, Sample, read_names
 
-__all__ = [
-    "Dataset", "Placement", "Sample", "fit", "open_dataset", "open_labelled", "read_image",
-    "read_names",
-]  # fmt: skip
+__all__ = ["Dataset", "Sample", "open_classification", "open_dataset", "read_image"]
 _HOMES = {
-    "images": ("Placement", "fit", "read_image"),
-    "classification": ("open_labelled",),
+    "classification": ("open_classification",),
+    "dataset": ("Dataset", "Sample"),
+    "images": ("read_image",),
     "layouts": ("open_dataset",),
-    "sample": ("Dataset", "Sample", "read_names"),
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ghostyolo.data import Dataset
-from ghostyolo.data.images import place
+from ghostyolo.data.images import Placement
 from ghostyolo.errors import CfgError, DataError, OptionError, Span
 from ghostyolo.layers import Layer, LayerError
 from ghostyolo.layers.anchor_head import Anchored, pairs
@@ -79,7 +79,7 @@ def box_sizes(dataset: Dataset, options: NetOptions) -> np.ndarray:
     parts = [np.zeros((0, 2))]
     for sample in dataset.samples:
         boxes = sample.boxes_xyxy_px[~sample.ignore].astype(float)
-        inner = place(sample.size, options.size, bool(options.letter_box)).inner
+        inner = Placement.of(sample.size, options.size, bool(options.letter_box)).inner
         sides = boxes[:, 2:] - boxes[:, :2]
         parts.append(sides * np.divide(inner, sample.size)[::-1])
     return np.concatenate(parts)

@@ -1,12 +1,16 @@
-"""Class names and how many there are: of a network, of its weights, and of a data set."""
+"""Class names: files of them, those of a data set, and whether they are those of a network."""
 
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from ghostyolo.data.sample import Dataset, read_names
-from ghostyolo.errors import OptionError, Span
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.paths import read_lines
+from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
 from ghostyolo.network.passes import reclass
@@ -15,6 +19,43 @@ MOST_LISTED = 8  # names in a message
 TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"
 
 logger = logging.getLogger(__name__)
+
+
+def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Read class names, one a line, class 0 first; DataError at a blank line between names."""
+    names = read_lines(path)
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names:
+        line = names.index("") + 1 if names else 0
+        raise DataError("no class name here", span=Span(str(path), line), hint="one name a line")
+    return tuple(names)
+
+
+def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return class names that are given as themselves or as a file of them, None if there are none.
+
+    Raises DataError as `read_names` does.
+    """
+    if isinstance(names, str | Path):
+        return read_names(names)
+    return tuple(names) if names else None
+
+
+def class_index(names: Sequence[str]) -> dict[str, int]:
+    """Return name -> class; DataError if two classes share a name."""
+    index = {name: i for i, name in enumerate(names)}
+    if len(index) < len(names):
+        twice = next(name for name, n in Counter(names).items() if n > 1)
+        raise DataError(f"two classes are named '{twice}'", hint="give every class its own name")
+    return index
+
+
+def unknown_class(found: str, names: Sequence[str], span: Span) -> DataError:
+    """Return what is to be said of a label of a class that is not among the names."""
+    known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    hint = f"use one of: {known}; or give all names with --names"
+    return DataError(f"unknown class {found} ({len(names)} classes)", span=span, hint=hint)
 
 
 def class_names(

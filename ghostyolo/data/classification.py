@@ -6,26 +6,17 @@ A sample has one class, and for a box the whole picture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ghostyolo.data import darknet
-from ghostyolo.data.coco import is_coco
-from ghostyolo.data.sample import (
-    SUFFIXES,
-    Builder,
-    Dataset,
-    Label,
-    class_index,
-    given_names,
-    image_ids,
-    locate,
-    read_lines,
-    read_names,
-    unknown_class,
-)
-from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, plain, share, spelled
-from ghostyolo.data.voc import is_voc
+from ghostyolo.data.class_names import class_index, given_names, read_names, unknown_class
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.dataset_builder import DatasetBuilder, Label
+from ghostyolo.data.layouts import coco, darknet, voc, yolo_yaml
+from ghostyolo.data.layouts.base import with_suffix
+from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, subfolders
+from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, draw_pictures, plain, spelled
 from ghostyolo.errors import DataError, Span
 
 UNNAMED, SEVERAL = "no class in the path", "several classes in the path"
@@ -34,7 +25,7 @@ HINT = "give a folder with a folder of pictures for each class, or a Darknet .da
 logger = logging.getLogger(__name__)
 
 
-def open_labelled(
+def open_classification(
     path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
 ) -> Dataset:
     """Read one split of a data set for classifiers, recognising its layout.
@@ -46,11 +37,12 @@ def open_labelled(
     Raises DataError if it is neither, lacks the split, or has nothing that can be used.
     """
     path, names = Path(path), given_names(names)
-    if path.is_dir() and (is_voc(path) or is_coco(path) or _with(path, ".yaml", ".yml")):
+    boxes = voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT
+    if path.is_dir() and any(layout.find(path) for layout in boxes):
         message, hint = "its labels are boxes", "train a detector on it, or cut the boxes out"
         raise DataError(message, span=Span(str(path)), hint=f"{hint} with tools/crops.py")
-    lists = _with(path, ".data") if path.is_dir() else [path]
-    if len(lists) == 1 and lists[0].is_file() and lists[0].suffix.lower() == ".data":
+    lists = with_suffix(path, ".data")
+    if len(lists) == 1:
         return open_lists(lists[0], split, names)
     if path.is_dir():
         return _open_folders(path, split, names)
@@ -78,7 +70,7 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     darknet.check_count(len(shown), darknet.Option(str(len(labels)), span))
     if names and files and sorted(shown) == sorted(set(files[-1])):
         labels = tuple(labels[files[-1].index(name)] for name in shown)
-    builder = Builder(shown, split, str(path))
+    builder = DatasetBuilder(shown, split, str(path))
     listed = locate(options[key].value, folders)
     _add_listed(builder, listed, folders, labels)
     if builder.listed and builder.defects[UNNAMED] == len(builder.listed):
@@ -112,7 +104,7 @@ def class_in(entry: str, labels: Sequence[str]) -> tuple[int | None, str]:
 
 
 def _add_listed(
-    builder: Builder, list_: str, folders: Sequence[Path], labels: Sequence[str]
+    builder: DatasetBuilder, list_: str, folders: Sequence[Path], labels: Sequence[str]
 ) -> None:
     """Add the pictures of a list, except those whose path names no class or several."""
     folders = (Path(list_).parent, *folders)
@@ -131,25 +123,25 @@ def _add_listed(
 
 
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    splits = [folder for folder in _folders(path) if plain(folder.name) in KNOWN]
-    roots = {folder.name: folder for folder in splits if _folders(folder)}
+    splits = [folder for folder in subfolders(path) if plain(folder.name) in KNOWN]
+    roots = {folder.name: folder for folder in splits if subfolders(folder)}
     own = spelled(split, sorted(roots) or DRAWN, Span(str(path)))
-    found = {folder.name for root in (roots or {"": path}).values() for folder in _folders(root)}
+    found = {folder.name for root in (roots or {"": path}).values() for folder in subfolders(root)}
     if not found:
         raise DataError("no folder of a class in it", span=Span(str(path)), hint=HINT)
-    builder = Builder(names or sorted(found), split, str(path))
+    builder = DatasetBuilder(names or sorted(found), split, str(path))
     index = class_index(builder.names)
-    for folder in _folders(roots.get(own, path)):
+    for folder in subfolders(roots.get(own, path)):
         if folder.name not in index:
             raise unknown_class(folder.name, builder.names, Span(str(folder)))
-        pictures = _pictures(folder)
+        pictures = pictures_below(folder)
         if not roots:
-            pictures = _share(folder, pictures, own)
+            pictures = draw_pictures(folder, pictures, own)
         if not pictures:
             builder.count("class without pictures", Span(str(folder)))
-        for picture in pictures:
-            image_id = str(picture.relative_to(path))
-            _add(builder, str(picture), image_id, index[folder.name], Span(str(folder)))
+        for picture in sorted(pictures, key=Path):
+            image_id = os.path.relpath(picture, path)
+            _add(builder, picture, image_id, index[folder.name], Span(str(folder)))
     dataset = builder.finish()
     if not roots and own != "all":
         logger.warning(
@@ -160,26 +152,8 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
     return dataset
 
 
-def _add(builder: Builder, picture: str, image_id: str, cls: int, span: Span) -> None:
+def _add(builder: DatasetBuilder, picture: str, image_id: str, cls: int, span: Span) -> None:
     size = builder.size(picture)
     if size is not None:
         whole = (0.0, 0.0, float(size[1]), float(size[0]))
         builder.add(picture, image_id, size, [Label(whole, cls, False, span)])
-
-
-def _share(folder: Path, pictures: Iterable[Path], split: str) -> list[Path]:
-    """Return the pictures of a class that are for a split, the same whatever holds the folder."""
-    paths = {picture.relative_to(folder).as_posix(): picture for picture in pictures}
-    return sorted(paths[name] for name in share(paths, split))
-
-
-def _with(path: Path, *suffixes: str) -> list[Path]:
-    return sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes)
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -38,18 +38,18 @@ class Header(NamedTuple):
         return (w, h) if self.orientation in SIDEWAYS else (h, w)
 
     @property
-    def oddities(self) -> list[str]:
-        """Return what is mended when the picture is read, as defects are called."""
+    def repaired(self) -> list[str]:
+        """Return the names of the defects that reading the picture repairs."""
         found = {
             "picture turned upright, as its EXIF says": self.orientation in TURNED,
             "grey picture, read as RGB": self.channels == 1,
             "CMYK picture, read as RGB": self.channels == 4,
             "picture of 16 bits, read as 8": self.bits == 16,
         }
-        return [oddity for oddity, there in found.items() if there]
+        return [defect for defect, there in found.items() if there]
 
 
-def stated(file: BinaryIO) -> Header | None:
+def read_header(file: BinaryIO) -> Header | None:
     """Return what the header of a file states, None if it does not."""
     try:
         magic = file.read(8)
@@ -62,9 +62,9 @@ def stated(file: BinaryIO) -> Header | None:
         return None
 
 
-def stated_size(file: BinaryIO) -> Size | None:
+def header_size(file: BinaryIO) -> Size | None:
     """Return (h, w) of the upright picture as the file's header states it, None if it does not."""
-    header = stated(file)
+    header = read_header(file)
     return header.upright if header else None
 
 

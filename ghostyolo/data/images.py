@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Header, Size, stated, stated_size
+from ghostyolo.data.header import Header, Size, header_size, read_header
 from ghostyolo.errors import DataError, Span
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
@@ -27,15 +27,15 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
-    """Read a picture, see `read_image`, and tell what was mended so, as defects are called."""
+    """Read a picture, see `read_image`, and return the defects that reading it repairs."""
     data = _read_bytes(path)
-    header = stated(BytesIO(data))
-    return _decoded(data, path, header), header.oddities if header else []
+    header = read_header(BytesIO(data))
+    return _decoded(data, path, header), header.repaired if header else []
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     """Return the picture that lies in the bytes of a file, see `read_image`; name is for errors."""
-    return _decoded(data, name, stated(BytesIO(data)))
+    return _decoded(data, name, read_header(BytesIO(data)))
 
 
 def _decoded(data: bytes, name: str | Path, header: Header | None) -> np.ndarray:
@@ -60,7 +60,7 @@ def picture_size(path: str | Path) -> Size:
     """
     try:
         with open(path, "rb") as file:
-            size = stated_size(file)
+            size = header_size(file)
     except OSError as error:
         raise _unopened(path, error) from error
     if size is None:
@@ -81,6 +81,20 @@ class Placement(NamedTuple):
     target: Size
     inner: Size
 
+    @classmethod
+    def of(cls, source: Size, target: Size, letterbox: bool) -> Placement:
+        """Return where a picture of one size lies in an input of another: letterboxed or stretched.
+
+        Source: AlexeyAB/darknet src/image.c, letterbox_image (sides by integer division).
+        """
+        (h, w), (net_h, net_w) = source, target
+        inner = target
+        if letterbox and net_w / w < net_h / h:
+            inner = max(1, h * net_w // w), net_w
+        elif letterbox:
+            inner = net_h, max(1, w * net_h // h)
+        return cls(source, target, inner)
+
     def to_source(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """Map boxes (n, 4) from pixels of the network's input to pixels of the picture."""
         scale, offset = self._map()
@@ -97,21 +111,7 @@ class Placement(NamedTuple):
         return inner / source, (target - inner) / 2
 
 
-def place(source: Size, target: Size, letterbox: bool) -> Placement:
-    """Return where a picture of one size goes in an input of another: stretched, or letterboxed.
-
-    Source: AlexeyAB/darknet src/image.c, letterbox_image (sides by integer division).
-    """
-    (h, w), (net_h, net_w) = source, target
-    inner = target
-    if letterbox and net_w / w < net_h / h:
-        inner = max(1, h * net_w // w), net_w
-    elif letterbox:
-        inner = net_h, max(1, w * net_h // h)
-    return Placement(source, target, inner)
-
-
-def fit(
+def preprocess(
     image: np.ndarray, size: Size, letterbox: bool, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, Placement]:
     """Make a picture the input of a network of `size` (h, w).
@@ -121,7 +121,7 @@ def fit(
     (half-pixel centres), as pictures are when Darknet built with OpenCV trains; Darknet's own
     resize aligns corners instead.
     """
-    placement = place(image.shape[:2], size, letterbox)
+    placement = Placement.of(image.shape[:2], size, letterbox)
     h, w = placement.inner
     resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     top, left = (size[0] - h) // 2, (size[1] - w) // 2

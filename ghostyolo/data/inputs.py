@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostyolo.data.images import fit, read_image
+from ghostyolo.data.images import preprocess, read_image
 from ghostyolo.errors import OptionError
 from ghostyolo.network import Network
 
@@ -38,7 +38,7 @@ def picture_input(
     if options.channels != 3:
         message = f"the network takes {options.channels} channels, a picture has 3"
         raise OptionError(message, hint=hint)
-    return fit(read_image(path), options.size, bool(options.letter_box))[0][None]
+    return preprocess(read_image(path), options.size, bool(options.letter_box))[0][None]
 
 
 def random_input(network: Network, seed: int) -> np.ndarray:

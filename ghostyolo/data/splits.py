@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
     return DataError(f"there is no split '{split}'", span=span, hint=hint)
 
 
-def share(names: Iterable[str], split: str) -> list[str]:
+def draw(names: Iterable[str], split: str) -> list[str]:
     """Return the names that are for `train`, for `val` or for `all`, where nobody said which.
 
     The same names are drawn each time, whatever their order: one in `HELD_BACK` for val.
@@ -69,7 +70,13 @@ def share(names: Iterable[str], split: str) -> list[str]:
     return drawn if split == "all" else drawn[:held] if split == "val" else drawn[held:]
 
 
-def tell_drawn(path: Path, split: str, count: int, whole: int) -> None:
+def draw_pictures(root: Path, pictures: Iterable[str], split: str) -> list[str]:
+    """Return those of the pictures below a folder that are for a split, by their paths in it."""
+    paths = {Path(os.path.relpath(picture, root)).as_posix(): picture for picture in pictures}
+    return sorted(paths[name] for name in draw(paths, split))
+
+
+def log_drawn(path: Path, split: str, count: int, whole: int) -> None:
     """Log how many pictures of a data set without splits are for one."""
     if split != "all":
         logger.warning(

@@ -7,16 +7,12 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.data import inspection as pictures
-from ghostyolo.data.layouts import recognised
+from ghostyolo.data.dataset import UNREADABLE, Dataset, Sample
 from ghostyolo.data.prefetch import mapped
-from ghostyolo.data.sample import UNREADABLE, Dataset, Sample
-from ghostyolo.data.splits import KNOWN, yearless
 from ghostyolo.errors import DataError, Span
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
@@ -57,18 +53,6 @@ class Copy(NamedTuple):
     path: str
 
 
-def splits(path: str | Path) -> list[str]:
-    """Return the splits that a data set has, recognised as `open_dataset` does: train, val, test.
-
-    Raises DataError if it is no data set.
-    """
-    place, layout = recognised(Path(path))
-    found = layout.splits(place)
-    if not found:
-        raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
-    return sorted(found, key=lambda split: (*KNOWN, yearless(split)).index(yearless(split)))
-
-
 def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) -> Dataset:
     """Read all pictures, note what is wrong with them, and leave out those that cannot be read.
 
@@ -78,18 +62,18 @@ def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) 
     looks = mapped(_look, data.samples, workers=READERS, ahead=2 * READERS)
     for done, (sample, found) in enumerate(zip(data.samples, looks, strict=True), 1):
         for defect, message in found.items():
-            data.note(sample.path, defect, message)
+            data.add_defect(sample.path, defect, message)
         if UNREADABLE not in found:
             kept.append(sample)
         step(done)
     if not kept:
-        raise pictures.none_readable(data)
+        raise data.unreadable()
     return replace(data, samples=tuple(kept))
 
 
 def _look(sample: Sample) -> dict[str, str]:
     """Return what is wrong with a picture, and let go of it."""
-    return pictures.read(sample)[1]
+    return sample.read()[1]
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:

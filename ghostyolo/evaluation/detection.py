@@ -17,7 +17,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from ghostyolo.boxes import Detections
-from ghostyolo.data import Dataset, Sample, inspection
+from ghostyolo.data import Dataset, Sample
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.curves import envelope, rank
 from ghostyolo.model.detector import NMS, Detector
@@ -125,9 +125,9 @@ def over(
 
 
 def _image(dataset: Dataset, sample: Sample) -> np.ndarray | None:
-    image, found = inspection.read(sample)
+    image, found = sample.read()
     for defect, message in found.items():
-        dataset.note(sample.path, defect, message)
+        dataset.add_defect(sample.path, defect, message)
     return image
 
 
@@ -145,7 +145,7 @@ def readable(found: Sequence[T | None], dataset: Dataset) -> tuple[list[T], Data
     pairs = zip(found, dataset.samples, strict=True)
     kept = [(each, sample) for each, sample in pairs if each is not None]
     if not kept:
-        raise inspection.none_readable(dataset)
+        raise dataset.unreadable()
     return [each for each, _ in kept], replace(dataset, samples=tuple(s for _, s in kept))
 
 

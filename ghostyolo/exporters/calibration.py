@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ghostyolo.data import read_image
-from ghostyolo.data.images import fit
+from ghostyolo.data.images import preprocess
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
@@ -27,7 +27,7 @@ def inputs(
     heads_of(network)
     options = network.options
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
-    images = [fit(read_image(p), options.size, bool(options.letter_box))[0] for p in chosen]
+    images = [preprocess(read_image(p), options.size, bool(options.letter_box))[0] for p in chosen]
     count = max(1, len(images) // form.batch) * form.batch
     return np.stack([images[i % len(images)] for i in range(count)]).reshape(
         -1, form.batch, *images[0].shape

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
-from ghostyolo.data.images import Placement, fit
+from ghostyolo.data.images import Placement, preprocess
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.network import Network
@@ -48,7 +48,7 @@ class Detector:
         size, letterbox = self.options.size, bool(self.options.letter_box)
         inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
-        places = [fit(image, size, letterbox, planes)[1] for image, planes in pairs]
+        places = [preprocess(image, size, letterbox, planes)[1] for image, planes in pairs]
         outputs = self.run(inputs)
         found = find(
             self.heads, outputs, places, thresh=self.thresh, iou=self.nms, boxes=self.boxes

@@ -12,12 +12,12 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from ghostyolo.data.header import stated_size
+from ghostyolo.data.header import header_size
 from ghostyolo.data.images import decode_image
 from ghostyolo.errors import DataError
 from ghostyolo.serve.batcher import Choice
 
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # of what `stated_size` knows
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # of what `header_size` knows
 LEAST_THRESH = 0.01  # below, an untrained network's boxes would hold up everybody else
 DRAINED = 2**26  # bytes that are read on after a refusal, so that the client hears of it
 FORM_FIELDS, FORM_BYTES = 8, 1024  # what a form may hold beside the picture
@@ -99,7 +99,7 @@ def picture(data: bytes, pixels: int) -> np.ndarray:
         raise Refused(400, "no picture", "send a file as the body or as a part of a form")
     if not data.startswith(MAGIC):
         raise Refused(415, "not a JPEG, PNG or BMP file", "convert it to one of these")
-    size, hint = stated_size(BytesIO(data)), "save it again"
+    size, hint = header_size(BytesIO(data)), "save it again"
     if size is None or min(size) < 1:
         raise Refused(400, "damaged: its header states no size", hint)
     if size[0] * size[1] > pixels:

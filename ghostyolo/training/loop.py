@@ -89,7 +89,7 @@ def train(
     step = compiled(step, state.model) if config.compile else step
     if resume and not _unsaved(config):
         state.restore(config.checkpoint, config.identity(world.size), world.rank)
-        config.train.take_notes(state.noted)
+        config.train.add_defects(state.noted)
     batches = _batches(config, world)
     _describe(config, world)
     timer = Timer(state.seconds)
@@ -234,7 +234,7 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
     assert config.val is not None
     mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
     found = detection.interleaved(world.gather(config.task.find(model, mine)))
-    config.val.share_notes(world.gather)
+    config.val.gather_defects(world.gather)
     scores = {}
     if world.first:
         scores = config.task.judge(*detection.readable(found, config.val)).row()
@@ -243,8 +243,8 @@ def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]
 
 def _save(state: State, config: TrainConfig, world: World) -> None:
     chances = world.gather(state.chance())
-    config.train.share_notes(world.gather)
-    state.noted = sorted(config.train.noted)
+    config.train.gather_defects(world.gather)
+    state.noted = sorted(config.train.picture_defects)
     if world.first:
         with state.averaged():
             state.save_weights(config.folder / "last.weights", config.batch)

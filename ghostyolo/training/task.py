@@ -17,7 +17,7 @@ from ghostyolo.augment import classification as data_crops
 from ghostyolo.augment.batches import Change
 from ghostyolo.augment.mosaic import boxed
 from ghostyolo.boxes import Detections
-from ghostyolo.data import Dataset, open_dataset, open_labelled
+from ghostyolo.data import Dataset, open_classification, open_dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.evaluation import classification, detection
 from ghostyolo.evaluation.classification import Accuracy
@@ -138,7 +138,7 @@ CLASSIFICATION = Task(
     name="classification",
     scores=("top-1",),
     recipes=recipe.CLASSIFIER,
-    read=open_labelled,
+    read=open_classification,
     check=check_classifier,
     settings=recipe.crops,
     change=data_crops.compose,

@@ -19,7 +19,7 @@ import torch
 
 from ghostyolo.augment.batches import Batches
 from ghostyolo.augment.detection import NONE, Augmentation
-from ghostyolo.data.sample import Dataset, Sample
+from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError
 
 SETTINGS = Augmentation(jitter=0.2, resize=1.3, flip=True, hue=0.1, saturation=1.5, exposure=1.5)
@@ -166,7 +166,7 @@ def test_leaving_early_ends_the_workers(dataset):
 
 def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
     read = []
-    source = "ghostyolo.data.inspection.inspect_image"
+    source = "ghostyolo.data.dataset.inspect_image"
     plane = np.zeros((24, 36, 3), np.uint8)
     monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
     for room, expected in ((0, 21), (plane.nbytes * 3 + 3, 7 + 4 + 4), (2**20, 7)):
@@ -254,7 +254,7 @@ INTERRUPTED = """if True:
     import numpy as np, signal, sys
     from ghostyolo.augment.detection import NONE
     from ghostyolo.augment.batches import Batches
-    from ghostyolo.data.sample import Dataset, Sample
+    from ghostyolo.data.dataset import Dataset, Sample
     signal.signal(signal.SIGINT, signal.default_int_handler)  # off in a shell's background
     sample = Sample(sys.argv[1], np.zeros((0, 4)), np.zeros(0), np.zeros(0, bool), (24, 36), 0)
     batches = Batches(Dataset(("a",), (sample,), "train", "x"), NONE, 1, (32, 32), workers=2)

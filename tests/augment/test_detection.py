@@ -20,7 +20,7 @@ from ghostyolo.augment.detection import (
 )
 from ghostyolo.augment.mosaic import Picture, Quarter, compose, fill, mixup, mosaic
 from ghostyolo.boxes import cxcywh_to_xyxy
-from ghostyolo.data.images import fit, to_planes
+from ghostyolo.data.images import preprocess, to_planes
 from ghostyolo.errors import OptionError
 
 STRONG = Augmentation(
@@ -45,7 +45,7 @@ def test_neutral_settings_only_stretch():
     changed, cxcywh, kept = augment(image, boxes, (96, 64), NONE, generator())
     assert (changed.shape, changed.dtype) == ((96, 64, 3), np.uint8)
     assert (cxcywh.dtype, kept.tolist()) == (np.float32, [0])
-    planes, placement = fit(image, (96, 64), letterbox=False)
+    planes, placement = preprocess(image, (96, 64), letterbox=False)
     np.testing.assert_array_equal(to_planes(changed), planes)
     moved = cxcywh_to_xyxy(cxcywh) * (64, 96, 64, 96)
     np.testing.assert_allclose(moved, placement.to_input(boxes), atol=1e-4)

@@ -14,7 +14,8 @@ import pytest
 
 from ghostyolo import gencfg
 from ghostyolo.data import Dataset, Sample, anchors, open_dataset, read_image, sheet
-from ghostyolo.data.summary import Copy, copies, splits, summarise, unions, warnings
+from ghostyolo.data.layouts import splits
+from ghostyolo.data.summary import Copy, copies, summarise, unions, warnings
 from ghostyolo.drawing import class_colour
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.network import load
@@ -279,13 +280,13 @@ def test_anchors_are_those_that_the_generator_takes(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nowhere",), "nowhere: it does not exist; give a VOC or COCO folder"),
+        (("nowhere",), "nowhere: it does not exist; give a folder or file: PASCAL VOC"),
         (("{data}", "--split", "trian"), "there is no split 'trian'; use one of"),
         (("{data}", "--sheet", "x.gif"), "x.gif: not a kind of picture; use one of .jpg"),
         (("{data}", "--sheet", "{data}/no/x.png"), "cannot write: No such file or directory"),
         (("{data}", "--sheet", "x.png", "--seed", "-1"), "--seed -1; use 0 or more"),
         (("{data}/JPEGImages",), "not a data set: no Annotations"),
-        (("{data}/shapes.names",), "it is not a data set; give a VOC"),
+        (("{data}/shapes.names",), "it is not a data set; give a folder or file"),
     ],
 )
 def test_bad_input(

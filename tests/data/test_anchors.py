@@ -12,7 +12,7 @@ import pytest
 
 from ghostyolo.boxes import iou
 from ghostyolo.data import Dataset, Sample, anchors, open_dataset
-from ghostyolo.data.images import place
+from ghostyolo.data.images import Placement
 from ghostyolo.errors import CfgError, DataError, OptionError
 from ghostyolo.layers.region import Region
 from ghostyolo.layers.yolo import Yolo
@@ -70,7 +70,9 @@ def test_fit_by_hand() -> None:
 def test_boxes_are_placed_as_in_training(picture: tuple[int, int], letter_box: int) -> None:
     options = load(VOC).options.changed(height=320, width=416, letter_box=letter_box)
     data = dataset(rng().uniform(5, 70, (20, 2)), picture)
-    placed = place(picture, options.size, bool(letter_box)).to_input(data.samples[0].boxes_xyxy_px)
+    placed = Placement.of(picture, options.size, bool(letter_box)).to_input(
+        data.samples[0].boxes_xyxy_px
+    )
     assert np.allclose(anchors.box_sizes(data, options), placed[:, 2:] - placed[:, :2], rtol=1e-4)
 
 

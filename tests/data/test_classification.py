@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghostyolo.data import Dataset, open_labelled
+from ghostyolo.data import Dataset, open_classification
 from ghostyolo.data.classification import class_in
 from ghostyolo.errors import DataError
 from support import pictures
@@ -36,7 +36,7 @@ def lists(
 def test_folders_of_splits(tmp_path: Path) -> None:
     root = pictures.folders(tmp_path / "set", {"train": 4, "valid": 2})
     (root / "train/red/notes.txt").write_text("no picture")
-    train, val = open_labelled(root, "train"), open_labelled(root, "val")
+    train, val = open_classification(root, "train"), open_classification(root, "val")
     assert train.names == val.names == ("blue", "green", "red")
     assert (len(train), len(val)) == (12, 6)
     assert held(val) == {name: {f"{name}/0.png", f"{name}/1.png"} for name in val.names}
@@ -44,7 +44,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
         h, w = sample.size
         np.testing.assert_array_equal(sample.boxes_xyxy_px, [[0, 0, w, h]])
     with pytest.raises(DataError, match=r"there is no split 'test'; use one of: train, val"):
-        open_labelled(root, "test")
+        open_classification(root, "test")
 
 
 def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
     for path in (root / "val/blue").iterdir():
         path.unlink()
     (root / "val/blue").rmdir()
-    val = open_labelled(root, "val")
+    val = open_classification(root, "val")
     assert val.names == ("blue", "green", "red")
     assert {int(sample.classes[0]) for sample in val.samples} == {1, 2}
 
@@ -63,21 +63,21 @@ def test_folders_without_splits_are_split_alike_each_time(
 ) -> None:
     roots = [pictures.folders(tmp_path / name, {"": 11}) for name in ("here", "there")]
     with caplog.at_level(logging.WARNING):
-        train, val = (open_labelled(roots[0], split) for split in ("train", "val"))
+        train, val = (open_classification(roots[0], split) for split in ("train", "val"))
     assert "no folders train and val, so one picture in 5 of each class" in caplog.text
     assert "27 pictures for train" in caplog.text and "6 pictures for val" in caplog.text
     for name in train.names:
         assert len(held(val)[name]) == 2
         assert held(train)[name] | held(val)[name] == {f"{name}/{i}.png" for i in range(11)}
         assert not held(train)[name] & held(val)[name]
-    assert held(open_labelled(roots[1], "val")) == held(val)
+    assert held(open_classification(roots[1], "val")) == held(val)
 
 
 def test_defects_are_counted(tmp_path: Path) -> None:
     root = pictures.folders(tmp_path / "set")
     (root / "train/red/0.png").write_bytes(b"no picture")
     (root / "train/grey").mkdir()
-    train = open_labelled(root, "train")
+    train = open_classification(root, "train")
     assert train.names == ("blue", "green", "grey", "red")
     assert train.defects == {"unreadable picture": 1, "class without pictures": 1}
     assert len(train) == 17
@@ -85,10 +85,10 @@ def test_defects_are_counted(tmp_path: Path) -> None:
 
 def test_given_names_decide_the_numbers(tmp_path: Path) -> None:
     root = pictures.folders(tmp_path / "set")
-    train = open_labelled(root, "train", ["red", "green", "blue"])
+    train = open_classification(root, "train", ["red", "green", "blue"])
     assert {s.classes[0] for s in train.samples if "/red/" in s.path} == {0}
     with pytest.raises(DataError, match=r"green: unknown class green \(2 classes\)"):
-        open_labelled(root, "train", ["red", "blue"])
+        open_classification(root, "train", ["red", "blue"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_lists(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for odd in ("all/1.png", "red-green.png"):
         pictures.write(root / odd, np.zeros((8, 8, 3), np.uint8))
     with caplog.at_level(logging.INFO):
-        data = open_labelled(
+        data = open_classification(
             lists(tmp_path, [*lines, "set/all/1.png", "set/red-green.png", lines[0]])
         )
     assert held(data) == {n: {f"{n}/0.png", f"{n}/1.png"} for n in pictures.COLOURS}
@@ -133,10 +133,10 @@ def test_names_are_what_labels_are_called(tmp_path: Path) -> None:
         tmp_path, [f"set/all/{name}/0.png" for name in pictures.COLOURS], more="names = n\n"
     )
     (tmp_path / "n").write_text("sea\nleaf\nblood\n")
-    assert open_labelled(file).names == ("sea", "leaf", "blood")
+    assert open_classification(file).names == ("sea", "leaf", "blood")
     (tmp_path / "n").write_text("sea\nleaf\n")
     with pytest.raises(DataError, match=r"my.data: 3 classes, but there are 2 names; make"):
-        open_labelled(file)
+        open_classification(file)
 
 
 @pytest.mark.parametrize("called", ["", "names = n\n"])
@@ -147,7 +147,7 @@ def test_given_names_reorder_those_of_a_list(called: str, tmp_path: Path) -> Non
     file = lists(tmp_path, lines, names="red\ngreen\nblue\n", more=called)
     (tmp_path / "n").write_text("blood\nleaf\nsea\n")
     names = ("sea", "blood", "leaf") if called else ("blue", "red", "green")
-    data = open_labelled(file, names=names)
+    data = open_classification(file, names=names)
     assert data.names == names
     assert list(held(data).values()) == [{f"{c}/0.png"} for c in ("blue", "red", "green")]
 
@@ -157,9 +157,9 @@ def test_what_is_no_data_set_for_a_classifier(tmp_path: Path) -> None:
     file = lists(tmp_path, ["set/red/0.png"], names="RBC\nWBC\n")
     message = r"train.txt: no path of 1 contains one of the names, such as 'RBC'; put pictures of"
     with pytest.raises(DataError, match=message):
-        open_labelled(file)
+        open_classification(file)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: no folder of a class in it; give a folder with"):
-        open_labelled(tmp_path / "empty")
+        open_classification(tmp_path / "empty")
     with pytest.raises(DataError, match=r"train.txt: it is no data set for a classifier; give"):
-        open_labelled(tmp_path / "train.txt")
+        open_classification(tmp_path / "train.txt")

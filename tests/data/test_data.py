@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.data import Dataset, Sample, open_dataset, read_names
-from ghostyolo.data.voc import read_annotation
+from ghostyolo.data import Dataset, Sample, open_dataset
+from ghostyolo.data.class_names import read_names
+from ghostyolo.data.layouts.labels_xml import read_annotation
 from ghostyolo.errors import DataError
 from support import published
 

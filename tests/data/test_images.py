@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.data.images import Placement, fit, picture_size, place, read_image
+from ghostyolo.data.images import Placement, picture_size, preprocess, read_image
 from ghostyolo.errors import DataError
 from support import published, tiny
 
@@ -160,11 +160,11 @@ def test_a_missing_picture_and_a_folder_are_named(tmp_path):
 
 def test_fit_stretches_or_letterboxes_in_grey():
     image = np.full((50, 100, 3), (255, 128, 0), np.uint8)
-    stretched, placement = fit(image, (64, 96), letterbox=False)
+    stretched, placement = preprocess(image, (64, 96), letterbox=False)
     assert (stretched.shape, stretched.dtype) == ((3, 64, 96), np.float32)
     assert stretched.flags.c_contiguous and placement.inner == (64, 96)
     np.testing.assert_allclose(stretched[:, 10, 10], [1, 128 / 255, 0], rtol=1e-6)
-    boxed, placement = fit(image, (64, 96), letterbox=True)
+    boxed, placement = preprocess(image, (64, 96), letterbox=True)
     assert placement == Placement((50, 100), (64, 96), (48, 96)) and boxed.flags.c_contiguous
     assert (boxed[:, [0, 7, 56, 63]] == 0.5).all()
     np.testing.assert_allclose(boxed[0, 8:56], 1)
@@ -174,24 +174,24 @@ def test_fit_stretches_or_letterboxes_in_grey():
 def test_fit_gives_the_same_with_channels_last_in_memory(letterbox):
     image = np.random.default_rng(0).integers(0, 256, (33, 70, 3), np.uint8)
     pixels = np.full((64, 96, 3), np.nan, np.float32)
-    planes, placement = fit(image, (64, 96), letterbox)
-    assert fit(image, (64, 96), letterbox, pixels.transpose(2, 0, 1))[1] == placement
+    planes, placement = preprocess(image, (64, 96), letterbox)
+    assert preprocess(image, (64, 96), letterbox, pixels.transpose(2, 0, 1))[1] == placement
     np.testing.assert_array_equal(pixels, planes.transpose(1, 2, 0))
 
 
 def test_letterbox_sides_are_darknets():
     # The reference's vector: 7x5 (w x h) into 16x16 fills rows 2..12.
-    planes, placement = fit(np.zeros((5, 7, 3), np.uint8), (16, 16), letterbox=True)
+    planes, placement = preprocess(np.zeros((5, 7, 3), np.uint8), (16, 16), letterbox=True)
     assert placement.inner == (11, 16)
     assert np.flatnonzero((planes[0] == 0).all(1)).tolist() == list(range(2, 13))
-    assert place((768, 576), (416, 416), True).inner == (416, 312)
-    assert place((10, 10000), (32, 32), True).inner == (1, 32)
+    assert Placement.of((768, 576), (416, 416), True).inner == (416, 312)
+    assert Placement.of((10, 10000), (32, 32), True).inner == (1, 32)
 
 
 @pytest.mark.parametrize("letterbox", [False, True])
 @pytest.mark.parametrize("source", [(480, 640), (640, 481), (33, 7)])
 def test_placement_goes_there_and_back(source, letterbox):
-    placement = place(source, (320, 416), letterbox)
+    placement = Placement.of(source, (320, 416), letterbox)
     boxes = np.random.default_rng(0).uniform(0, 30, (20, 4))
     np.testing.assert_allclose(placement.to_source(placement.to_input(boxes)), boxes, atol=1e-3)
     h, w = source

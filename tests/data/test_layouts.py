@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ghostyolo.data import open_dataset
-from ghostyolo.data.splits import is_split, share, spelled, yearless
-from ghostyolo.data.summary import splits
+from ghostyolo.data.layouts import splits
+from ghostyolo.data.splits import draw, is_split, spelled, yearless
 from ghostyolo.errors import DataError, Span
 
 NAMES = ("cat", "dog")
@@ -225,10 +225,10 @@ def test_a_set_without_splits_is_split_and_says_so(
 
 def test_share_is_of_the_names_alone() -> None:
     names = [f"{n:03}" for n in range(100)]
-    train, val = share(names, "train"), share(reversed(names), "val")
+    train, val = draw(names, "train"), draw(reversed(names), "val")
     assert (len(train), len(val)) == (80, 20) and sorted(train + val) == names
-    assert sorted(share(names, "all")) == names and val == share(names, "val")
-    assert (share(["one"], "train"), share(["one"], "val")) == (["one"], [])
+    assert sorted(draw(names, "all")) == names and val == draw(names, "val")
+    assert (draw(["one"], "train"), draw(["one"], "val")) == (["one"], [])
 
 
 def test_a_folder_of_a_split_given_itself_is_that_split(tmp_path: Path) -> None:

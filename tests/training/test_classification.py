@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from ghostyolo import cli
-from ghostyolo.data import open_dataset, open_labelled, read_image
+from ghostyolo.data import open_classification, open_dataset, read_image
 from ghostyolo.data.images import to_planes
 from ghostyolo.errors import CfgError, DataError
 from ghostyolo.evaluation import classification
@@ -47,8 +47,11 @@ def config(data: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Return a function that makes the configuration of a run in a folder of its own."""
 
     def make(name: str = "run", text: str = pictures.CFG, **values: Any) -> TrainConfig:
-        settings = {"network": loads(text, path="x.cfg"), "train": open_labelled(data, "train")}
-        settings |= {"val": open_labelled(data, "val"), "val_every": 2}
+        settings = {
+            "network": loads(text, path="x.cfg"),
+            "train": open_classification(data, "train"),
+        }
+        settings |= {"val": open_classification(data, "val"), "val_every": 2}
         return TrainConfig(**{**settings, "folder": tmp_path / name, **values})
 
     return make
@@ -130,7 +133,7 @@ def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
     model = Model(loads(pictures.CFG))
     bare = Model(loads(pictures.CFG.replace("[softmax]\n", "")))
     bare.load_state_dict(model.state_dict())
-    images = [read_image(sample.path) for sample in open_labelled(data, "val").samples[:3]]
+    images = [read_image(sample.path) for sample in open_classification(data, "val").samples[:3]]
     x = torch.from_numpy(np.stack([to_planes(center(image, (32, 32))) for image in images]))
     want = model.trace(x)[3].flatten(1).softmax(1)
     for each in (model, bare):
@@ -146,7 +149,7 @@ def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
 def test_accuracy_is_a_count(data: Path) -> None:
     """Of eight classes, by a loop that sorts each picture's answers itself."""
     rng = np.random.default_rng(0)
-    val = open_labelled(data, "val")
+    val = open_classification(data, "val")
     names = (*val.names, "a", "b", "c", "d", "e")
     val = replace(val, names=names)
     answers = list(np.round(rng.dirichlet([0.3] * 3 + [1] * 5, len(val)), 1))  # with ties
@@ -260,7 +263,7 @@ def two_processes(words: list[str]) -> str:
 
 def test_classes_in_another_order(run: Command, cfg: Path, data: Path, tmp_path: Path) -> None:
     """A list may have the classes of the folders, and mix them all up."""
-    names = open_labelled(data, "val").names
+    names = open_classification(data, "val").names
     weights = tmp_path / "trained" / "x.weights"
     weights.parent.mkdir()
     Model(load(cfg)).save_weights(weights)
@@ -395,7 +398,7 @@ def test_boxes_become_a_data_set(tmp_path: Path) -> None:
     done = subprocess.run([*words, "--margin", "0"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for split in ("train", "val", "test"):
-        there, cut = open_dataset(boxes, split), open_labelled(tmp_path / "crops", split)
+        there, cut = open_dataset(boxes, split), open_classification(tmp_path / "crops", split)
         assert sorted(there.names) == list(cut.names)
         sizes = sorted(
             (round(float(y2)) - round(float(y1)), round(float(x2)) - round(float(x1)))

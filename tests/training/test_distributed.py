@@ -60,8 +60,8 @@ def agrees(world: World, data: Path, folder: Path) -> None:
     """
     for text in (tiny.CFG.replace("batch=2", "batch=4"), DROPOUT):
         config = runs.configured(data, folder / "agrees", text, loss="modern")
-        config.train.note(f"{world.rank}.jpg", "of one")
-        config.train.note("2.jpg", "of both")
+        config.train.add_defect(f"{world.rank}.jpg", "of one")
+        config.train.add_defect("2.jpg", "of both")
         state = train(config, runs.Silent(), world=world)
         assert config.train.defects == {"of one": 2, "of both": 1}
         a, b = world.gather({**state.model.state_dict(), "rows": state.rows, "parts": state.parts})

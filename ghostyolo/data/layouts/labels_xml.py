@@ -1,4 +1,4 @@
-"""PASCAL VOC folders: Annotations/*.xml, ImageSets/Main/SPLIT.txt, JPEGImages.
+"""PASCAL VOC's annotations, one XML file of boxes for each picture.
 
 Source: the VOC2012 development kit, section 4 (annotation files; boxes of whole pixels, from 1).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,74 +19,32 @@ from xml.sax.xmlreader import Locator
 from defusedxml.common import DefusedXmlException
 from defusedxml.sax import parseString
 
-from ghostyolo.data.sample import (
-    MALFORMED,
-    SUFFIXES,
-    Builder,
-    Dataset,
-    Label,
-    class_index,
-    read_lines,
-    read_names,
-)
-from ghostyolo.data.splits import spelled
+from ghostyolo.data.class_names import class_index
+from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
+from ghostyolo.data.layouts.base import LabelFormat
+from ghostyolo.data.paths import image_ids
 from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
 CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
 
 
-def is_voc(folder: Path) -> bool:
-    """Say whether a folder is laid out as VOC is, or holds the years of a VOCdevkit."""
-    return bool(roots(folder))
+def add_pictures(
+    builder: DatasetBuilder, pictures: Sequence[str], candidates: Callable[[str], list[str]]
+) -> None:
+    """Add pictures with the boxes of their XML files.
 
-
-def roots(folder: Path) -> list[Path]:
-    """Return the VOC folders at a place: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
-    years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
-    candidates = [folder, *sorted(year for found in years for year in found)]
-    found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
-    return found[:1] if folder in found else found
-
-
-def splits(folder: Path) -> list[str]:
-    """Return the splits of a folder, without the lists of one class (`dog_train`)."""
-    lists = (path for root in roots(folder) for path in _main(root).glob("*.txt"))
-    stems = {path.stem for path in lists}
-    return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
-
-
-def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
-
-    A split of a VOCdevkit is that of all its years that have it, as the field trains on trainval
-    of 2007 and 2012 and tests on test of 2007.
-
-    Raises DataError if there is no such split or no folder of pictures.
+    candidates: picture -> where its file may be. One without a file is left out and counted.
     """
-    places = roots(folder)
-    own = spelled(
-        split, splits(folder), Span(str(_main(places[0]) if len(places) == 1 else folder))
-    )
-    files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))
-    names = names or _names_file(folder) or collect_names(files)
-    index = class_index(names)
-    builder = Builder(names, split, str(folder))
-    seen: set[str] = set()
-    for root in places:
-        if not (lists := _main(root) / f"{own}.txt").is_file():
-            continue
-        pictures = _pictures(root / "JPEGImages")
-        for image_id in _image_ids(lists):
-            path = pictures.get(image_id, str(root / "JPEGImages" / f"{image_id}.jpg"))
-            unique = path if len(places) > 1 and image_id in seen else image_id
-            seen.add(image_id)
-            add_annotated(builder, path, unique, root / "Annotations" / f"{image_id}.xml", index)
-    return builder.finish()
+    index = class_index(builder.names)
+    for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
+        files = candidates(picture)
+        file = next(filter(os.path.isfile, files), files[0])
+        add_picture(builder, picture, image_id, Path(file), index)
 
 
-def add_annotated(
-    builder: Builder, picture: str, image_id: str, file: Path, index: dict[str, int]
+def add_picture(
+    builder: DatasetBuilder, picture: str, image_id: str, file: Path, index: dict[str, int]
 ) -> None:
     """Add a picture with the boxes of its XML file; without one it is left out and counted."""
     if not file.exists():
@@ -183,7 +141,9 @@ class _Reader(ContentHandler):
         self.text = ""
 
 
-def _labels(annotation: Annotation, index: dict[str, int], builder: Builder) -> Iterable[Label]:
+def _labels(
+    annotation: Annotation, index: dict[str, int], builder: DatasetBuilder
+) -> Iterable[Label]:
     first = float(annotation.from_one)
     for texts, span in annotation.objects:
         name = texts.get("name", "")
@@ -208,26 +168,5 @@ def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))
 
 
-def _main(root: Path) -> Path:
-    return root / "ImageSets" / "Main"
-
-
-def _names_file(folder: Path) -> tuple[str, ...] | None:
-    files = list(folder.glob("*.names"))
-    return read_names(files[0]) if len(files) == 1 else None
-
-
-def _image_ids(path: Path) -> list[str]:
-    """Return the ids that a split lists; lists of one class have -1, 0 or 1 after each."""
-    return [re.sub(r"\s+(-1|0|1)$", "", line) for line in read_lines(path) if line]
-
-
-def _pictures(folder: Path) -> dict[str, str]:
-    """Return the path of each picture by its id; other files may lie beside it."""
-    if not folder.is_dir():
-        raise DataError(
-            "no folder of pictures", span=Span(str(folder)), hint="put the pictures there"
-        )
-    files = sorted(entry.path for entry in os.scandir(folder))
-    files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # the last counts
-    return {os.path.splitext(os.path.basename(path))[0]: path for path in files}
+FOLDERS = ("annotations", "Annotations", "labels")
+FORMAT = LabelFormat(".xml", FOLDERS, add_pictures, collect_names)

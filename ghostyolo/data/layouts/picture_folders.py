@@ -11,21 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ghostyolo.data.darknet import add_pictures, read_list, swap_folder
-from ghostyolo.data.sample import SUFFIXES, Builder, Dataset, class_index, image_ids, read_names
-from ghostyolo.data.splits import DRAWN, is_split, share, spelled, tell_drawn
-from ghostyolo.data.voc import add_annotated, collect_names
+from ghostyolo.data.class_names import read_names
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.dataset_builder import DatasetBuilder
+from ghostyolo.data.layouts import labels_txt, labels_xml
+from ghostyolo.data.layouts.base import Layout
+from ghostyolo.data.paths import SUFFIXES, pictures_below, read_list, subfolders, swap_folder
+from ghostyolo.data.splits import DRAWN, draw_pictures, is_split, log_drawn, spelled
 from ghostyolo.errors import DataError, Span
 
 PICTURES = ("images", "JPEGImages")
-LABELS = {".txt": ("labels",), ".xml": ("annotations", "Annotations", "labels")}
+FORMATS = {each.suffix: each for each in (labels_txt.FORMAT, labels_xml.FORMAT)}
 NAMES = ("classes.txt", "*.names", "_darknet.labels")  # labelImg's, Darknet's, Roboflow's
-NOTHING = (
-    "not a data set: no Annotations with ImageSets (VOC, also below VOC2007 ...), no annotations/"
-    "instances_*.json or SPLIT/_annotations.coco.json (COCO), no .yaml (YOLO), no .data (Darknet), "
-    "and no picture with a .txt or .xml file of boxes beside it, or in labels or annotations "
-    "beside its folder images"
-)
 
 
 class Parts(NamedTuple):
@@ -40,80 +37,85 @@ class Parts(NamedTuple):
     labelled: dict[str, str]
 
 
+def find(path: Path) -> list[Path]:
+    """Return a folder of which a picture has a label file."""
+    return [path] if path.is_dir() and readings(path) else []
+
+
 def splits(root: Path) -> list[str]:
     """Return the splits of a folder. Raises DataError if it cannot be read in one way."""
-    found = list(parts(root).pictures)
-    return list(DRAWN) if found == [""] else found
+    return _names_of_splits(only_reading(root))
 
 
 def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    """Read one split of a folder of pictures; one without splits is split here, which is told.
+    """Read one split of a folder of pictures; one without splits is split here, which is logged.
 
     Raises DataError if there is no such split, or a box but no name for its class.
     """
-    found, span = parts(root), Span(str(root))
+    found, span = only_reading(root), Span(str(root))
     (suffix,) = found.labelled
+    label_format = FORMATS[suffix]
     everything = [picture for own in found.pictures.values() for picture in own]
     names = names or _names(root, found)
-    if suffix == ".xml":
-        names = names or collect_names(_xml_files(root, everything))
+    if names is None:
+        files = (file for picture in everything for file in label_files(root, picture, suffix))
+        names = label_format.names(Path(file) for file in files if os.path.isfile(file))
     if names is None:
         message = f"its classes have no names: no {', '.join(NAMES)} beside pictures or labels"
         raise DataError(message, span=span, hint="give --names FILE, one name a line")
-    own = spelled(split, splits(root), span)
+    own = spelled(split, _names_of_splits(found), span)
     pictures = found.pictures.get(own, everything)
     if "" in found.pictures:
-        pictures = _drawn(root, everything, own)
-    builder = Builder(names, split, str(root))
-    if suffix == ".txt":
-        add_pictures(builder, pictures, lambda picture: label_files(root, picture, ".txt"))
-    else:
-        _add_annotated(builder, root, pictures)
+        pictures = draw_pictures(root, everything, own)
+        log_drawn(root, own, len(pictures), len(everything))
+    builder = DatasetBuilder(names, split, str(root))
+    label_format.add(builder, pictures, lambda picture: label_files(root, picture, suffix))
     return builder.finish()
 
 
-def parts(root: Path) -> Parts:
-    """Return how a folder is to be read: by its splits if it has some, else as a whole.
+def readings(root: Path) -> list[Parts]:
+    """Return the ways in which a folder can be read: by its splits if it has some, else as a whole.
 
-    Raises DataError if it cannot be read at all, or in more ways than one.
+    Raises DataError if it lists pictures of splits of which none has a label file.
     """
-    span = Span(str(root))
-    readings = _labelled(root, _split_readings(root))
-    if not readings and (lists := _lists(root)):
+    found = _labelled(root, _split_readings(root))
+    if not found and (lists := _lists(root)):
         split, (picture, *_) = next(iter(lists.items()))
         label = label_files(root, picture, ".txt")[0]
         message = "none of its pictures has a label file"
         hint = f"the first was looked for at {picture}, its boxes at {label}"
         raise DataError(message, span=Span(str(root / f"{split}.txt")), hint=hint)
-    readings = readings or _labelled(root, _whole_readings(root))
-    if not readings:
-        raise DataError(NOTHING, span=span, hint="give the folder or file of a data set")
-    if len(readings) > 1:
-        message = f"its pictures may be those of {' or '.join(each.place for each in readings)}"
+    return found or _labelled(root, _whole_readings(root))
+
+
+def only_reading(root: Path) -> Parts:
+    """Return how a folder is to be read. Raises DataError if it can be in more ways than one."""
+    (found, *others), span = readings(root), Span(str(root))
+    if others:
+        places = " or ".join(each.place for each in (found, *others))
+        message = f"its pictures may be those of {places}"
         raise DataError(message, span=span, hint="name those meant in a data.yaml")
-    (found,) = readings
     if len(found.labelled) > 1:
-        txt, xml = found.labelled[".txt"], found.labelled[".xml"]
-        message = f"some labels are .txt, as that of {txt}, and some .xml, as that of {xml}"
+        kinds = [f"{suffix}, as that of {found.labelled[suffix]}" for suffix in found.labelled]
+        message = f"some labels are {', and some '.join(kinds)}"
         raise DataError(message, span=span, hint="move one kind away")
     if "" in found.pictures and is_split(root.name):  # it is one of a data set's folders itself
         return found._replace(pictures={root.name: found.pictures[""]})
     return found
 
 
+def _names_of_splits(found: Parts) -> list[str]:
+    return list(DRAWN) if list(found.pictures) == [""] else list(found.pictures)
+
+
 def label_files(root: Path, picture: str, suffix: str) -> list[str]:
     """Return where the label file of a picture may be: in a parallel folder, or beside it."""
     inside = os.path.relpath(picture, root)
-    places = [swap_folder(inside, old, new) for old in PICTURES for new in LABELS[suffix]]
+    places = [swap_folder(inside, old, new) for old in PICTURES for new in FORMATS[suffix].folders]
     own = os.path.splitext(inside)[0]
     stems = dict.fromkeys([os.path.splitext(place)[0] for place in places])
     stems = dict.fromkeys([*(stem for stem in stems if stem != own), own])
     return [str(root / f"{stem}{suffix}") for stem in stems]
-
-
-def pictures_below(folder: Path) -> list[str]:
-    """Return the pictures in a folder and those below it, by alphabet."""
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _split_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
@@ -121,7 +123,7 @@ def _split_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
     if lists:
         yield ", ".join(f"{split}.txt" for split in lists), lists
     for folder in (root, *(root / name for name in PICTURES)):
-        below = [each for each in _folders(folder) if each.name not in (*PICTURES, "labels")]
+        below = [each for each in subfolders(folder) if each.name not in (*PICTURES, "labels")]
         if any(is_split(each.name) for each in below):
             place = ", ".join(str(each.relative_to(root)) for each in below if is_split(each.name))
             yield place, {each.name: pictures_below(_own(each)) for each in below}
@@ -148,7 +150,7 @@ def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Parts]:
     """Return the readings in which a picture has a label file, with what has one."""
     found = []
-    suffixes = [suffix for suffix in LABELS if any(root.rglob(f"*{suffix}"))]
+    suffixes = [suffix for suffix in FORMATS if any(root.rglob(f"*{suffix}"))]
     for place, pictures in readings:
         seen: dict[str, str] = {}
         for split, own in list(pictures.items()):
@@ -191,33 +193,16 @@ def _names(root: Path, found: Parts) -> tuple[str, ...] | None:
     return next(iter(lists), None)
 
 
-def _drawn(root: Path, pictures: Iterable[str], split: str) -> list[str]:
-    """Return the pictures of a folder without splits that are for one, and tell how many."""
-    paths = {Path(os.path.relpath(picture, root)).as_posix(): picture for picture in pictures}
-    drawn = sorted(paths[name] for name in share(paths, split))
-    tell_drawn(root, split, len(drawn), len(paths))
-    return drawn
-
-
-def _xml_files(root: Path, pictures: Iterable[str]) -> list[Path]:
-    places = (label_files(root, picture, ".xml") for picture in pictures)
-    return [Path(file) for files in places for file in files if os.path.isfile(file)]
-
-
-def _add_annotated(builder: Builder, root: Path, pictures: Sequence[str]) -> None:
-    index = class_index(builder.names)
-    for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
-        files = label_files(root, picture, ".xml")
-        file = next(filter(os.path.isfile, files), files[0])
-        add_annotated(builder, picture, image_id, Path(file), index)
-
-
 def _own(folder: Path) -> Path:
     """Return where the pictures of a split's folder are: in its folder images, or in itself."""
     return next((folder / name for name in PICTURES if (folder / name).is_dir()), folder)
 
 
-def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
+LAYOUT = Layout(
+    name="pictures and labels",
+    wants="picture with a .txt or .xml file of boxes beside it, or in labels or annotations beside "
+    "its folder images",
+    find=find,
+    splits=splits,
+    read=open_folders,
+)

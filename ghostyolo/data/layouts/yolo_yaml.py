@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ghostyolo.data.darknet import Option, add_pictures, check_count, read_list, swap_folder
-from ghostyolo.data.folders import pictures_below
-from ghostyolo.data.sample import Builder, Dataset, locate
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.dataset_builder import DatasetBuilder
+from ghostyolo.data.layouts.base import Layout, with_suffix
+from ghostyolo.data.layouts.darknet import Option, check_count
+from ghostyolo.data.layouts.labels_txt import add_pictures
+from ghostyolo.data.paths import locate, pictures_below, read_list, swap_folder
 from ghostyolo.data.splits import spelled
 from ghostyolo.errors import DataError, Span
 
@@ -43,7 +46,7 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
         check_count(len(names), Option(str(entries["nc"].value), entries["nc"].span))
     root = str(entries["path"].value) if "path" in entries else "."
     folders = [path.parent / root, Path(root), path.parent]
-    builder = Builder(names, split, str(path))
+    builder = DatasetBuilder(names, split, str(path))
     add_pictures(builder, _pictures(entries[key], folders), label_paths)
     return builder.finish()
 
@@ -120,3 +123,12 @@ def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise DataError(f"name {i} is no text", span=span, hint="put it in quotes")
     return tuple(map(str, value))
+
+
+def find(path: Path) -> list[Path]:
+    """Return a YAML file, or of those in a folder the one that is named data.yaml, else all."""
+    files = with_suffix(path, ".yaml", ".yml")
+    return [file for file in files if file.name == "data.yaml"] or files
+
+
+LAYOUT = Layout("YOLO .yaml", ".yaml (YOLO)", find, splits, open_yolo)

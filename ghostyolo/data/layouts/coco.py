@@ -13,22 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.data.sample import (
-    MALFORMED,
-    Builder,
-    Dataset,
-    Label,
-    class_index,
-    locate,
-)
+from ghostyolo.data.class_names import class_index
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
+from ghostyolo.data.layouts.base import Layout, with_suffix
+from ghostyolo.data.paths import locate
 from ghostyolo.data.splits import (
     ALIASES,
     DRAWN,
+    draw,
     is_split,
+    log_drawn,
     plain,
-    share,
     spelled,
-    tell_drawn,
     yearless,
 )
 from ghostyolo.errors import DataError, Span
@@ -48,9 +45,11 @@ LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
 }
 
 
-def is_coco(folder: Path) -> bool:
-    """Say whether a folder is laid out as COCO is."""
-    return bool(annotation_files(folder))
+def find(path: Path) -> list[Path]:
+    """Return a folder that holds annotation files of COCO, or a .json file."""
+    if path.is_dir():
+        return [path] if annotation_files(path) else []
+    return with_suffix(path, ".json")
 
 
 def splits(path: Path) -> list[str]:
@@ -120,9 +119,9 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     found = {key: found[key] for key in sorted(found)}
     if own in DRAWN and not split_of(file):
         whole = len(images)
-        images, annotations = _share(images, annotations, own)
-        tell_drawn(file, own, len(images), whole)
-    builder = Builder(names or tuple(found.values()), split, str(path))
+        images, annotations = _drawn(images, annotations, own)
+        log_drawn(file, own, len(images), whole)
+    builder = DatasetBuilder(names or tuple(found.values()), split, str(path))
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
     labels: dict[int | str, list[Label]] = defaultdict(list)
@@ -149,12 +148,12 @@ def _chosen(path: Path, split: str) -> tuple[str, Path]:
     return own, file
 
 
-def _share(
+def _drawn(
     images: list[Any], annotations: list[Any], split: str
 ) -> tuple[list[Record], list[Record]]:
     """Return those pictures of a file that are for a split of it, and their annotations."""
     files = {record["id"]: record["file_name"] for record in images if _is_whole("images", record)}
-    mine = set(share(set(files.values()), split))
+    mine = set(draw(set(files.values()), split))
     others = {key for key, file in files.items() if file not in mine}
 
     def kept(record: Any, key: str) -> bool:
@@ -209,7 +208,7 @@ def _is_whole(name: str, record: Any) -> bool:
 
 
 def _whole(
-    name: str, records: list[Any], defect: str, builder: Builder, span: Span
+    name: str, records: list[Any], defect: str, builder: DatasetBuilder, span: Span
 ) -> Iterator[Record]:
     """Yield the records that have what they must, and count the others."""
     for record in records:
@@ -219,7 +218,7 @@ def _whole(
             builder.count(defect, span)
 
 
-def _label(record: Record, cls: int, builder: Builder, span: Span) -> list[Label]:
+def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> list[Label]:
     """Return the box of an annotation, or count that it has none."""
     try:
         x, y, w, h = map(float, record["bbox"])
@@ -230,7 +229,7 @@ def _label(record: Record, cls: int, builder: Builder, span: Span) -> list[Label
 
 
 def _add_images(
-    builder: Builder,
+    builder: DatasetBuilder,
     images: Iterable[Record],
     labels: dict[int | str, list[Label]],
     folders: list[Path],
@@ -262,3 +261,12 @@ def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
     named = [place / name for name in names for place in (folder, folder / "images")]
     others = [folder / name for name in ("images", "JPEGImages", "data")]
     return [*dict.fromkeys(named), *others, folder]
+
+
+LAYOUT = Layout(
+    name="COCO",
+    wants="annotations/instances_*.json or SPLIT/_annotations.coco.json (COCO)",
+    find=find,
+    splits=splits,
+    read=open_coco,
+)

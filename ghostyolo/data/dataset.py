@@ -1,0 +1,118 @@
+"""Samples and data sets, with what is wrong with each picture.
+
+What a layout's reader makes, see `data.layouts`, and all else takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ghostyolo.data.header import Size
+from ghostyolo.data.images import inspect_image
+from ghostyolo.errors import DataError, Span
+
+UNREADABLE = "unreadable picture"
+RESIZED = "picture of another size than its label says"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture and what is marked in it.
+
+    boxes_xyxy_px: (n, 4) float32, continuous pixel edges in the upright picture. classes: (n,)
+    int64. ignore: (n,) bool, boxes neither trained on nor counted in validation ("difficult",
+    "iscrowd"). size: (h, w), as the label or else the picture states it.
+
+    Raises ValueError if the arrays do not describe the same n boxes.
+    """
+
+    path: str
+    boxes_xyxy_px: np.ndarray
+    classes: np.ndarray
+    ignore: np.ndarray
+    size: Size
+    image_id: int | str
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_xyxy_px)
+        shapes = (self.boxes_xyxy_px.shape, self.classes.shape, self.ignore.shape)
+        if shapes != ((n, 4), (n,), (n,)):
+            raise ValueError(f"boxes, classes, ignore {shapes} are not (n, 4), (n,) and (n,)")
+
+    def read(self) -> tuple[np.ndarray | None, dict[str, str]]:
+        """Return the picture, uint8 RGB, and its defects, each with the message to log.
+
+        The picture is None where it cannot be read; the message is "" where reading it has repaired
+        the defect.
+        """
+        try:
+            image, repaired = inspect_image(self.path)
+        except DataError as error:
+            return None, {UNREADABLE: str(error)}
+        defects = dict.fromkeys(repaired, "")
+        if image.shape[:2] != self.size:
+            (h, w), (own_h, own_w) = self.size, image.shape[:2]
+            defects[RESIZED] = f"{self.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
+        return image, defects
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One split of a data set.
+
+    defects: counts what was repaired or left out. picture_defects: those of them that were found
+    when pictures were read, as (path, defect). Raises ValueError if a class has no name.
+    """
+
+    names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    split: str
+    path: str
+    defects: Counter[str] = field(default_factory=Counter)
+    picture_defects: set[tuple[str, str]] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        last = len(self.names) - 1
+        for sample in self.samples:
+            if np.any((sample.classes < 0) | (sample.classes > last)):
+                raise ValueError(f"{sample.path} has a class outside 0..{last}")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def add_defect(self, path: str, defect: str, message: str = "") -> None:
+        """Count a defect of a picture when it is first found, and log the message."""
+        if (path, defect) in self.picture_defects:
+            return
+        self.picture_defects.add((path, defect))
+        self.defects[defect] += 1
+        if message:
+            logger.warning("%s", message)
+
+    def log_defects(self) -> None:
+        """Log a warning for each kind of defect, with their number."""
+        for defect, count in sorted(self.defects.items()):
+            logger.warning("%s %s: %d x %s", self.path, self.split, count, defect)
+
+    def add_defects(self, found: Iterable[tuple[str, str]]) -> None:
+        """Count the `picture_defects` of another process or of an earlier run, too."""
+        for path, defect in found:
+            self.add_defect(path, defect)
+
+    def gather_defects(self, gather: Callable[[Any], list[Any]]) -> None:
+        """Count what other processes have found, too. gather: returns what each of them has."""
+        for found in gather(self.picture_defects):
+            self.add_defects(found)
+
+    def unreadable(self) -> DataError:
+        """Return the error for a split of which not one picture can be read."""
+        message = f"split '{self.split}': no picture can be read"
+        return DataError(message, span=Span(self.path), hint="check the files")

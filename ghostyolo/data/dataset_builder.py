@@ -1,0 +1,165 @@
+"""The rules by which labels are repaired or left out while a data set is read.
+
+A file that describes the data set and cannot be parsed stops the reader at its line. A picture, its
+label file or a box that cannot be used is left out, counted in `Dataset.defects` and logged; never
+silently.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ghostyolo.data.class_names import unknown_class
+from ghostyolo.data.dataset import UNREADABLE, Dataset, Sample
+from ghostyolo.data.header import Size
+from ghostyolo.data.images import picture_size
+from ghostyolo.errors import DataError, Span
+
+MALFORMED = "malformed label"
+UNPARSED = "unreadable label file"
+UNKNOWN = "box of unknown class"
+MOST_LOGGED = 5  # unknown classes, and label files, that are logged one by one
+ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
+TINY_PX = 0.01  # a side under this is zero once it is stored as float32
+
+logger = logging.getLogger(__name__)
+
+
+class Label(NamedTuple):
+    """One box as a label file has it: edges in pixels, not yet repaired."""
+
+    box: tuple[float, float, float, float]
+    cls: int
+    ignore: bool
+    span: Span
+
+
+class DatasetBuilder:
+    """Gathers the pictures of one split, and counts and logs what it repairs or leaves out."""
+
+    def __init__(self, names: Sequence[str], split: str, path: str) -> None:
+        self.names, self.split, self.path = tuple(names), split, path
+        self.samples: list[Sample] = []
+        self.defects: Counter[str] = Counter()
+        self.listed: dict[str, None] = {}  # a set that keeps its order
+        self.labels = 0
+        self.logged: dict[str, None] = {}
+
+    def count(self, defect: str, span: Span) -> None:
+        self.defects[defect] += 1
+        logger.info("%s: %s", span, defect)
+
+    def leave_out(self, path: str, defect: str, span: Span) -> None:
+        """Count a listed picture that does not become a sample."""
+        self.listed[path] = None
+        self.count(defect, span)
+
+    def unknown(self, found: str, span: Span, place: str = "") -> None:
+        """Count a box whose class has no name, and log where each such class is first found.
+
+        place: where in the line, or the file, that is.
+        """
+        self.labels += 1
+        self.count(UNKNOWN, span)
+        self._log_first(found, unknown_class(f"{found}{place}", self.names, span))
+
+    def unparsed(self, error: DataError) -> None:
+        """Count a label file that cannot be read, and log why."""
+        self.count(UNPARSED, error.diagnostic.span or Span(self.path))
+        self._log_first(str(error), error)
+
+    def _log_first(self, what: str, error: DataError) -> None:
+        """Log the first `MOST_LOGGED` different ones."""
+        if what not in self.logged and len(self.logged) < MOST_LOGGED:
+            logger.warning("%s", error)
+        self.logged[what] = None
+
+    def size(self, path: str, stated: Size | None = None) -> Size | None:
+        """Return (h, w) of a picture, None (and count why) if it cannot be a sample.
+
+        stated: the size that a label gives, believed if it can be a size.
+        """
+        twice = path in self.listed
+        self.listed[path] = None
+        if twice:
+            self.count("picture listed twice", Span(path))
+        elif not os.path.isfile(path):
+            self.count("missing picture", Span(path))
+        elif stated and min(stated) > 0:
+            return stated
+        else:
+            try:
+                return picture_size(path)
+            except DataError as error:
+                self.count(UNREADABLE, Span(path))
+                logger.info("%s", error)
+        return None
+
+    def add(self, path: str, image_id: int | str, size: Size, labels: Iterable[Label]) -> None:
+        """Take a picture with those of its labels that can be used."""
+        kept: dict[tuple[float, ...], bool] = {}
+        for label in labels:
+            self.labels += 1
+            box = self._repaired(label, size)
+            if box is None:
+                continue
+            if (label.cls, *box) in kept:
+                self.count("duplicate box", label.span)
+            kept.setdefault((label.cls, *box), label.ignore)
+        rows = np.array(list(kept), np.float64).reshape(-1, 5)
+        sample = Sample(
+            path=path,
+            boxes_xyxy_px=rows[:, 1:].astype(np.float32),
+            classes=rows[:, 0].astype(np.int64),
+            ignore=np.array(list(kept.values()), bool),
+            size=size,
+            image_id=image_id,
+        )
+        self.samples.append(sample)
+
+    def finish(self) -> Dataset:
+        """Return the data set; DataError if nothing in it can be used."""
+        message, hint = "", ""
+        labels = self.labels + self.defects[MALFORMED]
+        if not self.listed:
+            message, hint = "is empty", "list at least one picture"
+        elif not self.samples:
+            message = f"none of {len(self.listed)} pictures can be used"
+            hint = f"check where they are; the first was expected at {next(iter(self.listed))}"
+        elif labels and not any(len(sample.classes) for sample in self.samples):
+            message = f"none of {labels} labels can be used"
+            hint = "check their format and the unit of the coordinates"
+            if self.defects[UNKNOWN]:
+                hint = "give the names of their classes with --names"
+        if message:
+            found = "".join(f", {n} x {defect}" for defect, n in self.defects.items())
+            message = f"split '{self.split}': {message}{found}"
+            raise DataError(message, span=Span(self.path), hint=hint)
+        return Dataset(self.names, tuple(self.samples), self.split, self.path, self.defects)
+
+    def _repaired(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
+        """Return the box clipped to the picture, None if nothing of it is left; count either."""
+        x1, y1, x2, y2 = label.box
+        h, w = size
+        clipped = max(x1, 0.0), max(y1, 0.0), min(x2, float(w)), min(y2, float(h))
+        defect = ""
+        if not all(map(math.isfinite, label.box)):
+            defect = "box that is not finite"
+        elif min(x2 - x1, y2 - y1) <= -TINY_PX:
+            defect = "negative-size box"
+        elif min(x2 - x1, y2 - y1) < TINY_PX:
+            defect = "zero-size box"
+        elif min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < TINY_PX:
+            defect = "box outside the picture"
+        elif max(abs(a - b) for a, b in zip(clipped, label.box, strict=True)) > ROUNDING_PX:
+            self.count("box clipped to the picture", label.span)
+        if defect:
+            self.count(defect, label.span)
+        return None if defect else clipped

@@ -1,0 +1,83 @@
+"""The layouts of data sets: a file for each, and which of them a data set has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ghostyolo.data.class_names import given_names
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.layouts import coco, darknet, picture_folders, voc, yolo_yaml
+from ghostyolo.data.layouts.base import Layout
+from ghostyolo.data.splits import KNOWN, yearless
+from ghostyolo.errors import DataError, Span
+
+# The first that describes a folder counts.
+LAYOUTS = (voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT, darknet.LAYOUT)
+UNDESCRIBED = picture_folders.LAYOUT  # where none of them does
+DATA_HELP = "folder or file: " + ", ".join(layout.name for layout in (*LAYOUTS, UNDESCRIBED))
+
+logger = logging.getLogger(__name__)
+
+
+def open_dataset(
+    path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
+) -> Dataset:
+    """Read one split of a data set, recognising its layout.
+
+    path: a folder of PASCAL VOC, of COCO, or of pictures and labels; a YOLO .yaml, a Darknet .data
+    or a COCO .json file, or a folder with such a file. Where a folder describes its data in several
+    ways, the first in the order VOC, COCO, .yaml, .data counts, and the log says so.
+    split: its name, for which val, valid and validation are the same.
+    names: the classes, or a file that lists them, instead of those that the data set names.
+
+    Raises DataError if it is none of these, lacks the split, could be read in two ways, or has
+    nothing that can be used.
+    """
+    description, layout = recognise(Path(path))
+    return layout.read(description, split, given_names(names))
+
+
+def splits(path: str | Path) -> list[str]:
+    """Return the splits that a data set has, recognised as `open_dataset` does: train, val, test.
+
+    Raises DataError if it is no data set.
+    """
+    description, layout = recognise(Path(path))
+    found = layout.splits(description)
+    if not found:
+        raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
+    return sorted(found, key=lambda split: (*KNOWN, yearless(split)).index(yearless(split)))
+
+
+def recognise(path: Path) -> tuple[Path, Layout]:
+    """Return the file or folder that describes a data set, and the layout that reads it.
+
+    Raises DataError if there is none, or if several files describe it alike.
+    """
+    if not path.is_dir() and not any(layout.find(path) for layout in LAYOUTS):
+        message = "it is not a data set" if path.exists() else "it does not exist"
+        raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}")
+    found = [(each, layout) for layout in LAYOUTS for each in layout.find(path)]
+    found = found or [(each, UNDESCRIBED) for each in UNDESCRIBED.find(path)]
+    if not found:
+        wants = ", ".join(f"no {layout.wants}" for layout in LAYOUTS)
+        message = f"not a data set: {wants}, and no {UNDESCRIBED.wants}"
+        raise DataError(message, span=Span(str(path)), hint="give the folder or file of a data set")
+    description, layout = found[0]
+    alike = [each.name for each, other in found if other is layout]
+    if len(alike) > 1:
+        message = f"several descriptions: {', '.join(alike)}"
+        raise DataError(message, span=Span(str(path)), hint="give one")
+    if others := [each.name if each != path else other.name for each, other in found[1:]]:
+        _warn_of_others(path, layout.name, ", ".join(others))
+    return description, layout
+
+
+@cache
+def _warn_of_others(path: Path, first: str, others: str) -> None:
+    """Log, once for all splits, that a folder is described in several ways."""
+    hint = "give a file itself to read that one"
+    logger.warning("%s: read as %s; also there: %s; %s", path, first, others, hint)

@@ -1,0 +1,98 @@
+"""PASCAL VOC folders: Annotations/*.xml, ImageSets/Main/SPLIT.txt, JPEGImages.
+
+Source: the VOC2012 development kit, section 3 (folders and lists of pictures).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ghostyolo.data.class_names import class_index, read_names
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.dataset_builder import DatasetBuilder
+from ghostyolo.data.layouts.base import Layout
+from ghostyolo.data.layouts.labels_xml import add_picture, collect_names
+from ghostyolo.data.paths import SUFFIXES, read_lines
+from ghostyolo.data.splits import spelled
+from ghostyolo.errors import DataError, Span
+
+
+def roots(folder: Path) -> list[Path]:
+    """Return the VOC folders at a place: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
+    years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
+    candidates = [folder, *sorted(year for found in years for year in found)]
+    found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
+    return found[:1] if folder in found else found
+
+
+def splits(folder: Path) -> list[str]:
+    """Return the splits of a folder, without the lists of one class (`dog_train`)."""
+    lists = (path for root in roots(folder) for path in _main(root).glob("*.txt"))
+    stems = {path.stem for path in lists}
+    return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
+
+
+def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
+    """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
+
+    A split of a VOCdevkit is that of all its years that have it, as the field trains on trainval
+    of 2007 and 2012 and tests on test of 2007.
+
+    Raises DataError if there is no such split or no folder of pictures.
+    """
+    places = roots(folder)
+    own = spelled(
+        split, splits(folder), Span(str(_main(places[0]) if len(places) == 1 else folder))
+    )
+    files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))
+    names = names or _names_file(folder) or collect_names(files)
+    index = class_index(names)
+    builder = DatasetBuilder(names, split, str(folder))
+    seen: set[str] = set()
+    for root in places:
+        if not (lists := _main(root) / f"{own}.txt").is_file():
+            continue
+        pictures = _pictures(root / "JPEGImages")
+        for image_id in _image_ids(lists):
+            path = pictures.get(image_id, str(root / "JPEGImages" / f"{image_id}.jpg"))
+            unique = path if len(places) > 1 and image_id in seen else image_id
+            seen.add(image_id)
+            add_picture(builder, path, unique, root / "Annotations" / f"{image_id}.xml", index)
+    return builder.finish()
+
+
+def _main(root: Path) -> Path:
+    return root / "ImageSets" / "Main"
+
+
+def _names_file(folder: Path) -> tuple[str, ...] | None:
+    files = list(folder.glob("*.names"))
+    return read_names(files[0]) if len(files) == 1 else None
+
+
+def _image_ids(path: Path) -> list[str]:
+    """Return the ids that a split lists; lists of one class have -1, 0 or 1 after each."""
+    return [re.sub(r"\s+(-1|0|1)$", "", line) for line in read_lines(path) if line]
+
+
+def _pictures(folder: Path) -> dict[str, str]:
+    """Return the path of each picture by its id; other files may lie beside it."""
+    if not folder.is_dir():
+        raise DataError(
+            "no folder of pictures", span=Span(str(folder)), hint="put the pictures there"
+        )
+    files = sorted(entry.path for entry in os.scandir(folder))
+    files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # the last counts
+    return {os.path.splitext(os.path.basename(path))[0]: path for path in files}
+
+
+LAYOUT = Layout(
+    name="PASCAL VOC",
+    wants="Annotations with ImageSets (VOC, also below VOC2007 ...)",
+    find=lambda path: [path] if roots(path) else [],
+    splits=splits,
+    read=open_voc,
+)

@@ -1,0 +1,77 @@
+"""Lists of pictures, and where the paths in them and the label files of pictures are sought."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ghostyolo.errors import DataError, Span
+
+# Of pictures, those too that OpenCV may not read: they are to be counted, not overlooked.
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
+    ".webp", ".gif", ".avif", ".heic", ".heif",
+}  # fmt: skip
+STRAY = ("../", "data/")  # first folders that are not always there
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Read the lines of a text file, without blanks around them; DataError if it cannot be read.
+
+    Bytes that are not UTF-8 survive, so that a list may name any file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            return [line.strip() for line in file]
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            f"cannot read it: {reason}", span=Span(str(path)), hint="check the path"
+        ) from error
+
+
+def locate(entry: str, folders: Iterable[Path]) -> str:
+    """Return a path as it is written in a list: below the first folder that has it.
+
+    Below the first of all if none has it. Windows' separators are understood everywhere. Roboflow
+    writes ../train/images for train/images, and CVAT data/obj.names for obj.names: where a path is
+    nowhere, such a first folder is passed over.
+    """
+    entry, folders = entry.replace("\\", "/"), tuple(folders)
+    paths = [str(folder / entry) for folder in folders]
+    if entry.startswith(STRAY):
+        paths += [str(folder / entry.partition("/")[2]) for folder in folders]
+    return next(filter(os.path.exists, paths), paths[0])
+
+
+def image_ids(paths: Sequence[str]) -> list[str]:
+    """Return an id for each picture: its file name without suffix, or its path if that repeats."""
+    stems = [Path(path).stem for path in paths]
+    times = Counter(stems)
+    return [stem if times[stem] == 1 else path for stem, path in zip(stems, paths, strict=True)]
+
+
+def read_list(path: str, folders: Iterable[Path]) -> list[str]:
+    """Return the pictures that a text file lists, one a line, sought beside it first."""
+    folders = (Path(path).parent, *folders)
+    return [locate(line, folders) for line in read_lines(path) if line]
+
+
+def swap_folder(path: str, old: str, new: str) -> str:
+    """Replace the last folder of this name in a path; the path itself if there is none."""
+    head, found, tail = f"/{Path(path).as_posix()}".rpartition(f"/{old}/")
+    return f"{head}/{new}/{tail}"[1:] if found else path
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """Return the pictures in a folder and those below it, by alphabet."""
+    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def subfolders(path: Path) -> list[Path]:
+    """Return the folders in a folder that are not hidden, by alphabet."""
+    if not path.is_dir():
+        return []
+    return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
