@@ -13,7 +13,13 @@ import sys
 
 from ghostyolo.data import open_dataset
 from ghostyolo.errors import GhostyoloError
-from ghostyolo.evaluation.detection import LIMITS, evaluate
+from ghostyolo.evaluation.validation import (
+    MAX_DETECTIONS,
+    THRESH,
+    predict_all,
+    score,
+    without_unreadable,
+)
 from ghostyolo.model.detector import Detector
 from ghostyolo.model.model import Model
 from ghostyolo.network import load
@@ -28,8 +34,10 @@ def main() -> int:
     args = parser.parse_args()
     try:
         model = Model(load(args.cfg), args.weights)
-        detector = Detector(model.network, opencv_darknet.run(model), **LIMITS)
-        print(evaluate(detector, open_dataset(args.data, args.split)).table())
+        run, dataset = opencv_darknet.run(model), open_dataset(args.data, args.split)
+        detector = Detector(model.network, run, thresh=THRESH, max_detections=MAX_DETECTIONS)
+        found = predict_all(detector, dataset)
+        print(score(*without_unreadable(found, dataset)).table())
     except GhostyoloError as error:
         print(error, file=sys.stderr)
         return 1

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
-from ghostyolo.errors import CfgError, DataError, OptionError
-from ghostyolo.network import Network
-from ghostyolo.network.outputs import detection_heads
+from ghostyolo.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +33,6 @@ def run(args: argparse.Namespace) -> int:
 
     paths = predict.pictures(args.source)
     network = shared.read_network(args)
-    _check(network)
     names = class_names(network, args.names, beside=args.weights, warn=True)
     classifier = shared.read_model(network, args).classifier()
     rows, failed = [], 0
@@ -59,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str, Any]]:
     """Return the most probable classes of one picture, the first one first."""
-    from ghostyolo.evaluation import classification
+    from ghostyolo.evaluation.accuracy import by_probability
     from ghostyolo.prediction import predict
 
     return [
@@ -68,34 +64,5 @@ def best(answer: np.ndarray, names: tuple[str, ...], most: int) -> list[dict[str
             "name": predict.label(int(cls), names),
             "probability": round(float(answer[cls]), 5),
         }
-        for cls in classification.order(answer[None])[0, :most]
+        for cls in by_probability(answer[None])[0, :most]
     ]
-
-
-def subject(args: argparse.Namespace, network: Network) -> shared.Subject:
-    """Open the data and the classifier of its pictures, for `ghostyolo val`."""
-    from ghostyolo.data.class_names import check_classes
-    from ghostyolo.evaluation.detection import LIMITS
-    from ghostyolo.training.task import CLASSIFICATION
-
-    if (args.thresh, args.nms) != (LIMITS["thresh"], LIMITS["nms"]):
-        raise OptionError("--thresh and --nms are of boxes", hint="leave them out for a classifier")
-    if args.runtime not in ("auto", "torch"):
-        message = f"--runtime {args.runtime} is for detectors; torch computes classifiers"
-        raise OptionError(message, hint="leave it out")
-    data = CLASSIFICATION.read(args.data, args.split, args.names)
-    check_classes(network, data)
-    return shared.Subject(
-        data=data,
-        network=network,
-        find=partial(CLASSIFICATION.find, shared.read_model(network, args)),
-        judge=CLASSIFICATION.judge,
-        phases=("reading", "classifying"),
-    )
-
-
-def _check(network: Network) -> None:
-    """Raise `CfgError` for a detector."""
-    for node, head in detection_heads(network):
-        message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
-        raise CfgError(message, span=node.span, section=head.kind, hint=hint)

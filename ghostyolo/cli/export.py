@@ -115,19 +115,14 @@ def _data(args: argparse.Namespace, network: Network, form: ExportSettings) -> D
 
 def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
     """Yield a line each for the model and for the file: its AP on the data."""
-    from ghostyolo.cli.progress import Progress
-    from ghostyolo.evaluation import detection
+    from ghostyolo.evaluation.validation import validate
     from ghostyolo.inference.choice import open_runtime
 
     with open_runtime(out) as runtime:
-        for what, detector in (
-            ("the cfg", model.detector(**detection.LIMITS)),
-            (f"the file in {runtime.name}", runtime.detector(**detection.LIMITS)),
-        ):
-            progress = Progress(len(data), "val", "picture")
-            mean = detection.evaluate(detector, data, progress.advance_to).mean
-            progress.close()
-            yield f"{what}: AP {mean.ap:.4f}, AP50 {mean.ap50:.4f}"
+        for what, computes in (("the cfg", model), (f"the file in {runtime.name}", runtime)):
+            progress = shared.progress("val", "picture")
+            scores = validate(computes, data, on_progress=progress).metrics.row()
+            yield f"{what}: AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f}"
 
 
 def _form(args: argparse.Namespace, network: Network) -> ExportSettings:

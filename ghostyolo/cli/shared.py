@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError
 from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
-    from ghostyolo.data import Dataset
     from ghostyolo.model.model import Model
     from ghostyolo.runtime.interface import Runtime
 
 T = TypeVar("T")
-
-
-class Subject(NamedTuple):
-    """What `ghostyolo val` measures.
-
-    find: returns for each of a data set's samples what is found in it, and tells its second
-    argument how many are done. judge: scores that. phases: what the time is spent on, in order.
-    versions: of what computes, beside those that every report has.
-    """
-
-    data: Dataset
-    network: Network
-    find: Callable[[Dataset, Callable[[int], object]], list[Any]]
-    judge: Callable[[Any, Dataset], Any]
-    phases: tuple[str, ...]
-    versions: Mapping[str, str] = {}
 
 
 def add_cfg(p: argparse.ArgumentParser, what: str = "network, a Darknet .cfg file") -> None:
@@ -85,18 +68,34 @@ def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
     )
 
 
+def progress(what: str, unit: str) -> Callable[[int, int], None]:
+    """Return a function that shows how many of how many are done; unit: what is counted."""
+    from ghostyolo.cli.progress import Progress
+
+    shown: list[Progress] = []
+
+    def advance(done: int, total: int) -> None:
+        if not shown:
+            shown.append(Progress(total, what, unit))
+        shown[0].advance_to(done)
+        if done == total:
+            shown[0].close()
+
+    return advance
+
+
 def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
-    """Yield the items, with a bar and their number a second where a person looks on."""
+    """Yield the items, with a bar and their number a second on a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return
     from ghostyolo.cli.progress import Progress
 
-    progress = Progress(total, "detect", unit)
+    shown = Progress(total, "detect", unit)
     for done, item in enumerate(items, 1):
         yield item
-        progress.advance_to(done)
-    progress.close()
+        shown.advance_to(done)
+    shown.close()
 
 
 def add_run(p: argparse.ArgumentParser) -> None:

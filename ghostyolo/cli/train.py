@@ -139,15 +139,13 @@ def run(args: argparse.Namespace) -> int:
 def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
     """Write the page of the run, with what its best weights find in val."""
     from ghostyolo import report
-    from ghostyolo.evaluation import detection
+    from ghostyolo.evaluation.validation import validate
     from ghostyolo.model.model import Model
 
-    found = metrics = None
-    val = config.val
-    if val is not None:
+    validation = None
+    if config.val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
-        found, val = detection.readable(config.task.find(best, val), val)
-        metrics = config.task.judge(found, val)
+        validation = validate(best, config.val)
     page = report.RunReport(
         title=config.folder.name,
         network=config.network,
@@ -155,9 +153,7 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
         rows=state.rows,
         seconds=state.seconds,
         train=config.train,
-        val=val,
-        detections=found,
-        metrics=metrics,
+        validation=validation,
         weights="best.weights",
         versions=report.versions(config.device),
         date=time.strftime("%Y-%m-%d %H:%M"),

@@ -1,1 +1,1 @@
-"""How good a network is: average precision of boxes, accuracy of classes."""
+"""How good a network is: average precision of a detector, accuracy of a classifier."""

@@ -10,19 +10,19 @@ import numpy as np
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
 from ghostyolo.errors import CfgError
-from ghostyolo.model.detector import Run
+from ghostyolo.model.detector import Run, check_takes_pictures
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import ClassifierOutput, classifier_output
+from ghostyolo.network.outputs import ClassifierOutput, classifier_output, detection_heads
 
 
 class Classifier:
-    """Pictures in, probabilities out, on any runtime.
+    """Pictures in, class probabilities out, on any runtime.
 
-    run: computes the output of the network's end. Raises `CfgError` for a network that is none.
+    run: computes the network's last output. Raises `CfgError` for a network that is no classifier.
     """
 
     def __init__(self, network: Network, run: Run) -> None:
-        self.end = classifier_output_of(network)
+        self.output = classifier_output_of(network)
         self.size, self.run = network.options.size, run
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -31,26 +31,27 @@ class Classifier:
         for image, planes in zip(images, inputs, strict=True):
             to_planes(center(image, self.size), planes)
         values = np.asarray(self.run(inputs)[0], np.float32).reshape(len(images), -1)
-        return values if self.end.softmax else softmax(values)
+        return values if self.output.softmax else softmax(values)
 
 
 def classifier_output_of(network: Network) -> ClassifierOutput:
-    """Return how a classifier of pictures ends. Raises `CfgError` if it is none."""
-    end = classifier_output(network)
-    if end is None:
+    """Return where a classifier of pictures ends. Raises `CfgError` if it is none."""
+    found = classifier_output(network)
+    if found is None:
+        for node, head in detection_heads(network):
+            message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
+            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
         span = network[-1].span if len(network) else None
-        raise CfgError("no classes of pictures come out", span=span, hint="add a [softmax]")
-    if network.options.channels != 3:
-        message = f"channels={network.options.channels}, pictures have 3"
-        raise CfgError(message, section="net", hint="set channels=3")
-    return end
+        raise CfgError("it has no class probabilities", span=span, hint="add a [softmax]")
+    check_takes_pictures(network)
+    return found
 
 
 def center(image: np.ndarray, size: Size) -> np.ndarray:
-    """Return the middle of a picture, uint8 RGB (h, w, 3), as classifiers are validated on it.
+    """Return the middle of a picture, uint8 RGB (h, w, 3), on which classifiers are validated.
 
-    Its shorter side is resized to the input's width; what the input reaches beyond it repeats the
-    edge. Resized on bytes as in `images.fit`.
+    Its shorter side is resized to the input's width; where the input is larger than the picture,
+    the edge is repeated. Resized on bytes as in `images.fit`.
     Source: AlexeyAB/darknet src/classifier.c validate_classifier_single, src/image.c resize_min,
     crop_image.
     """
@@ -69,6 +70,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _middle(length: int, wanted: int) -> np.ndarray:
-    """Return the indices of the middle of a side, its ends again where it is too short."""
+    """Return the indices of the middle of a side, with its ends repeated if it is too short."""
     start = int((length - wanted) / 2)  # towards 0, as in C
     return np.clip(np.arange(start, start + wanted), 0, length - 1)

@@ -1,4 +1,8 @@
-"""From the outputs of a network's heads to detections in a picture, whatever computed them."""
+"""From the outputs of a network's heads to detections in a picture, whatever computed them.
+
+A score is objectness times class probability. The confidence threshold is applied to both, see
+`above_threshold`; non-maximum suppression follows.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,17 @@ from ghostyolo.network.outputs import classifier_output, detection_heads
 # Darknet holds it.
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
+# The confidence threshold and the IoU threshold of non-maximum suppression.
 THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
 
 
 class Detector:
     """Pictures in, detections out, on any runtime.
 
-    run: computes the heads' outputs. thresh: least score. nms: the overlap above which the lower
-    score falls. most: detections kept in one picture, by score. boxes: "" where `run` gives the
-    outputs of heads, else the format of the boxes that it gives, see `find`.
-    Raises `CfgError` for a network without heads.
+    run: computes the heads' outputs. thresh: the confidence threshold. nms: the IoU above which the
+    box of the lower score is suppressed. max_detections: kept in one picture, by score. boxes: ""
+    where `run` gives the outputs of heads, else the format of the decoded boxes that it gives, see
+    `detections_of`. Raises `CfgError` for a network without heads.
     """
 
     def __init__(
@@ -36,12 +41,12 @@ class Detector:
         *,
         thresh: float = THRESH,
         nms: float = NMS,
-        most: int | None = None,
+        max_detections: int | None = None,
         boxes: str = "",
     ) -> None:
         self.heads, self.boxes = heads_of(network), boxes
         self.options, self.run = network.options, run
-        self.thresh, self.nms, self.most = thresh, nms, most
+        self.thresh, self.nms, self.max_detections = thresh, nms, max_detections
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
@@ -49,18 +54,22 @@ class Detector:
         inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
         places = [preprocess(image, size, letterbox, planes)[1] for image, planes in pairs]
-        outputs = self.run(inputs)
-        found = find(
-            self.heads, outputs, places, thresh=self.thresh, iou=self.nms, boxes=self.boxes
+        found = detections_of(
+            self.heads,
+            self.run(inputs),
+            places,
+            thresh=self.thresh,
+            iou_thresh=self.nms,
+            boxes=self.boxes,
         )
         return [
-            _clipped(detections[: self.most], place)
+            _clipped(detections[: self.max_detections], place)
             for detections, place in zip(found, places, strict=True)
         ]
 
 
 def heads_of(network: Network) -> list[Head]:
-    """Return the heads of a detector of things in pictures.
+    """Return the heads of a detector of objects in pictures.
 
     Raises `CfgError` if it has none, one that makes no boxes, or does not take pictures.
     """
@@ -75,60 +84,75 @@ def heads_of(network: Network) -> list[Head]:
             message = f"classes={head.classes}, the first head has {found[0].classes}"
             hint = "give all heads the same classes"
             raise CfgError(message, span=node.span, section=head.kind, hint=hint)
-    if network.options.channels != 3:
-        message = f"channels={network.options.channels}, pictures have 3"
-        raise CfgError(message, section="net", hint="set channels=3")
+    check_takes_pictures(network)
     if not found:
+        classifies = "it classifies: run ghostyolo classify"
+        hint = classifies if classifier_output(network) else "add a [yolo]"
         span = network[-1].span if len(network) else None
-        hint = (
-            "it classifies: run ghostyolo classify"
-            if classifier_output(network)
-            else "add a [yolo]"
-        )
         raise CfgError("no detection head, so no boxes", span=span, hint=hint)
     return found
 
 
-def find(
+def check_takes_pictures(network: Network) -> None:
+    """Raise `CfgError` where the input of a network has not the three channels of a picture."""
+    if network.options.channels != 3:
+        message = f"channels={network.options.channels}, pictures have 3"
+        raise CfgError(message, section="net", hint="set channels=3")
+
+
+def detections_of(
     heads: Sequence[Head],
     outputs: Sequence[np.ndarray],
     places: Sequence[Placement],
     *,
     thresh: float,
-    iou: float,
+    iou_thresh: float,
     boxes: str = "",
 ) -> list[Detections]:
-    """Decode the outputs of all heads and keep the best box of each thing, best score first.
+    """Decode the outputs of all heads into the detections of each picture, highest score first.
 
     outputs: per head (N, C, H, W), as Darknet holds it; where `boxes` names a format, "xyxy" or
     "cxcywh", they are decoded: boxes (N, n, 4) in pixels of the input, scores (N, n, classes).
-    places: per picture, where it lies in the input.
+    places: per picture, where it lies in the input. thresh: the confidence threshold.
+    iou_thresh: of non-maximum suppression.
 
-    A score is objectness times class probability; both it and the objectness must exceed `thresh`.
     Boxes may reach beyond the picture. The last head's nms_kind counts.
     Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
     """
-    size, last = places[0].target, heads[-1]
+    size = places[0].target
     with np.errstate(over="ignore"):  # e^w of an untrained network
-        picked = (
-            [_pick_decoded(outputs, size, thresh, boxes)]
-            if boxes
-            else [
-                head.pick(np.asarray(output), size, thresh)
-                for head, output in zip(heads, outputs, strict=True)
-            ]
-        )
-    pictures, *parts = (np.concatenate(part) for part in zip(*picked, strict=True))
+        if boxes:
+            picked = [_pick_decoded(outputs, size, thresh, boxes)]
+        else:
+            pairs = zip(heads, outputs, strict=True)
+            picked = [head.pick(np.asarray(output), size, thresh) for head, output in pairs]
+    joined = (np.concatenate(part) for part in zip(*picked, strict=True))
+    pictures, cxcywh, objectness, probabilities = joined
+    rows, classes, scores = above_threshold(objectness, probabilities, thresh)
+    usable = np.isfinite(cxcywh).all(1)[rows]
     found = []
     for number, place in enumerate(places):
-        own = np.flatnonzero(pictures == number)
-        cxcywh, objectness, classes = (part[own] for part in parts)
+        own = (pictures[rows] == number) & usable
         found.append(
-            _suppressed(
-                cxcywh, objectness, classes, place, thresh, iou, last.nms_kind, last.beta_nms
-            )
+            _suppressed(cxcywh[rows[own]], scores[own], classes[own], place, iou_thresh, heads[-1])
         )
     return found
+
+
+def above_threshold(
+    objectness: np.ndarray, probabilities: np.ndarray, thresh: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Apply the confidence threshold: return row, class and score of each detection, (n,) each.
+
+    objectness: (m,). probabilities: (m, classes). A box is kept if its objectness > thresh, and
+    then for each class whose score, objectness * class probability, is > thresh. Heads apply the
+    first half before they decode boxes, see `Head.pick`.
+    Source: AlexeyAB/darknet src/yolo_layer.c get_yolo_detections.
+    """
+    candidates = np.flatnonzero(objectness > thresh)
+    scores = objectness[candidates, None] * probabilities[candidates]
+    rows, classes = np.nonzero(scores > thresh)
+    return candidates[rows], classes, scores[rows, classes]
 
 
 def _pick_decoded(
@@ -147,35 +171,28 @@ def decode(
     heads: Sequence[Head], outputs: Sequence[np.ndarray], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the boxes, objectness and classes of all heads, in their order, see `Head.decode`."""
+    pairs = zip(heads, outputs, strict=True)
     with np.errstate(over="ignore"):  # e^w of an untrained network
-        decoded = [
-            head.decode(np.asarray(output), size)
-            for head, output in zip(heads, outputs, strict=True)
-        ]
+        decoded = [head.decode(np.asarray(output), size) for head, output in pairs]
     boxes, objectness, classes = (np.concatenate(part, 1) for part in zip(*decoded, strict=True))
     return boxes, objectness, classes
 
 
 def _suppressed(
     cxcywh: np.ndarray,
-    objectness: np.ndarray,
+    scores: np.ndarray,
     classes: np.ndarray,
     place: Placement,
-    thresh: float,
-    iou: float,
-    kind: str,
-    beta: float,
+    iou_thresh: float,
+    head: Head,
 ) -> Detections:
-    """Keep the boxes of one picture that are sure enough, finite and not suppressed."""
-    sure = np.flatnonzero((objectness > thresh) & np.isfinite(cxcywh).all(1))
-    scores = objectness[sure, None] * classes[sure]
-    rows, labels = np.nonzero(scores > thresh)
-    h, w = place.target
-    input_px = cxcywh_to_xyxy(cxcywh[sure[rows]]) * np.array([w, h, w, h], np.float32)
-    boxes, (source_h, source_w) = place.to_source(input_px), place.source
+    """Return the boxes of one picture, in its pixels, that non-maximum suppression keeps."""
+    (h, w), (source_h, source_w) = place.target, place.source
+    input_px = cxcywh_to_xyxy(cxcywh) * np.array([w, h, w, h], np.float32)
+    boxes = place.to_source(input_px)
     relative = boxes / np.array([source_w, source_h, source_w, source_h], np.float32)
-    kept = nms(relative, scores[rows, labels], labels, iou, kind, beta)
-    return Detections(boxes[kept], scores[rows, labels][kept], labels[kept])
+    kept = nms(relative, scores, classes, iou_thresh, head.nms_kind, head.beta_nms)
+    return Detections(boxes[kept], scores[kept], classes[kept])
 
 
 def _clipped(found: Detections, place: Placement) -> Detections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ghostyolo.report.page import render, write
-from ghostyolo.report.results import curve, write_rows
-from ghostyolo.report.run import RunReport, versions
+from ghostyolo.report.results import draw_curve, write_rows
+from ghostyolo.report.run_report import RunReport, versions
 
-__all__ = ["RunReport", "curve", "render", "versions", "write", "write_rows"]
+__all__ = ["RunReport", "draw_curve", "render", "versions", "write", "write_rows"]

@@ -1,85 +1,69 @@
-"""What the page shows of a classifier: accuracy, what is taken for what, the worst pictures."""
+"""The sections of a classifier's page: accuracy, confusion matrix, the worst predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ghostyolo.data import Dataset, read_image
-from ghostyolo.errors import DataError
-from ghostyolo.evaluation.classification import Accuracy, order
+from ghostyolo.evaluation.accuracy import by_probability, true_classes
+from ghostyolo.evaluation.validation import Validation
 from ghostyolo.report import tables
-from ghostyolo.report.pictures import jpeg_uri
+from ghostyolo.report.pictures import first_readable, jpeg_uri, resized
 
-TITLES = {
-    "accuracy": "Accuracy",
-    "taken": "What is taken for what",
-    "wrong": "Pictures, worst first",
-}
-MOST_PICTURES = 18
+MAX_PICTURES = 18
 LONG_SIDE = 240  # pixels
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A picture as a JPEG, its class, what it was taken for, and how likely both are, 0 to 1."""
+class ClassifiedPicture:
+    """A picture as a JPEG, with its true and its predicted class and the probability of each."""
 
     path: str
     name: str
     uri: str
     truth: str
-    likely: float
-    taken: str
-    sure: float
+    truth_probability: float
+    predicted: str
+    probability: float
 
 
-def sections(accuracy: Accuracy, answers: Sequence[Any], val: Dataset | None) -> dict[str, Any]:
-    """Return what the sections of a classifier's page show, by their names."""
-    matrix = np.pad(accuracy.matrix, (0, 1))  # the last is what is no class, which no picture is
-    taken = tables.confusion(matrix, accuracy.names)
-    taken["head"] = taken["head"][:-1]
-    taken["rows"] = [(name, cells[:-1]) for name, cells in taken["rows"][:-1]]
+def sections(validation: Validation) -> dict[str, Any]:
+    """Return what each section of a classifier's page shows, by its name."""
+    accuracy: Any = validation.metrics
     return {
-        "accuracy": {
+        "scores": {
             "rows": accuracy.rows(),
-            "pictures": int(accuracy.matrix.sum()),
+            "pictures": int(accuracy.confusion.sum()),
             "top1": accuracy.top1,
             "top5": accuracy.top5,
         },
-        "taken": taken,
-        "wrong": worst(answers, val) if val is not None else [],
+        "confusion": tables.confusion(accuracy.confusion, accuracy.names),
+        "pictures": worst(validation),
     }
 
 
-def worst(answers: Sequence[np.ndarray], val: Dataset) -> list[Answered]:
-    """Return the pictures whose class was least likely, worst first; unreadable ones left out."""
-    stacked = np.array(answers, np.float64).reshape(len(val), -1)
-    truths = np.array([sample.classes[0] for sample in val.samples], np.int64)
-    likely = stacked[np.arange(len(val)), truths]
-    first = order(stacked)[:, 0]
-    wrong_first = np.lexsort((likely, first == truths))
-    pictures: list[Answered] = []
-    for row in wrong_first[: 2 * MOST_PICTURES].tolist():
-        if len(pictures) == MOST_PICTURES:
-            break
-        path = val.samples[row].path
-        try:
-            image = read_image(path)
-        except DataError:  # it was read for the answers, and is gone since
-            continue
-        truth, seen = val.names[truths[row]], val.names[first[row]]
-        chances = float(likely[row]), float(stacked[row, first[row]])
-        uri = jpeg_uri(_small(image))
-        pictures.append(Answered(path, Path(path).name, uri, truth, chances[0], seen, chances[1]))
-    return pictures
+def worst(validation: Validation) -> list[ClassifiedPicture]:
+    """Return wrong predictions, those first whose true class is least probable, then right ones.
 
-
-def _small(image: np.ndarray) -> np.ndarray:
-    scale = LONG_SIDE / max(image.shape[:2])
-    h, w = (max(1, round(side * scale)) for side in image.shape[:2])
-    return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if scale < 1 else image
+    Pictures that cannot be read any more are left out.
+    """
+    dataset = validation.dataset
+    probabilities = np.array(validation.predictions, np.float64).reshape(len(dataset), -1)
+    truths, predicted = true_classes(dataset), by_probability(probabilities)[:, 0]
+    of_truth = probabilities[np.arange(len(dataset)), truths]
+    order = np.lexsort((of_truth, predicted == truths)).tolist()
+    return [
+        ClassifiedPicture(
+            path=dataset.samples[row].path,
+            name=Path(dataset.samples[row].path).name,
+            uri=jpeg_uri(resized(image, LONG_SIDE)),
+            truth=dataset.names[truths[row]],
+            truth_probability=float(of_truth[row]),
+            predicted=dataset.names[predicted[row]],
+            probability=float(probabilities[row, predicted[row]]),
+        )
+        for row, image in first_readable(dataset.samples, order, MAX_PICTURES)
+    ]

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ghostyolo.evaluation.classification import Accuracy
-from ghostyolo.evaluation.curves import Sweep, confusion, judge, rank, sweep
-from ghostyolo.evaluation.detection import COLUMNS, FOOTNOTE, Metrics
+from ghostyolo.evaluation.accuracy import Accuracy
+from ghostyolo.evaluation.validation import Validation
 from ghostyolo.files import replace
-from ghostyolo.model.detector import THRESH
 from ghostyolo.network import dumps, info
 from ghostyolo.network.outputs import classifier_output
-from ghostyolo.report import classification, plots, tables
-from ghostyolo.report.pictures import worst
-from ghostyolo.report.run import RunReport
+from ghostyolo.report import classification, detection, plots, tables
+from ghostyolo.report.run_report import RunReport
 
 TITLES = {
-    "results": "Over the epochs",
-    "scores": "Scores",
+    "results": "Training curves",
+    "scores": "Average precision",
     "sizes": "By object size",
     "curves": "Precision and recall",
-    "confusion": "What is taken for what",
-    "pictures": "Pictures, worst first",
+    "confusion": "Confusion matrix",
+    "pictures": "Worst predictions",
     "anchors": "Anchors and boxes",
     "data": "Data set",
     "time": "Time",
@@ -48,25 +44,30 @@ def write(path: str | Path, run: RunReport) -> None:
 
 def render(run: RunReport) -> str:
     """Return the page of a run as HTML."""
-    template = _environment().get_template("page.html")
-    parts = {name: value for name, value in _parts(run).items() if value}
-    titles = {"results": TITLES["results"], **classification.TITLES, **TITLES}
-    return template.render(
-        run=run,
-        parts=parts,
-        tiles=_tiles(run, parts),
-        titles={name: title for name, title in titles.items() if name in parts},
-        long_table=LONG_TABLE,
+    boxes = classifier_output(run.network) is None
+    titles = TITLES if boxes else {**TITLES, "scores": "Accuracy"}
+    parts = {name: value for name, value in _parts(run, boxes).items() if value}
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            boxes=boxes,
+            parts=parts,
+            tiles=_tiles(run, boxes),
+            titles={name: title for name, title in titles.items() if name in parts},
+            long_table=LONG_TABLE,
+        )
     )
 
 
 def score(value: float) -> str:
-    """Return a number in [0, 1] with three digits; a dash is no number."""
+    """Return a number in [0, 1] with three digits; a dash stands for NaN."""
     return "\N{EN DASH}" if math.isnan(value) else f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: .5 -> '0.50 s', 75 -> '1 min 15 s'."""
+    """Return a duration in the units of its size: .5 -> '0.50 s', 75 -> '1 min 15 s'."""
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -86,80 +87,29 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _parts(run: RunReport) -> dict[str, Any]:
-    """Return what each section shows, by its name in `TITLES`; empty is left out."""
-    if isinstance(run.metrics, Accuracy):
-        scored = classification.sections(run.metrics, run.detections or (), run.val)
-    else:
-        scored = _scored(run) if run.detections is not None else {"scores": {"table": None}}
+def _parts(run: RunReport, boxes: bool) -> dict[str, Any]:
+    """Return what each section shows, by its name in `TITLES`; empty ones are left out."""
+    scored: dict[str, Any] = {"scores": {"table": None}}
+    if run.validation is not None:
+        scored = (detection if boxes else classification).sections(run.validation)
+    origin = {"command": shlex.join(run.command), "versions": run.versions}
     return {
         **scored,
         "results": plots.results(run.rows),
         "anchors": _anchors(run),
-        "data": tables.data(
-            [each for each in (run.train, run.val) if each is not None],
-            boxes=classifier_output(run.network) is None,
-        ),
-        "time": tables.shares(run.seconds),
-        "origin": (run.command or run.versions)
-        and {"command": shlex.join(run.command), "versions": run.versions},
+        "data": tables.data(run.datasets, boxes=boxes),
+        "time": tables.percentages(run.seconds),
+        "origin": origin if run.command or run.versions else None,
         "cfg": dumps(run.network),
     }
 
 
-def _scored(run: RunReport) -> dict[str, Any]:
-    """Return the sections that need detections."""
-    assert run.val is not None and isinstance(run.metrics, Metrics)
-    found: Any = run.detections
-    names, samples = run.val.names, run.val.samples
-    ranked = rank(found, samples, len(names))
-    total = sweep(ranked)
-    sought = any(each.truths for each in ranked)
-    threshold = float(total.thresholds[total.best]) if total.f1.max() > 0 else THRESH
-    sure = [each[each.scores >= threshold] for each in found]
-    verdicts = [judge(*pair) for pair in zip(sure, samples, strict=True)]
-    matrix = confusion(sure, samples, verdicts, len(names))
-    drawn = [plots.precision_recall(ranked, names), plots.thresholds(total)] if sought else []
-    return {
-        "scores": {"table": _scores(run, [sweep([each]) for each in ranked]), "best": threshold},
-        "sizes": tables.sizes(run.metrics.mean, samples) if sought else None,
-        "curves": drawn,
-        "confusion": {
-            **tables.confusion(matrix, names),
-            "threshold": threshold,
-            "errors": tables.errors(verdicts),
-        },
-        "pictures": worst(sure, samples, verdicts, names),
-    }
-
-
-def _scores(run: RunReport, sweeps: Sequence[Sweep]) -> dict[str, Any]:
-    """Return the table of scores: each class and the mean, with the best F1 of each class."""
-    assert isinstance(run.metrics, Metrics)
-    keys = {**COLUMNS, **FOOTNOTE}
-    keys.pop("truths")
-    rows = []
-    for name, scores, each in zip(run.metrics.names, run.metrics.classes, sweeps, strict=True):
-        values = [getattr(scores, key) for key in keys]
-        found = scores.truths and each.f1.max() > 0
-        best = (each.f1[each.best], each.thresholds[each.best]) if found else (math.nan, math.nan)
-        rows.append((name, scores.truths, [*values, *best]))
-    mean = [getattr(run.metrics.mean, key) for key in keys]
-    known = [row[2][-2] for row in rows if not math.isnan(row[2][-2])]
-    mean += [sum(known) / len(known) if known else math.nan, math.nan]
-    return {
-        "head": [*keys.values(), "best F1", "at"],
-        "rows": rows,
-        "mean": (run.metrics.mean.truths, mean),
-    }
-
-
 def _anchors(run: RunReport) -> dict[str, Any] | None:
-    """Return the plot of anchors and boxes and how well they fit, if there are both."""
-    data = run.train if run.train is not None else run.val
+    """Return the plot of anchors and boxes, and how well they fit, where there are both."""
     scales = tables.anchors_by_stride(run.network)
-    if data is None or not scales:
+    if not run.datasets or not scales:
         return None
+    data = run.datasets[0]
     sizes = tables.box_sizes(data.samples, run.network.options)
     if not len(sizes):
         return None
@@ -168,30 +118,34 @@ def _anchors(run: RunReport) -> dict[str, Any] | None:
     return {"plot": plot, "rows": rows, "overlap": overlap, "split": data.split}
 
 
-def _tiles(run: RunReport, parts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what to see first: label, value and a remark of each."""
-    tiles = []
-    boxes = classifier_output(run.network) is None
-    if isinstance(run.metrics, Accuracy) and run.val is not None:
-        tiles.append(("top-1", score(run.metrics.top1), "of the first answers are right"))
-        tiles.append(("top-5", score(run.metrics.top5), "have a right one among five"))
-        tiles.append((run.val.split, f"{len(run.val):,}", "pictures"))
-    if isinstance(run.metrics, Metrics) and run.val is not None:
-        mean = run.metrics.mean
-        tiles.append(("AP", score(mean.ap), "mean over the IoUs .50 to .95"))
-        tiles.append(("AP50", score(mean.ap50), "at an IoU of .50"))
-        remark = f"pictures, {mean.truths:,} boxes"
-        tiles.append((run.val.split, f"{len(run.val):,}", remark))
+def _tiles(run: RunReport, boxes: bool) -> list[tuple[str, str, str]]:
+    """Return the numbers at the top of the page: label, value and remark of each."""
+    tiles = [] if run.validation is None else _score_tiles(run.validation)
     if run.train is not None:
         count = sum(len(sample.classes) for sample in run.train.samples)
         remark = f"pictures, {count:,} boxes" if boxes else "pictures"
         tiles.append((run.train.split, f"{len(run.train):,}", remark))
     total = info.totals(info.rows(run.network))
-    h, w = run.network.options.size
-    millions = total.macs / 1e6
+    (h, w), millions = run.network.options.size, total.macs / 1e6
     amount = f"{millions:,.0f}" if millions >= 10 else f"{millions:.2f}"
     remark = f"{amount} M multiply-adds at {w}x{h}"
     tiles.append(("parameters", f"{total.parameters:,}", remark))
-    if "time" in parts:
+    if run.seconds:
         tiles.append(("time", duration(sum(run.seconds.values())), "all phases"))
     return tiles
+
+
+def _score_tiles(validation: Validation) -> list[tuple[str, str, str]]:
+    metrics, data = validation.metrics, validation.dataset
+    pictures = data.split, f"{len(data):,}"
+    if isinstance(metrics, Accuracy):
+        return [
+            ("top-1", score(metrics.top1), "most probable class is right"),
+            ("top-5", score(metrics.top5), "right class is among the five most probable"),
+            (*pictures, "pictures"),
+        ]
+    return [
+        ("AP", score(metrics.mean.ap), "mean over the IoU thresholds .50 to .95"),
+        ("AP50", score(metrics.mean.ap50), "at an IoU threshold of .50"),
+        (*pictures, f"pictures, {metrics.mean.truths:,} boxes"),
+    ]

@@ -1,10 +1,11 @@
-"""The pictures that a detector got most wrong, with what is there and what it found."""
+"""The pictures on which a detector makes most errors, with their truths and detections."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,33 +14,40 @@ import numpy as np
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Sample, read_image
 from ghostyolo.errors import DataError
-from ghostyolo.evaluation.curves import CLASS, IGNORED, PLACE, RIGHT, Verdict
+from ghostyolo.evaluation.error_types import (
+    CORRECT,
+    IGNORED,
+    POORLY_LOCALIZED,
+    WRONG_CLASS,
+    Outcomes,
+)
 
-MOST_PICTURES, MOST_BOXES = 6, 100
+MAX_PICTURES, MAX_BOXES = 6, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte
-FEW_BOXES = 12  # so few that each has room for all that is to be said of it
-LETTERS = 26
+FEW_BOXES = 12  # so few that each has room for its whole label
+MAX_LETTERS = 26  # of a class name in a label
+DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS)  # other errors are drawn over them
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box in units of the drawing. kind: of its verdict; label: what stands beside it."""
+    """A box in units of the drawing. outcome: what it is; label: the text beside it."""
 
     x: float
     y: float
     w: float
     h: float
-    kind: str
+    outcome: str
     label: str
     title: str
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A JPEG with its marks. errors: how many of each kind there are, in words.
+class MarkedPicture:
+    """A JPEG with its truths and detections. errors: how many there are of each type, in words.
 
-    w, h: of the drawing, whose longer side is LONG_SIDE whatever the picture has, so that lines
-    and letters look alike on all.
+    w, h: of the drawing, whose longer side is LONG_SIDE for every picture, so that lines and
+    letters look alike on all.
     """
 
     path: str
@@ -48,82 +56,108 @@ class Picture:
     w: int
     h: int
     truths: tuple[Mark, ...]
-    found: tuple[Mark, ...]
+    detections: tuple[Mark, ...]
     errors: str
 
 
-def worst(
+def with_most_errors(
     detections: Sequence[Detections],
     samples: Sequence[Sample],
-    verdicts: Sequence[Verdict],
+    outcomes: Sequence[Outcomes],
     names: Sequence[str],
-) -> list[Picture]:
-    """Return the pictures with most errors, the worst first; one that cannot be read is left out.
+) -> list[MarkedPicture]:
+    """Return the pictures with most errors, or the first ones if there are no errors at all.
 
-    Without any error these are the first pictures.
+    Pictures that cannot be read any more are left out.
     """
-    counts = [sum(verdict.errors().values()) for verdict in verdicts]
-    pictures: list[Picture] = []
-    for row in np.argsort(-np.array(counts), kind="stable")[: 2 * MOST_PICTURES].tolist():
-        if len(pictures) == MOST_PICTURES:
-            break
+    counts = np.array([sum(outcome.errors().values()) for outcome in outcomes])
+    order = np.argsort(-counts, kind="stable").tolist()
+    return [
+        _marked(image, detections[row], samples[row], outcomes[row], names)
+        for row, image in first_readable(samples, order, MAX_PICTURES)
+    ]
+
+
+def first_readable(
+    samples: Sequence[Sample], order: Sequence[int], count: int
+) -> Iterable[tuple[int, np.ndarray]]:
+    """Return index and picture of the first `count` samples in an order that can be read.
+
+    Pictures may be gone since the validation; twice as many as wanted are tried.
+    """
+    return islice(_readable(samples, order[: 2 * count]), count)
+
+
+def _readable(samples: Sequence[Sample], order: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    for row in order:
         try:
-            image = read_image(samples[row].path)
-        except DataError:  # it was read for the detections, and is gone since
+            yield row, read_image(samples[row].path)
+        except DataError:
             continue
-        pictures.append(_picture(image, detections[row], samples[row], verdicts[row], names))
-    return pictures
 
 
-def _picture(
-    image: np.ndarray, found: Detections, sample: Sample, verdict: Verdict, names: Sequence[str]
-) -> Picture:
-    scale = LONG_SIDE / max(image.shape[:2])
+def resized(image: np.ndarray, long_side: int) -> np.ndarray:
+    """Return a picture with a longer side of at most so many pixels."""
+    h, w = _scaled_size(image, long_side)
+    larger = max(image.shape[:2]) > long_side
+    return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if larger else image
+
+
+def jpeg_uri(image: np.ndarray) -> str:
+    """Return a picture as a JPEG inside the address that an HTML page shows."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def _scaled_size(image: np.ndarray, long_side: int) -> tuple[int, int]:
+    scale = long_side / max(image.shape[:2])
     h, w = (max(1, round(side * scale)) for side in image.shape[:2])
+    return h, w
+
+
+def _marked(
+    image: np.ndarray, found: Detections, sample: Sample, outcomes: Outcomes, names: Sequence[str]
+) -> MarkedPicture:
+    scale = LONG_SIDE / max(image.shape[:2])
+    h, w = _scaled_size(image, LONG_SIDE)
     few = max(len(found), len(sample.classes)) <= FEW_BOXES
-    truths = [
-        _mark(box * scale, kind, names[cls], "", few)
-        for box, cls, kind in zip(sample.boxes_xyxy_px, sample.classes, verdict.truths, strict=True)
-    ]
-    marks = [
-        _mark(box * scale, kind, names[cls], f" {score:.2f}", few)
-        for box, cls, score, kind in zip(
-            found.boxes, found.classes, found.scores, verdict.detections, strict=True
+    scores = [f" {score:.2f}" for score in found.scores]
+    truths = (sample.boxes_xyxy_px, sample.classes, [""] * len(sample.classes), outcomes.truths)
+    detections = (found.boxes, found.classes, scores, outcomes.detections)
+    drawn_truths, drawn_detections = (
+        _in_order(
+            _mark(box * scale, outcome, names[cls], score, few)
+            for box, cls, score, outcome in zip(*columns, strict=True)
         )
-    ]
-    errors = ", ".join(f"{count} {kind}" for kind, count in verdict.errors().items() if count)
-    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if scale < 1 else image
-    return Picture(
+        for columns in (truths, detections)
+    )
+    errors = ", ".join(f"{kind}: {count}" for kind, count in outcomes.errors().items() if count)
+    return MarkedPicture(
         path=sample.path,
         name=Path(sample.path).name,
-        uri=jpeg_uri(small),
+        uri=jpeg_uri(resized(image, LONG_SIDE)),
         w=w,
         h=h,
-        truths=_ordered(truths),
-        found=_ordered(marks),
+        truths=drawn_truths,
+        detections=drawn_detections,
         errors=errors or "no errors",
     )
 
 
-def _mark(box: np.ndarray, kind: str, name: str, score: str, few: bool) -> Mark:
+def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> Mark:
     left, top, right, bottom = (round(float(edge), 1) for edge in box)
-    short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
-    fine = kind in (RIGHT, IGNORED)
-    label = f"{short}{score}" if fine else f"{kind}: {short}{score}"
-    if not few:  # the colour has to say the rest
-        label = "" if fine else short
+    short = name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
+    is_error = outcome not in (CORRECT, IGNORED)
+    label = f"{outcome}: {short}{score}" if is_error else f"{short}{score}"
+    if not few:  # the colour has to tell the outcome
+        label = short if is_error else ""
     size = (round(right - left, 1), round(bottom - top, 1))
-    return Mark(left, top, *size, kind, label, f"{name}{score}: {kind}")
+    return Mark(left, top, *size, outcome, label, f"{name}{score}: {outcome}")
 
 
-def _ordered(marks: Sequence[Mark]) -> tuple[Mark, ...]:
-    """Put the errors last, so that they are drawn over the others."""
-    order = {IGNORED: 0, RIGHT: 1, PLACE: 2, CLASS: 3}
-    return tuple(sorted(marks[:MOST_BOXES], key=lambda mark: order.get(mark.kind, 4)))
-
-
-def jpeg_uri(image: np.ndarray) -> str:
-    """Return a picture as a JPEG that an HTML page holds itself."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+def _in_order(marks: Iterable[Mark]) -> tuple[Mark, ...]:
+    """Return at most MAX_BOXES marks in the order in which they are drawn."""
+    order = {outcome: place for place, outcome in enumerate(DRAWN_FIRST)}
+    first = islice(marks, MAX_BOXES)
+    return tuple(sorted(first, key=lambda mark: order.get(mark.outcome, len(order))))

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ghostyolo.evaluation.curves import Ranked, Sweep
+from ghostyolo.evaluation.curves import RankedDetections, ThresholdSweep
 
 SERIES = 8  # colours that can be told apart
 INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {
@@ -47,7 +47,7 @@ STYLE: Any = {  # Any: matplotlib names the keys in its types, each version othe
     "figure.constrained_layout.use": True,
 }
 SIZE = (4.2, 2.7)  # inches; a phone shows them at this size, a desktop half as large again
-SHARE = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
+UNIT = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
 ROOM = 1.15  # between the outermost box and the frame
 PRECISION, ACCURACY = "Average precision", "Accuracy"
 DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
@@ -55,7 +55,7 @@ DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its heading, what it shows in words, and the names of its colours."""
+    """A drawing with its heading, its description in words, and the names of its colours."""
 
     heading: str
     alt: str
@@ -64,7 +64,7 @@ class Plot:
 
 
 def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
-    """Draw every column of the table of results over the epochs: loss, precision, rate, others."""
+    """Draw each column of the table of results over the epochs: losses, scores, learning rate."""
     columns = dict.fromkeys(key for row in rows for key in row)
     groups: dict[str, list[str]] = {"Loss": [], PRECISION: [], ACCURACY: [], "Learning rate": []}
     for key in columns:
@@ -74,12 +74,13 @@ def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
     return [_over_epochs(heading, keys, rows) for heading, keys in groups.items() if keys]
 
 
-def precision_recall(ranked: Sequence[Ranked], names: Sequence[str]) -> Plot:
-    """Draw a curve a class, in colour those with most truths, and the mean of all."""
+def precision_recall(ranked: Sequence[RankedDetections], names: Sequence[str]) -> Plot:
+    """Draw the curve of each class, in colour those with most truths, and the mean of all."""
     recall = np.linspace(0, 1, 101)
-    known = sorted((row for row in range(len(ranked)) if ranked[row].truths), key=_many(ranked))
+    known = [row for row, own in enumerate(ranked) if own.truths]
+    known.sort(key=lambda row: -ranked[row].truths)
     curves = {row: ranked[row].precision_at(recall) for row in known}
-    with _axes(xlabel="recall", ylabel="precision", xlim=SHARE, ylim=SHARE) as (axes, plot):
+    with _axes(xlabel="recall", ylabel="precision", xlim=UNIT, ylim=UNIT) as (axes, plot):
         for row in known[SERIES:DRAWN_CLASSES]:
             axes.plot(recall, curves[row], color=INKS["muted"], linewidth=0.5)
         legend = []
@@ -93,23 +94,23 @@ def precision_recall(ranked: Sequence[Ranked], names: Sequence[str]) -> Plot:
         if len(known) > SERIES:
             legend.append(("muted", f"other classes ({min(len(known), DRAWN_CLASSES) - SERIES})"))
         alt = f"Precision against recall of {len(known)} classes at an IoU of 0.5"
-        return plot("Precision and recall, class by class", alt, tuple(legend))
+        return plot("Precision and recall of each class", alt, tuple(legend))
 
 
-def thresholds(curve: Sweep) -> Plot:
-    """Draw precision, recall and F1 over the threshold, and where F1 is best."""
+def thresholds(curve: ThresholdSweep) -> Plot:
+    """Draw precision, recall and F1 over the confidence threshold, and where F1 is best."""
     best = curve.best
     at, f1 = curve.thresholds[best], curve.f1[best]
     columns = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
-    with _axes(xlabel="threshold of the score", xlim=SHARE, ylim=SHARE) as (axes, plot):
+    with _axes(xlabel="confidence threshold", xlim=UNIT, ylim=UNIT) as (axes, plot):
         for (_, values), colour in zip(columns.items(), COLOURS, strict=False):
             axes.plot(curve.thresholds, values, color=colour)
         axes.axvline(at, color=INKS["ink"], linewidth=1, linestyle=":")
         axes.plot([at], [f1], "o", color=INKS["ink"], markersize=5)
         legend = [(f"c{number}", name) for number, name in enumerate(columns, 1)]
         legend.append(("ink", f"best F1 {f1:.3f} at {at:.3f}"))
-        alt = f"Precision, recall and F1 against the threshold; F1 is best, {f1:.3f}, at {at:.3f}"
-        return plot("Precision, recall and F1 against the threshold", alt, tuple(legend))
+        alt = f"Precision, recall and F1 by confidence threshold; F1 is best, {f1:.3f}, at {at:.3f}"
+        return plot("Precision, recall and F1 by confidence threshold", alt, tuple(legend))
 
 
 def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
@@ -141,7 +142,7 @@ def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
 
 
 def _group(key: str) -> str:
-    """Name the plot that a column of results belongs to."""
+    """Return the heading of the plot that shows a column of results."""
     if key.startswith("loss"):
         return "Loss"
     if key.startswith("AP") or key == "VOC":
@@ -161,20 +162,16 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
             axes.plot(epochs, values, style, marker="o", color=COLOURS[number % SERIES])
             legend.append((f"c{number % SERIES + 1}", key))
         if heading in (PRECISION, ACCURACY):
-            axes.set_ylim(*SHARE)
+            axes.set_ylim(*UNIT)
         elif heading in ("Loss", "Learning rate"):
             axes.set_ylim(bottom=0)
         alt = f"{', '.join(keys)} over {len(rows)} validations"
         return plot(heading, alt, tuple(legend) if len(keys) > 1 else ())
 
 
-def _many(ranked: Sequence[Ranked]) -> Any:
-    return lambda row: -ranked[row].truths
-
-
 @contextmanager
 def _axes(**labels: Any) -> Iterator[tuple[Axes, Any]]:
-    """Give empty axes, and a function that makes a `Plot` of what was drawn there."""
+    """Yield empty axes, and a function that makes a `Plot` of what was drawn on them."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot(**labels)

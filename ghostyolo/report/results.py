@@ -22,7 +22,7 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     replace(path, [buffer.getvalue().encode()])
 
 
-def curve(path: Path, rows: list[dict[str, float]]) -> None:
+def draw_curve(path: Path, rows: list[dict[str, float]]) -> None:
     """Draw loss and average precision, or accuracy, over the epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

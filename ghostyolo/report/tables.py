@@ -1,4 +1,4 @@
-"""The tables of the page: counts and shares from data sets, verdicts and anchors."""
+"""The tables of the page: counts and percentages of data sets, outcomes and anchors."""
 
 from __future__ import annotations
 
@@ -9,78 +9,87 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.data import Dataset, Sample
-from ghostyolo.evaluation.curves import ERRORS, RIGHT, Verdict
-from ghostyolo.evaluation.detection import Scores
+from ghostyolo.evaluation.average_precision import Scores
+from ghostyolo.evaluation.error_types import CORRECT, ERROR_TYPES, Outcomes
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.network import Network
 from ghostyolo.network.net_options import NetOptions
 
-MOST_CLASSES = 20  # a matrix of more cannot be read
-MOST_PAIRS = 10
+MAX_CLASSES = 20  # a matrix of more cannot be read
+MAX_PAIRS = 10
 SMALL, MEDIUM = 32**2, 96**2  # areas; source: cocodataset/cocoapi, cocoeval.py, areaRng
 
 
-def shares(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
+def percentages(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
     """Return name, value and percentage of the sum of each."""
     total = sum(values.values())
     return [(name, value, 100 * value / total if total else 0.0) for name, value in values.items()]
 
 
-def sizes(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, str, int, float]]:
+def scores_by_size(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, str, int, float]]:
     """Return name, bounds, number of truths and AP of small, medium and large boxes.
 
-    The bounds are COCO's, which counts a box that lies on one to both sides; here it is the larger.
+    The bounds are COCO's, which counts a box on a bound for both sizes; here it is the larger one.
     """
     kept = [sample.boxes_xyxy_px[~sample.ignore] for sample in samples]
     boxes = np.concatenate([np.zeros((0, 4)), *kept])
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    small, medium, _ = np.bincount(np.digitize(areas, (SMALL, MEDIUM)), minlength=3).tolist()
+    small, medium, large = np.bincount(np.digitize(areas, (SMALL, MEDIUM)), minlength=3).tolist()
     return [
         ("small", "under 32²", small, mean.ap_small),
         ("medium", "32² to 96²", medium, mean.ap_medium),
-        ("large", "over 96²", len(areas) - small - medium, mean.ap_large),
+        ("large", "over 96²", large, mean.ap_large),
     ]
 
 
-def errors(verdicts: Sequence[Verdict]) -> list[tuple[str, int]]:
-    """Count what is right and each kind of error over all pictures."""
+def outcome_counts(outcomes: Sequence[Outcomes]) -> list[tuple[str, int]]:
+    """Count the correct detections and the errors of each type over all pictures."""
     counts: Counter[str] = Counter()
-    for verdict in verdicts:
-        counts.update({RIGHT: int((verdict.detections == RIGHT).sum()), **verdict.errors()})
-    return [(kind, counts[kind]) for kind in (RIGHT, *ERRORS)]
+    for outcome in outcomes:
+        counts.update({CORRECT: int((outcome.detections == CORRECT).sum()), **outcome.errors()})
+    return [(kind, counts[kind]) for kind in (CORRECT, *ERROR_TYPES)]
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """Return the matrix to be shown and the pairs that are confused most.
+    """Return the part of a confusion matrix that is shown, and the classes confused most often.
 
-    Each cell is its count and its share of the truths of the row (of the last row: of its sum).
-    Of many classes those with most errors are shown, and none that does not occur.
+    matrix: (K, K), or (K + 1, K + 1) with the background as the last row and column. Each cell is a
+    count and its fraction of the row's truths (in the last row: of its sum). Of more than
+    MAX_CLASSES classes those with most errors are shown, and none that does not occur.
     """
-    count = len(names)
-    wrong = matrix - np.diag(np.diag(matrix))
-    shown = np.argsort(-(wrong.sum(0) + wrong.sum(1))[:count], kind="stable")[:MOST_CLASSES]
-    if count > MOST_CLASSES:
+    count, wrong = len(names), matrix - np.diag(np.diag(matrix))
+    shown = np.argsort(-(wrong.sum(0) + wrong.sum(1))[:count], kind="stable")[:MAX_CLASSES]
+    if count > MAX_CLASSES:
         shown = shown[(matrix.sum(0) + matrix.sum(1))[shown] > 0]
-    chosen = [*sorted(shown.tolist()), count]
+    chosen = [*sorted(shown.tolist()), *range(count, len(matrix))]
     labels = [*names, "background"]
     part = matrix[np.ix_(chosen, chosen)]
-    share = part / np.maximum(matrix[chosen].sum(1, keepdims=True), 1)
-    rows = [
-        (labels[row], list(zip(part[at].tolist(), share[at].tolist(), strict=True)))
-        for at, row in enumerate(chosen)
+    fractions = part / np.maximum(matrix[chosen].sum(1, keepdims=True), 1)
+    cells = zip(part.tolist(), fractions.tolist(), strict=True)
+    return {
+        "head": [labels[column] for column in chosen],
+        "rows": [
+            (labels[row], list(zip(*both, strict=True)))
+            for row, both in zip(chosen, cells, strict=True)
+        ],
+        "pairs": _confused_pairs(wrong[:count, :count], names),
+        "left_out": count - len(shown),
+    }
+
+
+def _confused_pairs(wrong: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Return true class, predicted class and count of the most frequent confusions."""
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS].tolist()
+    places = [divmod(place, len(names)) for place in order]
+    return [
+        (names[row], names[col], int(wrong[row, col])) for row, col in places if wrong[row, col]
     ]
-    within = wrong[:count, :count]
-    order = np.argsort(-within, axis=None, kind="stable")[:MOST_PAIRS]
-    places = zip(*(axis.tolist() for axis in np.unravel_index(order, within.shape)), strict=True)
-    pairs = [(names[a], names[b], int(within[a, b])) for a, b in places if within[a, b]]
-    head = [labels[column] for column in chosen]
-    return {"head": head, "rows": rows, "pairs": pairs, "left_out": count - len(shown)}
 
 
 def data(datasets: Sequence[Dataset], *, boxes: bool = True) -> dict[str, Any] | None:
-    """Return what each split holds, its defects, and the boxes of each class.
+    """Return the pictures, defects and classes of each split.
 
-    boxes: False where a picture has one class and no box to speak of.
+    boxes: False for the data of classifiers, where each picture has a class and no box.
     """
     if not datasets:
         return None
@@ -132,21 +141,21 @@ def anchors_by_stride(network: Network) -> dict[float, np.ndarray]:
 
 
 def box_sizes(samples: Sequence[Sample], options: NetOptions) -> np.ndarray:
-    """Return (n, 2): w, h of the boxes that are trained on, in pixels of the network's input."""
-    target, sizes_ = np.array(options.size), [np.zeros((0, 2))]
+    """Return w, h of the boxes that count, in pixels of the network's input, (n, 2)."""
+    target, sizes = np.array(options.size), [np.zeros((0, 2))]
     for sample in samples:
         scale = target / np.maximum(sample.size, 1)
         if options.letter_box:
             scale = scale.min().repeat(2)
         boxes = sample.boxes_xyxy_px[~sample.ignore]
-        sizes_.append((boxes[:, 2:] - boxes[:, :2]) * scale[::-1])
-    return np.concatenate(sizes_)
+        sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale[::-1])
+    return np.concatenate(sizes)
 
 
 def anchor_fit(
     boxes: np.ndarray, scales: Mapping[float, np.ndarray]
 ) -> tuple[list[tuple[float, str, int, float]], float]:
-    """Return stride, size, boxes that it fits best and their percentage for each anchor.
+    """Return for each anchor its stride, its size, the boxes that it fits best, their percentage.
 
     Also the mean IoU of each box with its best anchor, both with one corner in common.
     boxes: (n, 2) as w, h, n > 0. Source: AlexeyAB/darknet src/detector.c calc_anchors, "avg IoU".

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ghostyolo.errors import OptionError
+from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.network.metadata import Metadata
@@ -103,6 +104,10 @@ class Runtime:
             message, hint = "the file suppresses boxes itself", "export it without --nms"
             raise OptionError(message, hint=hint)
         return Detector(self.network, self.run, boxes=self.metadata.boxes, **options)
+
+    def classifier(self) -> Classifier:
+        """Return the function from pictures to probabilities. Raises `CfgError` for a detector."""
+        return Classifier(self.network, self.run)
 
     def close(self) -> None:
         """Let go of the program's memory."""

@@ -65,7 +65,7 @@ def detect(runtime: Runtime, most: int) -> Detect:
     """
 
     def detect_in(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
-        return runtime.detector(thresh=choice.thresh, nms=choice.nms, most=most)(images)
+        return runtime.detector(thresh=choice.thresh, nms=choice.nms, max_detections=most)(images)
 
     size = runtime.network.options.size
     runtime.detector(thresh=1.0)([np.zeros((*size, 3), np.uint8)])

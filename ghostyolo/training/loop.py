@@ -19,7 +19,7 @@ from ghostyolo import report
 from ghostyolo.augment.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.evaluation import detection
+from ghostyolo.evaluation import validation
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps
@@ -225,19 +225,15 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
     state.rows.append(row)
     if world.first:
         report.write_rows(config.folder / "results.csv", state.rows)
-        report.curve(config.folder / "curve.png", state.rows)
+        report.draw_curve(config.folder / "curve.png", state.rows)
     return row
 
 
 def _scores(model: Model, config: TrainConfig, world: World) -> dict[str, float]:
-    """Measure on val; each process looks at every so-many-th picture, the first one scores."""
+    """Validate; each process computes every world_size-th picture, rank 0 the scores."""
     assert config.val is not None
-    mine = dataclasses.replace(config.val, samples=config.val.samples[world.rank :: world.size])
-    found = detection.interleaved(world.gather(config.task.find(model, mine)))
-    config.val.gather_defects(world.gather)
-    scores = {}
-    if world.first:
-        scores = config.task.judge(*detection.readable(found, config.val)).row()
+    predictions, dataset = validation.predict(model, config.val, world=world)
+    scores = validation.score(predictions, dataset).row() if world.first else {}
     return world.gather(scores)[0]
 
 

@@ -10,30 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from ghostyolo.augment import classification as data_crops
 from ghostyolo.augment.batches import Change
 from ghostyolo.augment.mosaic import boxed
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, open_classification, open_dataset
 from ghostyolo.errors import OptionError
-from ghostyolo.evaluation import classification, detection
-from ghostyolo.evaluation.classification import Accuracy
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import Cost, HeadRun, entropy, teacher
 from ghostyolo.loss.entropy import LogitRun
 from ghostyolo.model.classifier import classifier_output_of
-from ghostyolo.model.model import Model
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.training import recipe
 from ghostyolo.training.recipe import Recipe
 from ghostyolo.training.unsupported import check_classifier, check_detector
-
-Step = Callable[[int], object]  # hears how many pictures are done
-Found = list[Detections] | list[np.ndarray]  # what is found in each picture
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,7 @@ class Task:
     of their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError`
     for what training cannot honour. settings, change: how pictures are changed, see `Batches`.
     keep: the nodes whose outputs the loss needs. runs: what it takes of these. imitate: the loss
-    against what it takes of a teacher's. find: runs a model over a data set. judge: scores what was
-    found.
+    against what it takes of a teacher's.
     """
 
     name: str
@@ -58,8 +49,6 @@ class Task:
     keep: Callable[[Network], frozenset[int]]
     runs: Callable[[Network, dict[int, Tensor]], Any]
     imitate: Callable[[Any, Any, tuple[int, int]], Cost]
-    find: Callable[..., Any]
-    judge: Callable[[Any, Dataset], detection.Metrics | Accuracy]
 
     def score(self, row: Mapping[str, float]) -> float:
         """Return by how much a validation is good; 0 without truths to count."""
@@ -98,12 +87,6 @@ def _head_runs(network: Network, out: dict[int, Tensor]) -> list[HeadRun]:
     return [HeadRun(head, out[above], out[own]) for above, own, head in _heads(network)]
 
 
-def _detections(
-    model: Model, dataset: Dataset, step: Step = lambda done: None
-) -> list[Detections | None]:
-    return detection.over(model.detector(**detection.LIMITS), dataset, step)
-
-
 def _kept_of_classifier(network: Network) -> frozenset[int]:
     return frozenset({classifier_output_of(network).logits.index})
 
@@ -112,12 +95,6 @@ def _logit_run(network: Network, out: dict[int, Tensor]) -> LogitRun:
     end = classifier_output_of(network)
     smoothing = network.options.label_smooth_eps
     return LogitRun(out[end.logits.index].flatten(1), end.temperature, smoothing)
-
-
-def _answers(
-    model: Model, dataset: Dataset, step: Step = lambda done: None
-) -> list[np.ndarray | None]:
-    return detection.over(model.classifier(), dataset, step)
 
 
 DETECTION = Task(
@@ -131,8 +108,6 @@ DETECTION = Task(
     keep=_kept_of_detector,
     runs=_head_runs,
     imitate=teacher.cost,
-    find=_detections,
-    judge=detection.score,
 )
 CLASSIFICATION = Task(
     name="classification",
@@ -145,6 +120,4 @@ CLASSIFICATION = Task(
     keep=_kept_of_classifier,
     runs=_logit_run,
     imitate=entropy.imitation,
-    find=_answers,
-    judge=classification.score,
 )

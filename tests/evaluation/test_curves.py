@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ghostyolo.boxes import Detections
-from ghostyolo.evaluation.curves import ERRORS, confusion, judge, rank, sweep
-from ghostyolo.evaluation.detection import score
+from ghostyolo.evaluation.average_precision import score
+from ghostyolo.evaluation.curves import rank_detections, sweep_thresholds
+from ghostyolo.evaluation.error_types import ERROR_TYPES, confusion_matrix, outcomes_of
 from support.detections import ELSEWHERE, SHIFTED, SQUARE, dataset, found, random_case
 
 BESIDE = (35, 10, 75, 50)  # IoU .23 with SQUARE
@@ -15,20 +16,20 @@ FAR = (100, 100, 140, 140)
 
 
 def kinds(detections: Detections, *truths: tuple) -> tuple[list[str], list[str]]:
-    verdict = judge(detections, dataset(truths).samples[0])
-    return list(verdict.detections), list(verdict.truths)
+    outcome = outcomes_of(detections, dataset(truths).samples[0])
+    return list(outcome.detections), list(outcome.truths)
 
 
 @pytest.mark.parametrize(
     "rows, truths, expected",
     [
-        ([(*SHIFTED, 0, 0.9)], [(*SQUARE, 0)], (["right"], ["right"])),
+        ([(*SHIFTED, 0, 0.9)], [(*SQUARE, 0)], (["correct"], ["correct"])),
         ([(*SHIFTED, 1, 0.9)], [(*SQUARE, 0)], (["wrong class"], ["wrong class"])),
-        ([(*BESIDE, 0, 0.9)], [(*SQUARE, 0)], (["badly placed"], ["badly placed"])),
-        ([(*BESIDE, 1, 0.9)], [(*SQUARE, 0)], (["false"], ["missed"])),
-        ([(*FAR, 0, 0.9)], [(*SQUARE, 0)], (["false"], ["missed"])),
+        ([(*BESIDE, 0, 0.9)], [(*SQUARE, 0)], (["poorly localized"], ["poorly localized"])),
+        ([(*BESIDE, 1, 0.9)], [(*SQUARE, 0)], (["false positive"], ["missed"])),
+        ([(*FAR, 0, 0.9)], [(*SQUARE, 0)], (["false positive"], ["missed"])),
         ([(*SHIFTED, 0, 0.9)], [(*SQUARE, 0, 1)], (["ignored"], ["ignored"])),
-        ([(*FAR, 0, 0.9)], [], (["false"], [])),
+        ([(*FAR, 0, 0.9)], [], (["false positive"], [])),
         ([], [(*SQUARE, 0)], ([], ["missed"])),
     ],
 )
@@ -36,22 +37,22 @@ def test_one_detection_of_one_truth(rows: list, truths: list, expected: tuple) -
     assert kinds(found(*rows), *truths) == expected
 
 
-def test_the_better_score_is_right_and_the_other_double() -> None:
+def test_the_better_score_is_right_and_the_other_a_duplicate() -> None:
     twice = found((*SHIFTED, 0, 0.5), (*SQUARE, 0, 0.9))
-    assert kinds(twice, (*SQUARE, 0)) == (["double", "right"], ["right"])
+    assert kinds(twice, (*SQUARE, 0)) == (["duplicate", "correct"], ["correct"])
     beside = found((*SQUARE, 0, 0.9), (*BESIDE, 0, 0.5))
-    assert kinds(beside, (*SQUARE, 0)) == (["right", "false"], ["right"])
+    assert kinds(beside, (*SQUARE, 0)) == (["correct", "false positive"], ["correct"])
 
 
 def test_right_class_comes_before_the_larger_overlap() -> None:
     seen = found((*SQUARE, 0, 0.9), (*SQUARE, 1, 0.5))
-    assert kinds(seen, (*SQUARE, 1), (*SHIFTED, 0)) == (["right"] * 2, ["right"] * 2)
+    assert kinds(seen, (*SQUARE, 1), (*SHIFTED, 0)) == (["correct"] * 2, ["correct"] * 2)
 
 
 def test_a_shared_error_counts_once() -> None:
-    verdict = judge(found((*SQUARE, 1, 0.9)), dataset([(*SQUARE, 0), (*FAR, 0)]).samples[0])
-    expected = dict.fromkeys(ERRORS, 0) | {"wrong class": 1, "missed": 1}
-    assert verdict.errors() == expected
+    outcome = outcomes_of(found((*SQUARE, 1, 0.9)), dataset([(*SQUARE, 0), (*FAR, 0)]).samples[0])
+    expected = dict.fromkeys(ERROR_TYPES, 0) | {"wrong class": 1, "missed": 1}
+    assert outcome.errors() == expected
 
 
 def test_confusion_by_hand() -> None:
@@ -60,21 +61,21 @@ def test_confusion_by_hand() -> None:
         found((*SQUARE, 0, 0.9), (*ELSEWHERE, 0, 0.8), (*FAR, 1, 0.7)),
         found((*BESIDE, 0, 0.9), (*FAR, 1, 0.3)),
     ]
-    verdicts = [judge(*pair) for pair in zip(seen, data.samples, strict=True)]
+    outcomes = [outcomes_of(*pair) for pair in zip(seen, data.samples, strict=True)]
     expected = [[1, 0, 1], [1, 0, 0], [1, 1, 0]]
-    assert confusion(seen, data.samples, verdicts, 2).tolist() == expected
+    assert confusion_matrix(seen, data.samples, outcomes, 2).tolist() == expected
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_confusion_counts_everything_once(seed: int) -> None:
     detections, data = random_case(seed, ignore=0.2)
-    verdicts = [judge(*pair) for pair in zip(detections, data.samples, strict=True)]
-    matrix = confusion(detections, data.samples, verdicts, 4)
+    outcomes = [outcomes_of(*pair) for pair in zip(detections, data.samples, strict=True)]
+    matrix = confusion_matrix(detections, data.samples, outcomes, 4)
     for cls in range(4):
         truths = sum(int(((s.classes == cls) & ~s.ignore).sum()) for s in data.samples)
         excused = sum(
-            int(((seen.classes == cls) & (verdict.detections == "ignored")).sum())
-            for seen, verdict in zip(detections, verdicts, strict=True)
+            int(((seen.classes == cls) & (outcome.detections == "ignored")).sum())
+            for seen, outcome in zip(detections, outcomes, strict=True)
         )
         seen = sum(int((each.classes == cls).sum()) for each in detections)
         assert (matrix[cls].sum(), matrix[:, cls].sum()) == (truths, seen - excused)
@@ -85,7 +86,9 @@ def test_area_under_the_curve_is_the_average_precision(seed: int) -> None:
     detections, data = random_case(seed, ignore=0.2)
     recall = np.linspace(0, 1, 20001)
     metrics = score(detections, data)
-    for ranked, scores in zip(rank(detections, data.samples, 4), metrics.classes, strict=True):
+    for ranked, scores in zip(
+        rank_detections(detections, data.samples, 4), metrics.classes, strict=True
+    ):
         if ranked.truths:
             area = ranked.precision_at(recall[1:]).mean()
             assert area == pytest.approx(scores.voc_area, abs=1e-3)
@@ -95,14 +98,16 @@ def test_area_under_the_curve_is_the_average_precision(seed: int) -> None:
 
 def test_sweep_counts_what_a_threshold_keeps() -> None:
     detections, data = random_case(0, ignore=0.2)
-    curve = sweep(rank(detections, data.samples, 4), np.array([0, 0.3, 0.6, 1.0]))
+    curve = sweep_thresholds(
+        rank_detections(detections, data.samples, 4), np.array([0, 0.3, 0.6, 1.0])
+    )
     truths = sum(int((~s.ignore).sum()) for s in data.samples)
     for at, threshold in enumerate(curve.thresholds):
         kept = [seen[seen.scores >= np.float32(threshold)] for seen in detections]
-        ranked = rank(kept, data.samples, 4)
+        ranked = rank_detections(kept, data.samples, 4)
         right, number = (
-            sum(int(each.hits.sum()) for each in ranked),
-            sum(len(each.hits) for each in ranked),
+            sum(int(each.correct.sum()) for each in ranked),
+            sum(len(each.correct) for each in ranked),
         )
         assert curve.recall[at] == pytest.approx(right / truths)
         assert curve.f1[at] == pytest.approx(2 * right / (number + truths))
@@ -115,11 +120,11 @@ def test_sweep_counts_what_a_threshold_keeps() -> None:
 def test_best_threshold_is_the_highest_of_equals() -> None:
     data = dataset([(*SQUARE, 0), (*FAR, 0)])
     seen = [found((*SQUARE, 0, 0.75), (*FAR, 0, 0.5), (*ELSEWHERE, 0, 0.25))]
-    curve = sweep(rank(seen, data.samples, 2))
+    curve = sweep_thresholds(rank_detections(seen, data.samples, 2))
     assert (curve.thresholds[curve.best], curve.f1[curve.best]) == pytest.approx((0.5, 1))
 
 
 def test_nothing_at_all() -> None:
-    curve = sweep(rank([], [], 2))
+    curve = sweep_thresholds(rank_detections([], [], 2))
     assert curve.f1.max() == curve.recall.max() == 0
     assert np.isnan(curve.precision).all()

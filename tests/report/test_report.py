@@ -22,12 +22,13 @@ from ghostyolo import cli, report
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.errors import OptionError
-from ghostyolo.evaluation.curves import judge
-from ghostyolo.evaluation.detection import score
+from ghostyolo.evaluation.average_precision import score
+from ghostyolo.evaluation.error_types import outcomes_of
+from ghostyolo.evaluation.validation import Validation
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, render, tables
 from ghostyolo.report.page import TITLES, duration
-from ghostyolo.report.pictures import worst
+from ghostyolo.report.pictures import with_most_errors
 from support import tiny
 from support.detections import random_case
 
@@ -124,13 +125,15 @@ def run(folder: Path) -> RunReport:
         rows=rows,
         seconds={"pictures": 2.0, "updates": 75.0, "writing": 0.5},
         train=train,
-        val=val,
-        detections=detections,
-        metrics=score(detections, val),
+        validation=validated(val, detections),
         weights="best.weights",
         versions=report.versions("cpu"),
         date="2025-01-02",
     )
+
+
+def validated(val: Dataset, detections: list[Detections]) -> Validation:
+    return Validation(loads(tiny.CFG), val, detections, score(detections, val), {})
 
 
 @pytest.fixture(scope="module")
@@ -203,17 +206,21 @@ def test_pictures_are_small_jpegs(text: str) -> None:
 
 
 def test_the_worst_pictures_come_first_with_every_mark(run: RunReport) -> None:
-    assert run.val is not None and run.detections is not None
-    samples = run.val.samples
-    verdicts = [judge(*pair) for pair in zip(run.detections, samples, strict=True)]
-    counts = [sum(verdict.errors().values()) for verdict in verdicts]
-    shown = worst(run.detections, samples, verdicts, HOSTILE)
+    assert run.validation is not None
+    samples = run.validation.dataset.samples
+    outcomes = [
+        outcomes_of(*pair) for pair in zip(run.validation.predictions, samples, strict=True)
+    ]
+    counts = [sum(outcome.errors().values()) for outcome in outcomes]
+    shown = with_most_errors(run.validation.predictions, samples, outcomes, HOSTILE)
     paths = [sample.path for sample in samples]
     rows = [paths.index(picture.path) for picture in shown]
     assert [counts[row] for row in rows] == sorted(counts, reverse=True)[: len(rows)]
     for row, picture in zip(rows, shown, strict=True):
-        assert Counter(mark.kind for mark in picture.truths) == Counter(verdicts[row].truths)
-        assert Counter(mark.kind for mark in picture.found) == Counter(verdicts[row].detections)
+        assert Counter(mark.outcome for mark in picture.truths) == Counter(outcomes[row].truths)
+        assert Counter(mark.outcome for mark in picture.detections) == Counter(
+            outcomes[row].detections
+        )
         corners = np.array(sorted((mark.x, mark.y) for mark in picture.truths))
         expected = sorted(map(tuple, samples[row].boxes_xyxy_px[:, :2] * 560 / 300))
         assert corners == pytest.approx(np.array(expected), abs=0.06)
@@ -235,60 +242,57 @@ def lacking(run: RunReport, **changes: Any) -> list[str]:
 def test_missing_parts_are_left_out(run: RunReport) -> None:
     bare = RunReport("bare", run.network)
     assert Page(render(bare)).sections() == ["scores", "cfg"]
-    assert "no split to validate on" in render(bare)
-    unscored = lacking(run, val=None, detections=None, metrics=None)
+    assert "no validation set" in render(bare)
+    unscored = lacking(run, validation=None)
     assert unscored == ["results", "scores", "anchors", "data", "time", "origin", "cfg"]
     assert "results" not in lacking(run, rows=())
     assert lacking(run, rows=run.rows[:1]) == list(TITLES)
 
 
 def scored(run: RunReport, val: Dataset, detections: list[Detections]) -> list[str]:
-    metrics = score(detections, val)
-    return lacking(run, train=None, val=val, detections=detections, metrics=metrics)
+    return lacking(run, train=None, validation=validated(val, detections))
 
 
 def test_nothing_there_and_nothing_found(run: RunReport) -> None:
-    assert run.val is not None and run.detections is not None
-    none = [Detections.empty()] * len(run.val)
+    assert run.validation is not None
+    none = [Detections.empty()] * len(run.validation.dataset)
     everything = list(TITLES)
-    assert scored(run, run.val, none) == everything
+    assert scored(run, run.validation.dataset, none) == everything
     empty = [np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)]
     samples = [
         replace(s, boxes_xyxy_px=empty[0], classes=empty[1], ignore=empty[2])
-        for s in run.val.samples
+        for s in run.validation.dataset.samples
     ]
-    truthless = replace(run.val, samples=tuple(samples))
+    truthless = replace(run.validation.dataset, samples=tuple(samples))
     rest = [name for name in everything if name not in ("sizes", "curves", "anchors")]
     assert scored(run, truthless, none) == rest
-    assert scored(run, truthless, list(run.detections)) == rest
+    assert scored(run, truthless, list(run.validation.predictions)) == rest
     without = [name for name in rest if name != "pictures"]
-    assert scored(run, replace(run.val, samples=()), []) == without
+    assert scored(run, replace(run.validation.dataset, samples=()), []) == without
 
 
 @pytest.mark.parametrize("count", [1, 1000])
 def test_any_number_of_classes(run: RunReport, count: int) -> None:
-    assert run.val is not None and run.detections is not None
+    assert run.validation is not None
     names = tuple(f"class {number}" for number in range(count))
-    samples = tuple(replace(s, classes=s.classes * 7 % count) for s in run.val.samples)
-    found = [Detections(d.boxes, d.scores, d.classes * 7 % count) for d in run.detections]
-    val = replace(run.val, names=names, samples=samples)
-    page = render(replace(run, train=val, val=val, detections=found, metrics=score(found, val)))
+    samples = tuple(
+        replace(s, classes=s.classes * 7 % count) for s in run.validation.dataset.samples
+    )
+    found = [
+        Detections(d.boxes, d.scores, d.classes * 7 % count) for d in run.validation.predictions
+    ]
+    val = replace(run.validation.dataset, names=names, samples=samples)
+    page = render(replace(run, train=val, validation=validated(val, found)))
     assert Page(page).sections() == list(TITLES)
     assert len(page) < 4e6
     assert ("997 are left out" in page) == (count == 1000)
 
 
 def test_a_picture_that_is_gone_is_left_out(run: RunReport) -> None:
-    assert run.val is not None
-    gone = tuple(replace(sample, path="gone.png") for sample in run.val.samples)
-    assert "pictures" not in lacking(run, val=replace(run.val, samples=gone))
-
-
-def test_detections_need_their_data_set(run: RunReport) -> None:
-    with pytest.raises(ValueError, match="need the data set"):
-        replace(run, val=None)
-    with pytest.raises(ValueError, match="1 detections for 30 samples"):
-        replace(run, detections=[Detections.empty()])
+    assert run.validation is not None
+    gone = tuple(replace(sample, path="gone.png") for sample in run.validation.dataset.samples)
+    val = replace(run.validation.dataset, samples=gone)
+    assert "pictures" not in lacking(run, validation=replace(run.validation, dataset=val))
 
 
 def test_a_file_that_cannot_be_written_is_an_error(run: RunReport, tmp_path: Path) -> None:

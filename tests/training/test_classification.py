@@ -19,11 +19,12 @@ from ghostyolo import cli
 from ghostyolo.data import open_classification, open_dataset, read_image
 from ghostyolo.data.images import to_planes
 from ghostyolo.errors import CfgError, DataError
-from ghostyolo.evaluation import classification
+from ghostyolo.evaluation import accuracy, validation
 from ghostyolo.model.classifier import center
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads, passes
 from ghostyolo.network.outputs import class_counts, classifier_output
+from ghostyolo.runtime.programs import runtimes
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.loop import train
@@ -139,7 +140,7 @@ def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
     for each in (model, bare):
         np.testing.assert_allclose(each.classifier()(images), want, rtol=1e-5)
     np.testing.assert_array_equal(model.classify(images[1]), model.classifier()(images[1:2])[0])
-    with pytest.raises(CfgError, match=r"no classes of pictures come out; add a \[softmax\]"):
+    with pytest.raises(CfgError, match="makes boxes, no class of the picture; run"):
         Model(loads(tiny.CFG)).classifier()
 
 
@@ -153,7 +154,7 @@ def test_accuracy_is_a_count(data: Path) -> None:
     names = (*val.names, "a", "b", "c", "d", "e")
     val = replace(val, names=names)
     answers = list(np.round(rng.dirichlet([0.3] * 3 + [1] * 5, len(val)), 1))  # with ties
-    found = classification.score(answers, val)
+    found = accuracy.score(answers, val)
     first = five = 0
     for answer, sample in zip(answers, val.samples, strict=True):
         ranked = sorted(range(8), key=lambda cls: (-answer[cls], cls))
@@ -161,14 +162,14 @@ def test_accuracy_is_a_count(data: Path) -> None:
         five += sample.classes[0] in ranked[:5]
     assert found.top1 == pytest.approx(first / 9)
     assert found.top5 == pytest.approx(five / 9)
-    assert found.matrix.sum() == 9 and found.pictures.tolist() == [3, 3, 3, 0, 0, 0, 0, 0]
+    assert found.confusion.sum() == 9 and found.pictures.tolist() == [3, 3, 3, 0, 0, 0, 0, 0]
     assert 0 < five < 9
     assert found.as_dict()["classes"][3] == {
         "name": "a", "pictures": 0, "top1": None, "top5": None,
-        "precision": None if not found.matrix[:, 3].any() else 0.0,
+        "precision": None if not found.confusion[:, 3].any() else 0.0,
     }  # fmt: skip
-    with pytest.raises(DataError, match="answers are of 8 classes, the data set has 3"):
-        classification.score(answers, replace(val, names=names[:3]))
+    with pytest.raises(DataError, match="predictions are of 8 classes, the data set has 3"):
+        accuracy.score(answers, replace(val, names=names[:3]))
 
 
 # --- a run
@@ -185,8 +186,7 @@ def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
     assert list(rows[0]) == ["iteration", "epoch", "loss", "rate", "top-1", "top-5"]
     assert (settings.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     best = Model(settings.network, settings.folder / "best.weights")
-    answers = CLASSIFICATION.find(best, settings.val)
-    assert CLASSIFICATION.judge(answers, settings.val).top1 == 1.0
+    assert validation.validate(best, settings.val).metrics.top1 == 1.0
 
 
 @pytest.mark.parametrize("keys", ["", "mosaic=1\ncutmix=1\nlabel_smooth_eps=.1\nangle=9\nblur=1"])
@@ -285,7 +285,7 @@ def test_train_val_and_classify(run: Command, cfg: Path, data: Path, tmp_path: P
     made = {path.name for path in folder.iterdir()}
     assert {"best.weights", "report.html", "results.csv", "curve.png", "model.names"} <= made
     page = (folder / "report.html").read_text()
-    assert "What is taken for what" in page and "of the first answers are right" in page
+    assert "Confusion matrix" in page and "most probable class is right" in page
     assert "boxes" not in page.partition("<main>")[2].partition('id="cfg"')[0]
 
     weights = folder / "best.weights"
@@ -352,20 +352,27 @@ def test_what_does_not_belong_together_is_told(
         (("classify", detector, eager, red), "[yolo] makes boxes, no class of the picture; run"),
         (("train", detector, data), "not a data set"),
         (("train", cfg, boxes), "boxes: its labels are boxes; train a detector on it, or cut"),
-        (("val", cfg, "net.weights", data, "--thresh", ".5"), "--thresh and --nms are of boxes"),
-        (
-            ("val", cfg, "net.weights", data, "--runtime", "opencv"),
-            "opencv is for detectors; torch",
-        ),
+        (("val", cfg, "net.weights", data, "--thresh", ".5"), "--thresh and --nms are for boxes"),
     ):
         code, out, err = run(*words)
         assert (code, out) == (1, ""), words
         assert told in err, (words, err)
     assert not (tmp_path / "runs").exists()
+
+
+def test_classifier_in_every_runtime(run: Command, cfg: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    Model(loads(pictures.CFG)).save_weights(tmp_path / "net.weights")
+    code, want, err = run("val", cfg, "net.weights", data, "--json", "--runtime", "torch")
+    assert code == 0, err
     assert run("export", cfg, "net.weights", "net.onnx")[0] == 0
-    code, _, err = run("val", "net.onnx", data)
-    assert code == 1 and "net.onnx: it classifies, which no exported file is measured for" in err
+    programs = [name for name, version in runtimes().items() if version]
+    assert len(programs) >= 3
+    for source in ((cfg, "net.weights"), ("net.onnx",)):
+        for name in programs if source[1:] else set(programs) - {"torch"}:
+            code, out, err = run("val", *source, data, "--json", "--runtime", name)
+            assert (code, out) == (0, want), (source, name, err)
 
 
 def test_backbone_goes_into_a_detector(

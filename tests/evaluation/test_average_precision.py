@@ -18,7 +18,8 @@ from pycocotools.cocoeval import COCOeval
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
-from ghostyolo.evaluation.detection import Metrics, area_ap, eleven_point_ap, over, readable, score
+from ghostyolo.evaluation.average_precision import Metrics, area_ap, eleven_point_ap, score
+from ghostyolo.evaluation.validation import predict_all, without_unreadable
 from support.detections import ELSEWHERE, SHIFTED, SQUARE, dataset, found, random_case
 
 
@@ -279,11 +280,11 @@ def test_pictures_that_cannot_be_read_are_in_no_score(
         return [found((*SQUARE, 0, float(image.mean()) / 20)) for image in images]
 
     done: list[int] = []
-    everything = over(detector, data, done.append)
+    everything = predict_all(detector, data, lambda count, total: done.append(count))
     assert done == [8, 16, 19]
     assert [i for i, each in enumerate(everything) if each is None] == lost
     for _ in range(2):  # of a later validation nothing is counted or told again
-        some, there = readable(over(detector, data), data)
+        some, there = without_unreadable(predict_all(detector, data), data)
         assert data.defects == {"unreadable picture": len(lost), "grey picture, read as RGB": 1}
         assert there.defects == data.defects
     assert len(caplog.messages) == len(lost) and "0.png: not a picture" in caplog.messages[0]
@@ -292,4 +293,4 @@ def test_pictures_that_cannot_be_read_are_in_no_score(
     assert [round(20 * float(each.scores[0])) for each in some] == numbers
     assert (score(some, there).mean.truths, score(some, there).mean.ap50) == (8, 1)
     with pytest.raises(DataError, match="split 'test': no picture can be read; check the files"):
-        readable([None] * 19, data)
+        without_unreadable([None] * 19, data)

@@ -1,0 +1,28 @@
+"""Scores as text and as JSON; NaN stands for a score that cannot be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def text(value: float) -> str:
+    """Return a count as it is, a score with three digits, NaN as '-'."""
+    if value != value:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows of a name and numbers as aligned text, one line each, below a head."""
+    cells = [head, *([name, *map(text, numbers)] for name, *numbers in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join((name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])))
+        for name, *numbers in cells
+    )
+
+
+def json_values(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scores for JSON, which has no NaN: null stands for it."""
+    return {key: None if value != value else value for key, value in scores.items()}

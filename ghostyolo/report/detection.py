@@ -1,0 +1,67 @@
+"""The sections of a detector's page: scores, curves, confusion matrix, pictures with errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ghostyolo.evaluation.average_precision import COLUMNS, FOOTNOTE, Metrics
+from ghostyolo.evaluation.curves import (
+    RankedDetections,
+    ThresholdSweep,
+    rank_detections,
+    sweep_thresholds,
+)
+from ghostyolo.evaluation.error_types import confusion_matrix, outcomes_of
+from ghostyolo.evaluation.validation import Validation
+from ghostyolo.model.detector import THRESH
+from ghostyolo.report import pictures, plots, tables
+
+
+def sections(validation: Validation) -> dict[str, Any]:
+    """Return what each section of a detector's page shows, by its name."""
+    metrics: Any = validation.metrics
+    detections: Any = validation.predictions
+    names, samples = validation.dataset.names, validation.dataset.samples
+    ranked = rank_detections(detections, samples, len(names))
+    sweep = sweep_thresholds(ranked)
+    threshold = float(sweep.thresholds[sweep.best]) if sweep.f1.max() > 0 else THRESH
+    kept = [found[found.scores >= threshold] for found in detections]
+    outcomes = [outcomes_of(*pair) for pair in zip(kept, samples, strict=True)]
+    matrix = confusion_matrix(kept, samples, outcomes, len(names))
+    has_truths = any(each.truths for each in ranked)
+    return {
+        "scores": {"table": _score_table(metrics, ranked), "best": threshold},
+        "sizes": tables.scores_by_size(metrics.mean, samples) if has_truths else None,
+        "curves": _curves(ranked, names, sweep) if has_truths else None,
+        "confusion": {
+            **tables.confusion(matrix, names),
+            "threshold": threshold,
+            "outcomes": tables.outcome_counts(outcomes),
+        },
+        "pictures": pictures.with_most_errors(kept, samples, outcomes, names),
+    }
+
+
+def _curves(
+    ranked: Sequence[RankedDetections], names: Sequence[str], sweep: ThresholdSweep
+) -> list[plots.Plot]:
+    return [plots.precision_recall(ranked, names), plots.thresholds(sweep)]
+
+
+def _score_table(metrics: Metrics, ranked: Sequence[RankedDetections]) -> dict[str, Any]:
+    """Return the scores of each class and their mean, with the best F1 of each class."""
+    keys = {**COLUMNS, **FOOTNOTE}
+    keys.pop("truths")
+    rows, known = [], []
+    for name, scores, own in zip(metrics.names, metrics.classes, ranked, strict=True):
+        sweep, best = sweep_thresholds([own]), (math.nan, math.nan)
+        if scores.truths and sweep.f1.max() > 0:
+            best = sweep.f1[sweep.best], sweep.thresholds[sweep.best]
+            known.append(best[0])
+        rows.append((name, scores.truths, [*(getattr(scores, key) for key in keys), *best]))
+    mean_f1 = sum(known) / len(known) if known else math.nan
+    mean = [*(getattr(metrics.mean, key) for key in keys), mean_f1, math.nan]
+    head = [*keys.values(), "best F1", "at threshold"]
+    return {"head": head, "rows": rows, "mean": (metrics.mean.truths, mean)}
