@@ -23,7 +23,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import ghost_modules
 from ghostyolo.network.outputs import detection_heads
-from ghostyolo.parity.measure import on_device_of
+from ghostyolo.parity.difference import on_device_of
 
 WORTHWHILE = 0.4  # share of ghosts from which a module at ratio 2 loses little
 KERNELS = (1, 3, 5, 7)  # of the paper's table 2
@@ -239,8 +239,8 @@ def mse_by_kernel(maps: Tensor, pair: MapPair) -> dict[int, float]:
 
 def linear_image(maps: Tensor, source: int, target: int, dw: int = 3) -> Tensor:
     """Return the best linear image (N, H, W) of one map as another."""
-    x = windows_of(maps[:, source : source + 1], dw).flatten(0, 1).flatten(1)
+    x = windows_of(maps[:, source : source + 1], dw).flatten(0, 1).flatten(1).double()
     x = torch.cat((x, torch.ones(len(x), 1)), 1)
-    y = maps[:, target].flatten()
+    y = maps[:, target].flatten().double()
     found = torch.linalg.lstsq(x, y[:, None]).solution
-    return (x @ found).reshape(maps[:, target].shape)
+    return (x @ found).reshape(maps[:, target].shape).to(maps.dtype)

@@ -1,29 +1,32 @@
-"""A model against another side: a row per layer, the first departure and its cause."""
+"""A model compared with a peer: a row per layer, the first departure and its cause."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ghostyolo.errors import DataError
+from ghostyolo.data.inputs import network_input
+from ghostyolo.errors import DataError, OptionError
 from ghostyolo.model.model import Model
 from ghostyolo.parity import causes
 from ghostyolo.parity.causes import Cause
-from ghostyolo.parity.measure import absmax, difference, on_device_of
-from ghostyolo.parity.peers import Side
+from ghostyolo.parity.difference import absmax, difference, on_device_of
+from ghostyolo.parity.peers import Peer, of_onnx, of_opencv, of_trace
+from ghostyolo.parity.trace import read
 
 TOLERANCE = 1e-4  # of a layer's largest magnitude
+MOST_NOTES = 5  # about cfgs that differ
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerParity:
     """One layer: the largest difference, our largest magnitude, and the one over the other.
 
-    name: what the other side calls it. own: the share by which it departs when given the other
-    side's inputs; None where these are not known or nobody asked.
+    name: what the peer calls it. own: the share by which it departs when given the peer's inputs;
+    None where these are not known or the runs are equal.
     """
 
     index: int
@@ -35,16 +38,22 @@ class Row:
     share: float
     own: float | None = None
 
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of the layer's line in the table."""
+        own = "" if self.own is None else f"{self.own:.1e}"
+        numbers = (f"{self.difference:.2e}", f"{self.absmax:.3g}", f"{self.share:.1e}", own)
+        return (str(self.index), self.kind, self.name, "x".join(map(str, self.shape)), *numbers)
+
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison of a model with another side. ends: the rows of the results."""
+    """The comparison of a model with a peer. outputs: the layers that are the network's results."""
 
     title: str
     tolerance: float
-    rows: tuple[Row, ...]
-    ends: frozenset[int]
-    first: Row | None
+    rows: tuple[LayerParity, ...]
+    outputs: frozenset[int]
+    first: LayerParity | None
     cause: Cause | None
     notes: tuple[str, ...]
 
@@ -66,60 +75,115 @@ class Parity:
             "layers": rows,
         }
 
+    def text(self, *, all_layers: bool = False) -> str:
+        """Return the table, the verdict and the notes; without `all_layers` only of outputs."""
+        peer = self.title.partition(" ")[0]
+        lines = [_line("layer", "", peer, "CxHxW", "max diff", "max", "share", "own")]
+        for row in self.rows:
+            if all_layers or row.index in self.outputs or row == self.first:
+                lines.append(_line(*row.cells()))
+        return "\n".join([*lines, *self._verdict(), *(f"note: {note}" for note in self.notes)])
 
-def compare(model: Model, x: np.ndarray, side: Side, tolerance: float = TOLERANCE) -> Parity:
-    """Compare a model's run on x with what another side computed.
+    def _verdict(self) -> list[str]:
+        if self.first is None:
+            worst = max(self.rows, key=lambda row: row.share)
+            return [
+                f"equal to {self.title}: {len(self.rows)} layers within {self.tolerance:g} of "
+                f"their largest magnitude; worst is layer {worst.index}, {worst.share:.1e}"
+            ]
+        over = sum(not row.share <= self.tolerance for row in self.rows)
+        lines = [
+            f"departs from {self.title}: first in layer {self.first.index} [{self.first.kind}] by "
+            f"{self.first.share:.1e}; {over} of {len(self.rows)} layers above {self.tolerance:g}"
+        ]
+        if self.cause:
+            at = self.cause.index
+            place = f" (layer {at})" if at is not None and at >= 0 else ""
+            lines.append(f"likely cause{place}: {self.cause.text}")
+        return lines
+
+
+def compare_with(
+    model: Model,
+    against: str,
+    *,
+    picture: str | None = None,
+    seed: int | None = None,
+    tolerance: float = TOLERANCE,
+    keep_eps: bool = False,
+) -> Parity:
+    """Run a model and another program on one input and compare them, layer by layer.
+
+    against: "opencv", "onnx:FILE" or "trace:FILE". picture, seed: the input, see `network_input`;
+    without both it is a trace's own, or random numbers. keep_eps: see `opencv_darknet.read`.
+    Raises `OptionError` for other words, and as the programs and files do.
+    """
+    if not tolerance > 0:
+        raise OptionError(f"--tolerance {tolerance:g}", hint="use a number above 0")
+    kind, _, path = against.partition(":")
+    trace = read(path) if kind == "trace" and path else None
+    if trace and picture is None and seed is None:
+        x = trace.x
+    else:
+        x = network_input(model.network, picture, seed)
+    if trace:
+        peer = of_trace(trace, path)
+    elif kind == "onnx" and path:
+        peer = of_onnx(model, path, x)
+    elif against == "opencv":
+        peer = of_opencv(model, x, keep_eps=keep_eps)
+    else:
+        raise OptionError(f"--against {against}", hint="use opencv, onnx:FILE or trace:FILE")
+    return compare(model, x, peer, tolerance)
+
+
+def compare(model: Model, x: np.ndarray, peer: Peer, tolerance: float = TOLERANCE) -> Parity:
+    """Compare a model's run on x with what a peer computed.
 
     Raises `DataError` where the two have no layer in common, or inputs of other sizes.
     """
-    if x.shape != side.x.shape:
-        ours, theirs = ("x".join(map(str, shape[1:])) for shape in (x.shape, side.x.shape))
-        h, w = side.x.shape[2:]
-        message = f"{side.title}: its input is {theirs}, the network's {ours} (CxHxW)"
+    if x.shape != peer.x.shape:
+        here, there = ("x".join(map(str, shape[1:])) for shape in (x.shape, peer.x.shape))
+        h, w = peer.x.shape[2:]
+        message = f"{peer.title}: its input is {there}, the network's {here} (CxHxW)"
         raise DataError(message, hint=f"give --size {h}x{w}")
-    outputs = model.trace(on_device_of(model, x))
+    ours = model.trace(on_device_of(model, x))
     rows = [
-        _row(model, index, outputs[index].float().cpu().numpy(), side)
-        for index in range(len(outputs))
-        if index in side.outputs
+        _row(model, index, ours[index].float().cpu().numpy(), peer)
+        for index in range(len(ours))
+        if index in peer.outputs
     ]
     if not rows:
         hint = "compare runs of the same cfg"
-        raise DataError(f"{side.title}: no layer in common", hint=hint)
+        raise DataError(f"{peer.title}: no layer in common", hint=hint)
     first = next((row for row in rows if not row.share <= tolerance), None)
     cause, own = None, dict[int, float]()
     if first is not None:
-        own = {} if side.samples else causes.own_departures(model, x, side)
-        cause = causes.find(model, x, side, own, first.index, tolerance)
-    rows = [Row(**{**vars(row), "own": own.get(row.index)}) for row in rows]
+        own = {} if peer.samples else causes.own_departures(model, x, peer)
+        cause = causes.find(model, x, peer, first.index, first.share, own, tolerance)
+    rows = [replace(row, own=own.get(row.index)) for row in rows]
     first = next((row for row in rows if first and row.index == first.index), None)
-    notes = (*side.notes, *_cfg_notes(model, side))
-    return Parity(side.title, tolerance, tuple(rows), _ends(model, side), first, cause, notes)
-
-
-def _row(model: Model, index: int, output: np.ndarray, side: Side) -> Row:
-    node, theirs = model.network[index], side.outputs[index]
-    ours = side.view(output)
-    apart, most = difference(ours, theirs), absmax(ours)
-    name = side.names.get(index, "")
-    share = apart / max(most, 1e-30)
-    return Row(index, node.layer.kind, name, tuple(node.shape), apart, most, share)
-
-
-def _ends(model: Model, side: Side) -> frozenset[int]:
-    """Return the results that the side has, or what stands above those that it lacks."""
-    return frozenset(
-        index if index in side.outputs else model.network[index].inputs[0]
+    outputs = frozenset(
+        index if index in peer.outputs else model.network[index].inputs[0]
         for index in model.output_indices
     )
+    differences = causes.cfg_differences(model.network, peer.network)
+    notes = [f"the cfgs differ: {text}" for _, text in differences][:MOST_NOTES]
+    return Parity(peer.title, tolerance, tuple(rows), outputs, first, cause, (*peer.notes, *notes))
 
 
-def _cfg_notes(model: Model, side: Side) -> list[str]:
-    return [
-        f"the cfgs differ: {text}"
-        for _, text in causes.cfg_differences(model.network, side.network)
-    ][:5]
+def _row(model: Model, index: int, output: np.ndarray, peer: Peer) -> LayerParity:
+    node, theirs = model.network[index], peer.outputs[index]
+    ours = peer.view(output)
+    apart, most = difference(ours, theirs), absmax(ours)
+    name = peer.names.get(index, "")
+    share = apart / max(most, 1e-30)
+    return LayerParity(index, node.layer.kind, name, tuple(node.shape), apart, most, share)
 
 
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _line(index: str, kind: str, name: str, shape: str, *numbers: str) -> str:
+    return f"{index:>5}  {kind:<14} {name:<18} {shape:>13}" + "".join(f"{n:>10}" for n in numbers)

@@ -145,7 +145,7 @@ def _shape(out: np.ndarray, declared: tuple[int, ...]) -> tuple[int, ...]:
     return out.shape[1:] if out.ndim == 4 else declared
 
 
-def held_tensors(network: Network, net: Any) -> dict[tuple[int, str], np.ndarray]:
+def stored_tensors(network: Network, net: Any) -> dict[tuple[int, str], np.ndarray]:
     """Return the stored tensors that OpenCV holds, by node and name as `Layer.weights` has them."""
     names = set(net.getLayerNames())
     with refusals():

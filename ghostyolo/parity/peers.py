@@ -1,4 +1,4 @@
-"""What a model is compared with: the outputs that another program computed, and what it says."""
+"""Peers: another program's run of the same network, which a model is compared with."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ghostyolo.errors import DataError, Span
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
 from ghostyolo.parity import opencv_darknet
-from ghostyolo.parity.trace import Trace, condensed, digest
+from ghostyolo.parity.trace import Trace, summary, tensor_hash
 from ghostyolo.runtime import onnx_session
 
-# A node's index, a tensor's name and its values -> whether the other side holds the same.
+# A node's index, a tensor's name and its values -> whether the peer holds the same values.
 Holds = Callable[[int, str, np.ndarray], bool | None]
 
 
 @dataclass(frozen=True)
-class Side:
-    """What another program made of the same cfg, weights and input.
+class Peer:
+    """What another program computed from the same cfg, weights and input.
 
-    x: its input. outputs: by node, in the node's shape, or `condensed` where samples is not 0.
-    names: what it calls them. network: its own, where known. holds: whether it has a tensor too;
-    None where that cannot be said. notes: what a reader of the numbers must know.
+    x: its input. outputs: by node, in the node's shape, or `summary` where samples is not 0.
+    names: what it calls them. network: its own, where known. holds: whether a stored tensor is the
+    same there; None where that is not known. notes: what a reader of the numbers must know.
     """
 
     title: str
@@ -40,14 +40,14 @@ class Side:
     notes: tuple[str, ...] = ()
 
     def view(self, output: np.ndarray) -> np.ndarray:
-        """Return of an output of ours what this side keeps of its own."""
-        return condensed(output, self.samples) if self.samples else output
+        """Return an output of ours as the peer keeps its own: whole, or its summary."""
+        return summary(output, self.samples) if self.samples else output
 
 
-def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Side:
-    """Run a model's cfg and weights in OpenCV. Raises as `opencv.read` does."""
+def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Peer:
+    """Run a model's cfg and weights in OpenCV. Raises as `opencv_darknet.read` does."""
     net = opencv_darknet.read(model, keep_eps=keep_eps)
-    held = opencv_darknet.held_tensors(model.network, net)
+    held = opencv_darknet.stored_tensors(model.network, net)
     outputs = opencv_darknet.outputs(model, net, x)
     names = opencv_darknet.results(model.network, net)
 
@@ -65,18 +65,18 @@ def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Side:
     if absent := [node for node in model.network if node.index not in outputs]:
         which = ", ".join(f"{node.index} [{node.layer.kind}]" for node in absent[:6])
         notes.append(f"not compared, as OpenCV holds something else there: {which}")
-    return Side(f"OpenCV {cv2.__version__}", x, outputs, names, holds=holds, notes=tuple(notes))
+    return Peer(f"OpenCV {cv2.__version__}", x, outputs, names, holds=holds, notes=tuple(notes))
 
 
-def of_trace(trace: Trace, path: str | Path) -> Side:
-    """Return what a trace holds."""
+def of_trace(trace: Trace, path: str | Path) -> Peer:
+    """Return the run that a trace holds."""
 
     def holds(index: int, name: str, values: np.ndarray) -> bool | None:
-        own = trace.digests.get(index, {}).get(name)
-        return None if own is None else own == digest(values)
+        own = trace.hashes.get(index, {}).get(name)
+        return None if own is None else own == tensor_hash(values)
 
-    made = ", ".join(f"{name} {value}" for name, value in trace.made.items())
-    return Side(
+    made = ", ".join(f"{name} {value}" for name, value in trace.versions.items())
+    return Peer(
         f"trace {path}",
         trace.x,
         trace.outputs,
@@ -87,11 +87,11 @@ def of_trace(trace: Trace, path: str | Path) -> Side:
     )
 
 
-def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Side:
-    """Run an ONNX file in onnxruntime and find the model's results among its outputs.
+def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Peer:
+    """Run an ONNX file in onnxruntime and assign its outputs to the model's layers.
 
     An output named KIND_INDEX or layer_INDEX is that layer's; the others are the heads, or the last
-    layer, in their order. Raises `DataError` when none has the shape of a result.
+    layer, in their order. Raises `DataError` when none has the shape of one of these.
     """
     session = onnx_session.session(path)
     found = onnx_session.outputs(session, path, x)
@@ -115,11 +115,11 @@ def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Side:
         message = f"no output has the shape of a result ({want}); it has {have}"
         hint = "export the heads' outputs, (N, C, H, W), for this cfg"
         raise DataError(message, span=Span(str(path)), hint=hint)
-    return Side(f"onnx {path}", x, outputs, names, notes=_unmatched(model, outputs, rest))
+    return Peer(f"onnx {path}", x, outputs, names, notes=_unmatched(model, outputs, rest))
 
 
 def _named(network: Network, name: str) -> int | None:
-    """Return the index of the layer that an output is named after."""
+    """Return the index of the layer that an output is named after, None where there is none."""
     match = re.fullmatch(r"([a-zA-Z_]+?)_(\d+)", name)
     if not match or int(match[2]) >= len(network):
         return None

@@ -3,7 +3,7 @@
 An .npz without compression or pickles: `meta` (UTF-8 JSON as uint8), `input` and per layer
 `layer_INDEX`, float32. The JSON holds the cfg, its hash, each layer's kind and shape, hashes of the
 stored tensors, and the versions of what computed. With samples, a layer's array holds that many
-of its values, then their least, greatest, mean and standard deviation over the whole layer.
+of its values, then minimum, maximum, mean and standard deviation of the whole layer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import io
 import json
 import os
 import platform
+import re
 import struct
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,16 @@ import numpy as np
 import torch
 
 import ghostyolo
-from ghostyolo.errors import CfgError, DataError, Findings, Span
+from ghostyolo.errors import CfgError, DataError, Findings, OptionError, Span
 from ghostyolo.files import writing
 from ghostyolo.model.model import Model
 from ghostyolo.model.weights import stored
 from ghostyolo.network import Network, dumps, loads
-from ghostyolo.parity.measure import on_device_of
+from ghostyolo.parity.difference import on_device_of
 
 FORMAT = 1
 _SPREAD = 2654435761  # a prime near 2**32 / the golden ratio: multiples of it spread evenly
-_DAMAGES = (
+_DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, struct.error,
     zipfile.BadZipFile,
 )  # fmt: skip
@@ -43,21 +44,21 @@ _DAMAGES = (
 class Trace:
     """What a network computed once.
 
-    x: its input (1, C, H, W). outputs: by layer, (1, C, H, W), or a vector of `condensed` values
-    where samples is not 0. digests: by layer, name and digest of each stored tensor. made: what
-    computed it, in words by name.
+    x: its input (1, C, H, W). outputs: by layer, (1, C, H, W), or a vector of `summary` values
+    where samples is not 0. hashes: by layer and name, of the stored tensors. versions: of what
+    computed it, by name.
     """
 
     network: Network
     x: np.ndarray
     outputs: Mapping[int, np.ndarray]
-    digests: Mapping[int, Mapping[str, str]]
+    hashes: Mapping[int, Mapping[str, str]]
     samples: int
-    made: Mapping[str, str]
+    versions: Mapping[str, str]
 
 
-def condensed(output: np.ndarray, samples: int) -> np.ndarray:
-    """Return `samples` values of an output and least, greatest, mean and deviation of all."""
+def summary(output: np.ndarray, samples: int) -> np.ndarray:
+    """Return `samples` values of an output; minimum, maximum, mean and deviation of all."""
     values = output.ravel()
     at = np.arange(min(samples, values.size), dtype=np.uint64) * _SPREAD % values.size
     return np.array(
@@ -65,20 +66,24 @@ def condensed(output: np.ndarray, samples: int) -> np.ndarray:
     )
 
 
-def digest(array: np.ndarray) -> str:
-    """Return a digest of an array's values."""
+def tensor_hash(array: np.ndarray) -> str:
+    """Return a hash of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()[:16]
 
 
-def record(
-    model: Model, x: np.ndarray, *, samples: int = 0, layers: Collection[int] | None = None
-) -> Trace:
-    """Run a model in inference and return its trace, of all layers or of those listed."""
+def record(model: Model, x: np.ndarray, *, samples: int = 0, layers: str | None = None) -> Trace:
+    """Run a model in inference and return its trace.
+
+    samples: values to keep of each layer, beside its statistics; 0 for all values. layers: those to
+    keep, such as 0,4-8,ends; all by default. Raises `OptionError` for what is neither.
+    """
+    if samples < 0:
+        raise OptionError(f"--samples {samples}", hint="use 1 or more, or 0 for all values")
+    kept = layer_indices(model, layers)
     image = on_device_of(model, x)
     outputs = model.trace(image)
-    kept = range(len(outputs)) if layers is None else sorted(layers)
     arrays = {index: outputs[index].float().cpu().numpy() for index in kept}
-    made = {
+    versions = {
         "ghostyolo": ghostyolo.__version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -87,16 +92,34 @@ def record(
         "device": str(image.device),
     }
     if samples:
-        arrays = {index: condensed(array, samples) for index, array in arrays.items()}
-    return Trace(model.network, x, arrays, digests(model), samples, made)
+        arrays = {index: summary(array, samples) for index, array in arrays.items()}
+    return Trace(model.network, x, arrays, hashes(model), samples, versions)
 
 
-def digests(model: Model) -> dict[int, dict[str, str]]:
-    """Return name and digest of every stored tensor, by layer."""
+def layer_indices(model: Model, text: str | None) -> list[int]:
+    """Return the indices in a list such as 0,4-8,ends; all without a list.
+
+    Raises `OptionError` for what is none, or names a layer that is not there.
+    """
+    last = len(model.network) - 1
+    found = set[int]()
+    for part in f"0-{last}".split(",") if text is None else text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        indices = range(int(match[1]), int(match[2] or match[1]) + 1) if match else []
+        named = set(model.output_indices if part == "ends" else indices)
+        if not named or max(named) > last:
+            hint = f"write indices and ranges of 0 to {last}, such as 0,2-3,ends"
+            raise OptionError(f"--layers {text}: '{part}'", hint=hint)
+        found |= named
+    return sorted(found)
+
+
+def hashes(model: Model) -> dict[int, dict[str, str]]:
+    """Return by layer and name the hash of every stored tensor."""
     tensors = model.tensors()
     return {
         node.index: {
-            name: digest(tensors[node.index][name].detach().float().cpu().numpy())
+            name: tensor_hash(tensors[node.index][name].detach().float().cpu().numpy())
             for name, _ in held
         }
         for node in model.network
@@ -109,7 +132,7 @@ def write(path: str | Path, trace: Trace) -> None:
     text = dumps(trace.network)
     meta = {
         "ghostyolo_trace": FORMAT,
-        "made": dict(trace.made),
+        "made": dict(trace.versions),
         "samples": trace.samples,
         "cfg": text,
         "cfg_sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -117,7 +140,7 @@ def write(path: str | Path, trace: Trace) -> None:
             {
                 "kind": node.layer.kind,
                 "shape": list(node.shape),
-                "tensors": dict(trace.digests.get(node.index, {})),
+                "tensors": dict(trace.hashes.get(node.index, {})),
             }
             for node in trace.network
         ],
@@ -129,7 +152,7 @@ def write(path: str | Path, trace: Trace) -> None:
 
 
 def read(path: str | Path) -> Trace:
-    """Read a trace. Raises `DataError` for a file that is none, or a damaged one.
+    """Read a trace. Raises `DataError` for a damaged file, or one that is no trace.
 
     Nothing is unpickled or decompressed, and nothing allocated beyond the size of the file.
     """
@@ -140,7 +163,7 @@ def read(path: str | Path) -> Trace:
     except OSError as error:
         hint = "give a file that 'ghostyolo trace' wrote"
         raise DataError(f"cannot read: {error.strerror}", span=span, hint=hint) from None
-    except (*_DAMAGES, CfgError) as error:
+    except (*_DAMAGE, CfgError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         hint = "write it again with 'ghostyolo trace'"
         raise DataError(f"not a whole trace: {reason}", span=span, hint=hint) from None
@@ -168,8 +191,8 @@ def _read(archive: zipfile.ZipFile, size: int) -> Trace:
         if not samples and array.shape != (1, *network[index].shape):
             raise ValueError(f"layer {index} is {array.shape}, not {network[index].shape}")
     held = {index: dict(layer["tensors"]) for index, layer in enumerate(meta["layers"])}
-    made = {str(name): str(value) for name, value in dict(meta["made"]).items()}
-    return Trace(network, x, outputs, held, samples, made)
+    versions = {str(name): str(value) for name, value in dict(meta["made"]).items()}
+    return Trace(network, x, outputs, held, samples, versions)
 
 
 def _array(archive: zipfile.ZipFile, name: str, kind: str) -> np.ndarray:

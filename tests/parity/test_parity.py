@@ -21,7 +21,7 @@ from ghostyolo.errors import CfgError, DataError, OptionError
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, passes
 from ghostyolo.parity import opencv_darknet
-from ghostyolo.parity.measure import difference, share
+from ghostyolo.parity.difference import difference, relative_difference
 from ghostyolo.runtime import onnx_session
 from support import published
 from support.cases import KINDS, random_model
@@ -46,10 +46,10 @@ TINY = (
 )  # fmt: skip
 
 
-def side_of(model: Model, x: np.ndarray) -> parity.Side:
+def peer_of(model: Model, x: np.ndarray) -> parity.Peer:
     """Return a model's run as if nothing but its outputs were known."""
     outputs = model.trace(torch.from_numpy(x))
-    return parity.Side("other", x, {index: out.numpy() for index, out in enumerate(outputs)})
+    return parity.Peer("other", x, {index: out.numpy() for index, out in enumerate(outputs)})
 
 
 def tiny(text: str = TINY) -> tuple[Model, np.ndarray]:
@@ -72,10 +72,10 @@ def test_difference() -> None:
     assert difference(a, np.array([1, inf, 2, -inf], np.float32)) == inf
     assert difference(a, np.array([1, -inf, nan, -inf], np.float32)) == inf
     assert difference(a, a[:2]) == inf
-    assert share(np.array([0.0, -4, inf]), np.array([0.0, -3, inf])) == 0.25
+    assert relative_difference(np.array([0.0, -4, inf]), np.array([0.0, -3, inf])) == 0.25
 
 
-# What another program might compute, written down independently of the suspects: the index of the
+# What another program might compute, written independently of `known_differences`: the index of the
 # layer, what becomes of its module, and the words that name it.
 def _act(module: nn.Module) -> None:
     module.act = nn.ReLU()
@@ -172,7 +172,7 @@ def test_provoked_departure_is_found_and_named(name: str) -> None:
     if name == "pool of zeros":  # which shows where all of a window is negative
         for each in (model, other):
             each.layers[2].norm.bias.data.sub_(2)
-    found = parity.compare(model, x, side_of(other, x))
+    found = parity.compare(model, x, peer_of(other, x))
     assert found.first and found.cause
     assert found.first.index == found.cause.index == index
     assert words in found.cause.text
@@ -192,7 +192,7 @@ KEYS = [
 def test_ignored_key_is_named(layer: str, key: str, words: str) -> None:
     model, x = tiny(NET + conv(6) + layer + key)
     text = NET + conv(6) + (layer if key else "[softmax]\n")
-    found = parity.compare(model, x, side_of(same_weights(model, text), x))
+    found = parity.compare(model, x, peer_of(same_weights(model, text), x))
     assert found.cause
     assert found.cause.text == (words or "spatial=0 instead of 1")
     assert found.cause.index == len(model.network) - 1
@@ -207,7 +207,7 @@ def test_departures_below_the_tolerance_are_explained_together() -> None:
     for layer in other.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = 1e-6
-    found = parity.compare(model, x, side_of(other, x), tolerance=5e-4)
+    found = parity.compare(model, x, peer_of(other, x), tolerance=5e-4)
     assert found.first and found.cause
     assert found.first.own is not None and found.first.own <= 5e-4 < found.first.share
     assert found.cause.text == "batch-norm eps 1e-06 instead of 1e-05, in every layer"
@@ -215,16 +215,16 @@ def test_departures_below_the_tolerance_are_explained_together() -> None:
 
 def test_rounding_is_called_so() -> None:
     model, x = tiny()
-    other = side_of(model.double(), x.astype(np.float64))
+    other = peer_of(model.double(), x.astype(np.float64))
     outputs = {index: out.astype(np.float32) for index, out in other.outputs.items()}
-    side = parity.Side("double", x, outputs)
-    rows = parity.compare(model.float(), x, side, 1e-9).rows
+    peer = parity.Peer("double", x, outputs)
+    rows = parity.compare(model.float(), x, peer, 1e-9).rows
     most = max(row.own for row in rows if row.own is not None)
-    found = parity.compare(model, x, side, most * 1.01)
+    found = parity.compare(model, x, peer, most * 1.01)
     assert found.cause and "rounding that adds up" in found.cause.text
 
 
-def traced(model: Model, x: np.ndarray, folder: Path, **options: int) -> parity.Side:
+def traced(model: Model, x: np.ndarray, folder: Path, **options: int) -> parity.Peer:
     """Return a model's run by way of a file."""
     path = folder / "x.npz"
     parity.write_trace(path, parity.record(model, x, **options))
@@ -264,21 +264,21 @@ def test_samples_make_a_small_file_that_still_tells(tmp_path: Path) -> None:
     text = TINY.replace("20", "64").replace("16", "64")
     model, x = tiny(text)
     parity.write_trace(tmp_path / "whole.npz", parity.record(model, x))
-    side = traced(model, x, tmp_path, samples=20)
+    peer = traced(model, x, tmp_path, samples=20)
     sizes = [(tmp_path / name).stat().st_size for name in ("whole.npz", "x.npz")]
     assert sizes[1] < sizes[0] / 3
     other = same_weights(model, text)
     other.layers[4].act = nn.ReLU()
-    found = parity.compare(other, x, side)
+    found = parity.compare(other, x, peer)
     assert found.first and found.first.index == 4
 
 
 def test_one_changed_weight_is_named(tmp_path: Path) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
+    peer = traced(model, x, tmp_path)
     with torch.no_grad():
         model.layers[4].conv.weight[3, 1, 1, 1] += 0.5
-    found = parity.compare(model, x, side)
+    found = parity.compare(model, x, peer)
     assert found.first and found.cause
     assert (found.first.index, found.cause.index) == (4, 4)
     assert found.cause.text == "other weights: layer 4 [convolutional] conv.weight differs"
@@ -286,7 +286,7 @@ def test_one_changed_weight_is_named(tmp_path: Path) -> None:
 
 def test_misaligned_weights_are_named(tmp_path: Path) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
+    peer = traced(model, x, tmp_path)
     stored = tmp_path / "x.weights"
     model.save_weights(stored)
     first = 5 * 6 - 6 + 6 * 27  # floats of layer 0
@@ -294,7 +294,7 @@ def test_misaligned_weights_are_named(tmp_path: Path) -> None:
     at = 20 + 4 * first
     stored.write_bytes(np.concatenate((values[:at], np.roll(values[at:], 4))).tobytes())
     model.load_weights(stored)
-    found = parity.compare(model, x, side)
+    found = parity.compare(model, x, peer)
     assert found.cause and found.cause.index == 2
     assert "weights misaligned from layer 2 [convolutional] on: those of all 5 layers" in (
         found.cause.text
@@ -303,19 +303,19 @@ def test_misaligned_weights_are_named(tmp_path: Path) -> None:
 
 def test_other_input_is_named(tmp_path: Path) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
-    found = parity.compare(model, random_input(model.network, 2), side)
+    peer = traced(model, x, tmp_path)
+    found = parity.compare(model, random_input(model.network, 2), peer)
     assert found.cause and found.cause.text.startswith("another input: it differs by up to")
-    found = parity.compare(model, np.ascontiguousarray(x[:, ::-1]), side)
+    found = parity.compare(model, np.ascontiguousarray(x[:, ::-1]), peer)
     assert found.cause and "reversed order (BGR)" in found.cause.text
 
 
 def test_other_size_is_an_error_that_says_which(tmp_path: Path) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
+    peer = traced(model, x, tmp_path)
     larger = Model(passes.resize(model.network, (32, 40)))
     with pytest.raises(DataError, match=r"3x16x20, the network's 3x32x40.*give --size 16x20"):
-        parity.compare(larger, random_input(larger.network, 0), side)
+        parity.compare(larger, random_input(larger.network, 0), peer)
 
 
 @pytest.mark.parametrize(
@@ -336,10 +336,10 @@ def test_trace_of_another_cfg_says_what_differs(
     old: str, new: str, index: int, words: str, tmp_path: Path
 ) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
+    peer = traced(model, x, tmp_path)
     assert old in TINY
     other = random_model(loads(TINY.replace(old, new)))
-    found = parity.compare(other, x, side)
+    found = parity.compare(other, x, peer)
     assert found.first and found.cause
     assert words.replace("layers=0,-1 here", "reads layers (0, 9) here") in found.cause.text
     assert found.cause.index == index
@@ -348,9 +348,9 @@ def test_trace_of_another_cfg_says_what_differs(
 
 def test_cfg_that_differs_where_nothing_departs_is_noted(tmp_path: Path) -> None:
     model, x = tiny()
-    side = traced(model, x, tmp_path)
+    peer = traced(model, x, tmp_path)
     other = same_weights(model, TINY.replace("anchors=2,3,5,6", "anchors=2,3,5,7"))
-    found = parity.compare(other, x, side)
+    found = parity.compare(other, x, peer)
     assert found.equal
     assert any("layer 6 [yolo] anchors=2,3,5,7 here, 2,3,5,6 there" in n for n in found.notes)
 
@@ -447,8 +447,8 @@ def exported(model: Model, x: np.ndarray, path: Path, names: list[str] | None = 
 class TestOnnx:
     def test_exported_model_is_equal(self, tmp_path: Path) -> None:
         model, x = tiny()
-        side = parity.of_onnx(model, exported(model, x, tmp_path / "x.onnx"), x)
-        found = parity.compare(model, x, side)
+        peer = parity.of_onnx(model, exported(model, x, tmp_path / "x.onnx"), x)
+        found = parity.compare(model, x, peer)
         assert found.equal
         assert [row.index for row in found.rows] == model.output_indices
 
@@ -465,7 +465,7 @@ class TestOnnx:
         [
             ("eps", 1e-3, "batch-norm eps 0.001 instead of 1e-05, in every layer"),
             ("negative_slope", 0.01, "leaky slope 0.01 instead of 0.1, in every layer"),
-            ("negative_slope", 0.5, "unknown: no suspect gives these numbers"),
+            ("negative_slope", 0.5, "unknown: no known difference gives these numbers"),
         ],
     )
     def test_cause_throughout_the_network(
@@ -476,8 +476,8 @@ class TestOnnx:
         for part in other.modules():
             if hasattr(part, name):
                 setattr(part, name, value)
-        side = parity.of_onnx(model, exported(other, x, tmp_path / "x.onnx"), x)
-        found = parity.compare(model, x, side)
+        peer = parity.of_onnx(model, exported(other, x, tmp_path / "x.onnx"), x)
+        found = parity.compare(model, x, peer)
         assert found.first and found.first.index == 6
         assert found.cause and found.cause.text == words
 
@@ -485,8 +485,8 @@ class TestOnnx:
         model, x = tiny()
         other = same_weights(model, TINY)
         other.layers[6], other.layers[12] = nn.Identity(), nn.Identity()
-        side = parity.of_onnx(model, exported(other, x, tmp_path / "x.onnx"), x)
-        found = parity.compare(model, x, side)
+        peer = parity.of_onnx(model, exported(other, x, tmp_path / "x.onnx"), x)
+        found = parity.compare(model, x, peer)
         assert found.cause
         assert found.cause.text == "it holds what [yolo] gets, not what it makes of it"
 
@@ -556,10 +556,10 @@ class TestOpencv:
 
     def test_one_changed_weight(self) -> None:
         model, x = tiny()
-        side = parity.of_opencv(model, x)
+        peer = parity.of_opencv(model, x)
         with torch.no_grad():
             model.layers[4].conv.weight[3, 1, 1, 1] += 0.5
-        found = parity.compare(model, x, side)
+        found = parity.compare(model, x, peer)
         assert found.first and found.first.index == 4
         assert found.cause
         assert found.cause.text == "other weights: layer 4 [convolutional] conv.weight differs"
@@ -614,7 +614,7 @@ class TestOpencv:
         for ours, theirs in zip(
             model(torch.from_numpy(images)), opencv_darknet.run(model)(images), strict=True
         ):
-            assert share(ours.detach().numpy(), theirs) < 1e-5, cv2.__version__
+            assert relative_difference(ours.detach().numpy(), theirs) < 1e-5, cv2.__version__
 
     def test_reading_leaves_the_model_as_it_is(self) -> None:
         model, _ = tiny()

@@ -1,4 +1,4 @@
-"""How far two arrays are apart."""
+"""The difference of two arrays."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def absmax(a: np.ndarray) -> float:
     return float(np.abs(a).max(initial=0, where=np.isfinite(a)))
 
 
-def share(a: np.ndarray, b: np.ndarray) -> float:
+def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest absolute difference as a share of the largest magnitude in `a`."""
     return difference(a, b) / max(absmax(a), 1e-30)
