@@ -220,7 +220,7 @@ class Layer(Options):
 
     def module(self, *inputs: Shape) -> Module:
         """Return the torch module; its tensors bear the names of `weights`."""
-        raise NotImplementedError(f"[{self.kind}] has no module")
+        raise LayerError("has no module, so it cannot be computed", "define `module` in its class")
 
 
 @options

@@ -15,11 +15,10 @@ from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, Layer, LayerError
-from ghostyolo.model import weights
+from ghostyolo.model import compute, weights
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
-from ghostyolo.network import IMAGE, Network, Node, load, outputs
-from ghostyolo.network.liveness import last_uses
+from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.outputs import detection_heads
 
 
@@ -44,7 +43,6 @@ class Model(nn.Module):
             for node, layer in zip(self.network, self.network.computed_layers(), strict=True)
         )
         self.seen = 0  # pictures trained on, as the header of a .weights counts them
-        self._last_use = last_uses(self.network)
         for node in self.network:
             if node.shares_with is not None:
                 self.layers[node.index].share(self.layers[node.shares_with])  # type: ignore[operator]
@@ -53,9 +51,12 @@ class Model(nn.Module):
             self.seen = stored.header.seen
 
     def _module(self, node: Node, layer: Layer, *, drawn: bool) -> nn.Module:
+        shapes = self.network.input_shapes(node)
         try:
             with nullcontext() if drawn else _Undrawn():
-                return layer.module(*self.network.input_shapes(node))
+                module = layer.module(*shapes)
+            _check_tensors(module, {name for name, _ in layer.weights(*shapes)})
+            return module
         except LayerError as misfit:
             kind = node.layer.kind
             raise CfgError(str(misfit), span=node.span, section=kind, hint=misfit.hint) from None
@@ -91,15 +92,11 @@ class Model(nn.Module):
 
         Other outputs are let go after their last use.
         """
-        live = {IMAGE: x}
-        for node, module in zip(self.network, self.layers, strict=True):
-            live[node.index] = module(*(live[index] for index in node.inputs))
-            if node.layer.in_place and self.training:
-                live[node.inputs[0]] = live[node.index]
-            for index in self._last_use[node.index]:
-                if index not in keep:
-                    del live[index]
-        return {index: live[index] for index in keep}
+        steps = compute.calls(self.network, self.layers, training=self.training)
+        kept: dict[int, Tensor] = {}
+        for _, held in compute.run(steps, x, keep):
+            kept = held
+        return {index: kept[index] for index in keep}
 
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`."""
@@ -157,6 +154,14 @@ class Model(nn.Module):
         """
         seen = self.seen if cutoff is None else 0
         weights.write(path, self.network, self.tensors(), seen=seen, cutoff=cutoff)
+
+
+def _check_tensors(module: nn.Module, stored: set[str]) -> None:
+    """Raise `LayerError` where a module has other tensors than those that files hold."""
+    named = (*module.named_parameters(), *module.named_buffers())
+    if odd := stored ^ {name for name, _ in named if not name.endswith("num_batches_tracked")}:
+        message = f"its module and its `weights` differ in {', '.join(sorted(odd))}"
+        raise LayerError(message, "name every tensor of the module in `weights`")
 
 
 class _Undrawn(TorchFunctionMode):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ghostyolo.ops.plain import Plain
+
 
 def activation(name: str) -> nn.Module:
     """Return the module of a Darknet activation.
@@ -24,7 +26,7 @@ def activation(name: str) -> nn.Module:
     return Function(name)
 
 
-class Function(nn.Module):
+class Function(Plain):
     """An activation that is a plain function, printed by its name."""
 
     def __init__(self, name: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostyolo.ops.plain import Plain
 
-class Crop(nn.Module):
+
+class Crop(Plain):
     """The middle h x w pixels; adjust: stretched from [0, 1] to [-1, 1].
 
     Darknet moves and mirrors the window in training, which is not done here.
@@ -39,8 +41,23 @@ class Upsample(nn.Module):
             x = F.avg_pool2d(x, -self.stride, divisor_override=1)
         return x if self.scale == 1 else x * self.scale
 
+    def folded(self) -> nn.Module:
+        """Return the sum of blocks as a multiple of their mean, for runtimes that have means."""
+        return self if self.stride > 0 else ScaledMean(-self.stride, self.scale * self.stride**2)
 
-class SpaceToDepth(nn.Module):
+
+class ScaledMean(nn.Module):
+    """The mean of blocks of stride x stride pixels, times scale."""
+
+    def __init__(self, stride: int, scale: float) -> None:
+        super().__init__()
+        self.stride, self.scale = stride, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.stride) * self.scale
+
+
+class SpaceToDepth(Plain):
     """Blocks of stride x stride pixels to channels: output channel = (dy * stride + dx) * c + k.
 
     Reverse is not the way back: depth to space on the flat buffer seen as (c / s^2, h * s, w * s).
@@ -60,7 +77,7 @@ class SpaceToDepth(nn.Module):
         return out.reshape(n, c // (s * s), h * s, w * s)
 
 
-class Passthrough(nn.Module):
+class Passthrough(Plain):
     """The reorg of YOLOv2: the flat buffer seen as (c / s^2, h * s, w * s), then space to depth.
 
     Reverse is a plain depth to space.

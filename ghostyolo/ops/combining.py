@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostyolo.ops.activations import activation as activation_of
+from ghostyolo.ops.plain import Plain
 
 
-class Route(nn.Module):
+class Route(Plain):
     """Concatenate slice `group_id` of `groups` of every input."""
 
     def __init__(self, groups: int, group_id: int) -> None:
@@ -18,21 +19,31 @@ class Route(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self.groups > 1:
-            inputs = tuple(x.chunk(self.groups, 1)[self.group_id] for x in inputs)
+            inputs = tuple(_slice(x, self.groups, self.group_id) for x in inputs)
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, 1)
+
+
+def _slice(x: Tensor, groups: int, group_id: int) -> Tensor:
+    """Return one of equal slices of the channels; its bounds are constants in a traced graph."""
+    width = int(x.shape[1]) // groups
+    return x[:, group_id * width : (group_id + 1) * width]
 
 
 class Shortcut(nn.Module):
     """Add the inputs to the first, each over the channels that both have.
 
     shape: of the learned factors, (inputs, channels or 1); None for plain sums. norm: "relu" or
-    "softmax", over the inputs.
+    "softmax", over the inputs. inplace: whether the first input takes the sum. constants: the
+    factors of the folded form, if any, (1, channels or 1, 1, 1) each.
     Source: AlexeyAB/darknet src/blas.c shortcut_multilayer_cpu.
     """
+
+    inplace = False
 
     def __init__(self, activation: str, shape: tuple[int, ...] | None, norm: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape)) if shape else None
+        self.constants = nn.ParameterList()
         self.norm = norm
         self.act = activation_of(activation)
 
@@ -45,28 +56,45 @@ class Shortcut(nn.Module):
             powers = (self.weight - self.weight.amax(0)).exp()
         return powers / (powers.sum(0) + 1e-4)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def folded(self) -> nn.Module:
+        """Return the sum with its factors worked out."""
+        result = Shortcut("linear", None, "")
         if self.weight is not None:
-            shaped = self.factors()[:, None, :, None, None]
-            inputs = tuple(_scaled(x, f) for x, f in zip(inputs, shaped, strict=True))
+            rows = self.factors().detach()[:, None, :, None, None]
+            result.constants.extend(nn.Parameter(row) for row in rows)
+        result.act = self.act
+        return result
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        factors = list(self.constants)
+        if self.weight is not None:
+            factors = list(self.factors()[:, None, :, None, None])
+        if factors:
+            inputs = tuple(_scaled(x, f) for x, f in zip(inputs, factors, strict=True))
         total = inputs[0]
         for x in inputs[1:]:
-            total = total + _with_channels(x, total.shape[1])
+            x = _with_channels(x, int(total.shape[1]))
+            total = total.add_(x) if self.inplace else total + x
         return self.act(total)
 
 
 def _scaled(x: Tensor, factor: Tensor) -> Tensor:
     """Multiply the channels that have a factor; one factor is for all."""
-    return x * factor if factor.shape[1] == 1 else x[:, : factor.shape[1]] * factor[:, : x.shape[1]]
+    if factor.shape[1] == 1:
+        return x * factor
+    both = min(int(x.shape[1]), factor.shape[1])
+    return x[:, :both] * factor[:, :both]
 
 
 def _with_channels(x: Tensor, channels: int) -> Tensor:
     """Cut or zero-fill the channels of a map."""
-    missing = channels - x.shape[1]
-    return x[:, :channels] if missing <= 0 else F.pad(x, (0, 0, 0, 0, 0, missing))
+    own = int(x.shape[1])
+    if own == channels:
+        return x
+    return x[:, :channels] if own > channels else F.pad(x, (0, 0, 0, 0, 0, channels - own))
 
 
-class Product(nn.Module):
+class Product(Plain):
     """Multiply two maps, one of them possibly 1x1 or of one channel, then activate."""
 
     def __init__(self, activation: str) -> None:
@@ -77,7 +105,7 @@ class Product(nn.Module):
         return self.act(gate * x)
 
 
-class Constant(nn.Module):
+class Constant(Plain):
     """Learned numbers, the same for every image; of the input only the batch counts."""
 
     def __init__(self, shape: tuple[int, ...], mean: float, deviation: float) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostyolo.ops.activations import activation as activation_of
+from ghostyolo.ops.pooling import Blur
 
 EPS = 1e-5  # of every batch norm; AlexeyAB/darknet src/batchnorm_layer.c, network.c
 
@@ -71,32 +73,66 @@ class Convolution(nn.Module):
         """Compute with the stored numbers of another convolution."""
         self.conv.weight, self.conv.bias, self.norm = other.conv.weight, other.conv.bias, other.norm
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Return weight and bias with the batch norm's running statistics folded in.
-
-        Source: AlexeyAB/darknet src/network.c fuse_conv_batchnorm, which divides in double.
-        """
-        weight, norm = self.conv.weight, self.norm
-        if norm is None:
-            assert self.conv.bias is not None
-            return weight, self.conv.bias
-        assert norm.running_mean is not None and norm.running_var is not None
-        factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        bias = norm.bias.double() - norm.running_mean.double() * factor
-        folded = weight.double() * factor[:, None, None, None]
-        return folded.to(weight.dtype), bias.to(weight.dtype)
+    def folded(self) -> nn.Module:
+        """Return a convolution with a bias, its activation and its blur."""
+        weight, bias = fold(self.conv, self.norm)
+        if self.binary_input:
+            return nn.Sequential(BinaryConvolution(self.conv, weight, bias), self.act)
+        blur = self.blur.depthwise(len(weight)) if isinstance(self.blur, Blur) else self.blur
+        return nn.Sequential(with_weights(self.conv, weight, bias), self.act, blur)
 
     def _binary(self, x: Tensor) -> Tensor:
-        """Source: AlexeyAB/darknet src/network.c calculate_binary_weights."""
         if self.training:
             raise NotImplementedError("xnor=1 is computed in inference only")
-        weight, bias = self.folded()
+        return BinaryConvolution(self.conv, *fold(self.conv, self.norm))(x)
+
+
+class BinaryConvolution(nn.Module):
+    """The convolution of `xnor=1`: inputs are +1 or -1, the padding -1.
+
+    conv: its geometry. weight, bias: its numbers, of which the weight's sign and mean count.
+    Source: AlexeyAB/darknet src/network.c calculate_binary_weights.
+    """
+
+    def __init__(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
         mean = weight.abs().mean((1, 2, 3), keepdim=True)
+        self.conv = with_weights(conv, torch.where(weight > 0, mean, -mean), bias)
+        self.conv.padding = (0, 0)
+        self.pad = [int(side) for side in conv.padding]
+
+    def forward(self, x: Tensor) -> Tensor:
         signs = torch.where(x > 0, 1.0, -1.0)
-        pad = [int(p) for p in self.conv.padding]
-        signs = F.pad(signs, (pad[1], pad[1], pad[0], pad[0]), value=-1.0)
-        weight = torch.where(weight > 0, mean, -mean)
-        return F.conv2d(signs, weight, bias, self.conv.stride, 0, self.conv.dilation)
+        top, left = self.pad
+        return self.conv(F.pad(signs, (left, left, top, top), value=-1.0))
+
+
+def fold(layer: nn.Conv2d | nn.Linear, norm: Any) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a layer with the running statistics of its batch norm folded in.
+
+    norm: the batch norm, None where the layer has a bias. They are worked out in double and rounded
+    once.
+    Source: AlexeyAB/darknet src/network.c fuse_conv_batchnorm, which divides in double.
+    """
+    weight, bias = layer.weight, layer.bias
+    if norm is None:
+        assert bias is not None
+        return weight, bias
+    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    bias = norm.bias.double() - norm.running_mean.double() * factor
+    folded = weight.double() * factor.view(-1, *[1] * (weight.dim() - 1))
+    return folded.to(weight.dtype), bias.to(weight.dtype)
+
+
+def with_weights(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """Return a convolution like another one with these weights, of all its groups or of some."""
+    groups = conv.groups * len(weight) // conv.out_channels
+    made = nn.Conv2d(
+        groups * weight.shape[1], len(weight), conv.kernel_size, conv.stride,  # type: ignore[arg-type]
+        conv.padding, conv.dilation, groups, device="meta",  # type: ignore[arg-type]
+    )  # fmt: skip
+    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return made.requires_grad_(False)
 
 
 class Connected(nn.Module):
@@ -112,6 +148,13 @@ class Connected(nn.Module):
         x = self.linear(x.flatten(1))
         x = x if self.norm is None else self.norm(x)
         return self.act(x[:, :, None, None])
+
+    def folded(self) -> nn.Module:
+        """Return a matrix product with a bias and its activation."""
+        outputs, inputs = self.linear.weight.shape
+        linear = nn.Linear(inputs, outputs, device="meta")
+        linear.weight, linear.bias = map(nn.Parameter, fold(self.linear, self.norm))
+        return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, (outputs, 1, 1)), self.act)
 
 
 class Local(nn.Module):
@@ -144,3 +187,32 @@ class Local(nn.Module):
         windows = F.unfold(x, self.size, padding=self.padding, stride=self.stride)
         out = torch.einsum("pfk,nkp->nfp", self.weight, windows)
         return self.act(out.reshape(-1, *self.bias.shape) + self.bias)
+
+    def folded(self) -> nn.Module:
+        """Return the layer with a matrix product at each place, for runtimes without einsum."""
+        return LocalByProducts(self)
+
+
+class LocalByProducts(nn.Module):
+    """A convolution with weights of its own at each place, by a matrix product for each place."""
+
+    def __init__(self, layer: Local) -> None:
+        super().__init__()
+        places, filters, values = layer.weight.shape
+        channels, size = values // layer.size**2, layer.size
+        self.windows = nn.Conv2d(
+            channels, values, size, layer.stride, layer.padding, groups=channels, bias=False
+        )  # each of its filters picks one pixel of the window
+        self.windows.weight = nn.Parameter(
+            torch.eye(size * size).repeat(channels, 1).reshape(values, 1, size, size)
+        )
+        self.places, self.filters, self.values = places, filters, values
+        self.out = tuple(layer.bias.shape[1:])
+        self.weight = nn.Parameter(layer.weight.detach().clone())
+        self.bias = nn.Parameter(layer.bias.detach().clone()[None])
+        self.act = layer.act
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = self.windows(x).reshape(-1, self.values, self.places).permute(2, 1, 0)
+        out = torch.matmul(self.weight, windows).permute(2, 1, 0)  # (N, filters, places)
+        return self.act(out.reshape(-1, self.filters, *self.out) + self.bias)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ghostyolo.ops.plain import Plain
 
-class Softmax(nn.Module):
+_KEPT, _LOGISTIC = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)  # see ChannelwiseActivation
+
+
+class Softmax(Plain):
     """Softmax over all values of an image, over `groups` parts of them, or per pixel."""
 
     def __init__(self, groups: int, temperature: float, spatial: bool) -> None:
@@ -45,6 +49,14 @@ class YoloActivation(nn.Module):
             xy = xy * self.scale_x_y - (self.scale_x_y - 1) / 2
         return torch.cat((xy, wh, rest), 2).reshape(n, c, h, w)
 
+    def folded(self) -> nn.Module:
+        """Return the same by numbers of each channel; with new_coords no logistic is left."""
+        centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
+        if self.new_coords:
+            centre = (self.scale_x_y, 0.0, centre[2])
+            return ChannelwiseActivation(self.anchors, [centre] * 2 + [_KEPT])
+        return ChannelwiseActivation(self.anchors, [centre] * 2 + [_KEPT] * 2 + [_LOGISTIC])
+
 
 class GaussianActivation(nn.Module):
     """Logistic on all but the means of w and h, then scale_x_y about the cell's centre.
@@ -67,8 +79,33 @@ class GaussianActivation(nn.Module):
             parts[wh] = x[:, :, wh : wh + 1]
         return torch.cat(parts, 2).reshape(n, c, h, w)
 
+    def folded(self) -> nn.Module:
+        """Return the same by numbers of each channel."""
+        centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
+        box = [centre, _LOGISTIC, centre, _LOGISTIC, _KEPT, _LOGISTIC, _KEPT, _LOGISTIC]
+        return ChannelwiseActivation(self.anchors, box)
 
-class RegionActivation(nn.Module):
+
+class ChannelwiseActivation(nn.Module):
+    """The activation of `[yolo]` and `[Gaussian_yolo]`: y = a x + b sigmoid(x) + c.
+
+    a, b and c are numbers of each channel, so that no map has to be taken apart into anchors.
+    first: a, b and c of the first channels of a slot, the last of them those of the rest too.
+    """
+
+    def __init__(self, anchors: int, first: list[tuple[float, float, float]]) -> None:
+        super().__init__()
+        self.anchors, self.first = anchors, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        slot = int(x.shape[1]) // self.anchors
+        rest = self.first[-1:] * (slot - len(self.first))
+        rows = torch.tensor(self.first + rest, device=x.device)
+        a, b, c = rows.repeat(self.anchors, 1).t()[:, None, :, None, None]
+        return a * x + b * x.sigmoid() + c
+
+
+class RegionActivation(Plain):
     """Re-order to row, column, anchor, value; logistic on the objectness, softmax on the classes.
 
     The result keeps the input's shape, its values lie in that order.
@@ -82,15 +119,15 @@ class RegionActivation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         slots = x.reshape(n, self.anchors, -1, h, w).permute(0, 3, 4, 1, 2)
-        box, objectness, classes, rest = slots.split(
-            (4, 1, self.classes, c // self.anchors - 5 - self.classes), -1
-        )
+        other = int(c) // self.anchors - 5 - self.classes
+        sizes = (4, 1, self.classes, *([other] if other else []))  # runtimes have no empty slices
+        box, objectness, classes, *rest = slots.split(sizes, -1)
         if self.softmax:
             classes = classes.softmax(-1)
-        return torch.cat((box, objectness.sigmoid(), classes, rest), -1).reshape(n, c, h, w)
+        return torch.cat((box, objectness.sigmoid(), classes, *rest), -1).reshape(n, c, h, w)
 
 
-class DetectionActivation(nn.Module):
+class DetectionActivation(Plain):
     """Softmax over the class probabilities of each cell, which come first; the rest as it is.
 
     Source: AlexeyAB/darknet src/detection_layer.c forward_detection_layer.
@@ -107,7 +144,7 @@ class DetectionActivation(nn.Module):
         return torch.cat((classes.flatten(1), flat[:, first:]), 1).reshape(x.shape)
 
 
-class Loss(nn.Module):
+class Loss(Plain):
     """Zeros: what Darknet leaves in the output of a layer that only computes a loss."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostyolo.ops.plain import Plain
 
-class Maxpool(nn.Module):
+
+class Maxpool(Plain):
     """Max pooling with `padding` pixels in all, the odd one right and below.
 
     Source: AlexeyAB/darknet src/maxpool_layer.c forward_maxpool_layer.
@@ -40,7 +42,7 @@ class LocalAvgpool(Maxpool):
         return total / (F.avg_pool2d(inside, self.size, self.stride) * area)
 
 
-class DepthMax(nn.Module):
+class DepthMax(Plain):
     """The largest of the channels k, k + out, k + 2 out, ... for each of `out` channels."""
 
     def __init__(self, out: int) -> None:
@@ -53,7 +55,7 @@ class DepthMax(nn.Module):
         return x.reshape(n, c // self.out, self.out, h, w).amax(1)
 
 
-class Blur(nn.Module):
+class Blur(Plain):
     """Each channel by the 3x3 binomial kernel, or the mean of 2x2 pixels without padding.
 
     Source: Zhang 2019, Making convolutional networks shift-invariant again; AlexeyAB/darknet
@@ -66,12 +68,21 @@ class Blur(nn.Module):
         self.kernel = row.outer(row)[None, None] / row.sum() ** 2  # no buffer: it is not stored
         self.stride, self.padding = stride, size - 2
 
+    def depthwise(self, channels: int) -> nn.Conv2d:
+        """Return the blur as a convolution with a kernel for each channel."""
+        size = self.kernel.shape[-1]
+        conv = nn.Conv2d(
+            channels, channels, size, self.stride, self.padding, groups=channels, bias=False
+        )
+        conv.weight = nn.Parameter(self.kernel.expand(channels, -1, -1, -1).clone())
+        return conv
+
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.kernel.to(x).expand(int(x.shape[1]), -1, -1, -1)
         return F.conv2d(x, kernel, None, self.stride, self.padding, groups=x.shape[1])
 
 
-class LocalResponse(nn.Module):
+class LocalResponse(Plain):
     """Divide by (kappa + alpha * the squares of neighbouring channels) ** beta.
 
     Darknet moves a window of `size` channels along, but channel size // 2 never enters its sum,

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from ghostyolo.distributed import pick_device
 from ghostyolo.errors import DataError, Span
 from ghostyolo.layers import Head, Shape
-from ghostyolo.model.folded import folded_layer, with_weights
+from ghostyolo.model.folded import folded_layer
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, metadata
 from ghostyolo.network.liveness import last_uses
 from ghostyolo.network.metadata import TORCHSCRIPT_EXTRA, Metadata
 from ghostyolo.network.passes import resize
+from ghostyolo.ops.convolution import with_weights
 from ghostyolo.runtime import torch_maps
 
 
@@ -98,7 +99,7 @@ def _steps(model: Model, device: str) -> list[Step]:
         layer: Any = model.layers[node.index]
         model.layers[node.index] = nn.Identity()
         if not isinstance(node.layer, Head):  # whose own form computes no more than it needs
-            layer = folded_layer(layer)
+            layer = folded_layer(layer, node)
         if hasattr(layer, "inplace") and node.inputs[0] in lent:
             layer.inplace = True
         layer = layer.to(device, memory_format=torch.channels_last)
