@@ -1,6 +1,6 @@
-"""Boxes as arrays: formats, the IoU family, non-maximum suppression, and what a detector returns.
+"""Boxes as arrays: formats, the IoU family, non-maximum suppression (NMS), and `Detections`.
 
-Everything here is numpy, so that the outputs of any runtime become detections without torch.
+This needs numpy alone, so that the outputs of any runtime become detections without torch.
 Boxes are (..., 4) arrays in any one unit; a name ends in its format: `xyxy` is left, top, right,
 bottom; `cxcywh` is centre and size.
 """
@@ -8,19 +8,20 @@ bottom; `cxcywh` is centre and size.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ghostyolo.errors import OptionError
 
-Overlap = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Iou = Callable[[np.ndarray, np.ndarray], np.ndarray]  # IoU or DIoU of each with each
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
-BLOCK = 128  # rows of one suppression matrix: few turns of Python, yet it fits the cache
+BLOCK = 128  # rows of one suppression matrix: few iterations in Python, and it fits the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,45 +95,110 @@ def xyxy_to_cxcywh(xyxy: np.ndarray) -> np.ndarray:
     return np.concatenate(((low + high) / 2, high - low), -1)
 
 
-def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """Return intersection over union of each of n boxes with each of m, (n, m) in [0, 1].
+class BoxPairs:
+    """The IoU family over pairs of boxes: each of n with each of m, in arrays of (n, m).
 
-    Two boxes without area have 0. Source: AlexeyAB/darknet src/box.c, box_iou.
+    A subclass that returns other edges, areas, distances and angles has the family for other pairs,
+    of numpy or of torch. The values are those of AlexeyAB/darknet, src/box.c.
     """
-    return _ratio(*_areas(a_xyxy, b_xyxy))
+
+    library: ClassVar[Any] = np  # has minimum, maximum and where
+
+    def __init__(self, a_xyxy: Any, b_xyxy: Any) -> None:
+        self.a: Any = np.ascontiguousarray(a_xyxy.T)[:, :, None]
+        self.b: Any = np.ascontiguousarray(b_xyxy.T)[:, None]
+
+    def edges(self) -> Sequence[tuple[Sequence[Any], Sequence[Any]]]:
+        """Return, for x and for y, both boxes' low edges and both boxes' high edges."""
+        a, b = self.a, self.b
+        return [((a[axis], b[axis]), (a[axis + 2], b[axis + 2])) for axis in (0, 1)]
+
+    def areas(self) -> Sequence[Any]:
+        """Return the area of each box."""
+        return [(box[2:] - box[:2]).prod(0) for box in (self.a, self.b)]
+
+    def squared_distance(self) -> Any:
+        """Return the squared distance between the centres."""
+        a, b = self.a, self.b
+        x, y = (a[:2] + a[2:] - b[:2] - b[2:]) / 2
+        return x * x + y * y
+
+    def angles(self) -> Sequence[Any]:
+        """Return the arc tangent of width / height of each box."""
+        return [np.arctan2(*(box[2:] - box[:2])) for box in (self.a, self.b)]
+
+    def constant(self, array: Any) -> Any:
+        """Return an array that is a constant to the gradient."""
+        return array
+
+    def iou(self) -> Any:
+        """Return intersection over union, in [0, 1]; two boxes without area have 0."""
+        return self._ratio(*self._intersection_and_union())
+
+    def giou(self) -> Any:
+        """Return the IoU less the empty share of the enclosing box, in (-1, 1].
+
+        Source: Rezatofighi et al. 2019.
+        """
+        intersection, union = self._intersection_and_union()
+        w, h = self._enclosing()
+        return self._ratio(intersection, union) - self._ratio(w * h - union, w * h)
+
+    def diou(self, beta: float) -> Any:
+        """Return the IoU less (d²/c²)^beta: d between the centres, c the enclosing diagonal.
+
+        Source: Zheng et al. 2020, with beta = 1; Darknet's box_diou and box_diounms have 0.6.
+        """
+        w, h = self._enclosing()
+        distance = self.squared_distance()
+        return self.iou() - self._ratio(distance, w * w + h * h) ** beta
+
+    def ciou(self) -> Any:
+        """Return the DIoU (beta = 1) less a penalty for different aspect ratios.
+
+        The weight of the penalty, alpha, is a constant to the gradient, as it is to the authors.
+        Source: Zheng et al. 2020; the 1e-6 from Darknet's box_ciou.
+        """
+        angle_a, angle_b = self.angles()
+        aspect = 4 / math.pi**2 * (angle_a - angle_b) ** 2
+        alpha = self.constant(aspect / (1 - self.iou() + aspect + 1e-6))
+        return self.diou(beta=1) - alpha * aspect
+
+    def _intersection_and_union(self) -> tuple[Any, Any]:
+        least, most = self.library.minimum, self.library.maximum
+        w, h = ((least(*high) - most(*low)).clip(min=0) for low, high in self.edges())
+        intersection = w * h
+        area_a, area_b = self.areas()
+        return intersection, area_a + area_b - intersection
+
+    def _enclosing(self) -> list[Any]:
+        """Return width and height of the smallest box around both."""
+        least, most = self.library.minimum, self.library.maximum
+        return [most(*high) - least(*low) for low, high in self.edges()]
+
+    def _ratio(self, a: Any, b: Any) -> Any:
+        """Return a / b, and 0 where both are 0."""
+        return a / self.library.where(b == 0, 1, b)
+
+
+def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """Return the IoU of each of n boxes with each of m, (n, m); see `BoxPairs.iou`."""
+    return BoxPairs(a_xyxy, b_xyxy).iou()
 
 
 def giou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """Return the IoU less the empty share of the enclosing box, (n, m) in (-1, 1].
-
-    Source: Rezatofighi et al. 2019; AlexeyAB/darknet src/box.c, box_giou.
-    """
-    intersection, union = _areas(a_xyxy, b_xyxy)
-    hull = _enclosing(a_xyxy, b_xyxy).prod(0)
-    return _ratio(intersection, union) - _ratio(hull - union, hull)
+    """Return the GIoU of each of n boxes with each of m, (n, m); see `BoxPairs.giou`."""
+    return BoxPairs(a_xyxy, b_xyxy).giou()
 
 
 def diou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, beta: float = 0.6) -> np.ndarray:
-    """Return the IoU less (d²/c²)^beta, (n, m): d between the centres, c the enclosing diagonal.
-
-    The paper has beta = 1. Source: Zheng et al. 2020; the exponent from AlexeyAB/darknet src/box.c,
-    box_diou and box_diounms.
-    """
-    square, diagonal = (
-        np.square(measure(a_xyxy, b_xyxy)).sum(0) for measure in (_offset, _enclosing)
-    )
-    return iou(a_xyxy, b_xyxy) - _ratio(square, diagonal) ** beta
+    """Return the DIoU of each of n boxes with each of m, (n, m); see `BoxPairs.diou`."""
+    return BoxPairs(a_xyxy, b_xyxy).diou(beta)
 
 
 def ciou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """Return the DIoU (beta = 1) less a penalty for different aspect ratios, (n, m).
-
-    Source: Zheng et al. 2020; the 1e-6 from AlexeyAB/darknet src/box.c, box_ciou.
-    """
-    angle = [np.arctan2(*np.moveaxis(box[:, 2:] - box[:, :2], -1, 0)) for box in (a_xyxy, b_xyxy)]
-    aspect = 4 / np.pi**2 * np.square(angle[0][:, None] - angle[1])
-    alpha = aspect / (1 - iou(a_xyxy, b_xyxy) + aspect + 1e-6)
-    return diou(a_xyxy, b_xyxy, beta=1) - alpha * aspect
+    """Return the CIoU of each of n boxes with each of m, (n, m); see `BoxPairs.ciou`."""
+    return BoxPairs(a_xyxy, b_xyxy).ciou()
 
 
 def nms(
@@ -145,10 +211,10 @@ def nms(
 ) -> np.ndarray:
     """Return the rows that survive non-maximum suppression within their class, best score first.
 
-    boxes_xyxy: (n, 4). scores, classes: (n,). A row falls if its overlap with a surviving row of a
-    higher score exceeds `iou_thresh`; of equal scores the earlier row wins. `kind` is Darknet's
-    nms_kind: "default" and "cornersnms" overlap by IoU, "greedynms" by DIoU with exponent .6 (sic),
-    "diounms" by DIoU with exponent `beta`.
+    boxes_xyxy: (n, 4). scores, classes: (n,). A row is suppressed if its IoU with a surviving row
+    of a higher score exceeds `iou_thresh`; of equal scores the earlier row survives. `kind` is
+    Darknet's nms_kind: "default" and "cornersnms" use the IoU, "greedynms" the DIoU with exponent
+    0.6 (sic), "diounms" the DIoU with exponent `beta`.
 
     Raises ValueError for another kind.
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
@@ -156,13 +222,13 @@ def nms(
     if kind not in NMS_KINDS:
         raise ValueError(f"nms_kind={kind} is not one of {', '.join(NMS_KINDS)}")
     power = {"greedynms": 0.6, "diounms": beta}.get(kind)
-    overlap = iou if power is None else partial(diou, beta=power)
+    measure = iou if power is None else partial(diou, beta=power)
     order = np.lexsort((-scores, classes))
-    groups = [order]  # few boxes of many classes: one matrix costs less than a turn for each class
+    groups = [order]  # few boxes of many classes: one matrix costs less than one for each class
     if len(order) > BLOCK:
         groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
     rows = [
-        group[_survivors(boxes_xyxy[group], classes[group], overlap, iou_thresh)]
+        group[_survivors(boxes_xyxy[group], classes[group], measure, iou_thresh)]
         for group in groups
     ]
     kept = np.sort(np.concatenate(rows))
@@ -170,62 +236,31 @@ def nms(
 
 
 def _survivors(
-    boxes: np.ndarray, classes: np.ndarray, overlap: Overlap, threshold: float
+    boxes: np.ndarray, classes: np.ndarray, measure: Iou, iou_thresh: float
 ) -> np.ndarray:
-    """Return the rows that survive, boxes sorted by class and falling score.
+    """Return the rows that survive, of boxes sorted by class and descending score.
 
-    More than a block of them are of one class. Goes through the boxes in blocks: matrices stay
-    small, and Python's loop short.
+    If there are more than `BLOCK` boxes, they are of one class. The boxes are compared block by
+    block, so that the matrices stay small.
     """
     kept, rest = [], np.arange(len(boxes))
     while len(rest):
         block, rest = rest[:BLOCK], rest[BLOCK:]
-        rivals = overlap(boxes[block], boxes[block]) > threshold
-        rivals &= classes[block][:, None] == classes[block]
-        block = block[~_beaten(np.triu(rivals, 1))]
-        rest = rest[~(overlap(boxes[block], boxes[rest]) > threshold).any(0)]
+        exceeds = measure(boxes[block], boxes[block]) > iou_thresh
+        exceeds &= classes[block][:, None] == classes[block]
+        block = block[~_suppressed(np.triu(exceeds, 1))]
+        rest = rest[~(measure(boxes[block], boxes[rest]) > iou_thresh).any(0)]
         kept.append(block)
     return np.concatenate(kept) if kept else rest
 
 
-def _beaten(rivals: np.ndarray) -> np.ndarray:
-    """Return which boxes an unbeaten one beats; rivals[i, j]: i comes before j and overlaps it.
+def _suppressed(exceeds: np.ndarray) -> np.ndarray:
+    """Return which boxes a surviving box suppresses, (n,).
 
-    Repeating the rule settles at least one more box a turn, in practice nearly all in a few turns.
+    exceeds: (n, n), whether box i comes before box j and their IoU exceeds the threshold. Each
+    iteration settles at least one more box, in practice a few iterations settle all.
     """
-    beaten, again = np.ones(len(rivals), bool), np.any(rivals, axis=0)
-    while not np.array_equal(again, beaten):
-        beaten, again = again, np.any(rivals[~again], axis=0)
-    return beaten
-
-
-def _areas(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the areas of intersection and of union, (n, m) each."""
-    areas = [(box[:, 2:] - box[:, :2]).prod(-1) for box in (a, b)]
-    a, b = _planes(a, b)
-    w, h = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
-    intersection = w * h
-    return intersection, areas[0][:, None] + areas[1] - intersection
-
-
-def _enclosing(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the size of the smallest box around both, (2, n, m): w, h."""
-    a, b = _planes(a, b)
-    return np.maximum(a[2:], b[2:]) - np.minimum(a[:2], b[:2])
-
-
-def _offset(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the way from b's centre to a's, (2, n, m): x, y."""
-    a, b = _planes(a, b)
-    return (a[:2] + a[2:] - b[:2] - b[2:]) / 2
-
-
-def _planes(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Put the coordinates first and set a against b: (4, n, 1) and (4, 1, m)."""
-    a, b = (np.ascontiguousarray(box.T) for box in (a, b))
-    return a[:, :, None], b[:, None]
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a / b, and 0 where both are 0."""
-    return a / np.where(b == 0, 1, b)
+    suppressed, again = np.ones(len(exceeds), bool), np.any(exceeds, axis=0)
+    while not np.array_equal(again, suppressed):
+        suppressed, again = again, np.any(exceeds[~again], axis=0)
+    return suppressed

@@ -1,52 +1,69 @@
-"""The IoU family over torch boxes, and what Darknet takes for its gradient.
+"""The IoU family of torch boxes, and what Darknet uses as its gradient.
 
 Boxes are (..., 4) as cxcywh in any one unit; two arguments broadcast against each other. The values
-are those of `ghostyolo.boxes`, and differentiable.
+are differentiable; their formulas stand in `ghostyolo.boxes`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ghostyolo.boxes import BoxPairs
+
+
+class TensorPairs(BoxPairs):
+    """Boxes (..., 4) as cxcywh, paired as they broadcast."""
+
+    library: ClassVar[Any] = torch
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        self.a, self.b = a, b
+
+    def edges(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        return [
+            (
+                [box[..., axis] - box[..., axis + 2] / 2 for box in (self.a, self.b)],
+                [box[..., axis] + box[..., axis + 2] / 2 for box in (self.a, self.b)],
+            )
+            for axis in (0, 1)
+        ]
+
+    def areas(self) -> list[Tensor]:
+        return [box[..., 2] * box[..., 3] for box in (self.a, self.b)]
+
+    def squared_distance(self) -> Tensor:
+        return (self.a[..., :2] - self.b[..., :2]).square().sum(-1)
+
+    def angles(self) -> list[Tensor]:
+        return [torch.atan2(box[..., 2], box[..., 3]) for box in (self.a, self.b)]
+
+    def constant(self, array: Tensor) -> Tensor:
+        return array.detach()
+
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return intersection over union, in [0, 1]. Source: AlexeyAB/darknet src/box.c, box_iou."""
-    return _ratio(*_areas(a, b))
+    """Return the IoU; see `BoxPairs.iou`."""
+    return TensorPairs(a, b).iou()
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the IoU less the empty share of the enclosing box, in (-1, 1].
-
-    Source: Rezatofighi et al. 2019; AlexeyAB/darknet src/box.c, box_giou.
-    """
-    intersection, union = _areas(a, b)
-    w, h = _enclosing(a, b)
-    return _ratio(intersection, union) - _ratio(w * h - union, w * h)
+    """Return the GIoU; see `BoxPairs.giou`."""
+    return TensorPairs(a, b).giou()
 
 
 def diou(a: Tensor, b: Tensor, beta: float = 0.6) -> Tensor:
-    """Return the IoU less (d²/c²)^beta: d between the centres, c the enclosing diagonal.
-
-    Source: Zheng et al. 2020, with beta = 1; AlexeyAB/darknet src/box.c, box_diou, with .6.
-    """
-    w, h = _enclosing(a, b)
-    distance = (a[..., :2] - b[..., :2]).square().sum(-1)
-    return iou(a, b) - _ratio(distance, w * w + h * h) ** beta
+    """Return the DIoU; see `BoxPairs.diou`."""
+    return TensorPairs(a, b).diou(beta)
 
 
 def ciou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the DIoU (beta = 1) less a penalty for different aspect ratios.
-
-    The penalty's weight, alpha, is a constant to the gradient, as it is to the authors.
-    Source: Zheng et al. 2020; the 1e-6 from AlexeyAB/darknet src/box.c, box_ciou.
-    """
-    v = 4 / math.pi**2 * (_angle(a) - _angle(b)) ** 2
-    alpha = (v / (1 - iou(a, b) + v + 1e-6)).detach()
-    return diou(a, b, beta=1) - alpha * v
+    """Return the CIoU; see `BoxPairs.ciou`."""
+    return TensorPairs(a, b).ciou()
 
 
 KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -58,12 +75,13 @@ KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def darknet_gradient(prediction: Tensor, truth: Tensor, kind: str) -> Tensor:
-    """Return what Darknet takes for the gradient of an IoU by the predicted x, y, w, h.
+    """Return what Darknet uses as the gradient of an IoU by the predicted x, y, w, h.
 
     prediction, truth: (n, 4). kind: iou, giou, diou or ciou. Returns (n, 4), NaN where it divides
-    by zero. Not the gradient, hence written out: w and h get twice theirs, the part of diou and
-    ciou that belongs to the enclosing diagonal has the wrong sign for x and y, ciou's aspect term
-    lacks 1 / (w² + h²), and plain iou multiplies negative overlaps where the boxes are apart.
+    by zero. It is not the gradient, hence written out: those of w and h are doubled, the part of
+    diou and ciou that belongs to the enclosing diagonal has the wrong sign for x and y, the aspect
+    term of ciou lacks 1 / (w² + h²), and plain iou multiplies the negative width and height of the
+    intersection of boxes that are apart.
     Source: AlexeyAB/darknet src/box.c, dx_box_iou.
     """
     p, t = _Box(prediction), _Box(truth)
@@ -123,39 +141,3 @@ def _aspect_gradient(p: _Box, t: _Box, overlap: Tensor) -> Tensor:
 
 def _area(size: Tensor) -> Tensor:
     return size.prod(-1, keepdim=True)
-
-
-def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the areas of intersection and of union."""
-    w, h = ((torch.minimum(*high) - torch.maximum(*low)).clamp(min=0) for low, high in _edges(a, b))
-    intersection = w * h
-    return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
-
-
-def _enclosing(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return width and height of the smallest box around both."""
-    (left, right), (top, bottom) = _edges(a, b)
-    return (
-        torch.maximum(*right) - torch.minimum(*left),
-        torch.maximum(*bottom) - torch.minimum(*top),
-    )
-
-
-def _edges(a: Tensor, b: Tensor) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """Return, for x and for y, both boxes' low edges and both boxes' high edges."""
-    return [
-        (
-            [box[..., axis] - box[..., axis + 2] / 2 for box in (a, b)],
-            [box[..., axis] + box[..., axis + 2] / 2 for box in (a, b)],
-        )
-        for axis in (0, 1)
-    ]
-
-
-def _angle(box: Tensor) -> Tensor:
-    return torch.atan2(box[..., 2], box[..., 3])
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """Return a / b, and 0 where both are 0."""
-    return a / b.where(b != 0, 1)
