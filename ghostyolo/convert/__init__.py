@@ -1,6 +1,6 @@
 """Move weights between Darknet's files, ours, and the state dicts of other people."""
 
-from ghostyolo.convert.checkpoint import Report, load, save, start
-from ghostyolo.convert.pairs import OWN
+from ghostyolo.convert.conversion import Report, convert, load, load_backbone, save
+from ghostyolo.convert.tensor_pairs import OWN
 
-__all__ = ["OWN", "Report", "load", "save", "start"]
+__all__ = ["OWN", "Report", "convert", "load", "load_backbone", "save"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostyolo import cli, convert
-from ghostyolo.convert import files
+from ghostyolo.convert import named_tensors
 from ghostyolo.errors import GhostyoloError, OptionError, WeightsError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
@@ -262,7 +262,7 @@ def test_there_and_back(name: str, reference: Reference, tmp_path: Path) -> None
     model = scramble(Model(classifier()))
     convert.save(model, tmp_path / name, kind="ghostnet")
     other = Reference(0.25, 7)
-    other.load_state_dict(files.read(tmp_path / name).tensors)
+    other.load_state_dict(named_tensors.read(tmp_path / name).tensors)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(logits(model, x), other(x), rtol=1e-4, atol=0)
@@ -291,7 +291,7 @@ def test_another_eps_goes_into_the_variance(eps: float, tmp_path: Path) -> None:
     theirs = other.bn1.running_var.double()
     assert torch.equal(model.layers[0].norm.running_var, (theirs + (eps - 1e-5)).float())
     convert.save(model, tmp_path / "back.pth", kind="ghostnet", eps=eps)
-    back = files.read(tmp_path / "back.pth").tensors["bn1.running_var"]
+    back = named_tensors.read(tmp_path / "back.pth").tensors["bn1.running_var"]
     torch.testing.assert_close(back, other.bn1.running_var)
 
 
@@ -387,7 +387,9 @@ def test_shared_weights_are_stored_once(tmp_path: Path) -> None:
     network = loads(text + "share_index=2\n")
     model, other = scramble(Model(network)), Model(network)
     convert.save(model, tmp_path / "x.safetensors")
-    assert not any("layers.3." in key for key in files.read(tmp_path / "x.safetensors").tensors)
+    assert not any(
+        "layers.3." in key for key in named_tensors.read(tmp_path / "x.safetensors").tensors
+    )
     convert.load(other, tmp_path / "x.safetensors")
     assert same(model, other)
     convert.load(other, saved(tmp_path / "x.pt", {"model": model.state_dict()}))
@@ -437,7 +439,7 @@ def test_backbone_from_our_classifier(tmp_path: Path) -> None:
     source, model = scramble(Model(classifier())), Model(detector())
     before = {key: value.clone() for key, value in model.state_dict().items()}
     convert.save(source, tmp_path / "x.weights")
-    report = convert.start(model, tmp_path / "x.weights", source=classifier())
+    report = convert.load_backbone(model, tmp_path / "x.weights", source=classifier())
     body = networks.backbone(GhostNet(width=0.25, gate="hard"))
     assert len(report.matched) == sum(
         len(node.layer.weights(*body.input_shapes(node))) for node in body
@@ -455,9 +457,9 @@ def test_backbone_from_a_checkpoint_is_the_same(
     path = saved(tmp_path / "x.pth", reference.state_dict())
     convert.save(converted, tmp_path / "x.weights")
     one, other = scramble(Model(detector())), scramble(Model(detector()))
-    report = convert.start(one, path)
+    report = convert.load_backbone(one, path)
     assert report.matched == (
-        convert.start(other, tmp_path / "x.weights", source=classifier()).matched
+        convert.load_backbone(other, tmp_path / "x.weights", source=classifier()).matched
     )
     assert same(one, other)
     assert not report.warning
@@ -471,9 +473,9 @@ def test_a_logistic_gate_is_refused_or_warned_of(reference: Reference, tmp_path:
     with pytest.raises(WeightsError, match=OTHER_GATE):
         convert.save(Model(classifier(gate="logistic")), tmp_path / "y.pth", kind="ghostnet")
     model = Model(detector(gate="logistic"))
-    report = convert.start(model, path)
+    report = convert.load_backbone(model, path)
     assert OTHER_GATE in report.warning
-    assert len(report.matched) == len(convert.start(Model(detector()), path).matched)
+    assert len(report.matched) == len(convert.load_backbone(Model(detector()), path).matched)
     expand = reference.get_submodule("blocks.3.0.se.conv_expand").weight
     assert any(torch.equal(expand, tensors.get("conv.weight", expand[0])) for tensors in
                model.tensors())  # fmt: skip
@@ -484,7 +486,7 @@ def test_shared_layers_end_where_the_cfgs_part(tmp_path: Path) -> None:
     source = scramble(Model(loads(other + "learning_rate=3\n")))
     convert.save(source, tmp_path / "x.safetensors")
     model = Model(loads(SMALL.replace("size=1\nact", "size=1\nstopbackward=1\nact"), path="a.cfg"))
-    report = convert.start(model, tmp_path / "x.safetensors", source=source.network)
+    report = convert.load_backbone(model, tmp_path / "x.safetensors", source=source.network)
     assert len(report.matched) == 5
     assert report.stopped == ("layer 1 [convolutional] (a.cfg:13) has activation=relu, leaky there")
 
@@ -493,7 +495,7 @@ def test_detector_to_detector_keeps_all_but_the_outputs(tmp_path: Path) -> None:
     source = scramble(Model(detector()))
     convert.save(source, tmp_path / "x.weights")
     model = Model(passes.reclass(detector(), 5))
-    report = convert.start(model, tmp_path / "x.weights", source=detector())
+    report = convert.load_backbone(model, tmp_path / "x.weights", source=detector())
     first = next(node.inputs[0] for node in detector() if isinstance(node.layer, Yolo))
     assert report.kept[0] == f"layers.{first}.conv.bias"
 
@@ -642,13 +644,18 @@ def test_a_file_that_is_not_what_it_is_said_to_be(tmp_path: Path) -> None:
 def test_our_formats_need_the_source_cfg(tmp_path: Path) -> None:
     convert.save(Model(loads(SMALL)), tmp_path / "x.weights")
     with pytest.raises(WeightsError, match="give its cfg with --source-cfg"):
-        convert.start(Model(loads(SMALL)), tmp_path / "x.weights")
+        convert.load_backbone(Model(loads(SMALL)), tmp_path / "x.weights")
 
 
 # The command.
 
 
-def test_command(tmp_path: Path, reference: Reference, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(
+    tmp_path: Path,
+    reference: Reference,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     (tmp_path / "d.cfg").write_text(dumps(detector(gate="logistic")))
     path = saved(tmp_path / "x.pth", reference.state_dict())
     words = ["convert", str(tmp_path / "d.cfg"), str(path), str(tmp_path / "d.weights")]
@@ -659,7 +666,7 @@ def test_command(tmp_path: Path, reference: Reference, capsys: pytest.CaptureFix
     report = json.loads(out.out)
     assert report["source"] == "ghostnet"
     assert report["kept"]
-    assert "another gate" in out.err
+    assert "another gate" in caplog.text
     first = (tmp_path / "d.weights").read_bytes()
     assert cli.main([*words, "--backbone-only"]) == 0
     assert f"{len(report['matched'])} of " in capsys.readouterr().out

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostyolo import convert, gencfg
-from ghostyolo.convert import files
+from ghostyolo.convert import named_tensors
 from ghostyolo.errors import WeightsError
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, info, passes
@@ -76,7 +76,7 @@ def test_checkpoint_golden(name: str, tmp_path: Path) -> None:
         stats = [got.mean(), got.std(), np.abs(got).max()]
         np.testing.assert_allclose(stats, golden[f"stats_{side}"], rtol=0, atol=1e-3 * scale)
     convert.save(model, tmp_path / "back.pth", kind=report.source)
-    back = files.read(tmp_path / "back.pth").tensors
+    back = named_tensors.read(tmp_path / "back.pth").tensors
     assert back.keys() == states.keys()
     for key, value in states.items():
         rounded = "fc2" in key or (golden["bn_eps"] == [0.001] and key.endswith("running_var"))
@@ -181,7 +181,7 @@ def test_ours_is_theirs(words: str, tmp_path: Path) -> None:
     model = random_model(classifier(words))
     kind = words.split()[0]
     convert.save(model, tmp_path / "x.pth", kind=kind, eps=1e-5)
-    states, x = files.read(tmp_path / "x.pth").tensors, torch.rand(2, 3, 64, 96)
+    states, x = named_tensors.read(tmp_path / "x.pth").tensors, torch.rand(2, 3, 64, 96)
     with torch.no_grad():
         want = OTHERS[words](states, x)
         got = logits(model, x)
@@ -212,7 +212,7 @@ def test_bias_before_batch_norm_goes_into_its_mean(tmp_path: Path) -> None:
             low = 0.5 if name.endswith("var") else -bound
             states[name] = torch.empty(shape).uniform_(low, bound, generator=torch_rng)
     model = Model(network).eval()
-    report = convert.start(model, saved(tmp_path / "x.pth", states))
+    report = convert.load_backbone(model, saved(tmp_path / "x.pth", states))
     assert (report.source, report.kept) == ("vgg11", ())
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -233,7 +233,7 @@ def test_vgg_without_batch_norm(tmp_path: Path) -> None:
     states = {f"features.{key}": value for key, value in theirs.state_dict().items()}
     network = networks.backbone(VGG(13, "none"), size=(32, 32))
     model = Model(network).eval()
-    report = convert.start(model, saved(tmp_path / "x.pth", states))
+    report = convert.load_backbone(model, saved(tmp_path / "x.pth", states))
     assert (report.source, report.kept) == ("plain-vgg13", ())
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
@@ -241,7 +241,7 @@ def test_vgg_without_batch_norm(tmp_path: Path) -> None:
         assert (model(x)[-1] - want).abs().max() < 1e-5 * want.abs().max()
     normed = Model(networks.backbone(VGG(13), size=(32, 32)))
     with pytest.raises(WeightsError, match=r"batch norm, plain-vgg13's features\.0 has a bias"):
-        convert.start(normed, tmp_path / "x.pth")
+        convert.load_backbone(normed, tmp_path / "x.pth")
 
 
 def test_state_dicts_are_told_apart() -> None:
@@ -289,11 +289,11 @@ def test_another_activation_is_warned_of(tmp_path: Path) -> None:
     convert.save(source, tmp_path / "x.pth", kind="mobilenetv2")
     family = MobileNetV2(0.25, activation="relu")
     model = Model(networks.detector(family, classes=3, size=(64, 64)))
-    report = convert.start(model, tmp_path / "x.pth")
+    report = convert.load_backbone(model, tmp_path / "x.pth")
     assert "activation=relu, mobilenetv2's is relu6" in report.warning
     assert report.kept and len(report.matched) > 200
     same = Model(networks.detector(MobileNetV2(0.25), classes=3, size=(64, 64)))
-    assert not convert.start(same, tmp_path / "x.pth").warning
+    assert not convert.load_backbone(same, tmp_path / "x.pth").warning
 
 
 def test_squeezenet_for_detection_takes_the_published_weights(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_squeezenet_for_detection_takes_the_published_weights(tmp_path: Path) ->
     convert.save(source, tmp_path / "x.pth", kind="squeezenet1.0")
     network = networks.detector(SqueezeNet("1.0"), classes=3, size=(64, 64))
     assert "padded, unlike the published" in network.comment
-    report = convert.start(Model(network), tmp_path / "x.pth")
+    report = convert.load_backbone(Model(network), tmp_path / "x.pth")
     assert len(report.matched) == len(source.state_dict()) - 2  # all but the classifier's
 
 

@@ -21,8 +21,8 @@ SWAPPED = {"relu", "relu6", "swish"}  # what gencfg writes in each other's place
 HINT = "use the cfg of the same network: family, width and classes"
 
 
-class Pair(NamedTuple):
-    """A tensor of ours and its counterpart `key` in a file.
+class TensorPair(NamedTuple):
+    """A tensor `name` of a node of ours and its counterpart `key` in a file.
 
     ours = theirs / divisor - minus + shift. minus: the key of another tensor, if any. rows: which
     rows of theirs ours has, all when empty. order: for each of our input channels its place in
@@ -41,12 +41,17 @@ class Pair(NamedTuple):
     order: tuple[int, ...] = ()
 
     @property
+    def stored(self) -> tuple[int, str]:
+        """Return the index of the node and the tensor's name there."""
+        return self.node.index, self.name
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Return the tensors of the file that ours comes from."""
         return (self.key, self.minus) if self.minus else (self.key,)
 
     def ours(self, theirs: dict[str, Tensor]) -> Tensor:
-        """Return what a file's tensors make here, rounded once."""
+        """Return our tensor, made from a file's, rounded once."""
         value = theirs[self.key].double() / self.divisor
         value = value - theirs[self.minus].double() if self.minus else value
         value = value + self.shift if self.shift else value
@@ -55,9 +60,9 @@ class Pair(NamedTuple):
         return value.float().reshape(self.shape)
 
     def write(self, ours: Tensor, theirs: dict[str, Tensor]) -> None:
-        """Put what a tensor of the model is in a file among the file's, rounded once.
+        """Put the counterpart of a tensor of the model among a file's tensors, rounded once.
 
-        What is subtracted here is zero there: ours holds both in one.
+        The one that is subtracted here is zero there, as ours holds their difference.
         """
         value = ours.detach().cpu().double()
         value = ((value - self.shift if self.shift else value) * self.divisor).float()
@@ -72,19 +77,20 @@ class Pair(NamedTuple):
 
 def pairs(
     network: Network, kind: str, eps: float | None = None, *, exact: bool = True
-) -> Iterator[list[Pair]]:
+) -> Iterator[list[TensorPair]]:
     """Yield the tensors of each layer that has weights, with their counterparts.
 
     kind: `OWN` or a family. eps: of its batch norms, if not the family's. exact: whether a gate of
-    another kind is a misfit. Raises `LayerError` at the first layer that has no counterpart.
+    another kind is an error. Raises `LayerError` at the first layer that has no counterpart.
     """
     if kind == OWN:
         for node in network:
             stored = weights.stored(network, node)
-            yield [Pair(node, name, shape, own_name(node, name), shape) for name, shape in stored]
+            prefix = f"layers.{node.index}"
+            yield [TensorPair(node, n, shape, f"{prefix}.{n}", shape) for n, shape in stored]
         return
     foreign, found = STATE_DICTS[kind], gates(network)
-    if exact and (unlike := departures(network, kind)):
+    if exact and (unlike := differences(network, kind)):
         raise unlike[0][1]
     shift = (foreign.eps if eps is None else eps) - EPS
     nodes = [node for node in network if weights.stored(network, node)]
@@ -102,15 +108,17 @@ def pairs(
         ]
 
 
-def departures(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
-    """Return the nodes that compute something else than a family's with the same weights, and what.
+def differences(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
+    """Return the nodes that compute something else than a family's with the same weights.
 
-    The order is that of the nodes.
+    Each comes with the error that says what differs; the order is that of the nodes.
     """
     foreign, found = STATE_DICTS[kind], []
     if foreign.hard:
         hint = "make the cfg with gencfg --gate hard, or start a training with --backbone-only"
-        found = [(node, LayerError(other_gate(node), hint)) for node in gates(network).soft]
+        for node in gates(network).soft:
+            message = f"{label(node)} has another gate than the hard sigmoid of these weights"
+            found.append((node, LayerError(message, hint)))
     for node in network:
         own = getattr(node.layer, "activation", "")
         if isinstance(node.layer, Convolutional) and own in SWAPPED - {foreign.activation}:
@@ -121,10 +129,10 @@ def departures(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
 
 
 def fitting(
-    layers: Iterator[list[Pair]], tensors: dict[str, Tensor]
-) -> tuple[list[Pair], LayerError | None]:
-    """Return the pairs of the first layers that a file holds, and why not those of the next."""
-    matched: list[Pair] = []
+    layers: Iterator[list[TensorPair]], tensors: dict[str, Tensor]
+) -> tuple[list[TensorPair], LayerError | None]:
+    """Return the pairs of the first layers that fit a file, and what does not fit in the next."""
+    matched: list[TensorPair] = []
     try:
         for layer in layers:
             for pair in reversed(layer):  # the weight, which says most, comes last
@@ -135,32 +143,22 @@ def fitting(
     return matched, None
 
 
-def fill(ours: list[dict[str, Tensor]], pairs: list[Pair], theirs: dict[str, Tensor]) -> None:
+def fill(ours: list[dict[str, Tensor]], pairs: list[TensorPair], theirs: dict[str, Tensor]) -> None:
     """Copy a file's tensors into those of the nodes, as `Model.tensors` returns them."""
     with torch.no_grad():
         for pair in pairs:
             ours[pair.node.index][pair.name].copy_(pair.ours(theirs))
 
 
-def own_name(node: Node, name: str) -> str:
-    """Return the name that a node's tensor has in `Model.state_dict`."""
-    return f"layers.{node.index}.{name}"
-
-
 def label(node: Node) -> str:
-    """Return what a message calls a node."""
+    """Return a node's name in a message."""
     place = f" ({node.span})" if node.span else ""
     return f"layer {node.index} [{node.layer.kind}]{place}"
 
 
-def other_gate(node: Node) -> str:
-    """Return what is wrong with a gate."""
-    return f"{label(node)} has another gate than the hard sigmoid of these weights"
-
-
 def _renamed(
     node: Node, stored: list[tuple[str, tuple[int, ...]]], theirs: StateDictLayer, kind: str
-) -> Iterator[Pair]:
+) -> Iterator[TensorPair]:
     parts = {name.partition(".")[0] for name, _ in stored}
     if not parts <= {"conv", "linear", "norm"}:
         raise LayerError(f"{label(node)} has weights that {kind} has not", HINT)
@@ -171,7 +169,7 @@ def _renamed(
         part, _, leaf = name.partition(".")
         key = f"{theirs.norm if part == 'norm' else theirs.conv}.{leaf}"
         there = (theirs.filters or shape[0], *shape[1:])
-        yield Pair(
+        yield TensorPair(
             node,
             name,
             shape,
@@ -183,13 +181,13 @@ def _renamed(
         )
 
 
-def _check(pair: Pair, tensors: dict[str, Tensor]) -> None:
+def _check(pair: TensorPair, tensors: dict[str, Tensor]) -> None:
     """Raise `LayerError` unless a file holds a pair's counterparts, as floats of their shape."""
     for key in pair.keys:
         theirs = tensors.get(key)
         if theirs is None:
             raise LayerError(f"holds no '{key}' for {label(pair.node)} {pair.name}", HINT)
-        if not _plain(theirs):
+        if not _is_dense_float(theirs):
             message = f"'{key}' is {theirs.dtype}, {theirs.layout} on {theirs.device}"
             raise LayerError(message, "save it as dense floats")
         if _trimmed(theirs.shape) != _trimmed(pair.their_shape):
@@ -198,7 +196,7 @@ def _check(pair: Pair, tensors: dict[str, Tensor]) -> None:
             raise LayerError(message, HINT)
 
 
-def _plain(tensor: Tensor) -> bool:
+def _is_dense_float(tensor: Tensor) -> bool:
     dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
     return dense and tensor.is_floating_point()
 

@@ -6,6 +6,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,12 @@ TORCH = (".pt", ".pth")
 SUFFIXES = (".safetensors", *TORCH)
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep a state dict
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrapped modules: parallel, compiled
+_ZIP = b"PK\x03\x04"  # what torch saves is a zip file, or a bare pickle
 _DEPTH = 4  # of wrappers; a dict may contain itself
 
 
-class Named(NamedTuple):
-    """Tensors by name, and how far their training had come."""
+class NamedTensors(NamedTuple):
+    """Tensors by name, and how far they have been trained."""
 
     tensors: dict[str, Tensor]
     seen: int = 0  # pictures
@@ -34,20 +36,12 @@ class Named(NamedTuple):
 
 def recognise(path: str | Path) -> bool:
     """Return whether a file holds named tensors, by its content, or else by its suffix."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        hint = "give the path of a file with weights"
-        raise _error(path, f"cannot read: {error.strerror}", hint) from None
-    return bool(_reader(path, start))
+    return _reader(path) is not None
 
 
-def read(path: str | Path) -> Named:
+def read(path: str | Path) -> NamedTensors:
     """Read a file that `recognise` knows. Raises `WeightsError`."""
-    with open(path, "rb") as file:
-        reader = _reader(path, file.read(16)) or _read_torch
-    return reader(path)
+    return (_reader(path) or _read_torch)(path)
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], seen: int, wrapped: bool) -> None:
@@ -66,30 +60,34 @@ def write(path: str | Path, tensors: dict[str, Tensor], seen: int, wrapped: bool
     replace(path, [buffer.getbuffer()])
 
 
-def _reader(path: str | Path, start: bytes) -> Callable[[str | Path], Named] | None:
-    pickled = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    if pickled or start.startswith(b"PK\x03\x04"):
-        return _read_torch
+def _reader(path: str | Path) -> Callable[[str | Path], NamedTensors] | None:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        hint = "give the path of a file with weights"
+        raise _error(path, f"cannot read: {error.strerror}", hint) from None
+    if start.startswith(_ZIP):
+        return partial(_read_torch, mmap=True)
     if start[8:10] == b'{"' or str(path).endswith(".safetensors"):
         return _read_safetensors
-    return _read_torch if str(path).endswith(TORCH) else None
+    pickled = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return _read_torch if pickled or str(path).endswith(TORCH) else None
 
 
-def _read_safetensors(path: str | Path) -> Named:
+def _read_safetensors(path: str | Path) -> NamedTensors:
     try:
         with safetensors.safe_open(path, "pt") as file:
             seen = (file.metadata() or {}).get("seen", "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise _error(path, f"not a safetensors file: {error}", "fetch it again") from None
-    return Named(_unprefixed(tensors), _count(seen))
+    return NamedTensors(_unprefixed(tensors), _count(seen))
 
 
-def _read_torch(path: str | Path) -> Named:
-    with open(path, "rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
+def _read_torch(path: str | Path, mmap: bool = False) -> NamedTensors:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         called = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"asks for {called[1]}" if called else "holds more than tensors"
@@ -100,7 +98,7 @@ def _read_torch(path: str | Path) -> Named:
         raise _error(path, message, "fetch it again") from None
     outer = content if isinstance(content, dict) else {}
     tensors = _unprefixed(_tensors(path, content))
-    return Named(tensors, _count(outer.get("seen")), _count(outer.get("iteration")))
+    return NamedTensors(tensors, _count(outer.get("seen")), _count(outer.get("iteration")))
 
 
 def _tensors(path: str | Path, content: Any) -> dict[str, Tensor]:
@@ -130,7 +128,7 @@ def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _count(value: Any) -> int:
-    """Return a count of a file, 0 for what is none."""
+    """Return a count that a file states, 0 if it is not a whole number."""
     text = str(value) if isinstance(value, int | str) else ""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
