@@ -31,7 +31,8 @@ from ghostyolo.bench import machine
 from ghostyolo.errors import Findings
 from ghostyolo.ghostify import ghostify
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, cost, load, passes
+from ghostyolo.network import Network, info, load, passes
+from ghostyolo.network.cost import Machine
 from ghostyolo.zoo import networks as recipes
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.mobilenet import MobileNetV1, MobileNetV2
@@ -113,9 +114,9 @@ def networks(paths: list[str]) -> Iterator[tuple[str, Network]]:
             yield f"{path.stem}, ghostified", ghostify(network).network
 
 
-def timing(name: str, network: Network, rates: cost.Machine, runs: int) -> Timing:
+def timing(name: str, network: Network, rates: Machine, runs: int) -> Timing:
     """Predict and measure one network."""
-    predicted = cost.totals(network, cost.rows(network, rates)).seconds
+    predicted = info.totals(info.rows(network, rates)).seconds
     model = Model(network).eval()
     x, taken = torch.rand(1, *network.options.shape), []
     with torch.inference_mode():
@@ -132,7 +133,7 @@ def spearman(a: list[float], b: list[float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def words(rates: cost.Machine) -> str:
+def words(rates: Machine) -> str:
     """Return the machine's rates in words."""
     return (
         f"{rates.macs_per_s / 1e9:.1f} G multiply-adds/s, {rates.bytes_per_s / 1e9:.1f} GB/s, "
@@ -140,7 +141,7 @@ def words(rates: cost.Machine) -> str:
     )
 
 
-def plot(path: str, rows: list[Timing], rates: cost.Machine, rank: float) -> None:
+def plot(path: str, rows: list[Timing], rates: Machine, rank: float) -> None:
     """Draw measured over predicted time, both logarithmic, each network by its number."""
     figure = Figure(figsize=(8.4, 5.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)

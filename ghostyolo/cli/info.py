@@ -28,10 +28,9 @@ def run(args: argparse.Namespace) -> None:
     network = shared.read_network(args)
     if args.cost or args.remeasure:
         from ghostyolo.bench.machine import machine
-        from ghostyolo.network import cost
 
         rates = machine(fresh=args.remeasure)
-        found = cost.as_dict(network, rates) if args.json else cost.text(network, rates)
+        found = info.cost_as_dict(network, rates) if args.json else info.cost_text(network, rates)
         print(json.dumps(found) if args.json else found)
         return
     print(json.dumps(info.as_dict(network)) if args.json else info.text(network))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.ghostify.rewrite import Ghostified
-from ghostyolo.network import Network, cost, info
+from ghostyolo.network import Network, info
 
 if TYPE_CHECKING:
     from ghostyolo.ghostify.weight_transfer import LayerFit
@@ -73,6 +73,5 @@ def fit_text(fits: Sequence[LayerFit]) -> str:
 def _costs(network: Network) -> dict[str, int]:
     """Return what a network costs for one image."""
     total = info.totals(info.rows(network))
-    moved = cost.totals(network, cost.rows(network)).bytes
     parameters = {"layers": total.layers, "parameters": total.parameters}
-    return {**parameters, "macs": total.macs, "bytes": moved}
+    return {**parameters, "macs": total.macs, "bytes": total.bytes}

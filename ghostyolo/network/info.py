@@ -1,20 +1,51 @@
-"""What a network costs: one row per node, and the totals."""
+"""What a network costs: one row per node, and the totals.
+
+Two views of the same rows are printed: the layers with their parameters, and what bounds them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ghostyolo.layers import count
+from ghostyolo.errors import CfgError
+from ghostyolo.layers import LayerError, count
 from ghostyolo.network import Network, Node
+from ghostyolo.network.cost import (
+    FLOAT,
+    Gain,
+    Machine,
+    broken_guidelines,
+    gain,
+    is_elementwise,
+    pieces,
+    seconds,
+)  # fmt: skip
+from ghostyolo.network.ghost_modules import ghost_modules
 
 HEADER_BYTES = 20  # of a .weights file
 _STATISTICS = ("running_mean", "running_var")
+_LAYERS = (
+    "index", "kind", "name", "inputs", "shape", "stride", "detail", "parameters", "stored", "macs",
+    "bflops",
+)  # fmt: skip
+_LAYERS_TOTALS = ("layers", "parameters", "macs", "bflops", "weights_bytes")
+_COST = (
+    "index", "kind", "name", "macs", "numbers", "flops_per_byte", "breaks", "gain", "seconds",
+)  # fmt: skip
+_COST_TOTALS = ("macs", "bytes", "flops_per_byte", "elementwise", "fragmented", "seconds")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One node, for one image. parameters: trained numbers; stored: with running statistics."""
+    """One node, for one image.
+
+    parameters: trained numbers; stored: with running statistics. bflops: as Darknet counts.
+    numbers: read and written, weights too. flops_per_byte: of a convolution's two operations a
+    multiply-add. breaks: guidelines, in words. elementwise: whether it does little with each
+    number. piece: whether a route joins it with other convolutions. gain: of the ghost module that
+    ends here. seconds: predicted for a machine.
+    """
 
     index: int
     kind: str
@@ -27,48 +58,87 @@ class Row:
     stored: int
     macs: int
     bflops: float
+    numbers: int
+    flops_per_byte: float
+    breaks: tuple[str, ...]
+    elementwise: bool
+    piece: bool
+    gain: Gain | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a network. bflops: as Darknet counts; weights_bytes: of the `.weights` file."""
+    """Sums over a network. bflops: as Darknet counts; weights_bytes: of the `.weights` file.
+
+    bytes: read and written. elementwise: share of the bytes; fragmented: share of the multiply-adds
+    in pieces of a `[route]`.
+    """
 
     layers: int
     parameters: int
     macs: int
     bflops: float
     weights_bytes: int
+    bytes: int
+    flops_per_byte: float
+    elementwise: float
+    fragmented: float
+    seconds: float | None
 
 
-def rows(network: Network) -> list[Row]:
-    """Return the table of a network, a row per node."""
-    return [_row(network, node) for node in network]
+def rows(network: Network, machine: Machine | None = None) -> list[Row]:
+    """Return the table of a network, a row per node; with a machine, also the time it takes there.
+
+    Raises `CfgError` for a kind that does not say what it costs.
+    """
+    gains = {module.out.index: gain(network, module) for module in ghost_modules(network)}
+    joined = pieces(network)
+    table = []
+    for node in network:
+        try:
+            row = _row(network, node, gains.get(node.index), node.index in joined, machine)
+        except LayerError as error:
+            kind, hint = node.layer.kind, error.hint
+            raise CfgError(str(error), span=node.span, section=kind, hint=hint) from None
+        table.append(row)
+    return table
 
 
 def totals(table: list[Row]) -> Totals:
     """Return the sums of a table."""
+    macs, numbers = sum(row.macs for row in table), sum(row.numbers for row in table)
+    times = [row.seconds for row in table if row.seconds is not None]
     return Totals(
         layers=len(table),
         parameters=sum(row.parameters for row in table),
-        macs=sum(row.macs for row in table),
+        macs=macs,
         bflops=sum(row.bflops for row in table),
-        weights_bytes=HEADER_BYTES + 4 * sum(row.stored for row in table),
+        weights_bytes=HEADER_BYTES + FLOAT * sum(row.stored for row in table),
+        bytes=FLOAT * numbers,
+        flops_per_byte=2 * macs / (FLOAT * max(1, numbers)),
+        elementwise=sum(row.numbers for row in table if row.elementwise) / max(1, numbers),
+        fragmented=sum(row.macs for row in table if row.piece) / max(1, macs),
+        seconds=sum(times) if times else None,
     )
 
 
 def as_dict(network: Network) -> dict[str, Any]:
     """Return input, rows and totals for a program to read."""
-    table = rows(network)
-    return {
-        "input": list(network.options.shape),
-        **asdict(totals(table)),
-        "table": [asdict(row) for row in table],
-    }
+    return {"input": list(network.options.shape), **_chosen(rows(network), _LAYERS_TOTALS, _LAYERS)}
+
+
+def cost_as_dict(network: Network, machine: Machine | None = None) -> dict[str, Any]:
+    """Return what bounds the layers, the sums and the machine for a program to read."""
+    found = _chosen(rows(network, machine), _COST_TOTALS, _COST)
+    table = found.pop("table")
+    return {**found, "machine": asdict(machine) if machine else None, "table": table}
 
 
 def text(network: Network) -> str:
-    """Return the table and the totals for a person to read."""
+    """Return the layers and the totals for a person to read."""
     table = rows(network)
+    total = totals(table)
     lines = [
         f"{'#':>4} {'kind':<15} {'options':<22} {'inputs':<14} {'shape':<13} {'stride':>6} "
         f"{'parameters':>11} {'MACs':>13}  name"
@@ -80,7 +150,6 @@ def text(network: Network) -> str:
             f"{row.index:>4} {row.kind:<15} {row.detail:<22} {inputs:<14} {shape:<13} "
             f"{row.stride:>6g} {row.parameters:>11,} {row.macs:>13,}  {row.name}".rstrip()
         )
-    total = totals(table)
     lines.append(
         f"\n{total.layers} layers at {network.options.shape} (CxHxW): "
         f"{total.parameters:,} parameters, {total.macs / 1e6:,.1f} M multiply-adds, "
@@ -90,10 +159,33 @@ def text(network: Network) -> str:
     return "\n".join(lines)
 
 
-def _row(network: Network, node: Node) -> Row:
+def cost_text(network: Network, machine: Machine | None = None) -> str:
+    """Return what bounds the layers, and the sums, for a person to read."""
+    table = rows(network, machine)
+    total = totals(table)
+    time = f"{'ms':>8} " if machine else ""
+    lines = [
+        f"{'#':>4} {'kind':<15} {'MACs':>14} {'KB moved':>10} {'FLOP/B':>7} {time} breaks; saves",
+        *map(_cost_line, table),
+        f"\n{total.macs / 1e6:,.1f} M multiply-adds, {total.bytes / 1e6:,.1f} MB moved, "
+        f"{total.flops_per_byte:.1f} FLOPs a byte; element-wise: {total.elementwise:.0%} of the "
+        f"bytes; in pieces of a [route]: {total.fragmented:.0%} of the multiply-adds",
+    ]
+    if machine and total.seconds is not None:
+        lines.append(
+            f"predicted {total.seconds * 1e3:.1f} ms at {machine.macs_per_s / 1e9:.1f} G "
+            f"multiply-adds/s, {machine.bytes_per_s / 1e9:.1f} GB/s, "
+            f"{machine.call_s * 1e6:.1f} us a call"
+        )
+    return "\n".join(lines)
+
+
+def _row(
+    network: Network, node: Node, gain: Gain | None, piece: bool, machine: Machine | None
+) -> Row:
     layer, inputs = node.layer, network.input_shapes(node)
     tensors = [] if node.shares_with is not None else layer.weights(*inputs)
-    trained = [item for item in tensors if not item[0].endswith(_STATISTICS)]
+    macs, numbers = layer.macs(node.shape, *inputs), layer.numbers_moved(node.shape, *inputs)
     return Row(
         index=node.index,
         kind=layer.kind,
@@ -102,8 +194,38 @@ def _row(network: Network, node: Node) -> Row:
         shape=tuple(node.shape),
         stride=round(network.options.height / node.shape.h, 2),
         detail=layer.summary(),
-        parameters=count(trained),
+        parameters=count([item for item in tensors if not item[0].endswith(_STATISTICS)]),
         stored=count(tensors),
-        macs=layer.macs(node.shape, *inputs),
+        macs=macs,
         bflops=layer.bflops(node.shape, *inputs),
+        numbers=numbers,
+        flops_per_byte=2 * macs / (FLOAT * numbers) if numbers else 0.0,
+        breaks=tuple(broken_guidelines(network, node)),
+        elementwise=is_elementwise(node),
+        piece=piece,
+        gain=gain,
+        seconds=seconds(network, node, machine) if machine else None,
     )
+
+
+def _chosen(
+    table: list[Row], of_totals: tuple[str, ...], of_rows: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return some totals and, of each row, some columns."""
+    sums, columns = asdict(totals(table)), map(asdict, table)
+    shown = [{name: row[name] for name in of_rows} for row in columns]
+    return {**{name: sums[name] for name in of_totals}, "table": shown}
+
+
+def _cost_line(row: Row) -> str:
+    time = f"{row.seconds * 1e3:>8.3f} " if row.seconds is not None else ""
+    notes = list(row.breaks)
+    if row.gain:
+        notes.append(
+            f"ghost module of s={row.gain.ratio:g}: speed-up {row.gain.speedup:.2f}, "
+            f"compression {row.gain.compression:.2f} (estimate {row.gain.estimate:.2f})"
+        )
+    return (
+        f"{row.index:>4} {row.kind:<15} {row.macs:>14,} {FLOAT * row.numbers / 1e3:>10,.1f} "
+        f"{row.flops_per_byte:>7.1f} {time} {'; '.join(notes)}"
+    ).rstrip()

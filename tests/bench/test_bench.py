@@ -17,8 +17,8 @@ from ghostyolo.errors import DataError, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.model.model import Model
-from ghostyolo.network import cost, load, loads
-from ghostyolo.network.cost import Machine
+from ghostyolo.network import info, load, loads
+from ghostyolo.network.cost import FLOAT, Machine
 from ghostyolo.runtime.programs import runtimes
 from support import tiny
 
@@ -54,8 +54,8 @@ def test_task_survives_its_line() -> None:
 def test_bound_is_the_larger_of_arithmetic_and_traffic(cfg: Path) -> None:
     network = load(cfg)
     one, two = (roofline.bounds(network, MACHINE, batch) for batch in (1, 2))
-    for row, again, known in zip(one, two, cost.rows(network), strict=True):
-        assert (row.macs, row.bytes) == (known.macs, cost.FLOAT * known.numbers)
+    for row, again, known in zip(one, two, info.rows(network), strict=True):
+        assert (row.macs, row.bytes) == (known.macs, FLOAT * known.numbers)
         assert row.seconds == max(row.macs / 1e9, row.bytes / 1e8)
         assert row.by == ("arithmetic" if row.macs / 1e9 >= row.bytes / 1e8 else "memory")
         assert again.macs == 2 * row.macs

@@ -9,7 +9,7 @@ import pytest
 
 from ghostyolo import cli
 from ghostyolo.bench import machine
-from ghostyolo.network import IMAGE, Network, cost, dumps, info, load
+from ghostyolo.network import IMAGE, Network, dumps, info, load
 from ghostyolo.network.cost import Machine
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo.blocks import add, concat, conv, depthwise
@@ -25,7 +25,7 @@ def test_memory_access_of_a_pointwise_convolution() -> None:
     """ShuffleNet V2, equation 1: hw (c1 + c2) + c1 c2, with the bias's c2 beside it."""
     network = start()
     conv(network, IMAGE, 32, norm=False, activation="linear")
-    (row,) = cost.rows(network)
+    (row,) = info.rows(network)
     assert row.numbers == 64 * (16 + 32) + 16 * 32 + 32
     assert row.macs == 64 * 16 * 32
     assert row.flops_per_byte == pytest.approx(2 * row.macs / (4 * row.numbers))
@@ -37,7 +37,7 @@ def test_equal_channels_move_least() -> None:
     for c1, c2 in ((64, 64), (32, 128), (128, 32), (16, 256)):
         network = Network(NetOptions(width=56, height=56, channels=c1))
         conv(network, IMAGE, c2, norm=False, activation="linear")
-        (row,) = cost.rows(network)
+        (row,) = info.rows(network)
         moved[c1, c2] = row.numbers
         assert bool(row.breaks) == (c1 != c2)
         if row.breaks:
@@ -54,14 +54,14 @@ def test_guidelines_by_hand() -> None:
     e = conv(network, d, 8)
     f = conv(network, e, 8)
     g = concat(network, f, e)
-    broken = {row.index: row.breaks for row in cost.rows(network)}
+    broken = {row.index: row.breaks for row in info.rows(network)}
     assert broken[a.index] == broken[e.index] == ()
     assert broken[b.index] == ("G2: 4 groups",)
     assert broken[c.index] == ("G4: depthwise",)
     assert broken[d.index] == ("G4: element-wise",)
     assert broken[g.index] == ("G3: joins 2 pieces of 8 + 8 maps",)
-    table = cost.rows(network)
-    total = cost.totals(network, table)
+    table = info.rows(network)
+    total = info.totals(table)
     assert total.macs == info.totals(info.rows(network)).macs
     pieces = table[e.index].macs + table[f.index].macs
     assert total.fragmented == pytest.approx(pieces / total.macs)
@@ -74,7 +74,7 @@ def test_gain_is_that_of_the_paper(s: int, d: int, k: int, c: int) -> None:
     """Han et al. 2020, equations 4 and 5, written out."""
     network, n, side = start(), 32, 8
     ghost(network, conv(network, IMAGE, c), n, ratio=s, size=k, dw_size=d)
-    gain = cost.rows(network)[-1].gain
+    gain = info.rows(network)[-1].gain
     assert gain is not None
     ordinary = n * side * side * c * k * k
     module = n / s * side * side * c * k * k + (s - 1) * n / s * side * side * d * d
@@ -89,13 +89,13 @@ def test_gain_is_that_of_the_paper(s: int, d: int, k: int, c: int) -> None:
 def test_every_network_has_a_cost(path: Path) -> None:
     network = load(path)
     rates = Machine(1e9, 1e9, 1e-6)
-    table = cost.rows(network, rates)
-    total = cost.totals(network, table)
+    table = info.rows(network, rates)
+    total = info.totals(table)
     assert total.macs == sum(row.macs for row in info.rows(network))
     assert 0 <= total.elementwise <= 1 and 0 <= total.fragmented <= 1
     assert total.seconds is not None and total.seconds >= max(total.macs, total.bytes) / 1e9
-    assert len(cost.text(network, rates).splitlines()) == len(network) + 4
-    assert json.loads(json.dumps(cost.as_dict(network, rates)))["macs"] == total.macs
+    assert len(info.cost_text(network, rates).splitlines()) == len(network) + 4
+    assert json.loads(json.dumps(info.cost_as_dict(network, rates)))["macs"] == total.macs
 
 
 def test_roofline_by_hand() -> None:
@@ -104,7 +104,7 @@ def test_roofline_by_hand() -> None:
     assert rates.seconds(macs=1000, bytes_=1000) == 101
     network = start()
     conv(network, IMAGE, 16, norm=True, activation="relu")
-    (row,) = cost.rows(network, Machine(float("inf"), 1.0))
+    (row,) = info.rows(network, Machine(float("inf"), 1.0))
     assert row.seconds == 4 * row.numbers + 2 * (2 * 4 * 16 * 64), "norm and ReLU pass once each"
 
 
