@@ -84,14 +84,14 @@ def progress(what: str, unit: str) -> Callable[[int, int], None]:
     return advance
 
 
-def watched(items: Iterator[T], total: int, unit: str) -> Iterator[T]:
+def watched(items: Iterator[T], total: int, unit: str, what: str = "detect") -> Iterator[T]:
     """Yield the items, with a bar and their number a second on a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return
     from ghostyolo.cli.progress import Progress
 
-    shown = Progress(total, "detect", unit)
+    shown = Progress(total, what, unit)
     for done, item in enumerate(items, 1):
         yield item
         shown.advance_to(done)

@@ -164,7 +164,7 @@ def _report(config: TrainConfig, state: State, words: Sequence[str]) -> None:
 def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Watch:
     """Return who watches the run; of several processes one shows it. Raises `OptionError`."""
     from ghostyolo.cli.progress import TrainProgress, Watch
-    from ghostyolo.data.anchors import misfit
+    from ghostyolo.data.anchors import poor_fit_warning
     from ghostyolo.training.task import DETECTION
     from ghostyolo.training.tensorboard import TensorBoard
 
@@ -178,7 +178,7 @@ def _watch(config: TrainConfig, args: argparse.Namespace, *, shown: bool) -> Wat
         if data is not None:
             data.log_defects()
     boards = [TensorBoard(folder / "tensorboard")] if args.tensorboard else []
-    warning = misfit(config.train, config.network) if config.task is DETECTION else None
+    warning = poor_fit_warning(config.train, config.network) if config.task is DETECTION else None
     progress = TrainProgress(config.iterations, warning)
     return Watch([*boards, progress])
 

@@ -64,16 +64,19 @@ def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
     return chosen
 
 
-def write_sheet(path: str | Path, datasets: Sequence[Dataset], rng: np.random.Generator) -> int:
+def write_sheet(path: str | Path, datasets: Sequence[Dataset], seed: int = 0) -> int:
     """Draw a contact sheet of the splits of a data set; return the number of pictures on it.
 
-    Raises OptionError for a file that is neither JPEG nor PNG, DataError without labelled pictures.
+    seed: which pictures are drawn. Raises OptionError for a file that is neither JPEG nor PNG and
+    for a seed below 0, DataError without labelled pictures.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         hint = f"use one of {', '.join(SUFFIXES)}"
         raise OptionError("not a kind of picture", span=Span(str(path)), hint=hint)
-    chosen = pick(datasets, rng)
+    if seed < 0:
+        raise OptionError(f"--seed {seed}", hint="use 0 or more")
+    chosen = pick(datasets, np.random.default_rng(seed))
     if not chosen:
         hint = "choose another split"
         raise DataError("no labelled picture to show", span=Span(datasets[0].path), hint=hint)

@@ -1,29 +1,37 @@
-"""What a data set holds: how many pictures and boxes, how large, and which pictures twice."""
+"""What a data set holds: how many pictures and boxes, how large, and what is wrong with them."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ghostyolo.data.anchors import suggest_anchors
 from ghostyolo.data.dataset import UNREADABLE, Dataset, Sample
+from ghostyolo.data.duplicates import Copy, copies, copy_warnings
+from ghostyolo.data.layouts import open_dataset, splits
 from ghostyolo.data.prefetch import mapped
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96
-CHUNK = 1 << 20  # bytes read at once
 READERS = min(8, os.cpu_count() or 1)  # threads that decode
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+MOST_LISTED = 8  # classes in a warning
+
+Progress = Callable[[Dataset, Iterator[Any]], Iterator[Any]]  # yields the same, and shows how far
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Summary:
+class SplitSummary:
     """One split in numbers.
 
     boxes, shown: for each class its boxes, and the pictures that show it. ignored: boxes that are
@@ -46,33 +54,115 @@ class Summary:
     defects: dict[str, int]
 
 
-class Copy(NamedTuple):
-    """A picture of a split whose file has the same bytes as another's."""
+@dataclass(frozen=True)
+class Summary:
+    """A data set in numbers.
 
-    split: str
-    path: str
+    datasets: the splits, without pictures that cannot be read. splits: their numbers. unions: those
+    splits that only put others together, as VOC's trainval does, with those; they are in no
+    other number. complete: whether every split could be read. anchors: see `suggest_anchors`.
+    """
+
+    datasets: list[Dataset]
+    splits: list[SplitSummary]
+    unions: dict[str, list[str]]
+    copies: list[list[Copy]]
+    anchors: dict[str, Any] | None
+    complete: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self.splits[0].names
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what a person should look into: leaks between splits, copies, missing classes."""
+        return copy_warnings(self.copies) + missing_class_warnings(self.splits)
+
+    def as_dict(self, sheet: str | None = None) -> dict[str, Any]:
+        """Return the numbers as JSON has them. sheet: the file that shows labelled pictures."""
+        rows = [
+            {**asdict(row), "sizes": [[*size, count] for size, count in row.sizes.items()]}
+            for row in self.splits
+        ]
+        return {
+            "data": self.datasets[0].path,
+            "quantiles": QUANTILES,
+            "splits": rows,
+            "copies": [[copy._asdict() for copy in group] for group in self.copies],
+            "warnings": self.warnings,
+            "sheet": sheet,
+            "anchors": self.anchors,
+        }
 
 
-def looked_at(data: Dataset, step: Callable[[int], object] = lambda done: None) -> Dataset:
-    """Read all pictures, note what is wrong with them, and leave out those that cannot be read.
+def summarise(
+    path: str | Path,
+    which: Sequence[str] | None = None,
+    names: str | Path | Sequence[str] | None = None,
+    progress: Progress = lambda dataset, pictures: pictures,
+) -> Summary:
+    """Read all labels and pictures of a data set, and count what it holds.
 
-    step hears how many are done. Raises DataError if not one can be read.
+    which: names of splits, by default all. names: see `open_dataset`. progress: yields the
+    pictures of a split as they are read.
+
+    A split that cannot be read is logged and left out. Raises DataError if it was asked for, and if
+    none can be read.
+    """
+    datasets, complete = _open_splits(path, which, names)
+    joint = {} if which else unions(datasets)
+    datasets = [data for data in datasets if data.split not in joint]
+    datasets = [without_unreadable(data, progress) for data in datasets]
+    found = copies(datasets)
+    rows = [summarise_split(data) for data in datasets]
+    return Summary(datasets, rows, joint, found, suggest_anchors(datasets[0]), complete)
+
+
+def _open_splits(
+    path: str | Path,
+    which: Sequence[str] | None,
+    names: str | Path | Sequence[str] | None,
+) -> tuple[list[Dataset], bool]:
+    """Return the splits, and whether all could be read."""
+    datasets: list[Dataset] = []
+    failures: list[DataError] = []
+    for split in dict.fromkeys(which or splits(path)):
+        try:
+            datasets.append(open_dataset(path, split, names))
+        except DataError as error:
+            failures.append(error)
+            continue
+        names = names or datasets[0].names  # so that all splits have the same
+    if failures and (which or not datasets):
+        raise failures[0]
+    for failure in failures:
+        logger.warning("%s", failure)
+    return datasets, not failures
+
+
+def without_unreadable(
+    data: Dataset, progress: Progress = lambda dataset, pictures: pictures
+) -> Dataset:
+    """Read all pictures, count their defects, and leave out those that cannot be read.
+
+    progress: yields the pictures as they are read. Raises DataError if not one can be read.
     """
     kept = []
-    looks = mapped(_look, data.samples, workers=READERS, ahead=2 * READERS)
-    for done, (sample, found) in enumerate(zip(data.samples, looks, strict=True), 1):
+    defects = mapped(_defects_of, data.samples, workers=READERS, ahead=2 * READERS)
+    for sample, found in progress(data, zip(data.samples, defects, strict=True)):
         for defect, message in found.items():
             data.add_defect(sample.path, defect, message)
         if UNREADABLE not in found:
             kept.append(sample)
-        step(done)
     if not kept:
         raise data.unreadable()
     return replace(data, samples=tuple(kept))
 
 
-def _look(sample: Sample) -> dict[str, str]:
-    """Return what is wrong with a picture, and let go of it."""
+def _defects_of(sample: Sample) -> dict[str, str]:
+    """Return the defects of a picture, and free it."""
     return sample.read()[1]
 
 
@@ -87,7 +177,7 @@ def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
     return found
 
 
-def summarise(data: Dataset) -> Summary:
+def summarise_split(data: Dataset) -> SplitSummary:
     """Count what a split holds."""
     count = len(data.names)
     boxes, shown = np.zeros(count, int), np.zeros(count, int)
@@ -102,7 +192,7 @@ def summarise(data: Dataset) -> Summary:
         crowd.append(len(classes))
     side, share = np.concatenate(sides), np.concatenate(shares)
     small, medium = int((side < SMALL).sum()), int((side < MEDIUM).sum())
-    return Summary(
+    return SplitSummary(
         split=data.split,
         names=data.names,
         pictures=len(data),
@@ -118,67 +208,12 @@ def summarise(data: Dataset) -> Summary:
     )
 
 
-def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
-    """Return the groups of pictures whose files have the same bytes, in the order of the splits.
-
-    A file that two splits list is a group too. Only files of equal length are read.
-    Raises DataError for one that cannot be.
-    """
-    by_length: dict[int, list[Copy]] = defaultdict(list)
-    for data in datasets:
-        for sample in data.samples:
-            by_length[os.path.getsize(sample.path)].append(Copy(data.split, sample.path))
-    by_content: dict[tuple[int, bytes], list[Copy]] = defaultdict(list)
-    for length, group in by_length.items():
-        digests: dict[str, bytes] = {}
-        for copy in group if len(group) > 1 else ():
-            digest = digests.get(copy.path) or _digest(copy.path)
-            digests[copy.path] = digest
-            by_content[length, digest].append(copy)
-    return [group for group in by_content.values() if len(group) > 1]
-
-
-def warnings(summaries: Sequence[Summary], groups: Iterable[Sequence[Copy]]) -> list[str]:
-    """Return what a person should look into: leaks between splits, copies, classes never seen."""
+def missing_class_warnings(rows: Sequence[SplitSummary]) -> list[str]:
+    """Return a line for each split that has no box of some classes."""
     lines = []
-    for (one, other), found in _pairs(groups).items():
-        a, b = found[0]
-        example = a.path if a.path == b.path else f"{a.path} and {b.path}"
-        where = f"in {one} more than once" if one == other else f"in {one} and in {other}"
-        why = "" if one == other else "; results on either say less than they seem to"
-        s = "s" * (len(found) != 1)
-        lines.append(f"{len(found)} picture{s} {where}, byte for byte, such as {example}{why}")
-    for summary in summaries:
-        missing = [name for name, n in zip(summary.names, summary.boxes, strict=True) if not n]
+    for row in rows:
+        missing = [name for name, count in zip(row.names, row.boxes, strict=True) if not count]
         if missing:
-            listed = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
-            lines.append(f"{summary.split} has no box of {listed}")
+            more = ", ..." if len(missing) > MOST_LISTED else ""
+            lines.append(f"{row.split} has no box of {', '.join(missing[:MOST_LISTED])}{more}")
     return lines
-
-
-def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple[Copy, Copy]]]:
-    """Return for each two splits, or one and itself, the pictures that both have."""
-    pairs: dict[tuple[str, str], list[tuple[Copy, Copy]]] = defaultdict(list)
-    for group in groups:
-        first: dict[str, Copy] = {}
-        for copy in group:
-            if copy.split in first:
-                pairs[copy.split, copy.split].append((first[copy.split], copy))
-                continue
-            for other in first.values():
-                pairs[other.split, copy.split].append((other, copy))
-            first[copy.split] = copy
-    return pairs
-
-
-def _digest(path: str) -> bytes:
-    state = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                state.update(chunk)
-    except OSError as error:
-        hint = "make it readable or take it out of the data set"
-        message = f"cannot read it: {error.strerror}"
-        raise DataError(message, span=Span(path), hint=hint) from None
-    return state.digest()

@@ -14,8 +14,9 @@ import pytest
 
 from ghostyolo import gencfg
 from ghostyolo.data import Dataset, Sample, anchors, open_dataset, read_image, sheet
+from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import splits
-from ghostyolo.data.summary import Copy, copies, summarise, unions, warnings
+from ghostyolo.data.summary import missing_class_warnings, summarise_split, unions
 from ghostyolo.drawing import class_colour
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.network import load
@@ -51,7 +52,7 @@ def dataset(*samples: Sample, names: tuple[str, ...] = ("a", "b"), split: str = 
 
 
 def test_summary_by_hand() -> None:
-    found = summarise(
+    found = summarise_split(
         dataset(
             sample("1", [(0, 0, 0, 10, 10), (0, 0, 0, 32, 32), (1, 0, 0, 100, 100)]),
             sample("2", []),
@@ -69,9 +70,9 @@ def test_summary_by_hand() -> None:
 
 
 def test_summary_of_nothing() -> None:
-    found = summarise(dataset(sample("1", [])))
+    found = summarise_split(dataset(sample("1", [])))
     assert (found.boxes, found.sides, found.crowd, found.areas) == ((0, 0), (), (0, 0, 0), (0,) * 3)
-    assert warnings([found], []) == ["train has no box of a, b"]
+    assert missing_class_warnings([found]) == ["train has no box of a, b"]
 
 
 @pytest.mark.parametrize("file", ["", "bccd.yaml", "bccd.data"])
@@ -145,7 +146,7 @@ def test_copies_are_found_by_their_bytes(tmp_path: Path) -> None:
     groups = copies([train, test])
     a, b, d = (str(tmp_path / name) for name in "abd")
     assert groups == [[Copy("train", a), Copy("train", b), Copy("test", d)]]
-    assert warnings([], groups) == [
+    assert copy_warnings(groups) == [
         f"1 picture in train more than once, byte for byte, such as {a} and {b}",
         f"1 picture in train and in test, byte for byte, such as {a} and {d}; "
         "results on either say less than they seem to",
@@ -171,7 +172,7 @@ def crowd(count: int, classes: int, rng: np.random.Generator) -> Dataset:
 def test_every_class_is_on_the_sheet_and_the_rarest_first(classes: int) -> None:
     data = crowd(300, classes, np.random.default_rng(0))
     chosen = sheet.pick([data], np.random.default_rng(1))
-    rarity = np.array(summarise(data).shown)
+    rarity = np.array(summarise_split(data).shown)
     assert rarity[chosen[0][1].classes].min() == rarity[rarity > 0].min()
     shown = set(np.concatenate([picture.classes for _, picture in chosen]))
     assert shown == set(np.concatenate([picture.classes for picture in data.samples]))
@@ -215,7 +216,7 @@ def test_strange_names_sizes_and_pictures(tmp_path: Path) -> None:
         data.append(sample(path, [(cls, 0, 0, 1, 1), (cls, 0, 0, *size[::-1])]))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     whole = dataset(*data, sample(tmp_path / "broken.png", [(0, 0, 0, 5, 5)]), names=names)
-    assert sheet.write_sheet(tmp_path / "out.JPG", [whole], np.random.default_rng(0)) == 5
+    assert sheet.write_sheet(tmp_path / "out.JPG", [whole]) == 5
     page = read_image(tmp_path / "out.JPG")
     assert page.shape[1] == sheet.COLUMNS * sheet.CELL * sheet.DPI
     red = (page[..., 0] > 200) & (page[..., 1:].max(-1) < 90)
@@ -224,9 +225,9 @@ def test_strange_names_sizes_and_pictures(tmp_path: Path) -> None:
 
 def test_sheet_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"x.gif: not a kind of picture; use one of .jpg"):
-        sheet.write_sheet(tmp_path / "x.gif", [dataset()], np.random.default_rng(0))
+        sheet.write_sheet(tmp_path / "x.gif", [dataset()])
     with pytest.raises(DataError, match="DATA: no labelled picture to show; choose another split"):
-        sheet.write_sheet(tmp_path / "x.jpg", [dataset()], np.random.default_rng(0))
+        sheet.write_sheet(tmp_path / "x.jpg", [dataset()])
     assert not list(tmp_path.iterdir())
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ghostyolo.boxes import iou
-from ghostyolo.data import Dataset, Sample, anchors, open_dataset
+from ghostyolo.data import Dataset, Sample, anchor_clustering, anchors, open_dataset
+from ghostyolo.data.anchor_clustering import centred_iou, cluster, measure
 from ghostyolo.data.images import Placement
 from ghostyolo.errors import CfgError, DataError, OptionError
 from ghostyolo.layers.region import Region
@@ -51,15 +52,15 @@ def heads(network: Network) -> list[Yolo]:
 # --- the arithmetic
 
 
-def test_overlap_is_that_of_centred_boxes() -> None:
+def test_iou_is_that_of_centred_boxes() -> None:
     sizes, others = rng(1).uniform(1, 99, (30, 2)), rng(2).uniform(1, 99, (7, 2))
     expected = iou(*(np.hstack((-half, half)) for half in (sizes / 2, others / 2)))
-    assert np.allclose(anchors.overlap(sizes, others), expected)
+    assert np.allclose(centred_iou(sizes, others), expected)
 
 
 def test_fit_by_hand() -> None:
     sizes = np.array([[10, 10], [10, 20], [81, 20], [100, 100]], float)
-    found = anchors.fit(sizes, np.array([[10, 10], [20, 20]], float))
+    found = measure(sizes, np.array([[10, 10], [20, 20]], float))
     assert found.counts.tolist() == [2, 2]  # 10x20 overlaps both alike: it counts for the first
     assert found.mean_iou == pytest.approx((1 + 1 / 2 + 20 / 81 + 4 / 100) / 4)
     assert found.within_ratio == 2 / 4  # 81 is more than four times 20
@@ -86,7 +87,7 @@ def test_boxes_that_are_not_trained_on_do_not_count() -> None:
 
 
 def test_groups_of_boxes_are_found() -> None:
-    found = anchors.cluster(grouped(), 4, rng())
+    found = cluster(grouped(), 4, rng())
     assert np.allclose(found, GROUPS, rtol=0.05)
     assert (np.diff(found.prod(1)) > 0).all()
 
@@ -95,34 +96,34 @@ def test_one_anchor_is_nearly_the_best_there_is() -> None:
     sizes = np.exp(rng(3).normal((3.5, 4), 0.6, (200, 2)))
     side = np.exp(np.linspace(2, 6, 120))
     grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-    best = anchors.overlap(sizes, grid).mean(0).max()
-    assert anchors.fit(sizes, anchors.cluster(sizes, 1, rng())).mean_iou > 0.98 * best
+    best = centred_iou(sizes, grid).mean(0).max()
+    assert measure(sizes, cluster(sizes, 1, rng())).mean_iou > 0.98 * best
 
 
 def test_more_anchors_fit_better() -> None:
     sizes = np.exp(rng(4).normal((3.5, 4), 0.6, (500, 2)))
-    means = [anchors.fit(sizes, anchors.cluster(sizes, n, rng())).mean_iou for n in range(1, 8)]
+    means = [measure(sizes, cluster(sizes, n, rng())).mean_iou for n in range(1, 8)]
     assert sorted(set(means)) == means
 
 
 def test_same_seed_same_anchors() -> None:
     sizes = np.exp(rng(5).normal(4, 0.8, (400, 2)))
-    one, two = (anchors.cluster(sizes, 6, rng(7)) for _ in range(2))
+    one, two = (cluster(sizes, 6, rng(7)) for _ in range(2))
     assert np.array_equal(one, two)
 
 
 def test_never_worse_than_the_start() -> None:
     sizes = np.exp(rng(6).normal(4, 0.8, (400, 2)))
-    best = anchors.cluster(sizes, 6, rng(), restarts=60)
-    again = anchors.cluster(sizes, 6, rng(1), [best], restarts=0)
-    assert anchors.fit(sizes, again).mean_iou >= anchors.fit(sizes, best).mean_iou
+    best = cluster(sizes, 6, rng(), restarts=60)
+    again = cluster(sizes, 6, rng(1), [best], restarts=0)
+    assert measure(sizes, again).mean_iou >= measure(sizes, best).mean_iou
 
 
 def test_sampling_of_many_boxes_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = np.exp(rng(8).normal(4, 0.8, (20_000, 2)))
-    whole = anchors.fit(sizes, anchors.cluster(sizes, 9, rng(), restarts=2)).mean_iou
-    monkeypatch.setattr(anchors, "MOST_BOXES", 4000)
-    assert anchors.fit(sizes, anchors.cluster(sizes, 9, rng(), restarts=2)).mean_iou > whole - 0.01
+    whole = measure(sizes, cluster(sizes, 9, rng(), restarts=2)).mean_iou
+    monkeypatch.setattr(anchor_clustering, "MOST_BOXES", 4000)
+    assert measure(sizes, cluster(sizes, 9, rng(), restarts=2)).mean_iou > whole - 0.01
 
 
 @pytest.mark.parametrize(
@@ -135,11 +136,11 @@ def test_sampling_of_many_boxes_costs_little(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_too_few_sizes_are_refused(sizes: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        anchors.cluster(sizes, 2, rng())
+        cluster(sizes, 2, rng())
 
 
 def test_as_many_sizes_as_anchors_are_those_sizes() -> None:
-    assert np.array_equal(anchors.cluster(np.repeat(GROUPS, 3, 0), 4, rng()), GROUPS)
+    assert np.array_equal(cluster(np.repeat(GROUPS, 3, 0), 4, rng()), GROUPS)
 
 
 # --- rewriting
@@ -162,7 +163,7 @@ def assert_dealt(network: Network) -> None:
 
 def test_only_heads_change() -> None:
     network = load(VOC)
-    changed = anchors.rewritten(network, NINE)
+    changed = anchors.with_anchors(network, NINE)
     assert_dealt(changed)
     for old, new in zip(network, changed, strict=True):
         assert isinstance(new.layer, Yolo) or new == old
@@ -183,16 +184,16 @@ def coarse_first() -> str:
 
 def test_heads_that_stand_coarse_first() -> None:
     network = loads(coarse_first())
-    strides = [part.cell for part in anchors.scales(network)]
+    strides = [head.cell for head in anchors.anchor_heads(network)]
     assert strides == [(4, 4), (8, 8)]
-    changed = anchors.rewritten(network, NINE[:4])
+    changed = anchors.with_anchors(network, NINE[:4])
     assert_dealt(changed)
     assert [layer.mask for layer in heads(changed)] == [(3,), (0, 1, 2)]
 
 
 @pytest.mark.parametrize(("num", "masks"), [(3, (1, 1, 1)), (5, (2, 2, 1)), (6, (2, 2, 2))])
 def test_another_number_of_anchors_changes_the_filters(num: int, masks: tuple[int, ...]) -> None:
-    changed = anchors.rewritten(load(VOC), NINE[:num])
+    changed = anchors.with_anchors(load(VOC), NINE[:num])
     assert_dealt(changed)
     by_stride = sorted(heads(changed), key=lambda layer: layer.mask)
     assert tuple(len(layer.mask) for layer in by_stride) == masks
@@ -202,28 +203,28 @@ def test_another_number_of_anchors_changes_the_filters(num: int, masks: tuple[in
 
 def test_gaussian_heads_and_regions() -> None:
     network = load(CASES / "kinds/region.cfg")
-    total = sum(len(part.anchors) for part in anchors.scales(network))
-    changed = anchors.rewritten(network, NINE[:total])
-    for part in anchors.scales(changed):
-        assert isinstance(part.node.layer, Region)
-        cells = np.array(part.node.layer.anchors).reshape(-1, 2)
-        assert np.allclose(cells * part.cell, part.anchors)
-    found = np.concatenate([part.anchors for part in anchors.scales(changed)])
+    total = sum(len(head.anchors) for head in anchors.anchor_heads(network))
+    changed = anchors.with_anchors(network, NINE[:total])
+    for head in anchors.anchor_heads(changed):
+        assert isinstance(head.node.layer, Region)
+        cells = np.array(head.node.layer.anchors).reshape(-1, 2)
+        assert np.allclose(cells * head.cell, head.anchors)
+    found = np.concatenate([head.anchors for head in anchors.anchor_heads(changed)])
     assert np.allclose(found, NINE[:total], rtol=1e-3)
     text = tiny.CFG.replace("[yolo]", "[Gaussian_yolo]").replace("filters=22", "filters=30")
-    changed = anchors.rewritten(loads(text), NINE[:3])
+    changed = anchors.with_anchors(loads(text), NINE[:3])
     assert loads(dumps(changed)) == changed
     assert changed[2].shape.c == 45
-    assert np.array_equal(anchors.scales(changed)[0].anchors, NINE[:3])
+    assert np.array_equal(anchors.anchor_heads(changed)[0].anchors, NINE[:3])
 
 
 def test_number_of_anchors_needs_a_convolution_above() -> None:
     text = tiny.CFG.replace("[yolo]", "[avgpool]\n\n[yolo]")
-    assert heads(anchors.rewritten(loads(text), NINE[:2]))[0].num == 2
+    assert heads(anchors.with_anchors(loads(text), NINE[:2]))[0].num == 2
     with pytest.raises(CfgError, match=r"x.cfg:38: .*\[avgpool\] stands above; put a \[conv"):
-        anchors.rewritten(loads(text, path="x.cfg"), NINE[:3])
+        anchors.with_anchors(loads(text, path="x.cfg"), NINE[:3])
     with pytest.raises(OptionError, match="2 anchors for 3 heads; use 3 or more"):
-        anchors.rewritten(load(VOC), NINE[:2])
+        anchors.with_anchors(load(VOC), NINE[:2])
 
 
 @pytest.mark.parametrize(
@@ -236,31 +237,31 @@ def test_number_of_anchors_needs_a_convolution_above() -> None:
 )
 def test_cfg_without_usable_anchors(text: str, message: str) -> None:
     with pytest.raises(CfgError, match=message):
-        anchors.scales(loads(text, path="x.cfg"))
+        anchors.anchor_heads(loads(text, path="x.cfg"))
 
 
 # --- the warning
 
 
-def test_misfit_tells_bad_anchors_from_good() -> None:
+def test_warning_tells_bad_anchors_from_good() -> None:
     network = load(VOC)
     small = dataset(np.exp(rng(1).normal(1.5, 0.4, (300, 2))))
-    text = anchors.misfit(small, network)
+    text = anchors.poor_fit_warning(small, network)
     assert text is not None and "\n" not in text
     assert f"ghostyolo anchors DATA {VOC} --size 416x416 --out NEW.cfg" in text
-    new = anchors.cluster(anchors.box_sizes(small, network.options), 9, rng(3))
-    assert anchors.misfit(small, anchors.rewritten(network, new)) is None
+    new = cluster(anchors.box_sizes(small, network.options), 9, rng(3))
+    assert anchors.poor_fit_warning(small, anchors.with_anchors(network, new)) is None
 
 
-def test_misfit_is_silent_where_clusters_gain_little_or_boxes_are_few() -> None:
-    one = anchors.rewritten(load(VOC), NINE[:3])
+def test_no_warning_where_clusters_gain_little_or_boxes_are_few() -> None:
+    one = anchors.with_anchors(load(VOC), NINE[:3])
     wide = dataset(np.exp(rng(2).uniform(0, 6, (3000, 2))))  # three anchors cannot fit these
     sizes = anchors.box_sizes(wide, one.options)
-    fresh = anchors.rewritten(one, anchors.cluster(sizes, 3, rng(5)))
+    fresh = anchors.with_anchors(one, cluster(sizes, 3, rng(5)))
     assert anchors.propose(wide, fresh, 3, 0)[1].mean_iou < anchors.BY_HAND
-    assert anchors.misfit(wide, fresh) is None
-    assert anchors.misfit(dataset(np.full((40, 2), 2.0)), one) is None
-    assert anchors.misfit(dataset(np.zeros((0, 2))), one) is None
+    assert anchors.poor_fit_warning(wide, fresh) is None
+    assert anchors.poor_fit_warning(dataset(np.full((40, 2), 2.0)), one) is None
+    assert anchors.poor_fit_warning(dataset(np.zeros((0, 2))), one) is None
 
 
 # --- the command
@@ -290,23 +291,23 @@ def test_command_writes_what_it_prints(run: Command, data: Path, tmp_path: Path)
     assert list(heads(written)[0].own_pairs) == printed
     assert sum(row["boxes"] for row in found["new"]["anchors"]) == found["boxes"]
     sizes = anchors.box_sizes(open_dataset(data), written.options)
-    assert anchors.fit(sizes, np.array(printed)).mean_iou == found["new"]["mean_iou"]
+    assert measure(sizes, np.array(printed)).mean_iou == found["new"]["mean_iou"]
     code, out, _ = run(data, cfg, "--out", cfg, "--size", "128x64")
     assert code == 0 and f"{cfg}: written" in out
     assert load(cfg).options.size == (128, 64)
     assert heads(load(cfg))[0].pairs == tuple((w, 2 * h) for w, h in printed)
 
 
-def test_command_that_training_names_mends_the_misfit(
+def test_command_that_training_names_fits_the_anchors(
     run: Command, data: Path, tmp_path: Path
 ) -> None:
     cfg = tiny.write(tmp_path, ("anchors=10,12,30,28", "anchors=1,2,3,2"))
-    text = anchors.misfit(open_dataset(data), resize(load(cfg), (96, 64)))
+    text = anchors.poor_fit_warning(open_dataset(data), resize(load(cfg), (96, 64)))
     assert text is not None
     words = text.partition("'ghostyolo anchors ")[2].partition("'")[0].split()
     new = tmp_path / "new.cfg"
     assert run(*(str(new) if word == "NEW.cfg" else word for word in words))[0] == 0
-    assert anchors.misfit(open_dataset(data), load(new)) is None
+    assert anchors.poor_fit_warning(open_dataset(data), load(new)) is None
     assert load(new).options.size == (96, 64)
 
 

@@ -1,0 +1,77 @@
+"""Pictures of a data set whose files have the same bytes, within a split or in several."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.errors import DataError, Span
+
+
+class Copy(NamedTuple):
+    """A picture of a split whose file has the same bytes as another's."""
+
+    split: str
+    path: str
+
+
+def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
+    """Return the groups of pictures whose files have the same bytes, in the order of the splits.
+
+    A file that two splits list is a group too. Only files of equal length are read.
+    Raises DataError for one that cannot be.
+    """
+    by_length: dict[int, list[Copy]] = defaultdict(list)
+    for data in datasets:
+        for sample in data.samples:
+            by_length[os.path.getsize(sample.path)].append(Copy(data.split, sample.path))
+    by_content: dict[tuple[int, bytes], list[Copy]] = defaultdict(list)
+    for length, group in by_length.items():
+        digests: dict[str, bytes] = {}
+        for copy in group if len(group) > 1 else ():
+            digest = digests.get(copy.path) or _digest(copy.path)
+            digests[copy.path] = digest
+            by_content[length, digest].append(copy)
+    return [group for group in by_content.values() if len(group) > 1]
+
+
+def copy_warnings(groups: Iterable[Sequence[Copy]]) -> list[str]:
+    """Return a line for each two splits, or one and itself, that share pictures."""
+    lines = []
+    for (one, other), found in _pairs(groups).items():
+        a, b = found[0]
+        example = a.path if a.path == b.path else f"{a.path} and {b.path}"
+        where = f"in {one} more than once" if one == other else f"in {one} and in {other}"
+        why = "" if one == other else "; results on either say less than they seem to"
+        s = "s" * (len(found) != 1)
+        lines.append(f"{len(found)} picture{s} {where}, byte for byte, such as {example}{why}")
+    return lines
+
+
+def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple[Copy, Copy]]]:
+    """Return for each two splits, or one and itself, the pictures that both have."""
+    pairs: dict[tuple[str, str], list[tuple[Copy, Copy]]] = defaultdict(list)
+    for group in groups:
+        first: dict[str, Copy] = {}
+        for copy in group:
+            if copy.split in first:
+                pairs[copy.split, copy.split].append((first[copy.split], copy))
+                continue
+            for other in first.values():
+                pairs[other.split, copy.split].append((other, copy))
+            first[copy.split] = copy
+    return pairs
+
+
+def _digest(path: str) -> bytes:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError as error:
+        hint = "make it readable or take it out of the data set"
+        message = f"cannot read it: {error.strerror}"
+        raise DataError(message, span=Span(path), hint=hint) from None
