@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from ghostyolo.inference.choice import open_runtime
-from ghostyolo.prediction.predict import predict
+from ghostyolo.prediction.predict import predict_files
 
 EVERY = 10  # requests, of which one is garbage
 MOST_SECONDS, MOST_CLIENTS = 600, 64
@@ -192,7 +192,7 @@ def detecting(detector: object, paths: Sequence[Path], seconds: float) -> float:
     """Return how many pictures a second are detected in without a server."""
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < seconds:
-        count += sum(1 for _ in predict(detector, paths))  # type: ignore[arg-type]
+        count += sum(1 for _ in predict_files(detector, paths))  # type: ignore[arg-type]
     return count / (time.perf_counter() - start)
 
 

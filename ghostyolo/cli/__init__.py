@@ -37,7 +37,7 @@ COMMANDS = {
     "data": "tell what a data set holds, and draw a sheet of it",
     "sample-data": "paint a small labelled data set to try things on",
 }
-READ_EXPORTED = ("val", "detect")
+READ_EXPORTED = ("val", "detect", "classify")
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost

@@ -72,7 +72,7 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a model in another program's format and run it once to compare."""
     from ghostyolo.exporters import export, sample
-    from ghostyolo.prediction import predict
+    from ghostyolo.prediction.sources import find_pictures
 
     network = shared.read_network(args)
     form, kind, out = _form(args, network), export.format_of(args.out, args.format), Path(args.out)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     data = _data(args, network, form)
     model = shared.read_model(network, args)
     if args.int8:
-        pictures = predict.pictures(args.int8)
+        pictures = find_pictures(args.int8)
         if len(pictures) < FEW:
             said = f"ranges from {len(pictures)} pictures only; give {FEW} or more like yours"
             print(f"ghostyolo: {said}", file=sys.stderr)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     if args.from_weights:
         from ghostyolo.cli.progress import Progress
         from ghostyolo.ghostify.weight_transfer import fit_weights
-        from ghostyolo.prediction import predict
+        from ghostyolo.prediction.sources import find_pictures
 
         progress = Progress(len(done.ghosts), "fit", "module")
         fits = fit_weights(
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
             done,
             args.from_weights,
             args.weights_out,
-            pictures=predict.pictures(args.calibrate) if args.calibrate else None,
+            pictures=find_pictures(args.calibrate) if args.calibrate else None,
             steps=args.refine,
             seed=args.seed,
             progress=progress.advance_to,

@@ -45,6 +45,25 @@ def add_runtime(p: argparse.ArgumentParser) -> None:
     p.add_argument("--threads", type=count, help="that compute (all that this process may use)")
 
 
+def add_names(p: argparse.ArgumentParser) -> None:
+    """Declare where the names of the classes come from."""
+    p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
+
+
+def add_thresholds(p: argparse.ArgumentParser, thresh: float, nms: float) -> None:
+    """Declare the thresholds of detection, None if not given, which means these defaults."""
+    p.add_argument("--thresh", type=share, help=f"confidence threshold of boxes ({thresh})")
+    p.add_argument("--nms", type=share, help=f"IoU threshold of non-maximum suppression ({nms})")
+
+
+def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
+    """Return the names in --names, else those in the exported file or beside WEIGHTS, else none."""
+    from ghostyolo.data.class_names import class_names
+
+    beside = args.weights or args.cfg
+    return class_names(runtime.network, args.names, runtime.names, beside=beside, warn=True)
+
+
 def is_exported(args: argparse.Namespace) -> bool:
     """Return whether CFG is an exported file, which holds its weights."""
     return not args.weights

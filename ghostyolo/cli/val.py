@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what val takes."""
+    from ghostyolo.evaluation.validation import NMS, THRESH
+
     shared.add_model(p)
     shared.add_data(p, "val")
     shared.add_runtime(p)
-    p.add_argument("--thresh", type=shared.share, help="confidence threshold of boxes (0.001)")
-    p.add_argument(
-        "--nms", type=shared.share, help="IoU threshold of non-maximum suppression (0.45)"
-    )
+    shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     p.add_argument(
         "--report", metavar="FILE.html", help="also write a page with curves, errors and pictures"

@@ -28,10 +28,10 @@ THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
 class Detector:
     """Pictures in, detections out, on any runtime.
 
-    run: computes the heads' outputs. thresh: the confidence threshold. nms: the IoU above which the
-    box of the lower score is suppressed. max_detections: kept in one picture, by score. boxes: ""
-    where `run` gives the outputs of heads, else the format of the decoded boxes that it gives, see
-    `detections_of`. Raises `CfgError` for a network without heads.
+    run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU above
+    which the box of the lower score is suppressed (NMS). max_detections: kept in one picture, by
+    score. boxes: "" where `run` gives the outputs of heads, else the format of the decoded boxes
+    that it gives, see `detections_of`. Raises `CfgError` for a network without heads.
     """
 
     def __init__(
@@ -39,14 +39,21 @@ class Detector:
         network: Network,
         run: Run,
         *,
-        thresh: float = THRESH,
-        nms: float = NMS,
+        thresh: float | None = None,
+        nms: float | None = None,
         max_detections: int | None = None,
         boxes: str = "",
     ) -> None:
         self.heads, self.boxes = heads_of(network), boxes
         self.options, self.run = network.options, run
-        self.thresh, self.nms, self.max_detections = thresh, nms, max_detections
+        self.thresh = THRESH if thresh is None else thresh
+        self.nms = NMS if nms is None else nms
+        self.max_detections = max_detections
+
+    @property
+    def classes(self) -> int:
+        """Return the number of classes."""
+        return self.heads[0].classes
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""

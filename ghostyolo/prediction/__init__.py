@@ -1,1 +1,1 @@
-"""Pictures and videos in, detections out: sources, the job, and the files that it writes."""
+"""Pictures and videos in, predictions out: sources, jobs, and the files that they write."""

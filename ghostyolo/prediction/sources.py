@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -24,17 +24,17 @@ FPS = 25.0  # of a stream that does not say
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture, uint8 RGB (H, W, 3), and where it is from; frame: its number in a stream."""
+class SourceImage:
+    """A picture, uint8 RGB (H, W, 3), and the source it is from; frame: its number in a stream."""
 
-    path: Path
+    source: str
     image: np.ndarray
     frame: int | None = None
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A video, or a camera or address that may be live: what it gives now or never."""
+    """A video file, or a camera or address. live: a frame that is not taken in time is lost."""
 
     name: str
     address: str | int
@@ -51,9 +51,9 @@ class Stream:
 
 
 class Frames:
-    """The frames of an open stream. fps: frames a second; total: how many there are, 0 unknown.
+    """The frames of an open stream. fps: frames per second; total: their number, 0 if unknown.
 
-    live: what is not taken now is lost; a video at an address is not, for it has a length.
+    live: as of the stream, but a video at an address is not live, for it has a length.
     """
 
     def __init__(self, stream: Stream, capture: Any) -> None:
@@ -62,36 +62,37 @@ class Frames:
         self.total = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.live = stream.live and not self.total
 
-    def __iter__(self) -> Iterator[Picture]:
-        number, path = 0, Path(self.stream.name)
+    def __iter__(self) -> Iterator[SourceImage]:
+        number = 0
         while True:
             there, image = self._capture.read()
             if not there:
                 break
-            yield Picture(path, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
+            yield SourceImage(self.stream.name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
             number += 1
         if number == 0:
             raise DataError("no frame in it", span=Span(self.stream.name), hint="check the video")
 
     def close(self) -> None:
-        """Let the camera or file go."""
+        """Release the camera or file."""
         self._capture.release()
 
 
 class Sources(NamedTuple):
-    """Files of pictures, and streams."""
+    """The picture files and the streams that a job goes through."""
 
     pictures: list[Path]
     streams: list[Stream]
 
 
-def expand(words: Sequence[str], *, recursive: bool = False) -> Sources:
-    """Tell what words name: files, folders, patterns, a camera's number, an address, - for stdin.
+def find_sources(words: Iterable[str | Path], *, recursive: bool = False) -> Sources:
+    """Return what words name: files, folders, patterns, a camera's number, an address, - for stdin.
 
-    recursive: whether the folders in a folder count too. Raises `DataError` for what is not there.
+    recursive: look into the folders of folders too. Raises `DataError` for what does not exist, and
+    for a folder without pictures.
     """
     found, streams = dict[Path, None](), dict[str, Stream]()
-    for word in words:
+    for word in map(str, words):
         if word.isdecimal() and not os.path.exists(word):
             streams[word] = Stream(f"camera-{word}", int(word), live=True)
         elif ADDRESS.match(word):
@@ -126,16 +127,26 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
     return matches
 
 
-def listed(lines: Iterable[str]) -> list[str]:
-    """Return the words of a list, one a line, without blank lines."""
-    return [line.strip() for line in lines if line.strip()]
+def find_pictures(words: Iterable[str | Path]) -> list[Path]:
+    """Return the picture files that files, folders and patterns name, in their order.
+
+    The folders in a folder count too: the data of a classifier has one for each class.
+    Raises `DataError` as `find_sources` does.
+    """
+    return find_sources(words, recursive=True).pictures
 
 
-def read(path: Path, stdin: BinaryIO | None = None) -> Picture | DataError:
-    """Read a picture, that of `-` from an open stream; return the error of one that is none."""
+def with_list(words: Iterable[str], lines: Iterable[str]) -> list[str]:
+    """Return words with the lines of a list, without blank ones, in place of -."""
+    listed = [line.strip() for line in lines if line.strip()]
+    return [each for word in words for each in (listed if word == str(STDIN) else [word])]
+
+
+def read_source(path: Path, stdin: BinaryIO | None = None) -> SourceImage | DataError:
+    """Read a picture, that of `-` from an open stream; return the error if it cannot be read."""
     try:
         if path == STDIN and stdin is not None:
-            return Picture(path, decode_image(stdin.read(), path))
-        return Picture(path, read_image(path))
+            return SourceImage(str(path), decode_image(stdin.read(), path))
+        return SourceImage(str(path), read_image(path))
     except DataError as error:
         return error

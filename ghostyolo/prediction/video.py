@@ -1,46 +1,24 @@
-"""Annotated videos, and a window that shows them."""
+"""Annotated videos: a file, and a window that shows pictures."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ghostyolo.drawing import draw
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.prediction.predict import Found, check_kept, distinct
-from ghostyolo.prediction.sources import Stream
 
-CODEC, SUFFIX = "mp4v", ".mp4"
+CODEC = "mp4v"
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")  # variables, one of which names the display
 STOP = (ord("q"), 27)  # the keys that close a window; 27 is Escape
 
 
-def stems(streams: Sequence[Stream]) -> dict[Stream, str]:
-    """Return a name for the files of each stream; equal names get a number."""
-    return dict(zip(streams, distinct((_stem(stream), "") for stream in streams), strict=True))
-
-
-def _stem(stream: Stream) -> str:
-    words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(stream.name).stem)
-    return words.strip("-.") or "stream"
-
-
-def targets(streams: Sequence[Stream], folder: Path) -> dict[Stream, Path]:
-    """Return where the annotated video of each stream goes.
-
-    Raises `OptionError` where that would overwrite one of the streams.
-    """
-    found = {stream: folder / f"{stem}{SUFFIX}" for stream, stem in stems(streams).items()}
-    check_kept((Path(stream.name) for stream in streams), found.values())
-    return found
-
-
 class VideoWriter:
-    """A video that is in its place, with all frames that were added, once it is closed."""
+    """A video file, complete and in its place once it is closed."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
@@ -48,7 +26,7 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, image: np.ndarray) -> None:
-        """Append a frame, uint8 RGB, all of one size. Raises `OptionError` if it cannot."""
+        """Append a frame, uint8 RGB, all of one size. Raises `OptionError` if that fails."""
         h, w = image.shape[:2]
         if self._writer is None:
             code = cv2.VideoWriter.fourcc(*CODEC)
@@ -66,9 +44,9 @@ class VideoWriter:
 
 
 def window(title: str) -> Callable[[np.ndarray, bool], bool]:
-    """Return a function that shows a picture in a window, and tells whether to go on.
+    """Return a function that shows a picture in a window, and returns whether to go on.
 
-    Its second argument says whether the picture is still, and stays until a key is hit.
+    Its second argument: whether the picture stays until a key is hit.
     Raises `OptionError` without a display, or with an OpenCV that was built without windows.
     """
     hint = "leave --show out; the annotated pictures are in --out"
@@ -87,11 +65,3 @@ def window(title: str) -> Callable[[np.ndarray, bool], bool]:
         return key not in STOP
 
     return show
-
-
-DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
-
-
-def annotated(found: Found, names: Sequence[str]) -> np.ndarray:
-    """Return a picture with its boxes."""
-    return draw(found.image, found.detections, names)

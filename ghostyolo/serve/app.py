@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
-from ghostyolo.prediction.predict import rows
+from ghostyolo.prediction.results import detection_rows
 from ghostyolo.serve import incoming
 from ghostyolo.serve.batcher import Batcher, Choice, Detect
 from ghostyolo.serve.incoming import Limits, Refused
@@ -111,7 +111,7 @@ class Service:
         found = {
             "width": image.shape[1],
             "height": image.shape[0],
-            "detections": rows(answer.detections, self.names),
+            "detections": detection_rows(answer.detections, self.names),
             "ms": {name: round(value * 1e3, 2) for name, value in seconds.items()},
         }
         return JSONResponse(found)

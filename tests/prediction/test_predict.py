@@ -10,18 +10,25 @@ import numpy as np
 import pytest
 
 from ghostyolo.boxes import Detections
+from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError, OptionError
-from ghostyolo.prediction import predict
-from ghostyolo.prediction.predict import Found
+from ghostyolo.prediction import results, writers
+from ghostyolo.prediction.output_paths import picture_paths
+from ghostyolo.prediction.predict import Prediction, predict_files
+from ghostyolo.prediction.sources import find_pictures
 
 NAMES = ("cat", "dog")
 
 
-def found(path: Path = Path("x.jpg"), size: tuple[int, int] = (40, 60)) -> Found:
+def found(path: Path = Path("x.jpg"), size: tuple[int, int] = (40, 60)) -> Prediction:
     """Return a black picture with two dogs and a third class that has no name."""
     boxes = np.array([[1, 2, 21.5, 30], [30, 4, 50, 20], [0, 0, 60, 40]], np.float32)
     scores, classes = np.array([0.9, 0.5, 0.123456789], np.float32), np.array([1, 1, 7])
-    return Found(path, np.zeros((*size, 3), np.uint8), Detections(boxes, scores, classes))
+    return Prediction(str(path), np.zeros((*size, 3), np.uint8), Detections(boxes, scores, classes))
+
+
+def drawn() -> np.ndarray:
+    return draw(found().image, found().result, NAMES)
 
 
 def write(path: Path, size: tuple[int, int] = (40, 60)) -> Path:
@@ -33,7 +40,7 @@ def test_sources_are_expanded_in_order_and_once(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "c.jpeg"):
         write(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    got = predict.pictures([tmp_path / "c.jpeg", tmp_path, f"{tmp_path}/?.png"])
+    got = find_pictures([tmp_path / "c.jpeg", tmp_path, f"{tmp_path}/?.png"])
     assert [path.name for path in got] == ["c.jpeg", "a.JPG", "b.png"]
 
 
@@ -42,13 +49,13 @@ def test_folders_in_a_folder_count(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "train" / name).mkdir(parents=True)
         write(tmp_path / "train" / name / "1.png")
-    got = predict.pictures([tmp_path / "train"])
+    got = find_pictures([tmp_path / "train"])
     assert [path.parent.name for path in got] == ["cat", "dog"]
 
 
 def test_name_with_the_marks_of_a_pattern_is_a_name_first(tmp_path: Path) -> None:
     path = write(tmp_path / "a[1].png")
-    assert predict.pictures([path]) == [path]
+    assert find_pictures([path]) == [path]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,7 @@ def test_name_with_the_marks_of_a_pattern_is_a_name_first(tmp_path: Path) -> Non
 )
 def test_source_without_pictures_is_named(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        predict.pictures([tmp_path / name])
+        find_pictures([tmp_path / name])
     assert str(caught.value).startswith(f"{tmp_path / name}: {message}")
 
 
@@ -68,20 +75,20 @@ def test_unreadable_picture_is_passed_on(tmp_path: Path) -> None:
 
     def detector(images: list[np.ndarray]) -> list[Detections]:
         seen.extend(image.shape for image in images)
-        return [found().detections for _ in images]
+        return [found().result for _ in images]
 
-    results = list(predict.predict(detector, [bad, good]))
-    assert isinstance(results[0], DataError)
-    assert str(bad) in str(results[0])
-    assert isinstance(results[1], Found)
-    assert results[1].path == good
+    done = list(predict_files(detector, [bad, good]))
+    assert isinstance(done[0], DataError)
+    assert str(bad) in str(done[0])
+    assert isinstance(done[1], Prediction)
+    assert done[1].source == str(good)
     assert seen == [(40, 60, 3)]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
 def test_picture_is_written_in_its_format(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"ä b{suffix}"
-    predict.write_picture(path, found(), NAMES)
+    writers.write_picture(path, drawn())
     data = np.frombuffer(path.read_bytes(), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert image.shape == (40, 60, 3)
@@ -91,41 +98,40 @@ def test_picture_is_written_in_its_format(suffix: str, tmp_path: Path) -> None:
 
 def test_picture_of_no_known_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.jpgg: cannot be written; give pictures with a suffix"):
-        predict.write_picture(tmp_path / "x.jpgg", found(), NAMES)
+        writers.write_picture(tmp_path / "x.jpgg", drawn())
     with pytest.raises(OptionError, match="cannot write: No such file"):
-        predict.write_picture(tmp_path / "none/x.jpg", found(), NAMES)
+        writers.write_picture(tmp_path / "none/x.jpg", drawn())
     assert not list(tmp_path.iterdir())
 
 
 def test_words() -> None:
-    assert predict.summary(found(), NAMES) == "2 dog, 1 class 7"
-    nothing = Found(Path("x"), np.zeros((4, 4, 3), np.uint8), Detections.empty())
-    assert predict.summary(nothing, NAMES) == "nothing found"
-    assert predict.label(0, ()) == "class 0"
+    assert results.in_words(found().result, NAMES) == "2 dog, 1 class 7"
+    assert results.in_words(Detections.empty(), NAMES) == "nothing found"
+    assert results.class_name(0, ()) == "class 0"
 
 
 def test_dictionary_and_file(tmp_path: Path) -> None:
-    row = predict.as_dict(found(), NAMES)
+    row = results.picture_row(found(), NAMES)
     assert (row["file"], row["height"], row["width"]) == ("x.jpg", 40, 60)
     assert row["detections"][0] == {
         "class": 1, "name": "dog", "score": 0.9, "box": [1, 2, 20.5, 28],
     }  # fmt: skip
     assert row["detections"][2]["name"] == "class 7"
     assert row["detections"][2]["score"] == 0.12346
-    predict.write_json(tmp_path / "x.json", [row])
+    writers.write_json(tmp_path / "x.json", [row])
     assert json.loads((tmp_path / "x.json").read_text()) == [row]
 
 
 def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
     paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x-2.jpg"), Path("c/x.jpg"), Path("y.png")]
-    targets = predict.target_paths(paths, tmp_path)
-    assert [targets[path].name for path in paths] == [
+    targets = picture_paths(paths, tmp_path)
+    assert [targets[str(path)].name for path in paths] == [
         "x.jpg", "x-2.jpg", "x-2-2.jpg", "x-3.jpg", "y.png",
     ]  # fmt: skip
     assert {path.parent for path in targets.values()} == {tmp_path}
-    odd = predict.target_paths([Path("x"), Path("x.camera"), Path("x.PNG")], tmp_path)
+    odd = picture_paths([Path("x"), Path("x.camera"), Path("x.PNG")], tmp_path)
     assert [path.name for path in odd.values()] == ["x.jpg", "x-2.jpg", "x.PNG"]
-    labels = predict.target_paths([*paths, Path("x.png"), Path("-")], tmp_path, ".txt")
+    labels = picture_paths([*paths, Path("x.png"), Path("-")], tmp_path, ".txt")
     assert [path.name for path in labels.values()] == [
         "x.txt", "x-2.txt", "x-2-2.txt", "x-3.txt", "y.txt", "x-4.txt", "stdin.txt",
     ]  # fmt: skip
@@ -134,4 +140,4 @@ def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
 def test_target_is_never_a_source(tmp_path: Path) -> None:
     path = write(tmp_path / "x.png")
     with pytest.raises(OptionError, match=r"x\.png: would be overwritten; give another folder"):
-        predict.target_paths([path], tmp_path / "below" / "..")
+        picture_paths([path], tmp_path / "below" / "..")

@@ -17,9 +17,10 @@ import pytest
 
 from ghostyolo.boxes import Detections
 from ghostyolo.errors import DataError, OptionError
-from ghostyolo.prediction import predict, sources, video, writers
-from ghostyolo.prediction.predict import Found
-from ghostyolo.prediction.sources import Picture, Stream
+from ghostyolo.prediction import results, sources, video, writers
+from ghostyolo.prediction.output_paths import VIDEO_SUFFIX, stream_paths
+from ghostyolo.prediction.predict import Prediction, predict_files
+from ghostyolo.prediction.sources import SourceImage, Stream
 
 SIZE = (48, 64)
 
@@ -39,10 +40,10 @@ def film(path: Path, levels: list[int]) -> Path:
     return path
 
 
-def found(path: str = "dir/img_000042.jpg") -> Found:
+def found(path: str = "dir/img_000042.jpg") -> Prediction:
     boxes = np.array([[-1, 2, 21, 30], [30, 4, 64, 48]], np.float32)
     detections = Detections(boxes, np.array([0.9, 0.5]), np.array([1, 0]))
-    return Found(Path(path), np.zeros((*SIZE, 3), np.uint8), detections)
+    return Prediction(path, np.zeros((*SIZE, 3), np.uint8), detections)
 
 
 class Site(http.server.SimpleHTTPRequestHandler):
@@ -79,27 +80,31 @@ def served(folder: Path) -> Iterator[str]:
 def test_words_are_told_apart(tmp_path: Path) -> None:
     picture(tmp_path / "a.png"), picture(tmp_path / "in/b.png"), film(tmp_path / "c.mp4", [9])
     words = [str(tmp_path), "0", "rtsp://host/live", "-", str(tmp_path / "a.png")]
-    got = sources.expand(words)
+    got = sources.find_sources(words)
     assert got.pictures == [tmp_path / "a.png", Path("-")]
     assert [(s.name, s.address, s.live) for s in got.streams] == [
         (str(tmp_path / "c.mp4"), str(tmp_path / "c.mp4"), False),
         ("camera-0", 0, True),
         ("rtsp://host/live", "rtsp://host/live", True),
     ]
-    deep = sources.expand([str(tmp_path)], recursive=True).pictures
+    deep = sources.find_sources([str(tmp_path)], recursive=True).pictures
     assert deep == [tmp_path / "a.png", tmp_path / "in/b.png"]
-    assert sources.expand([f"{tmp_path}/**/b.png"]).pictures == [tmp_path / "in/b.png"]
+    assert sources.find_sources([f"{tmp_path}/**/b.png"]).pictures == [tmp_path / "in/b.png"]
     with pytest.raises(DataError, match="no pictures in this folder; look into its folders with"):
-        sources.expand([str(picture(tmp_path / "deep/er/x.png").parents[1])])
+        sources.find_sources([str(picture(tmp_path / "deep/er/x.png").parents[1])])
 
 
 def test_standard_input_is_a_picture_or_a_list(tmp_path: Path) -> None:
     data = picture(tmp_path / "a.png", 70).read_bytes()
-    got = sources.read(sources.STDIN, io.BytesIO(data))
-    assert isinstance(got, Picture)
+    got = sources.read_source(sources.STDIN, io.BytesIO(data))
+    assert isinstance(got, SourceImage)
     assert got.image.tolist() == np.full((*SIZE, 3), 70).tolist()
-    assert isinstance(sources.read(sources.STDIN, io.BytesIO(b"no picture")), DataError)
-    assert sources.listed(["a.png\n", "\n", " b c.png \n"]) == ["a.png", "b c.png"]
+    assert isinstance(sources.read_source(sources.STDIN, io.BytesIO(b"no picture")), DataError)
+    assert sources.with_list(["x", "-"], ["a.png\n", "\n", " b c.png \n"]) == [
+        "x",
+        "a.png",
+        "b c.png",
+    ]
 
 
 def test_video_gives_its_frames_in_order(tmp_path: Path) -> None:
@@ -124,11 +129,11 @@ def test_video_that_is_none_is_told(tmp_path: Path) -> None:
 def test_video_at_an_address_loses_no_frame_and_one_without_end_is_live(tmp_path: Path) -> None:
     film(tmp_path / "x.mp4", [0, 80, 160, 240])
     with served(tmp_path) as address:
-        frames = sources.expand([f"{address}/x.mp4"]).streams[0].open()
+        frames = sources.find_sources([f"{address}/x.mp4"]).streams[0].open()
         assert (frames.total, frames.live) == (4, False)
         assert [frame.frame for frame in frames] == [0, 1, 2, 3]
         frames.close()
-        frames = sources.expand([f"{address}/live.mjpg"]).streams[0].open()
+        frames = sources.find_sources([f"{address}/live.mjpg"]).streams[0].open()
         assert (frames.total, frames.live) == (0, True)
         assert len(list(frames)) == 3
         frames.close()
@@ -137,12 +142,12 @@ def test_video_at_an_address_loses_no_frame_and_one_without_end_is_live(tmp_path
 def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
     names = ("a/b c.avi", "b/b c.mp4", "rtsp://host/li?ve=1", "rtsp://other/li?ve=1")
     streams = [Stream(name, name, live="://" in name) for name in names]
-    assert [path.name for path in video.targets(streams, tmp_path).values()] == [
+    assert [path.name for path in stream_paths(streams, tmp_path, VIDEO_SUFFIX).values()] == [
         "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
     ]  # fmt: skip
     own = Stream(str(tmp_path / "x.mp4"), "", live=False)
     with pytest.raises(OptionError, match="would be overwritten; give another folder with --out"):
-        video.targets([streams[0], own], tmp_path)
+        stream_paths([streams[0], own], tmp_path, VIDEO_SUFFIX)
 
 
 def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,17 +168,17 @@ def test_batches_keep_pictures_and_errors_in_their_turn(batch: int, tmp_path: Pa
         scores = [image.mean() / 255 for image in images]
         return [Detections(np.zeros((1, 4)), np.array([s]), np.zeros(1)) for s in scores]
 
-    got = list(predict.predict(detector, paths, batch=batch))
+    got = list(predict_files(detector, paths, batch=batch))
     assert isinstance(got[2], DataError)
-    good = [item for item in got if isinstance(item, Found)]
-    assert [item.path for item in good] == [p for n, p in enumerate(paths) if n != 2]
-    scores = [float(item.detections.scores[0]) for item in good]
+    good = [item for item in got if isinstance(item, Prediction)]
+    assert [item.source for item in good] == [str(p) for n, p in enumerate(paths) if n != 2]
+    scores = [float(item.result.scores[0]) for item in good]
     np.testing.assert_allclose(scores, [30 * n / 255 for n in (0, 1, 3, 4, 5)], atol=1e-6)
     assert max(counts) <= batch and sum(counts) == 5
 
 
 def test_coco_counts_as_coco_does() -> None:
-    row = predict.as_dict(found(), ("a", "b"))
+    row = results.picture_row(found(), ("a", "b"))
     assert writers.coco_rows(row, 7, 2)[0] == {
         "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "score": 0.9,
     }  # fmt: skip
@@ -186,28 +191,28 @@ def test_coco_counts_as_coco_does() -> None:
 def test_pictures_that_are_one_to_coco_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = predict.as_dict(found(), ("a", "b"))
+    row = results.picture_row(found(), ("a", "b"))
     frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
     writers.write_coco(tmp_path / "x.json", frames, 2)
     assert not caplog.messages
     writers.write_coco(tmp_path / "x.json", [row, row, {**row, "file": "43.jpg"}], 2)
-    assert "2 pictures are number 42 to COCO; give each a number" in caplog.text
+    assert "2 pictures have COCO's id 42; give each a number" in caplog.text
 
 
 def test_pictures_that_are_one_to_voc_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = predict.as_dict(found(), ("a", "b"))
+    row = results.picture_row(found(), ("a", "b"))
     frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
-    writers.write_voc(tmp_path, [row, *frames], ("a", "b"))
+    writers.write_voc(tmp_path, [row, *frames], ("a", "b"), 2)
     assert not caplog.messages
-    writers.write_voc(tmp_path, [*frames, {**row, "file": "b/x.mp4", "frame": 1}], ("a", "b"))
-    assert "2 pictures are 'x_1' to VOC; give each a name" in caplog.text
+    writers.write_voc(tmp_path, [*frames, {**row, "file": "b/x.mp4", "frame": 1}], ("a", "b"), 2)
+    assert "2 pictures are named 'x_1' for VOC; give each a name" in caplog.text
 
 
 def test_files_of_other_programs(tmp_path: Path) -> None:
-    row = predict.as_dict(found(), ("a", "b"))
-    writers.write_voc(tmp_path, [row], ("a", "b", "c"))
+    row = results.picture_row(found(), ("a", "b"))
+    writers.write_voc(tmp_path, [row], ("a", "b", "c"), 3)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts == {
         "comp4_det_test_a.txt": "img_000042 0.500000 31.000000 5.000000 64.000000 48.000000\n",
@@ -215,7 +220,7 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
         "comp4_det_test_c.txt": "",
     }
     assert list(writers.yolo_lines(found()))[1] == "0 0.734375 0.541667 0.531250 0.916667 0.50000\n"
-    lines = writers.Lines(str(tmp_path / "x.jsonl"), io.BytesIO())
+    lines = writers.JsonLines(tmp_path / "x.jsonl")
     lines.add(row)
     assert not (tmp_path / "x.jsonl").exists(), "it is in its place when it is whole"
     lines.add(row)

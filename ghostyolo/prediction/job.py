@@ -1,0 +1,226 @@
+"""Jobs: detection in pictures and videos with all that is written about them; classification.
+
+Pictures are read ahead, computed in batches, and drawn and written in threads. Several processes
+share the sources; rank 0 writes what belongs to all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ghostyolo.data.prefetch import ahead, mapped
+from ghostyolo.distributed import World
+from ghostyolo.drawing import draw
+from ghostyolo.errors import DataError
+from ghostyolo.files import make_folder
+from ghostyolo.model.detector import Detector
+from ghostyolo.prediction import writers
+from ghostyolo.prediction.output_paths import VIDEO_SUFFIX, frame_path, picture_paths, stream_paths
+from ghostyolo.prediction.predict import Compute, Prediction, predict_files, predict_images
+from ghostyolo.prediction.results import class_rows, in_words, picture_row
+from ghostyolo.prediction.sources import Sources, Stream
+from ghostyolo.prediction.video import VideoWriter
+
+Row = dict[str, Any]  # a picture and its predictions, for JSON
+Watch = Callable[[Iterator[Any], int, str], Iterable[Any]]  # takes items, their number, their name
+Show = Callable[[np.ndarray, bool], bool]  # see `video.window`
+WRITERS, AHEAD = 2, 4  # threads that draw and encode, and the pictures that may wait for them
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a job writes; None for what is not wanted.
+
+    folder: of annotated pictures and videos and detections.json. jsonl: a file of a JSON line for
+    each picture, or an open stream. coco: a file of COCO's results. voc: the folder of VOC's files.
+    yolo: the folder of YOLO labels with scores.
+    """
+
+    folder: str | Path | None = None
+    jsonl: str | Path | BinaryIO | None = None
+    coco: str | Path | None = None
+    voc: str | Path | None = None
+    yolo: str | Path | None = None
+
+
+class DetectionJob:
+    """Detection in sources.
+
+    names: of the classes, as far as they are known. batch: pictures computed at once, but for live
+    streams. stdin: the stream that the source - is read from. show: shows each annotated picture.
+    on_source: gets a line about each finished source. watch: passes items on and shows progress.
+    Raises `OptionError` where an output would overwrite a source or a folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        sources: Sources,
+        outputs: Outputs,
+        *,
+        names: Sequence[str] = (),
+        batch: int = 1,
+        world: World = World(),  # noqa: B008 (a value)
+        stdin: BinaryIO | None = None,
+        show: Show | None = None,
+        on_source: Callable[[str], object] = lambda line: None,
+        watch: Watch = lambda items, total, unit: items,
+    ) -> None:
+        self.detector, self.sources, self.outputs = detector, sources, outputs
+        self.names, self.batch, self.world = names, batch, world
+        self.stdin, self.show, self.on_source, self.watch = stdin, show, on_source, watch
+        self.failed = 0
+        self.annotated, self.labels = dict[str, Path](), dict[str, Path]()
+        if outputs.folder is not None:
+            folder = make_folder(outputs.folder)
+            self.annotated = picture_paths(sources.pictures, folder)
+            self.annotated |= stream_paths(sources.streams, folder, VIDEO_SUFFIX)
+        if outputs.yolo is not None:
+            folder = make_folder(outputs.yolo)
+            self.labels = picture_paths(sources.pictures, folder, ".txt")
+            self.labels |= stream_paths(sources.streams, folder, ".txt")
+        if outputs.voc is not None:
+            make_folder(outputs.voc)
+
+    def run(self) -> tuple[list[Row], int]:
+        """Return a row for each picture and frame, in the order of the sources, and the failures.
+
+        A source that cannot be read is logged as a warning, and counts as a failure.
+        """
+        world = self.world
+        with closing(writers.JsonLines(self.outputs.jsonl if world.first else None)) as lines:
+            live = lines if world.size == 1 else writers.JsonLines(None)
+            own = [*self._pictures(live), *self._streams(live)]
+            found = [item for part in world.gather(own) for item in part]
+            rows = [row for _, row in sorted(found, key=lambda item: item[0])]
+            if world.first:
+                for row in rows if world.size > 1 else ():
+                    lines.add(row)
+                self._write_lists(rows)
+        return rows, sum(world.gather(self.failed))  # no process leaves before rank 0 has written
+
+    def _pictures(self, lines: writers.JsonLines) -> Iterator[tuple[int, Row]]:
+        """Yield the place among all sources and the row of each picture of this process."""
+        rank, size = self.world.rank, self.world.size
+        own = self.sources.pictures[rank::size]
+        stdin = self.stdin if own else None
+        found = predict_files(self.detector, own, batch=self.batch, stdin=stdin)
+        done = mapped(self._write, found, workers=WRITERS, ahead=AHEAD)
+        for number, item in enumerate(self.watch(done, len(own), "picture")):
+            if isinstance(item, DataError):
+                self._fail(item)
+                continue
+            prediction, drawn, row = item
+            lines.add(row)
+            if target := self.annotated.get(prediction.source):
+                words = in_words(prediction.result, self.names)
+                self.on_source(f"{prediction.source}: {words} -> {target}")
+            yield number * size + rank, row
+            if self.show and not self.show(drawn, True):
+                break
+
+    def _streams(self, lines: writers.JsonLines) -> Iterator[tuple[int, Row]]:
+        """Yield the place among all sources and the row of each frame of this process."""
+        start = len(self.sources.pictures)
+        for number, stream in enumerate(self.sources.streams):
+            if number % self.world.size != self.world.rank:
+                continue
+            try:
+                rows = self._stream(stream, lines)
+            except DataError as error:
+                self._fail(error)
+                continue
+            yield from ((start + number, row) for row in rows)
+
+    def _stream(self, stream: Stream, lines: writers.JsonLines) -> list[Row]:
+        """Return the rows of a video, or of a live stream until it ends or Ctrl-C."""
+        frames, rows = stream.open(), list[Row]()
+        target = self.annotated.get(stream.name)
+        video = VideoWriter(target, frames.fps) if target else None
+        done = self._frames(frames, 1 if frames.live else self.batch, video)
+        interrupted = (KeyboardInterrupt,) if frames.live else ()
+        try:
+            with suppress(*interrupted):
+                for _, drawn, row in self.watch(done, frames.total, "frame"):
+                    lines.add(row)
+                    rows.append(row)
+                    if self.show and not self.show(drawn, False):
+                        break
+        finally:
+            done.close()
+            if video:
+                video.close()
+        if target:
+            count = "1 frame" if len(rows) == 1 else f"{len(rows)} frames"
+            self.on_source(f"{stream.name}: {count} -> {target}")
+        return rows
+
+    def _frames(
+        self, frames: Any, batch: int, video: VideoWriter | None
+    ) -> Generator[Any, None, None]:
+        """Return the frames of an open stream, as `_write` does, once they are in the video."""
+        images = ahead(frames, 2 * batch, newest=frames.live)
+        found = predict_images(self.detector, images, batch)
+        drawn = mapped(self._write, found, workers=WRITERS, ahead=AHEAD)
+        return mapped(partial(_append, video), drawn, workers=1, ahead=AHEAD)
+
+    def _write(self, item: Prediction | DataError) -> Any:
+        """Write what belongs to one picture alone, in a thread; return it, drawn, and its row."""
+        if isinstance(item, DataError):
+            return item
+        if self.labels:
+            writers.write_yolo(frame_path(self.labels[item.source], item.frame), item)
+        drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
+        if drawn is not None and self.annotated and item.frame is None:
+            writers.write_picture(self.annotated[item.source], drawn)
+        return item, drawn, picture_row(item, self.names)
+
+    def _write_lists(self, rows: list[Row]) -> None:
+        """Write what belongs to all pictures."""
+        outputs = self.outputs
+        if rows and outputs.folder is not None:
+            writers.write_json(Path(outputs.folder, "detections.json"), rows)
+        if outputs.coco is not None:
+            writers.write_coco(Path(outputs.coco), rows, self.detector.classes)
+        if outputs.voc is not None:
+            writers.write_voc(Path(outputs.voc), rows, self.names, self.detector.classes)
+
+    def _fail(self, error: DataError) -> None:
+        logger.warning("%s", error)
+        self.failed += 1
+
+
+def _append(video: VideoWriter | None, item: Any) -> Any:
+    if video is not None:
+        video.add(item[1])
+    return item
+
+
+def classify_files(
+    classifier: Compute,
+    paths: Sequence[Path],
+    names: Sequence[str],
+    *,
+    top: int = 5,
+    batch: int = 1,
+) -> Iterator[Row | None]:
+    """Yield the file and the `top` most probable classes of each picture.
+
+    A picture that cannot be read is logged as a warning; None stands for it.
+    """
+    for item in predict_files(classifier, paths, batch=batch):
+        if isinstance(item, DataError):
+            logger.warning("%s", item)
+            yield None
+        else:
+            yield {"file": item.source, "classes": class_rows(item.result, names, top)}
