@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ghostyolo.data.class_names import class_index, given_names, read_names, unknown_class
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder, Label
-from ghostyolo.data.layouts import coco, darknet, voc, yolo_yaml
+from ghostyolo.data.layouts import LAYOUTS, darknet
 from ghostyolo.data.layouts.base import with_suffix
 from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, subfolders
 from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, draw_pictures, plain, spelled
@@ -37,8 +37,8 @@ def open_classification(
     Raises DataError if it is neither, lacks the split, or has nothing that can be used.
     """
     path, names = Path(path), given_names(names)
-    boxes = voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT
-    if path.is_dir() and any(layout.find(path) for layout in boxes):
+    of_boxes = (layout for layout in LAYOUTS if layout != darknet.LAYOUT)
+    if path.is_dir() and any(layout.find(path) for layout in of_boxes):
         message, hint = "its labels are boxes", "train a detector on it, or cut the boxes out"
         raise DataError(message, span=Span(str(path)), hint=f"{hint} with tools/crops.py")
     lists = with_suffix(path, ".data")

@@ -14,7 +14,7 @@ from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.splits import KNOWN, yearless
 from ghostyolo.errors import DataError, Span
 
-# The first that describes a folder counts.
+# The first that describes a folder or file counts.
 LAYOUTS = (voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT, darknet.LAYOUT)
 UNDESCRIBED = picture_folders.LAYOUT  # where none of them does
 DATA_HELP = "folder or file: " + ", ".join(layout.name for layout in (*LAYOUTS, UNDESCRIBED))
@@ -29,7 +29,7 @@ def open_dataset(
 
     path: a folder of PASCAL VOC, of COCO, or of pictures and labels; a YOLO .yaml, a Darknet .data
     or a COCO .json file, or a folder with such a file. Where a folder describes its data in several
-    ways, the first in the order VOC, COCO, .yaml, .data counts, and the log says so.
+    ways, the first in the order of `LAYOUTS` counts, and the log says so.
     split: its name, for which val, valid and validation are the same.
     names: the classes, or a file that lists them, instead of those that the data set names.
 
@@ -71,7 +71,8 @@ def recognise(path: Path) -> tuple[Path, Layout]:
     if len(alike) > 1:
         message = f"several descriptions: {', '.join(alike)}"
         raise DataError(message, span=Span(str(path)), hint="give one")
-    if others := [each.name if each != path else other.name for each, other in found[1:]]:
+    others = [each.name if each != path else other.name for each, other in found[1:]]
+    if others and path.is_dir():
         _warn_of_others(path, layout.name, ", ".join(others))
     return description, layout
 
