@@ -63,6 +63,7 @@ class Summary:
     other number. complete: whether every split could be read. anchors: see `suggest_anchors`.
     """
 
+    path: str
     datasets: list[Dataset]
     splits: list[SplitSummary]
     unions: dict[str, list[str]]
@@ -87,7 +88,7 @@ class Summary:
             for row in self.splits
         ]
         return {
-            "data": self.datasets[0].path,
+            "data": self.path,
             "quantiles": QUANTILES,
             "splits": rows,
             "copies": [[copy._asdict() for copy in group] for group in self.copies],
@@ -117,7 +118,7 @@ def summarise(
     datasets = [without_unreadable(data, progress) for data in datasets]
     found = copies(datasets)
     rows = [summarise_split(data) for data in datasets]
-    return Summary(datasets, rows, joint, found, suggest_anchors(datasets[0]), complete)
+    return Summary(str(path), datasets, rows, joint, found, suggest_anchors(datasets[0]), complete)
 
 
 def _open_splits(

@@ -13,7 +13,7 @@ SIZES_SHOWN = 3  # of pictures
 def lines(found: Summary) -> list[str]:
     """Return all that is printed of a data set."""
     count = len(found.names)
-    text = [f"{found.datasets[0].path}: {count} class{'es' * (count != 1)}"]
+    text = [f"{found.path}: {count} class{'es' * (count != 1)}"]
     for split, parts in found.unions.items():
         text.append(f"{split} is {' and '.join(parts)} together, and not counted again")
     text += ["", *table(found.splits), ""]
