@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghostyolo.errors import Findings
 from ghostyolo.model.model import Model
-from ghostyolo.model.weights import Header, file_size
 from ghostyolo.network import Network, load, loads
+from ghostyolo.network.weights_file import Header, file_size
 
 LAYERS, SHORT = 10_000, 1_000
 PARSE_BAR = 2.0  # seconds for LAYERS

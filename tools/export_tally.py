@@ -21,8 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from ghostyolo.errors import Findings
 from ghostyolo.exporters.export import ExportSettings
 from ghostyolo.layers import Head
-from ghostyolo.model import weights
-from ghostyolo.network import load
+from ghostyolo.network import load, weights_file
 from support import (
     exports,
     published,
@@ -66,7 +65,7 @@ def _published() -> list[Path]:
     for path in published.CFGS.glob("cfg/*.cfg"):
         network = load(path, findings=Findings(quiet=True, compat=True))
         if any(isinstance(node.layer, Head) for node in network):
-            sizes[path] = weights.file_size(network)
+            sizes[path] = weights_file.file_size(network)
     return sorted(sizes, key=lambda path: (sizes[path], path))
 
 

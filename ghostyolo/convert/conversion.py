@@ -23,7 +23,7 @@ from ghostyolo.errors import OptionError, Span, WeightsError
 from ghostyolo.layers import Layer, LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, Node
+from ghostyolo.network import Network, Node, weights_file
 from ghostyolo.ops import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS
 
@@ -188,7 +188,7 @@ def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) 
 
 
 def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
-    span, count, cutoff = Span(str(path)), len(model.network), weights.cutoff_of(path)
+    span, count, cutoff = Span(str(path)), len(model.network), weights_file.cutoff_of(path)
     if kind != OWN:
         hint = f"end it in {SUFFIXES}"
         raise OptionError(f"cannot hold the names of {kind}", span=span, hint=hint)
@@ -239,7 +239,7 @@ def _copy_shared(model: Model, other: Model) -> Report:
         if difference := _difference(network, mine, other.network, its):
             stopped = f"{label(mine)} {difference}"
             break
-        matched += [(mine.index, name) for name, _ in weights.stored(network, mine)]
+        matched += [(mine.index, name) for name, _ in weights_file.stored(network, mine)]
     if not matched:
         message = f"shares no weights with the cfg: {stopped}"
         raise LayerError(message, "use its family's")
@@ -261,7 +261,7 @@ def _difference(network: Network, mine: Node, other: Network, its: Node) -> str:
         here, there = getattr(mine.layer, key), getattr(its.layer, key)
         if here != there:
             return f"has {key}={here}, {there} there"
-    alike = weights.stored(network, mine) == weights.stored(other, its)
+    alike = weights_file.stored(network, mine) == weights_file.stored(other, its)
     return "" if alike else "has weights of another shape there"
 
 
@@ -270,7 +270,7 @@ def _report(source: str, network: Network, filled: Iterable[Stored], stopped: st
     every = (
         f"layers.{node.index}.{name}"
         for node in network
-        for name, _ in weights.stored(network, node)
+        for name, _ in weights_file.stored(network, node)
     )
     known = set(matched)
     return Report(source, matched, tuple(name for name in every if name not in known), stopped)

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ghostyolo.layers import LayerError
 from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.model import weights
-from ghostyolo.network import Network, Node
+from ghostyolo.network import Network, Node, weights_file
 from ghostyolo.ops import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS, StateDictLayer, gates
 
@@ -85,7 +84,7 @@ def pairs(
     """
     if kind == OWN:
         for node in network:
-            stored = weights.stored(network, node)
+            stored = weights_file.stored(network, node)
             prefix = f"layers.{node.index}"
             yield [TensorPair(node, n, shape, f"{prefix}.{n}", shape) for n, shape in stored]
         return
@@ -93,7 +92,7 @@ def pairs(
     if exact and (unlike := differences(network, kind)):
         raise unlike[0][1]
     shift = (foreign.eps if eps is None else eps) - EPS
-    nodes = [node for node in network if weights.stored(network, node)]
+    nodes = [node for node in network if weights_file.stored(network, node)]
     for node, theirs in zip_longest(nodes, foreign.layers(nodes)):
         if node is None:
             raise LayerError(f"the cfg ends before {kind}'s {theirs.conv}", HINT)
@@ -104,7 +103,7 @@ def pairs(
                 divisor=found.divisors.get((node.index, pair.name), 1),
                 shift=shift if pair.name == "norm.running_var" else 0.0,
             )
-            for pair in _renamed(node, weights.stored(network, node), theirs, kind)
+            for pair in _renamed(node, weights_file.stored(network, node), theirs, kind)
         ]
 
 

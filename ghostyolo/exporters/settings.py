@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 from ghostyolo.errors import CfgError, OptionError, Span
-from ghostyolo.model import weights
 from ghostyolo.model.detector import NMS, THRESH, heads_of
-from ghostyolo.network import Network
+from ghostyolo.network import Network, weights_file
 from ghostyolo.network.metadata import Metadata
 from ghostyolo.network.passes import resize
 
@@ -82,7 +81,7 @@ def _check_resizable(network: Network) -> None:
         message = f"its input size cannot change: {error.diagnostic.message}"
         raise OptionError(message, span=span, hint=hint) from None
     for node, other in zip(network, larger, strict=True):
-        if weights.stored(network, node) != weights.stored(larger, other):
+        if weights_file.stored(network, node) != weights_file.stored(larger, other):
             span = node.span or Span("cfg")
             kind, message = node.layer.kind, "its weights are for one input size"
             raise OptionError(message, span=span, section=kind, hint=hint)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ghostyolo.model.model import Model
-from ghostyolo.model.weights import stored
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.network.weights_file import stored
 from ghostyolo.parity import known_differences
 from ghostyolo.parity.difference import difference, on_device_of, relative_difference
 from ghostyolo.parity.peers import Peer

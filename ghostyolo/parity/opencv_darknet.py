@@ -22,7 +22,7 @@ from ghostyolo.layers import ACTIVATIONS, Head
 from ghostyolo.model import weights
 from ghostyolo.model.detector import Run
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, dumps
+from ghostyolo.network import Network, dumps, weights_file
 
 EPS = 1e-6  # of the importer's batch norms
 EPS_GAP = 1e-5 - EPS
@@ -152,7 +152,7 @@ def stored_tensors(network: Network, net: Any) -> dict[tuple[int, str], np.ndarr
         return {
             (index, name): net.getParam(f"{prefix}_{index}", blob)
             for index in results(network, net)
-            for name, _ in weights.stored(network, network[index])
+            for name, _ in weights_file.stored(network, network[index])
             for prefix, blob in [_BLOBS.get(name, ("", 0))]
             if f"{prefix}_{index}" in names
         }

@@ -28,8 +28,8 @@ import ghostyolo
 from ghostyolo.errors import CfgError, DataError, Findings, OptionError, Span
 from ghostyolo.files import writing
 from ghostyolo.model.model import Model
-from ghostyolo.model.weights import stored
 from ghostyolo.network import Network, dumps, loads
+from ghostyolo.network.weights_file import stored
 from ghostyolo.parity.difference import on_device_of
 
 FORMAT = 1

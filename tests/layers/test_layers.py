@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ghostyolo import layers
 from ghostyolo.model.model import Model
-from ghostyolo.model.weights import file_size
 from ghostyolo.network import dumps, info, load, loads
+from ghostyolo.network.weights_file import file_size
 from ghostyolo.syntax.suggestions import edits, nearest
 from ghostyolo.syntax.values import write
 from support.cases import GENERATED, KINDS, departure, noted_shapes, random_input, random_model

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from ghostyolo.model.model import Model
-from ghostyolo.model.weights import file_size
 from ghostyolo.network import info, load, loads
+from ghostyolo.network.weights_file import file_size
 from support import tiny
 from support.cases import GENERATED, KINDS
 

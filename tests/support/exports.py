@@ -17,8 +17,9 @@ from ghostyolo.errors import CfgError, Findings
 from ghostyolo.exporters import export, onnx
 from ghostyolo.exporters.comparison import expected
 from ghostyolo.exporters.export import ExportSettings
-from ghostyolo.model.model import Model, weights
-from ghostyolo.network import Network, passes
+from ghostyolo.model import weights
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network, passes, weights_file
 from ghostyolo.network import graph as networks
 from ghostyolo.network.metadata import Metadata
 from ghostyolo.runtime.input_shape import output_names
@@ -38,7 +39,7 @@ def small(cfg: Path) -> Network:
         except CfgError:
             continue
         fixed = [(network, node) for node in network], [(found, node) for node in found]
-        before, after = ([weights.stored(*item) for item in items] for items in fixed)
+        before, after = ([weights_file.stored(*item) for item in items] for items in fixed)
         if before == after:
             return found
     return network
@@ -47,8 +48,8 @@ def small(cfg: Path) -> Network:
 def model(network: Network) -> Model:
     """Return a network with the recipe's weights."""
     built = Model(network)
-    items = [(node, *item) for node in network for item in weights.stored(network, node)]
-    weights.File(weights.Header(), items, goldens.floats(network)).fill(built.tensors())
+    items = [(node, *item) for node in network for item in weights_file.stored(network, node)]
+    weights.File(weights_file.Header(), items, goldens.floats(network)).fill(built.tensors())
     return built.eval()
 
 

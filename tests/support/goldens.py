@@ -19,7 +19,7 @@ import torch
 from ghostyolo.errors import Findings
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, Node, info, passes
+from ghostyolo.network import Network, Node, info, passes, weights_file
 from ghostyolo.network import graph as networks
 from support import TESTS, published
 
@@ -97,15 +97,15 @@ def floats(network: Network) -> np.ndarray:
     return recipe.stream(_block(*item) for item in _items(network))
 
 
-def _items(network: Network) -> list[weights.Item]:
-    return [(node, *item) for node in network for item in weights.stored(network, node)]
+def _items(network: Network) -> list[weights_file.Item]:
+    return [(node, *item) for node in network for item in weights_file.stored(network, node)]
 
 
 def model(path: Path) -> Model:
     """Return the network of a golden with the recipe's weights."""
     built = Model(load(cfg_of(path), read(path)))
     numbers = floats(built.network)
-    weights.File(weights.Header(), _items(built.network), numbers).fill(built.tensors())
+    weights.File(weights_file.Header(), _items(built.network), numbers).fill(built.tensors())
     return built.eval()
 
 
@@ -125,8 +125,8 @@ def _totals(golden: dict[str, Any], network: Network) -> list[str]:
     total = info.totals(info.rows(network))
     bflops = f"{total.bflops:.3f}"
     pairs = {
-        "file_bytes": (weights.file_size(network), golden["file_bytes"]),
-        "header_hex": (weights.Header().pack().hex(), golden["header_hex"]),
+        "file_bytes": (weights_file.file_size(network), golden["file_bytes"]),
+        "header_hex": (weights_file.Header().pack().hex(), golden["header_hex"]),
         "bflops": (bflops, f"{golden['total_bflops']:.3f}"),
     }
     return [f"{what}: {got}, wanted {want}" for what, (got, want) in pairs.items() if got != want]
@@ -140,7 +140,7 @@ def _layer(network: Network, node: Node, want: dict[str, Any]) -> list[str]:
     bflops = node.layer.bflops(node.shape, *network.input_shapes(node))
     if abs(bflops - want["bf"]) > 1e-5 * want["bf"]:
         lines.append(f"{bflops} BFLOPs, wanted {want['bf']}")
-    stored = sum(prod(shape) for _, shape in weights.stored(network, node))
+    stored = sum(prod(shape) for _, shape in weights_file.stored(network, node))
     if stored != want.get("np", 0):
         lines.append(f"{stored} floats, wanted {want.get('np', 0)}")
     return lines

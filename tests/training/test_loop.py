@@ -21,8 +21,8 @@ from ghostyolo.augment.batches import Batches
 from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.loss import Cost, HeadRun
-from ghostyolo.model.model import Model, weights
-from ghostyolo.network import Network, load, loads, passes
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network, load, loads, passes, weights_file
 from ghostyolo.training.loop import NanError, TrainConfig, start, train
 from ghostyolo.training.recipe import RECIPES, augmentation
 from ghostyolo.training.schedule import input_size, learning_rate, stretched
@@ -104,7 +104,7 @@ def test_updates_are_darknets(path: Path) -> None:
     images = torch.from_numpy(goldens.recipe.input_tensor(*shape)).double()
     rows = golden["truth_boxes[image,class,x,y,w,h]"]
     truths = torch.tensor([[row[0], *row[2:], row[1]] for row in rows])
-    items = [(n, *item) for n in model.network for item in weights.stored(model.network, n)]
+    items = [(n, *item) for n in model.network for item in weights_file.stored(model.network, n)]
     checked = 0
     for update in (1, 2, 3):
         set_rate(state, model.network.options)

@@ -1,0 +1,167 @@
+"""Darknet's `.weights` file without its numbers: the header, and which tensors lie where.
+
+After the header, every stored tensor follows in the order of the sections. This module checks a
+file's length against a network and loads neither numpy nor torch; `ghostyolo.model.weights` reads
+and writes the tensors.
+Source: AlexeyAB/darknet src/parser.c save_weights_upto, load_weights_upto.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+from ghostyolo.errors import Span, WeightsError
+from ghostyolo.layers import count
+from ghostyolo.network import Network, Node
+
+VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
+Item = tuple[Node, str, tuple[int, ...]]  # a stored tensor: its node, name and shape
+_TRANSPOSED = 1000  # from this major or minor version on, [connected] weights are in x out
+
+
+@dataclass(frozen=True)
+class Header:
+    """Version, and the pictures seen in training."""
+
+    major: int = VERSION[0]
+    minor: int = VERSION[1]
+    revision: int = VERSION[2]
+    seen: int = 0
+
+    @property
+    def wide(self) -> bool:
+        """Return whether `seen` takes eight bytes; it took four before version 0.2."""
+        return self.major * 10 + self.minor >= 2
+
+    @property
+    def transposed(self) -> bool:
+        """Return whether the matrices of `[connected]` lie as inputs x outputs."""
+        return self.major > _TRANSPOSED or self.minor > _TRANSPOSED
+
+    @property
+    def size(self) -> int:
+        """Return the header's length in bytes."""
+        return 20 if self.wide else 16
+
+    def pack(self) -> bytes:
+        """Return the header as it stands in a file."""
+        kind = "<iiiQ" if self.wide else "<iiiI"
+        return struct.pack(kind, self.major, self.minor, self.revision, self.seen)
+
+
+class Contents(NamedTuple):
+    """What a file holds: its header, and its tensors in their order."""
+
+    header: Header
+    items: list[Item]
+
+
+def file_size(network: Network) -> int:
+    """Return the bytes of a `.weights` file of this network."""
+    return Header().size + 4 * sum(count(stored(network, node)) for node in network)
+
+
+def stored(network: Network, node: Node) -> list[tuple[str, tuple[int, ...]]]:
+    """Return name and shape of what a node keeps in the file; shared weights are kept once."""
+    if node.shares_with is not None:
+        return []
+    return node.layer.weights(*network.input_shapes(node))
+
+
+def cutoff_of(path: str | os.PathLike[str]) -> int | None:
+    """Return the N of a partial file's name, `x.conv.N`: it holds the layers below N."""
+    match = re.search(r"\.conv\.(\d{1,9})$", str(path))
+    return int(match[1]) if match else None
+
+
+def inspect(
+    path: str | os.PathLike[str], network: Network, *, partial: bool | None = None
+) -> Contents:
+    """Find a network's tensors in a file.
+
+    partial: whether it may end after any layer, with the rest of them absent; by default whether
+    the file is named as a partial one.
+    Raises `WeightsError` when the file is no `.weights`, too short (naming the layer at which it
+    ends) or too long.
+    """
+    header, floats = _measure(path)
+    items = [
+        (node, name, shape)
+        for node in network
+        if node.shares_with is None
+        for name, shape in node.layer.weights_to_load(*network.input_shapes(node))
+    ]
+    if partial or (partial is None and cutoff_of(path) is not None):
+        items = _whole_layers(items, floats)
+    _check_length(path, items, floats)
+    return Contents(header, items)
+
+
+def _measure(path: str | os.PathLike[str]) -> tuple[Header, int]:
+    """Return the header of a file and how many floats follow it."""
+    span = Span(str(path))
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            start = file.read(20)
+    except OSError as error:
+        hint = "give the path of a .weights file"
+        raise WeightsError(f"cannot read: {error.strerror}", span=span, hint=hint) from None
+    header = _header(start) if len(start) >= 16 else None
+    if header is None:
+        hint = "give a file that Darknet or ghostyolo wrote"
+        raise WeightsError("not a .weights file", span=span, hint=hint)
+    if (size - header.size) % 4:
+        rest = (size - header.size) % 4
+        hint = "the copy is damaged; fetch the file again"
+        raise WeightsError(f"{rest} bytes beyond whole numbers", span=span, hint=hint)
+    return header, (size - header.size) // 4
+
+
+def _header(start: bytes) -> Header | None:
+    major, minor, revision = struct.unpack_from("<iii", start)
+    if not (0 <= major < 10_000 and 0 <= minor < 10_000):
+        return None
+    header = Header(major, minor, revision)
+    if len(start) < header.size:
+        return None
+    (seen,) = struct.unpack_from("<Q" if header.wide else "<I", start, 12)
+    return Header(major, minor, revision, seen)
+
+
+def _whole_layers(items: list[Item], have: int) -> list[Item]:
+    """Return the items of the layers above the one where the floats end; all if that cuts one."""
+    total = 0
+    for place, (node, _, shape) in enumerate(items):
+        if total == have and (place == 0 or items[place - 1][0] is not node):
+            return items[:place]
+        total += prod(shape)
+    return items
+
+
+def _check_length(path: str | os.PathLike[str], items: list[Item], have: int) -> None:
+    need = sum(prod(shape) for _, _, shape in items)
+    if have == need:
+        return
+    span, hint = Span(str(path)), "use the cfg that these weights were trained with"
+    if have > need:
+        message = f"holds {have} floats, the cfg needs {need}: {have - need} too many"
+        raise WeightsError(message, span=span, hint=hint)
+    whole = _whole_layers(items, have)
+    if 0 < len(whole) < len(items):
+        hint += f", or name it *.conv.{whole[-1][0].index + 1} to load these layers alone"
+    total = 0
+    for node, name, shape in items:
+        total += prod(shape)
+        if total > have:
+            place = f" ({node.span})" if node.span else ""
+            message = (
+                f"holds {have} floats, the cfg needs {need}: it ends in layer {node.index} "
+                f"[{node.layer.kind}] {name}{place}"
+            )
+            raise WeightsError(message, span=span, hint=hint)
