@@ -31,9 +31,9 @@ from ghostyolo.ghostify.least_squares import (
 from ghostyolo.ghostify.options import REFINE_STEPS, Split
 from ghostyolo.ghostify.refine import refine
 from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
+from ghostyolo.model import compute
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.network.liveness import last_uses
 from ghostyolo.ops import Convolution
 
 MOST_CORRECTED = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
@@ -121,9 +121,9 @@ def _permutations(
     splits: dict[int, Split] = {}
     errors: dict[int, np.ndarray] = {}
     weight = _importance(old, orders)
-    for node, out, _ in _outputs(old, pictures):
-        ghost = done.ghosts.get(node.index)
-        number = orders.representative(orders.of[node.index][0])
+    for index, held in compute.run(compute.calls(old.network, old.layers), pictures):
+        ghost, out = done.ghosts.get(index), held[index]
+        number = orders.representative(orders.of[index][0])
         if ghost is None or orders.is_fixed(number):
             continue
         lost = pairwise(out, _cheap_size(done, ghost)) * (out.var((0, 2, 3)) * weight[number])
@@ -151,18 +151,6 @@ def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
     return found
 
 
-def _outputs(model: Model, x: Tensor) -> Iterator[tuple[Node, Tensor, list[Tensor]]]:
-    """Yield each node with its output and inputs, and free outputs after their last use."""
-    live = {IMAGE: x}
-    dead = last_uses(model.network)
-    for node, module in zip(model.network, model.layers, strict=True):
-        inputs = [live[index] for index in node.inputs]
-        live[node.index] = module(*inputs)
-        yield node, live[node.index], inputs
-        for index in dead[node.index]:
-            del live[index]
-
-
 def _cheap_size(done: Ghostified, ghost: GhostModule) -> int:
     cheap = done.network[ghost.convolutions[1]]
     return int(cheap.layer.size)  # type: ignore[attr-defined]
@@ -187,30 +175,29 @@ class Transfer:
         self.orders, self.permutations = orders, permutations
         self.before, self.after = old.tensors(), new.tensors()
         self.live: dict[int, Tensor] = {}
+        self.computing: Iterator[tuple[int, dict[int, Tensor]]] = iter(())
 
     def run(self, pictures: Tensor) -> Iterator[LayerFit]:
         """Set the weights of all nodes; yield how well modules and outputs are fitted."""
         self.live = {IMAGE: pictures}
-        last: dict[int, int] = {}
-        for node in self.done.network:
-            last.update(dict.fromkeys((node.index, *node.inputs), node.index))
-        for node, out, inputs in _outputs(self.old, pictures):
-            ghost, place = self.done.ghosts.get(node.index), self.done.places[node.index]
-            channels = self.permutation(node.index)
-            shares = node.shares_with is not None
+        self.computing = compute.run(compute.calls(self.done.network, self.new.layers), pictures)
+        for index, held in compute.run(compute.calls(self.old.network, self.old.layers), pictures):
+            node, ghost = self.old.network[index], self.done.ghosts.get(index)
+            place, channels = self.done.places[index], self.permutation(index)
+            x, shares = held[node.inputs[0]], node.shares_with is not None
             if ghost:
-                self._set_module(node, ghost, inputs[0])
+                start = self.live[self.done.network[ghost.convolutions[0]].inputs[0]]
+                self._set_module(node, ghost, x)
                 if self.steps and not shares:
-                    self._refine(ghost, out[:, channels])
-            elif not shares:
-                self._copy(node, place, inputs[0], channels)
-            self._compute(place)
-            if ghost or node.index in self.old.output_indices:
-                ordered = ghost is None or self._is_reordered(node.index)
-                error = _relative_error(self.live[place], out[:, channels])
-                yield LayerFit(node.index, ghost is not None, ordered, error)
-            for index in [index for index in self.live if last.get(index, -1) <= place]:
-                del self.live[index]
+                    self._refine(ghost, start, held[index][:, channels])
+            else:
+                if not shares:
+                    self._copy(node, place, x, channels)
+                self._compute_to(place)
+            if ghost or index in self.old.output_indices:
+                ordered = ghost is None or self._is_reordered(index)
+                error = _relative_error(self.live[place], held[index][:, channels])
+                yield LayerFit(index, ghost is not None, ordered, error)
 
     def permutation(self, index: int) -> Tensor:
         """Return the old channel of each new one of a node's."""
@@ -223,9 +210,12 @@ class Transfer:
     def _is_reordered(self, index: int) -> bool:
         return any(number in self.permutations for number, _ in self.orders.sizes(index))
 
-    def _compute(self, index: int) -> None:
-        node = self.done.network[index]
-        self.live[index] = self.new.layers[index](*(self.live[other] for other in node.inputs))
+    def _compute_to(self, index: int) -> None:
+        """Compute the new network's next nodes, as far as one of them."""
+        for node, live in self.computing:
+            self.live = live
+            if node == index:
+                break
 
     def _copy(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
         """Give a node of the new network those channels of an old one, corrected for its input.
@@ -267,20 +257,21 @@ class Transfer:
         primary = ghost.convolutions[0]
         if not shares:
             self._copy(node, primary, x, channels[:start])
-        self._compute(primary)
+        self._compute_to(primary)
         wanted = module.conv(x)
         wanted = (wanted if module.norm is None else module.norm(wanted))[:, channels]
         sources = torch.from_numpy(origins(ghost.split))
         for index in ghost.convolutions[1:]:
             cheap = self.done.network[index]
             if cheap.inputs[0] != primary:
-                self._compute(index - 1)  # the slice that the rest is made from
+                self._compute_to(cheap.inputs[0])  # the slice that the rest is made from
             stop = start + cheap.shape.c
             if not shares:
                 maps = self.live[cheap.inputs[0]]
                 self._fit_cheap(index, maps, wanted[:, start:stop], sources[start:stop])
-            self._compute(index)
+            self._compute_to(index)
             start = stop
+        self._compute_to(ghost.out)
 
     def _fit_cheap(self, index: int, maps: Tensor, wanted: Tensor, sources: Tensor) -> None:
         module, tensors = self.new.layers[index], self.after[index]
@@ -298,23 +289,22 @@ class Transfer:
         tensors["norm.bias"].copy_(bias)
         recompute_statistics(module, maps)
 
-    def _refine(self, ghost: GhostModule, wanted: Tensor) -> None:
-        """Fit all parts of a module together to the maps that it is to make."""
+    def _refine(self, ghost: GhostModule, start: Tensor, wanted: Tensor) -> None:
+        """Fit all parts of a module together to the maps that it is to make; start: its input."""
         nodes = self.done.network.nodes[ghost.convolutions[0] : ghost.out + 1]
         source, layers = nodes[0].inputs[0], [self.new.layers[node.index] for node in nodes]
 
-        def module(x: Tensor) -> Tensor:
+        def module(x: Tensor, new_statistics: bool = False) -> Tensor:
             live = {source: x}
             for node, layer in zip(nodes, layers, strict=True):
+                if new_statistics and isinstance(layer, Convolution) and layer.norm is not None:
+                    recompute_statistics(layer, live[node.inputs[0]])
                 live[node.index] = layer(*(live[index] for index in node.inputs))
             return live[ghost.out]
 
         parameters = [parameter for layer in layers for parameter in layer.parameters()]
-        refine(module, parameters, self.live[source], wanted, self.steps)
-        for node, layer in zip(nodes, layers, strict=True):
-            if isinstance(layer, Convolution) and layer.norm is not None:
-                recompute_statistics(layer, self.live[node.inputs[0]])
-            self._compute(node.index)
+        refine(module, parameters, start, wanted, self.steps)
+        self.live[ghost.out] = module(start, new_statistics=True)
 
 
 def _correct(module: Convolution, maps: Tensor, wanted: Tensor) -> None:
