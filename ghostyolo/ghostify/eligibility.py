@@ -80,25 +80,22 @@ def _shared(network: Network, reasons: dict[int, str]) -> dict[int, str]:
         for node in network
         if node.shares_with is not None and node.shares_with in reasons
     ]
-    changed = True
-    while changed:
-        changed = False
-        for one, two in (*pairs, *(pair[::-1] for pair in pairs)):
-            if reasons[one] and not reasons[two]:
-                reasons[two] = f"shares weights with layer {one}, which stays"
-                changed = True
+    pairs += [(two, one) for one, two in pairs]
+    while stays := {two: one for one, two in pairs if reasons[one] and not reasons[two]}:
+        for two, one in stays.items():
+            reasons[two] = f"shares weights with layer {one}, which stays"
     return reasons
 
 
 def _stems(network: Network) -> frozenset[int]:
     """Return the convolutions that read the image, directly or through layers without weights."""
-    seen, stems = {IMAGE}, set()
+    unweighted, stems = {IMAGE}, set()
     for node in network:
-        if not seen.isdisjoint(node.inputs):
+        if not unweighted.isdisjoint(node.inputs):
             if isinstance(node.layer, Convolutional):
                 stems.add(node.index)
             elif not node.layer.weights(*network.input_shapes(node)):
-                seen.add(node.index)
+                unweighted.add(node.index)
     return frozenset(stems)
 
 

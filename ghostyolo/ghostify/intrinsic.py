@@ -26,52 +26,52 @@ def choose_intrinsic(errors: np.ndarray, split: Split) -> np.ndarray:
     errors: (n, n), [p, j] the error of map j made from map p. Greedy: pairs are taken in the order
     of their errors while each intrinsic map has room, then exchanged while that helps.
     """
-    centres, leaves = _grow(errors, split)
-    centres.sort(key=lambda centre: (-len(leaves[centre]), centre))
-    order = np.array(centres + _in_order(centres, leaves, split))
+    intrinsic, cheap = _greedy(errors, split)
+    intrinsic.sort(key=lambda index: (-len(cheap[index]), index))
+    order = np.array(intrinsic + _in_order(intrinsic, cheap, split))
     return _exchange(errors, order, split)
 
 
-def _grow(errors: np.ndarray, split: Split) -> tuple[list[int], dict[int, list[int]]]:
+def _greedy(errors: np.ndarray, split: Split) -> tuple[list[int], dict[int, list[int]]]:
     """Return the intrinsic maps and the cheap maps of each, as many as the module has for it."""
     n = len(errors)
     extra = split.rest // split.source if split.rest else 0
-    large, made = split.source if extra else 0, set[int]()
-    leaves: dict[int, list[int]] = {}
+    larger, made = split.source if extra else 0, set[int]()  # larger: may have `extra` more
+    cheap: dict[int, list[int]] = {}
     order = np.argsort(errors + np.diag(np.full(n, np.inf)), axis=None, kind="stable")
-    for full in (False, True):  # what is left over takes what room there is
-        if full:
-            rest = [index for index in range(n) if index not in leaves and index not in made]
-            for index in rest[: split.primary - len(leaves)]:
-                leaves[index] = []
+    for leftover in (False, True):  # what is left over takes what room there is
+        if leftover:
+            rest = [index for index in range(n) if index not in cheap and index not in made]
+            for index in rest[: split.primary - len(cheap)]:
+                cheap[index] = []
         for p, j in zip(*np.unravel_index(order, errors.shape), strict=True):
-            if j in made or j in leaves or p in made or p == j:
+            if j in made or j in cheap or p in made or p == j:
                 continue
-            if p not in leaves and len(leaves) == split.primary:
+            if p not in cheap and len(cheap) == split.primary:
                 continue
-            have = len(leaves.get(p, ()))
-            room = split.rounds + extra if large or have > split.rounds else split.rounds
+            have = len(cheap.get(p, ()))
+            room = split.rounds + extra if larger or have > split.rounds else split.rounds
             if have >= room:
                 continue
-            large -= have == split.rounds
-            leaves.setdefault(int(p), []).append(int(j))
+            larger -= have == split.rounds
+            cheap.setdefault(int(p), []).append(int(j))
             made.add(int(j))
             if len(made) == split.cheap:
                 break
     for index in range(n):
         if index not in made:
-            leaves.setdefault(index, [])
-    return list(leaves), leaves
+            cheap.setdefault(index, [])
+    return list(cheap), cheap
 
 
-def _in_order(centres: list[int], leaves: dict[int, list[int]], split: Split) -> list[int]:
+def _in_order(intrinsic: list[int], cheap: dict[int, list[int]], split: Split) -> list[int]:
     """Return the cheap maps in the module's order: all rounds of each, then the rest."""
-    rounds = [leaf for centre in centres for leaf in leaves[centre][: split.rounds]]
-    return rounds + [leaf for centre in centres for leaf in leaves[centre][split.rounds :]]
+    rounds = [map_ for index in intrinsic for map_ in cheap[index][: split.rounds]]
+    return rounds + [map_ for index in intrinsic for map_ in cheap[index][split.rounds :]]
 
 
 def _exchange(errors: np.ndarray, order: np.ndarray, split: Split) -> np.ndarray:
-    """Exchange two cheap maps, or a cheap with its intrinsic one, while that lowers the errors."""
+    """Exchange two cheap maps, so that each has the other's source, while that lowers the errors."""
     m, source = split.primary, origins(split)[split.primary :]
     for _ in range(MOST_EXCHANGES):
         at = order[:m][source]

@@ -73,5 +73,4 @@ def fit_text(fits: Sequence[LayerFit]) -> str:
 def _costs(network: Network) -> dict[str, int]:
     """Return what a network costs for one image."""
     total = info.totals(info.rows(network))
-    parameters = {"layers": total.layers, "parameters": total.parameters}
-    return {**parameters, "macs": total.macs, "bytes": total.bytes}
+    return {name: getattr(total, name) for name in ("layers", "parameters", "macs", "bytes")}

@@ -88,9 +88,8 @@ def _module(done: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
     first = layer.changed(filters=parts.primary, stopbackward=0)
     primary = add(first, done.places[node.inputs[0]], "primary")
     if parts.rounds:
-        add(
-            _cheap(layer, parts.primary * parts.rounds, parts.primary, options.dw), primary, "cheap"
-        )
+        maps = parts.primary
+        add(_cheap(layer, maps * parts.rounds, maps, options.dw), primary, "cheap")
     if parts.rest:
         source = primary
         if parts.source < parts.primary:
