@@ -71,7 +71,7 @@ def _in_order(intrinsic: list[int], cheap: dict[int, list[int]], split: Split) -
 
 
 def _exchange(errors: np.ndarray, order: np.ndarray, split: Split) -> np.ndarray:
-    """Exchange two cheap maps, so that each has the other's source, while that lowers the errors."""
+    """Exchange the sources of two cheap maps while that lowers the errors."""
     m, source = split.primary, origins(split)[split.primary :]
     for _ in range(MOST_EXCHANGES):
         at = order[:m][source]
