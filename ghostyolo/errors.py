@@ -1,4 +1,4 @@
-"""What ghostyolo says when something is wrong: a place, a message, a hint.
+"""Errors and findings: each has a place, a message and a hint.
 
 GhostyoloError          what a user can cause; str() is the line that the command line prints
 ├── CfgError            a cfg: unknown words, references that dangle, shapes that do not fit
@@ -24,7 +24,10 @@ class Span(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """A line of a cfg to be replaced by `text`, or deleted without one, or to get it `below`."""
+    """A change of one line of a cfg.
+
+    The line is replaced by `text`, deleted if that is empty, or kept with `text` below it.
+    """
 
     line: int
     text: str
@@ -32,15 +35,15 @@ class Edit(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """One finding: where it stands, what disagrees, and what to do about it."""
+    """One finding: where it is, which values disagree, and what to do about it."""
 
-    severity: str  # "error", "warning" or, where only other readers mind, "note"
+    severity: str  # "error", "warning" or, if it concerns other programs alone, "note"
     span: Span | None
     section: str  # the kind named in brackets, "" when the finding is not about a section
     message: str
     hint: str = ""
-    rule: str = ""  # a key of ghostyolo.lint.RULES
-    edits: tuple[Edit, ...] = ()  # what mends it, where that is sure
+    rule: str = ""  # a key of `ghostyolo.lint.registry()`
+    edits: tuple[Edit, ...] = ()  # what fixes it, where the fix is certain
 
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
@@ -48,11 +51,24 @@ class Diagnostic(NamedTuple):
         hint = f"; {self.hint}" if self.hint else ""
         return f"{place}{section}{self.message}{hint}"
 
+    def as_dict(self) -> dict[str, object]:
+        """Return what a program needs of it, for JSON."""
+        return {
+            "path": self.span.path if self.span else "",
+            "line": self.span.line if self.span else 0,
+            "severity": self.severity,
+            "rule": self.rule,
+            "section": self.section,
+            "message": self.message,
+            "hint": self.hint,
+            "fixable": bool(self.edits),
+        }
+
 
 class GhostyoloError(Exception):
-    """Base of every error that the user's input causes.
+    """Base class of every error that the user's input causes.
 
-    span: the file and line at fault, when there is one. hint: an action, in the imperative.
+    span: the file and line of the mistake, if there is one. hint: an action, in the imperative.
     """
 
     def __init__(
@@ -70,7 +86,7 @@ class GhostyoloError(Exception):
 
 
 class CfgError(GhostyoloError):
-    """A cfg that cannot mean what it says."""
+    """A cfg with a mistake."""
 
 
 class WeightsError(GhostyoloError):
@@ -86,13 +102,14 @@ class OptionError(GhostyoloError):
 
 
 class Findings:
-    """Where findings about a cfg go, and how strictly Darknet's leniencies are taken.
+    """Where findings about a cfg go, and how strictly what Darknet tolerates is taken.
 
     sink: called with every Diagnostic; without one the first error raises `CfgError` and warnings
-    are logged. With one, reading goes on after an error: the layer at fault is taken to have the
-    shape of the one above. strict: a warning counts as an error. compat: where Darknet reads a
-    mistake in some way of its own, do the same and warn. quiet: say nothing of warnings. doubt:
-    what is added to each side of a shape that had to be assumed; what changes with it is not known.
+    are logged. With one, parsing goes on after an error: the layer with the mistake is assumed to
+    have the shape of the one above. strict: a warning counts as an error. compat: where Darknet
+    reads a mistake in a way of its own, do the same and warn. quiet: do not log warnings. doubt:
+    added to each side of an assumed shape, so that a second reading tells which findings depend on
+    it.
     """
 
     def __init__(
@@ -140,7 +157,7 @@ class Findings:
         rule: str = "",
         edits: tuple[Edit, ...] = (),
     ) -> None:
-        """Report something that is legal and probably not meant."""
+        """Report something that is legal and probably a mistake."""
         if self.strict:
             self.error(span, section, message, hint, rule=rule, edits=edits)
             return
@@ -163,7 +180,7 @@ class Findings:
         rule: str = "",
         edits: tuple[Edit, ...] = (),
     ) -> None:
-        """Report a mistake that Darknet reads in its own way: an error, or in compat a warning."""
+        """Report a mistake that Darknet reads in its own way: an error, with compat a warning."""
         if self.compat:
             self.warn(span, section, message, f"Darknet {darknet}", rule=rule, edits=edits)
         else:

@@ -1,7 +1,13 @@
-"""Find what is wrong or odd in a cfg, say what to do, and do it where that is sure."""
+"""Find what is wrong or odd in a cfg, say what to do about it, and fix it where the fix is certain.
 
-from ghostyolo.lint.fix import Change
-from ghostyolo.lint.linter import SEVERITIES, check, check_file, fix, read_text
+A new rule: a check in the module of its subject, named in that module's `CHECKS`; a paragraph in
+rules.txt; a cfg in tests/cases/lint that breaks it.
+"""
+
+from ghostyolo.lint.edits import Change
+from ghostyolo.lint.linter import SEVERITIES, check, check_file, fix, fix_file, read_text
 from ghostyolo.lint.rules import registry
 
-__all__ = ["SEVERITIES", "Change", "check", "check_file", "fix", "read_text", "registry"]
+__all__ = [
+    "SEVERITIES", "Change", "check", "check_file", "fix", "fix_file", "read_text", "registry",
+]  # fmt: skip

@@ -16,16 +16,16 @@ from ghostyolo.layers import KINDS, LayerError
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.region import Region
-from ghostyolo.lint.source import Source, nodes, place
+from ghostyolo.lint.parsed_cfg import ParsedCfg, nodes, place
 from ghostyolo.network import IMAGE, Node
 
 _OF_THE_LAST = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
 
 
-def inputs(source: Source) -> Iterator[Diagnostic]:
+def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """The convolution above a head is plain: no batch norm, the activation that decoding wants."""
-    for node in source.heads:
-        above = source.network[node.inputs[0]] if node.inputs[0] != IMAGE else node
+    for node in cfg.heads:
+        above = cfg.network[node.inputs[0]] if node.inputs[0] != IMAGE else node
         if not isinstance(above.layer, Convolutional):
             continue
         kind, wanted = node.layer.kind, "linear"
@@ -34,38 +34,38 @@ def inputs(source: Source) -> Iterator[Diagnostic]:
         if above.layer.activation != wanted:
             message = f"activation={above.layer.activation} above [{kind}] ({place(node.span)})"
             hint = f"that head wants activation={wanted}"
-            yield source.warn("head-activation", above, "activation", message, hint)
+            yield cfg.warn("head-activation", above, "activation", message, hint)
         if above.layer.norm:
             message = f"batch_normalize=1 above [{kind}] ({place(node.span)})"
-            yield source.warn("head-norm", above, "batch_normalize", message, "delete the line")
+            yield cfg.warn("head-norm", above, "batch_normalize", message, "delete the line")
 
 
-def boxes(source: Source) -> Iterator[Diagnostic]:
+def boxes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What keeps a head from making boxes."""
-    for node in source.heads:
+    for node in cfg.heads:
         try:
             node.layer.check()  # type: ignore[attr-defined]
         except LayerError as misfit:
             key = "mask" if misfit.rule == "mask-range" else "coords"
-            yield source.warn(misfit.rule, node, key, str(misfit), misfit.hint)
-    for first, node in pairwise(source.heads):
+            yield cfg.warn(misfit.rule, node, key, str(misfit), misfit.hint)
+    for first, node in pairwise(cfg.heads):
         one, other = first.layer.classes, node.layer.classes  # type: ignore[attr-defined]
         if one != other:
             message = f"classes={other}, the head in {place(first.span)} has classes={one}"
             hint = "give all heads the same classes, and set the filters above them"
-            yield source.error("classes-differ", node, "classes", message, hint)
+            yield cfg.error("classes-differ", node, "classes", message, hint)
 
 
-def masks(source: Source) -> Iterator[Diagnostic]:
+def masks(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Each anchor belongs to one head."""
-    if not source.sure:
+    if not cfg.complete:
         return
-    heads = list(nodes(source, Anchored))
+    heads = list(nodes(cfg, Anchored))
     for first, node in pairwise(heads):
         if (first.layer.anchors, first.layer.num) != (node.layer.anchors, node.layer.num):  # type: ignore[attr-defined]
             message = f"other anchors than the head in {place(first.span)}"
             hint = "give all heads the whole list and let mask choose from it"
-            yield source.warn("anchors-differ", node, "anchors", message, hint)
+            yield cfg.warn("anchors-differ", node, "anchors", message, hint)
             return
     owner: dict[int, Node] = {}
     for node in heads:
@@ -74,12 +74,12 @@ def masks(source: Source) -> Iterator[Diagnostic]:
             if other is not node:
                 message = f"mask {index} is also that of the head in {place(other.span)}"
                 hint = "let each anchor have one head"
-                yield source.warn("mask-overlap", node, "mask", message, hint)
+                yield cfg.warn("mask-overlap", node, "mask", message, hint)
     if heads:
-        yield from _gaps(source, heads[-1], set(owner))
+        yield from _gaps(cfg, heads[-1], set(owner))
 
 
-def _gaps(source: Source, last: Node, owned: set[int]) -> Iterator[Diagnostic]:
+def _gaps(cfg: ParsedCfg, last: Node, owned: set[int]) -> Iterator[Diagnostic]:
     layer = last.layer
     assert isinstance(layer, Anchored)
     free = [index for index in range(min(layer.num, len(layer.anchors) // 2)) if index not in owned]
@@ -90,18 +90,18 @@ def _gaps(source: Source, last: Node, owned: set[int]) -> Iterator[Diagnostic]:
             f"({wide:g}x{high:g}{' ...' if free[1:] else ''})"
         )
         hint = "add it to a mask: objects nearest to such an anchor are never learned"
-        yield source.warn("mask-gap", last, "mask", message, hint)
+        yield cfg.warn("mask-gap", last, "mask", message, hint)
 
 
-def strides(source: Source) -> Iterator[Diagnostic]:
+def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Large anchors belong to coarse maps."""
     rows = []
-    for node in nodes(source, Anchored):
+    for node in nodes(cfg, Anchored):
         layer = node.layer
         assert isinstance(layer, Anchored)
         if layer.mask and all(0 <= index < layer.num for index in layer.mask):
             side = sum((w * h) ** 0.5 for w, h in layer.own_pairs) / len(layer.mask)
-            rows.append((source.network.options.height / node.shape.h, side, node))
+            rows.append((cfg.network.options.height / node.shape.h, side, node))
     rows.sort(key=lambda row: row[0])
     for (fine, large, node), (coarse, small, other) in pairwise(rows):
         if fine < coarse and large > small:
@@ -110,105 +110,105 @@ def strides(source: Source) -> Iterator[Diagnostic]:
                 f"({place(other.span)}) of {small:.0f}"
             )
             hint = "swap the masks: the larger stride takes the larger anchors"
-            yield source.warn("anchor-stride", node, "mask", message, hint)
+            yield cfg.warn("anchor-stride", node, "mask", message, hint)
 
 
-def anchors(source: Source) -> Iterator[Diagnostic]:
+def anchors(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """As many anchors as `num` says, in the unit that the head reads."""
-    for node in nodes(source, Anchored, Region):
+    for node in nodes(cfg, Anchored, Region):
         layer = node.layer
         assert isinstance(layer, Anchored | Region)
-        given = source.option(node, "anchors")
+        given = cfg.option(node, "anchors")
         if given is None:
             continue
         if len(layer.anchors) > 2 * layer.num:
             message = f"{len(layer.anchors)} anchor numbers, num={layer.num} reads {2 * layer.num}"
             hint = f"set num={len(layer.anchors) // 2} or delete the others"
-            yield source.warn("anchors-count", node, "anchors", message, hint)
-        largest, step = max(layer.anchors), source.network.options.height / node.shape.h
+            yield cfg.warn("anchors-count", node, "anchors", message, hint)
+        largest, step = max(layer.anchors), cfg.network.options.height / node.shape.h
         if isinstance(layer, Anchored) and largest < min(step, 16):
             message = f"the largest anchor is {largest:g}, a cell has {step:g} pixels"
             hint = f"[{layer.kind}] has anchors in pixels of the network's input, [region] in cells"
-            yield source.warn("anchor-unit", node, "anchors", message, hint)
+            yield cfg.warn("anchor-unit", node, "anchors", message, hint)
         if isinstance(layer, Region) and largest > 2 * max(node.shape[1:]):
             message = f"the largest anchor is {largest:g}, the grid has {node.shape.w} cells"
             hint = f"divide by {step:g}: [region] has anchors in cells"
-            yield source.warn("anchor-unit", node, "anchors", message, hint)
+            yield cfg.warn("anchor-unit", node, "anchors", message, hint)
 
 
-def last(source: Source) -> Iterator[Diagnostic]:
+def last(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Some keys count in the last head only."""
-    for node in source.heads[:-1]:
+    for node in cfg.heads[:-1]:
         for key in _OF_THE_LAST:
-            final = source.heads[-1]
+            final = cfg.heads[-1]
             one, other = getattr(node.layer, key, None), getattr(final.layer, key, None)
-            if None not in (one, other) and one != other and source.option(node, key):
+            if None not in (one, other) and one != other and cfg.option(node, key):
                 message = f"{key}={one}, the last head ({place(final.span)}) has {key}={other}"
                 hint = "that of the last head counts; write the same in all"
-                yield source.warn("last-head", node, key, message, hint)
+                yield cfg.warn("last-head", node, key, message, hint)
 
 
-def training(source: Source) -> Iterator[Diagnostic]:
+def training(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Keys of heads that stop training or do nothing."""
-    for node in nodes(source, Anchored):
+    for node in nodes(cfg, Anchored):
         layer = node.layer
         assert isinstance(layer, Anchored)
         counted = len(layer.counters_per_class)
         if counted and counted != layer.classes:
             message = f"{counted} counters_per_class for classes={layer.classes}"
             hint = "give one for each class, Darknet stops otherwise"
-            yield source.error("counters-count", node, "counters_per_class", message, hint)
+            yield cfg.error("counters-count", node, "counters_per_class", message, hint)
         if layer.cls_normalizer != 1 and not counted:
             message = f"cls_normalizer={layer.cls_normalizer:g} without counters_per_class"
             hint = "Darknet reads it with counters_per_class only; delete the line"
-            yield source.warn("no-effect", node, "cls_normalizer", message, hint)
-    if any(getattr(node.layer, "random", 0.0) for node in source.heads[-1:]):
-        fixed = Counter(node.layer.kind for node in source.network if not node.layer.resizable)
+            yield cfg.warn("no-effect", node, "cls_normalizer", message, hint)
+    if any(getattr(node.layer, "random", 0.0) for node in cfg.heads[-1:]):
+        fixed = Counter(node.layer.kind for node in cfg.network if not node.layer.resizable)
         for kind, count in fixed.items():
             message = f"random=1, and {count} x [{kind}] cannot change its size"
             hint = "set random=0, Darknet's training stops at the first change of size"
-            yield source.warn("random-resize", source.heads[-1], "random", message, hint)
+            yield cfg.warn("random-resize", cfg.heads[-1], "random", message, hint)
 
 
-def multiple(source: Source) -> Iterator[Diagnostic]:
+def multiple(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """The coarsest head divides the network's input."""
-    if not source.heads or not source.sure:
+    if not cfg.heads or not cfg.complete:
         return
-    net = source.network.options
-    coarse = min(source.heads, key=lambda node: node.shape.h * node.shape.w)
+    net = cfg.network.options
+    coarse = min(cfg.heads, key=lambda node: node.shape.h * node.shape.w)
     for axis, key, side in ((1, "height", net.height), (2, "width", net.width)):
-        step, cells = _stride(source, coarse, axis), coarse.shape[axis]
+        step, cells = _stride(cfg, coarse, axis), coarse.shape[axis]
         if cells > 1 and step.denominator == 1 and side % step:
             low = side // step * step
             message = f"{key}={side} is not a multiple of {step}, the stride of the coarsest head"
             hint = f"use {low} or {low + step}: its {cells} cells stand for {cells * step} pixels"
-            yield source.warn("input-multiple", None, key, message, hint)
+            yield cfg.warn("input-multiple", None, key, message, hint)
 
 
-def _stride(source: Source, node: Node, axis: int) -> Fraction:
+def _stride(cfg: ParsedCfg, node: Node, axis: int) -> Fraction:
     """Return the pixels of the input from cell to cell, as the layers on the way multiply it."""
     stride = Fraction(1)
     while True:
         index = node.inputs[0]
-        before, after = source.network.shape(index)[axis], node.shape[axis]
+        before, after = cfg.network.shape(index)[axis], node.shape[axis]
         stride *= round(before / after) if before >= after else Fraction(1, round(after / before))
         if index == IMAGE:
             return stride
-        node = source.network[index]
+        node = cfg.network[index]
 
 
-def mend_filters(source: Source, finding: Diagnostic) -> Diagnostic:
+def add_filters_edit(cfg: ParsedCfg, finding: Diagnostic) -> Diagnostic:
     """Add the edit for the filters above a head, where only the head reads them."""
-    section = source.by_line[finding.span.line] if finding.span else source.section(None)
-    node = next(node for node in source.network if node.span == finding.span)
+    section = cfg.by_line[finding.span.line] if finding.span else cfg.section(None)
+    node = next(node for node in cfg.network if node.span == finding.span)
     layer = KINDS[section.name].parse(section, Findings(lambda _: None))
-    above, depth = source.network[node.index - 1], int(getattr(layer, "depth", 0))
+    above, depth = cfg.network[node.index - 1], int(getattr(layer, "depth", 0))
     if not isinstance(above.layer, Convolutional) or above.layer.groups > 1 or not depth:
         return finding
-    shared = any(above.index == index for other in source.network for _, index in other.refs)
-    if shared or above.refs or source.readers.get(above.index) != [node]:
+    shared = any(above.index == index for other in cfg.network for _, index in other.refs)
+    if shared or above.refs or cfg.readers.get(above.index) != [node]:
         return finding
-    return finding._replace(edits=(source.set(above, "filters", str(depth)),))
+    return finding._replace(edits=(cfg.set(above, "filters", str(depth)),))
 
 
-RULES = (inputs, boxes, masks, strides, anchors, last, training, multiple)
+CHECKS = (inputs, boxes, masks, strides, anchors, last, training, multiple)

@@ -11,56 +11,56 @@ from collections.abc import Iterator
 from ghostyolo.errors import Diagnostic, Span
 from ghostyolo.layers import Layer
 from ghostyolo.layers.base import SILENT_DIFFERENCE
-from ghostyolo.lint.source import Source
+from ghostyolo.lint.parsed_cfg import ParsedCfg
 from ghostyolo.network import Node
 from ghostyolo.network.graph import Assumed
 
 _OPENCV_ACTIVATIONS = ("linear", "relu", "leaky", "swish", "mish", "logistic", "tanh")
 
 
-def opencv(source: Source) -> Iterator[Diagnostic]:
+def opencv(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What OpenCV's importer refuses, once for each section name and activation."""
-    if source.section(None).name != "net":
-        message = f"OpenCV's importer has no [{source.section(None).name}]"
-        yield source.note("opencv-section", None, "", message, "write [net]")
-    layers = list(reversed(_layers(source)))
-    for name, node in {source.section(node).name: node for node in layers}.items():
+    if cfg.section(None).name != "net":
+        message = f"OpenCV's importer has no [{cfg.section(None).name}]"
+        yield cfg.note("opencv-section", None, "", message, "write [net]")
+    layers = list(reversed(_layers(cfg)))
+    for name, node in {cfg.section(node).name: node for node in layers}.items():
         known = node.layer.opencv is not None
         if name != node.layer.kind or not known:
             hint = f"write [{node.layer.kind}]" if known else "export the network another way"
             message = f"OpenCV's importer has no [{name}]"
-            yield source.note("opencv-section", node, "", message, hint)
+            yield cfg.note("opencv-section", node, "", message, hint)
     for name, node in {
         getattr(node.layer, "activation", "linear"): node for node in layers
     }.items():
         if name not in _OPENCV_ACTIVATIONS:
             message = f"OpenCV's importer has no activation={name}"
             hint = f"it has {', '.join(_OPENCV_ACTIVATIONS)}"
-            yield source.note("opencv-activation", node, "activation", message, hint)
+            yield cfg.note("opencv-activation", node, "activation", message, hint)
 
 
-def opencv_keys(source: Source) -> Iterator[Diagnostic]:
+def opencv_keys(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Keys that OpenCV's importer overlooks or insists on, once for each."""
     said: set[str] = set()
-    for node in _layers(source):
-        for key, message, hint in _overlooked(source, node):
+    for node in _layers(cfg):
+        for key, message, hint in _overlooked(cfg, node):
             if message not in said:
                 said.add(message)
-                yield source.note("opencv-key", node, key, message, hint)
+                yield cfg.note("opencv-key", node, key, message, hint)
         for key in node.layer.opencv.needs if node.layer.opencv else ():
             message = f"OpenCV's importer insists on {key} in [{node.layer.kind}]"
-            if message not in said and not source.option(node, key):
+            if message not in said and not cfg.option(node, key):
                 said.add(message)
-                yield source.note("opencv-missing", node, "", message, f"write {key}=")
+                yield cfg.note("opencv-missing", node, "", message, f"write {key}=")
 
 
-def _overlooked(source: Source, node: Node) -> Iterator[tuple[str, str, str]]:
+def _overlooked(cfg: ParsedCfg, node: Node) -> Iterator[tuple[str, str, str]]:
     """Yield key, message and hint of what OpenCV computes otherwise."""
     layer = node.layer
     for key in layer.opencv.ignores if layer.opencv else ():
-        if key in dict(node.refs) or (source.option(node, key) and _counts(layer, key)):
+        if key in dict(node.refs) or (cfg.option(node, key) and _counts(layer, key)):
             yield key, f"OpenCV's importer overlooks or refuses {key}", SILENT_DIFFERENCE
-    yield from layer.opencv_differences(*source.network.input_shapes(node))
+    yield from layer.opencv_differences(*cfg.network.input_shapes(node))
 
 
 def _counts(layer: Layer, key: str) -> bool:
@@ -69,22 +69,22 @@ def _counts(layer: Layer, key: str) -> bool:
     return bool(getattr(layer, key) != idle)
 
 
-def hank(source: Source) -> Iterator[Diagnostic]:
+def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What hank-ai's fork of Darknet refuses."""
-    for node in {node.layer.kind: node for node in reversed(_layers(source))}.values():
+    for node in {node.layer.kind: node for node in reversed(_layers(cfg))}.values():
         if not node.layer.hank_ai:
-            message = f"hank-ai's Darknet has no [{source.section(node).name}]"
-            yield source.note("hank-section", node, "", message, "run it in AlexeyAB's Darknet")
-    for number, line in enumerate(source.text.split("\n"), start=1):
+            message = f"hank-ai's Darknet has no [{cfg.section(node).name}]"
+            yield cfg.note("hank-section", node, "", message, "run it in AlexeyAB's Darknet")
+    for number, line in enumerate(cfg.text.split("\n"), start=1):
         if line.lstrip().startswith(";"):
-            span = Span(source.section(None).span.path, number)
+            span = Span(cfg.section(None).span.path, number)
             message, hint = "hank-ai's Darknet takes no ';' for a comment", "begin it with '#'"
             yield Diagnostic("note", span, "", message, hint, "hank-syntax")
             return
 
 
-def _layers(source: Source) -> list[Node]:
-    return [node for node in source.network if not isinstance(node.layer, Assumed)]
+def _layers(cfg: ParsedCfg) -> list[Node]:
+    return [node for node in cfg.network if not isinstance(node.layer, Assumed)]
 
 
-RULES = (opencv, opencv_keys, hank)
+CHECKS = (opencv, opencv_keys, hank)

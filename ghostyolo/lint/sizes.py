@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ghostyolo.errors import Diagnostic, Edit, Findings
-from ghostyolo.lint.fix import apply
-from ghostyolo.lint.source import Source, read
+from ghostyolo.lint.edits import apply
+from ghostyolo.lint.parsed_cfg import ParsedCfg, read
 
 _RULES = ("size-mismatch", "stride")
 _STRIDES = (32, 64, 128)  # of published networks
@@ -15,11 +15,11 @@ def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
     misfits = [item for item in found if item.rule in _RULES]
     if not misfits:
         return found
-    source = read(text, path, Findings(lambda _: None))
-    sizes = next(filter(None, (_fitting(source, path, stride) for stride in _STRIDES)), [])
+    cfg = read(text, path, Findings(lambda _: None))
+    sizes = next(filter(None, (_fitting(cfg, path, stride) for stride in _STRIDES)), [])
     if not sizes:
         return found
-    net, first = source.network.options, misfits[0]
+    net, first = cfg.network.options, misfits[0]
     key = "height" if any(width == net.width for width, _ in sizes) else "width"
     line = first.span.line if first.span else 0
     message = (
@@ -27,29 +27,29 @@ def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
         f"[{first.section}] in line {line}: {first.message}"
     )
     hint = f"use {' or '.join(f'{width}x{height}' for width, height in sizes)}"
-    finding = source.error("input-size", None, key, message, hint)
+    finding = cfg.error("input-size", None, key, message, hint)
     follow = (*_RULES, "input-multiple")
     return [finding] + [item for item in found if item.rule not in follow]
 
 
-def _fitting(source: Source, path: str, stride: int) -> list[tuple[int, int]]:
+def _fitting(cfg: ParsedCfg, path: str, stride: int) -> list[tuple[int, int]]:
     """Return the multiples of stride just below and above the input size that give no misfit."""
-    size = source.network.options.width, source.network.options.height
+    size = cfg.network.options.width, cfg.network.options.height
     width, height = (max(stride, side // stride * stride) for side in size)
     wider, higher = (-(-side // stride) * stride for side in size)
     return [
         other
         for other in dict.fromkeys([(width, height), (wider, higher)])
-        if other != size and _fits(source, path, other)
+        if other != size and _fits(cfg, path, other)
     ]
 
 
-def _fits(source: Source, path: str, size: tuple[int, int]) -> bool:
+def _fits(cfg: ParsedCfg, path: str, size: tuple[int, int]) -> bool:
     edits = [
-        Edit(source.span(None, key).line, f"{key}={side}")
+        Edit(cfg.span(None, key).line, f"{key}={side}")
         for key, side in zip(("width", "height"), size, strict=True)
-        if source.option(None, key)
+        if cfg.option(None, key)
     ]
     found: list[Diagnostic] = []
-    read(apply(source.text, edits)[0], path, Findings(found.append))
+    read(apply(cfg.text, edits)[0], path, Findings(found.append))
     return not any(item.rule in _RULES for item in found)

@@ -15,30 +15,30 @@ from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.maxpool import Maxpool
 from ghostyolo.layers.route import Route
 from ghostyolo.layers.shortcut import Shortcut
-from ghostyolo.lint.source import Source, nodes, place
+from ghostyolo.lint.parsed_cfg import ParsedCfg, nodes, place
 
 _ZERO_ON_CPU = ("relu6",)
 
 
-def channels(source: Source) -> Iterator[Diagnostic]:
+def channels(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """A sum has sources of one depth."""
-    for node in nodes(source, Shortcut):
-        depth, *others = (shape.c for shape in source.network.input_shapes(node))
+    for node in nodes(cfg, Shortcut):
+        depth, *others = (shape.c for shape in cfg.network.input_shapes(node))
         for other in others:
             if other != depth:
                 message = f"adds {other} channels to {depth}"
                 hint = f"Darknet adds the first {min(other, depth)}; give both the same filters"
-                yield source.warn("shortcut-channels", node, "from", message, hint)
+                yield cfg.warn("shortcut-channels", node, "from", message, hint)
 
 
-def antialiasing(source: Source) -> Iterator[Diagnostic]:
+def antialiasing(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Whoever names a blurred layer gets its size before the blur."""
-    for node in nodes(source, Convolutional, Maxpool):
+    for node in nodes(cfg, Convolutional, Maxpool):
         layer = node.layer
         assert isinstance(layer, Convolutional | Maxpool)
         if not layer.antialiasing or (layer.stride_x, layer.stride_y) == (1, 1):
             continue
-        for reader in source.readers.get(node.index, []):
+        for reader in cfg.readers.get(node.index, []):
             if "data" in reader.layer.refs.values():
                 key = next(iter(reader.layer.refs))
                 message = (
@@ -47,61 +47,61 @@ def antialiasing(source: Source) -> Iterator[Diagnostic]:
                 hint = (
                     "Darknet takes its size before the stride; read another layer, or do not blur"
                 )
-                yield source.warn("antialias-source", reader, key, message, hint)
+                yield cfg.warn("antialias-source", reader, key, message, hint)
 
 
-def unused(source: Source) -> Iterator[Diagnostic]:
+def unused(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Every output is read by somebody, and nobody reads boxes."""
-    if not source.sure:
+    if not cfg.complete:
         return
-    for node in source.network:
-        above = source.network[node.inputs[0]] if node.inputs[0] >= 0 else node
+    for node in cfg.network:
+        above = cfg.network[node.inputs[0]] if node.inputs[0] >= 0 else node
         if isinstance(above.layer, Head) and node.layer.takes_previous and node.layer.has_output:
             message = f"reads the boxes of [{above.layer.kind}] ({place(above.span)})"
             hint = "put a [route] between that goes back to a map"
-            yield source.warn("after-head", node, "", message, hint)
-        ends = node.index == len(source.network) - 1 or not node.layer.has_output
-        if not (ends or isinstance(node.layer, Head) or source.readers.get(node.index)):
+            yield cfg.warn("after-head", node, "", message, hint)
+        ends = node.index == len(cfg.network) - 1 or not node.layer.has_output
+        if not (ends or isinstance(node.layer, Head) or cfg.readers.get(node.index)):
             hint = f"refer to it as layer {node.index}, or delete the section"
-            yield source.warn("unused-output", node, "", "no layer reads its output", hint)
+            yield cfg.warn("unused-output", node, "", "no layer reads its output", hint)
 
 
-def dropout(source: Source) -> Iterator[Diagnostic]:
+def dropout(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Dropout works on the buffer of the layer above."""
-    for node in nodes(source, Dropout):
-        for reader in source.readers.get(node.inputs[0], []):
+    for node in nodes(cfg, Dropout):
+        for reader in cfg.readers.get(node.inputs[0], []):
             if reader is not node:
                 message = f"reads the layer above a [dropout] ({place(node.span)})"
                 hint = f"Darknet drops there too; read layer {node.index}, or one further up"
-                yield source.warn(
+                yield cfg.warn(
                     "dropout-source", reader, next(iter(reader.layer.refs), ""), message, hint
                 )
 
 
-def convolutions(source: Source) -> Iterator[Diagnostic]:
+def convolutions(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Keys of a convolution that cancel each other."""
-    for node in nodes(source, Convolutional):
+    for node in nodes(cfg, Convolutional):
         layer = node.layer
         assert isinstance(layer, Convolutional)
         if layer.pad and layer.padding not in (0, layer.pad_px):
             message = f"padding={layer.padding} with pad={layer.pad}"
             hint = f"pad takes {layer.pad_px} pixels and padding is not read; delete one of them"
-            yield source.warn("padding-ignored", node, "padding", message, hint)
+            yield cfg.warn("padding-ignored", node, "padding", message, hint)
         if layer.size % 2 == 0 and layer.pad:
             message = f"size={layer.size} with pad=1 pads {layer.pad_px} pixels on each side"
             hint = "the map grows by one pixel; use an odd size, or pad=0"
-            yield source.warn("even-kernel", node, "size", message, hint)
+            yield cfg.warn("even-kernel", node, "size", message, hint)
         if layer.xnor and layer.groups > 1:
             message, hint = (
                 f"groups={layer.groups} with xnor=1",
                 "xnor computes one group; set groups=1",
             )
-            yield source.warn("xnor-groups", node, "groups", message, hint)
+            yield cfg.warn("xnor-groups", node, "groups", message, hint)
 
 
-def routes(source: Source) -> Iterator[Diagnostic]:
+def routes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Groups slice every source, not what they are joined to."""
-    for node in nodes(source, Route):
+    for node in nodes(cfg, Route):
         layer = node.layer
         assert isinstance(layer, Route)
         if layer.groups > 1 and len(node.inputs) > 1:
@@ -109,27 +109,27 @@ def routes(source: Source) -> Iterator[Diagnostic]:
             hint = (
                 "each layer is sliced before they are joined; join first for a slice of the whole"
             )
-            yield source.warn("route-groups", node, "groups", message, hint)
+            yield cfg.warn("route-groups", node, "groups", message, hint)
 
 
-def activations(source: Source) -> Iterator[Diagnostic]:
+def activations(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What is activated is meant, and not computed as zero."""
-    for node in source.network:
+    for node in cfg.network:
         layer, name = node.layer, getattr(node.layer, "activation", "")
         item = layer.keys().get("activation")
-        if item and item.default == "logistic" and not source.option(node, "activation"):
+        if item and item.default == "logistic" and not cfg.option(node, "activation"):
             hint = "write it, whichever is meant; OpenCV takes linear"
-            edit = source.set(node, "activation", "logistic")
+            edit = cfg.set(node, "activation", "logistic")
             message = "no activation, Darknet's default is logistic"
-            yield source.warn("default-activation", node, "activation", message, hint, edit)
+            yield cfg.warn("default-activation", node, "activation", message, hint, edit)
         if name in _ZERO_ON_CPU:
             message = f"activation={name} is zero everywhere in Darknet's CPU build"
             hint = "use relu, or run it on a GPU or here only"
-            yield source.warn("zero-activation", node, "activation", message, hint)
+            yield cfg.warn("zero-activation", node, "activation", message, hint)
         elif name in layer.zero_activations:
             message = f"activation={name} is zero everywhere in Darknet's [{layer.kind}]"
             hint = "activate in a [convolutional], or use another"
-            yield source.warn("zero-activation", node, "activation", message, hint)
+            yield cfg.warn("zero-activation", node, "activation", message, hint)
 
 
-RULES = (channels, antialiasing, unused, dropout, convolutions, routes, activations)
+CHECKS = (channels, antialiasing, unused, dropout, convolutions, routes, activations)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ghostyolo.errors import Diagnostic
-from ghostyolo.lint.source import Source
+from ghostyolo.lint.parsed_cfg import ParsedCfg
 
 # Keys of [net] that change pictures for classifiers only, with the value that changes nothing.
 _CLASSIFIER = {"angle": 0, "aspect": 1, "min_crop": None, "max_crop": None, "label_smooth_eps": 0}
@@ -22,9 +22,9 @@ _GPU = (
 )  # fmt: skip
 
 
-def policy(source: Source) -> Iterator[Diagnostic]:
+def policy(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """The rate changes as the policy says."""
-    net = source.network.options
+    net = cfg.network.options
     idle = {
         "step": (net.scale == 1, "scale=1", "set scale below 1"),
         "steps": (bool(net.scales) and set(net.scales) == {1.0}, "scales of 1", "set scales=.1,.1"),
@@ -35,82 +35,82 @@ def policy(source: Source) -> Iterator[Diagnostic]:
     still, why, hint = idle.get(net.policy, (False, "", ""))
     if still:
         message = f"policy={net.policy} with {why} keeps the rate constant"
-        yield source.warn("constant-policy", None, "policy", message, hint)
-    if net.policy == "poly" and not source.option(None, "power"):
+        yield cfg.warn("constant-policy", None, "policy", message, hint)
+    if net.policy == "poly" and not cfg.option(None, "power"):
         message, hint = "policy=poly without power takes power=4", "write the power that is meant"
-        yield source.warn("poly-power", None, "policy", message, hint)
+        yield cfg.warn("poly-power", None, "policy", message, hint)
     if net.policy in ("poly", "sgdr") and net.max_batches < 1:
         message = f"policy={net.policy} with max_batches={net.max_batches}"
-        yield source.warn("no-max-batches", None, "policy", message, "set max_batches")
+        yield cfg.warn("no-max-batches", None, "policy", message, "set max_batches")
 
 
-def steps(source: Source) -> Iterator[Diagnostic]:
+def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Steps and scales go together, upwards, within the training."""
-    net = source.network.options
+    net = cfg.network.options
     if net.policy != "steps":
         return
     count, factors = len(net.steps), len(net.scales)
     if not (count and factors):
         message = f"policy=steps with {count} steps and {factors} scales"
-        yield source.error("steps-missing", None, "policy", message, "give steps= and scales=")
+        yield cfg.error("steps-missing", None, "policy", message, "give steps= and scales=")
     elif factors < count:
         message = f"{count} steps, {factors} scales"
         hint = "give one scale for each step, Darknet reads beyond the end"
-        yield source.error("steps-scales", None, "scales", message, hint)
+        yield cfg.error("steps-scales", None, "scales", message, hint)
     elif factors > count:
         message, hint = f"{count} steps, {factors} scales", "delete the scales without a step"
-        yield source.warn("steps-scales", None, "scales", message, hint)
+        yield cfg.warn("steps-scales", None, "scales", message, hint)
     if any(first >= second for first, second in pairwise(net.steps)):
         message = f"steps={','.join(map(str, net.steps))} do not ascend"
         hint = "sort them: the first that lies ahead hides those behind it"
-        yield source.warn("steps-order", None, "steps", message, hint)
+        yield cfg.warn("steps-order", None, "steps", message, hint)
     late = [step for step in net.steps if step >= net.max_batches > 0]
     if late:
         message = f"step {late[0]} of max_batches={net.max_batches} is never reached"
         hint = "put the steps at 80% and 90% of max_batches"
-        yield source.warn("steps-beyond", None, "steps", message, hint)
+        yield cfg.warn("steps-beyond", None, "steps", message, hint)
 
 
-def burn_in(source: Source) -> Iterator[Diagnostic]:
+def burn_in(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """The rate has risen before it falls."""
-    net = source.network.options
+    net = cfg.network.options
     first = net.steps[0] if net.policy == "steps" and net.steps else 0
     for name, value in (("max_batches", net.max_batches), ("first step", first)):
         if 0 < value <= net.burn_in:
             message = f"burn_in={net.burn_in} is not below the {name}, {value}"
-            yield source.warn("burn-in", None, "burn_in", message, "set burn_in to a few percent")
+            yield cfg.warn("burn-in", None, "burn_in", message, "set burn_in to a few percent")
             return
 
 
-def pictures(source: Source) -> Iterator[Diagnostic]:
+def pictures(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What detectors do not read, and what stops them."""
-    net = source.network.options
-    if not source.heads:
+    net = cfg.network.options
+    if not cfg.heads:
         return
     for key, idle in _CLASSIFIER.items():
         value = getattr(net, key)
-        if source.option(None, key) and value != idle:
+        if cfg.option(None, key) and value != idle:
             message = f"{key}={value:g} does nothing in the training of a detector"
             hint = "Darknet reads it for classifiers; use jitter= of the last head, or delete it"
-            yield source.warn("classifier-key", None, key, message, hint)
+            yield cfg.warn("classifier-key", None, key, message, hint)
     if net.mosaic and net.letter_box:
         hint = "choose one, Darknet's training stops"
-        yield source.warn("mosaic", None, "mosaic", "mosaic=1 with letter_box=1", hint)
+        yield cfg.warn("mosaic", None, "mosaic", "mosaic=1 with letter_box=1", hint)
     if net.cutmix:
         message, hint = "cutmix=1 in a detector", "use mosaic=1: Darknet does not cut boxes"
-        yield source.warn("mosaic", None, "cutmix", message, hint)
+        yield cfg.warn("mosaic", None, "cutmix", message, hint)
 
 
-def gpu(source: Source) -> Iterator[Diagnostic]:
+def gpu(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What Darknet's CPU build overlooks."""
-    for node in (None, *source.network):
-        options = node.layer if node else source.network.options
+    for node in (None, *cfg.network):
+        options = node.layer if node else cfg.network.options
         known = options.keys()
         for key in _GPU if node else _GPU_NET:
             if key in known and getattr(options, key) != known[key].default:
                 message = f"{key}={getattr(options, key)} counts in Darknet's GPU build only"
                 hint = "results on a CPU differ; delete it if both are to agree"
-                yield source.note("gpu-only", node, key, message, hint)
+                yield cfg.note("gpu-only", node, key, message, hint)
 
 
-RULES = (policy, steps, burn_in, pictures, gpu)
+CHECKS = (policy, steps, burn_in, pictures, gpu)

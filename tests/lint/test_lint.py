@@ -14,7 +14,7 @@ from ghostyolo import lint
 from ghostyolo.cli import main
 from ghostyolo.errors import Edit
 from ghostyolo.layers import LayerError
-from ghostyolo.lint.fix import apply
+from ghostyolo.lint.edits import apply
 from ghostyolo.model.model import Model
 from ghostyolo.network import load
 from support import published

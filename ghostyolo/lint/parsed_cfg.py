@@ -16,7 +16,7 @@ from ghostyolo.syntax.sections import Option, Section
 
 
 @dataclass(frozen=True)
-class Source:
+class ParsedCfg:
     """What the rules look at. A node of None is `[net]`."""
 
     text: str
@@ -43,7 +43,7 @@ class Source:
         return [node for node, _ in detection_heads(self.network)]
 
     @property
-    def sure(self) -> bool:
+    def complete(self) -> bool:
         """Return whether no layer had to be assumed."""
         return not any(isinstance(node.layer, Assumed) for node in self.network)
 
@@ -100,10 +100,10 @@ class Source:
         return Diagnostic(severity, self.span(node, key), name, message, hint, rule, edits)
 
 
-def read(text: str, path: str, findings: Findings) -> Source:
+def read(text: str, path: str, findings: Findings) -> ParsedCfg:
     """Read a cfg as far as it goes."""
     network = loads(text, path=path, findings=findings)
-    return Source(text, network, tuple(syntax.parse(text, path, Findings(lambda _: None))))
+    return ParsedCfg(text, network, tuple(syntax.parse(text, path, Findings(lambda _: None))))
 
 
 def place(line: Span | None) -> str:
@@ -111,6 +111,6 @@ def place(line: Span | None) -> str:
     return f"line {line.line}" if line else "another line"
 
 
-def nodes(source: Source, *kinds: type) -> Iterator[Node]:
+def nodes(cfg: ParsedCfg, *kinds: type) -> Iterator[Node]:
     """Yield the nodes of some kinds."""
-    return (node for node in source.network if isinstance(node.layer, kinds))
+    return (node for node in cfg.network if isinstance(node.layer, kinds))
