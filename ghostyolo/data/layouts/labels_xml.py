@@ -9,15 +9,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
-from xml.sax import SAXException, SAXParseException
-from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import Locator
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.parsers.expat import ErrorString
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.sax import parseString
+from defusedxml.ElementTree import DefusedXMLParser
 
 from ghostyolo.data.class_names import class_index
 from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
@@ -27,6 +25,7 @@ from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
 CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+LINE = "line"  # the attribute that holds where an element begins
 
 
 def add_pictures(
@@ -56,106 +55,74 @@ def add_picture(
         builder.listed[picture] = None
         builder.unparsed(error)
         return
-    size = builder.size(picture, annotation.size)
+    size = builder.size(picture, _size(annotation))
     if size is not None:
-        builder.add(picture, image_id, size, _labels(annotation, index, builder))
+        builder.add(picture, image_id, size, _labels(annotation, file, index, builder))
 
 
-class Element(NamedTuple):
-    """One <object>: the texts below it by path, as in "bndbox/xmin", and its line."""
+class _LineBuilder(TreeBuilder):
+    """Keeps with each element the line where it begins."""
 
-    texts: dict[str, str]
-    span: Span
+    parser: Any
 
-
-@dataclass
-class Annotation:
-    """One XML file: its texts by path below the root, as in "size/width", and its objects."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-    objects: list[Element] = field(default_factory=list)
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        try:
-            return int(self.texts["size/height"]), int(self.texts["size/width"])
-        except (KeyError, ValueError):
-            return None
-
-    @property
-    def from_one(self) -> bool:
-        """Whether the file is one of PASCAL's, whose first pixel is 1; labelImg's is taken as 0."""
-        return bool(PASCAL_DATABASE.search(self.texts.get("source/database", "")))
+    def start(self, tag: Any, attrs: dict[Any, Any], /) -> Element:
+        return super().start(tag, attrs | {LINE: str(self.parser.CurrentLineNumber)})
 
 
-def read_annotation(path: Path) -> Annotation:
+def read_annotation(path: Path) -> Element:
     """Parse one XML file. Raises DataError with the line if it is not an annotation."""
-    reader = _Reader(str(path))
+    builder = _LineBuilder()
+    parser = DefusedXMLParser(target=builder)
+    builder.parser = parser.parser
     try:
-        parseString(path.read_bytes(), reader)
+        parser.feed(path.read_bytes())
+        root = parser.close()
     except OSError as error:
         message = f"cannot read it: {(error.strerror or str(error)).lower()}"
         raise DataError(message, span=Span(str(path)), hint="make it readable") from error
-    except SAXParseException as error:
-        span = Span(str(path), error.getLineNumber() or 0)
-        raise DataError(f"not XML: {error.getMessage()}", span=span, hint="repair it") from error
-    except (DefusedXmlException, SAXException) as error:
+    except ParseError as error:
+        span = Span(str(path), error.position[0])
+        message = f"not XML: {ErrorString(error.code)}"
+        raise DataError(message, span=span, hint="repair it") from error
+    except DefusedXmlException as error:
         hint = "remove the entity declarations"
         raise DataError("XML with entities is refused", span=Span(str(path)), hint=hint) from error
-    return reader.annotation
+    if root.tag != "annotation":
+        message, hint = f"<{root.tag}> instead of <annotation>", "remove the file from Annotations"
+        raise DataError(message, span=_span(path, root), hint=hint)
+    return root
 
 
-class _Reader(ContentHandler):
-    """Collects the texts of an annotation by their path."""
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
 
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.file = path
-        self.annotation = Annotation()
-        self.open: list[str] = []
-        self.text = ""
 
-    def setDocumentLocator(self, locator: Locator) -> None:
-        self.locator = locator
+def _span(path: Path, element: Element) -> Span:
+    return Span(str(path), int(element.get(LINE, 0)))
 
-    def startElement(self, name: str, attrs: object) -> None:
-        span = Span(self.file, self.locator.getLineNumber() or 0)
-        if not self.open and name != "annotation":
-            hint = "remove the file from Annotations"
-            raise DataError(f"<{name}> instead of <annotation>", span=span, hint=hint)
-        self.open.append(name)
-        self.text = ""
-        if self.open[1:] == ["object"]:
-            self.annotation.objects.append(Element({}, span))
 
-    def characters(self, content: str) -> None:
-        self.text += content
-
-    def endElement(self, name: str) -> None:
-        key = "/".join(self.open[1:])
-        texts = self.annotation.texts
-        if key.startswith("object/"):
-            key, texts = key.removeprefix("object/"), self.annotation.objects[-1].texts
-        texts.setdefault(key, self.text.strip())
-        self.open.pop()
-        self.text = ""
+def _size(annotation: Element) -> tuple[int, int] | None:
+    with suppress(ValueError):
+        return int(_text(annotation, "size/height")), int(_text(annotation, "size/width"))
+    return None
 
 
 def _labels(
-    annotation: Annotation, index: dict[str, int], builder: DatasetBuilder
+    annotation: Element, path: Path, index: dict[str, int], builder: DatasetBuilder
 ) -> Iterable[Label]:
-    first = float(annotation.from_one)
-    for texts, span in annotation.objects:
-        name = texts.get("name", "")
+    """Yield the boxes. PASCAL's own files count pixels from 1; labelImg's are taken from 0."""
+    first = float(bool(PASCAL_DATABASE.search(_text(annotation, "source/database"))))
+    for item in annotation.findall("object"):
+        name, span = _text(item, "name"), _span(path, item)
         if name not in index:
             builder.unknown(f"'{name}'", span)
             continue
         try:
-            x1, y1, x2, y2 = (float(texts[corner]) for corner in CORNERS)
-        except (KeyError, ValueError):
+            x1, y1, x2, y2 = (float(_text(item, corner)) for corner in CORNERS)
+        except ValueError:
             builder.count(MALFORMED, span)
             continue
-        ignore = texts.get("difficult", "0") == "1"
+        ignore = _text(item, "difficult") == "1"
         yield Label((x1 - first, y1 - first, x2, y2), index[name], ignore, span)
 
 
@@ -164,7 +131,7 @@ def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
     found: set[str] = set()
     for path in paths:
         with suppress(DataError):  # it is counted in its split
-            found |= {element.texts.get("name", "") for element in read_annotation(path).objects}
+            found |= {_text(item, "name") for item in read_annotation(path).findall("object")}
     return tuple(sorted(found - {""}))
 
 
