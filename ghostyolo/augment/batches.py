@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ghostyolo.augment.cache import Cache, Fault
-from ghostyolo.augment.mosaic import Picture, boxed
+from ghostyolo.augment.mosaic import Picture, compose
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
@@ -25,15 +25,15 @@ from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 T = TypeVar("T")
-# a picture, a function that returns another, (h, w), settings, chance -> what is learned from:
+# (picture, function that returns another, (h, w), settings, rng) -> what is learned from:
 # uint8 RGB (h, w, 3), and rows (k, columns) of what it shows
-Change = Callable[
+Compose = Callable[
     [Picture, Callable[[], Picture], Size, Any, np.random.Generator], tuple[np.ndarray, np.ndarray]
 ]
 
 CACHE_BYTES = 512 * 2**20
 AHEAD = 2  # batches under way for each worker
-ORDER, CHANGE = 0, 1  # which stream of chance
+ORDER, AUGMENT = 0, 1  # streams of random numbers
 # Forked workers start at once and share the cache. They are safe from what torch's and OpenCV's
 # threads may have held, as they use neither's; a fork of a Mac's frameworks is not.
 START = "fork" if sys.platform == "linux" else None
@@ -43,13 +43,13 @@ class Batches:
     """The batches of a training run.
 
     Batch i is the same whoever asks for it, in whatever order and with however many workers: the
-    order of epoch e comes from (seed, e), the changes to a picture from (seed, i, place in the
+    order of epoch e comes from (seed, e), the augmentation of a picture from (seed, i, place in the
     batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
     adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
     counted in its `defects` and logged once.
 
-    settings: how pictures are changed, or a function of the iteration that returns it. change: what
-    changes them so; `boxed` for detectors.
+    settings: how pictures are changed, or a function of the iteration that returns it. compose:
+    what changes them so; that of `mosaic` is for detectors.
     batch: pictures of an update. size: (h, w) of the network's input, or a function of the
     iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
     are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
@@ -75,7 +75,7 @@ class Batches:
         shard: tuple[int, int] = (0, 1),
         levels: bool = False,
         pin_memory: bool = False,
-        change: Change = boxed,
+        compose: Compose = compose,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -86,14 +86,14 @@ class Batches:
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
         cache = Cache(dataset, cache_bytes, max(1, workers))
         dtype = torch.uint8 if levels else torch.float32
-        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, change)
+        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, compose)
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
 
         images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, each the index in the
-        batch and what `change` returns: of `boxed` (M, 6), cx, cy, w, h relative to the input, and
-        the class. Of a shard, B is its share of the batch, and the index counts within it.
+        batch and what `compose` returns: for detectors (M, 6), that is cx, cy, w, h relative to the
+        input, and the class. B is a shard's part of the batch, in which the index counts.
         """
         return self._told(self._maker[self._task(iteration)])
 
@@ -165,10 +165,10 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         seed: int,
         places: range,
         dtype: torch.dtype,
-        change: Change,
+        compose: Compose,
     ) -> None:
         self.cache, self.batch, self.seed = cache, batch, seed
-        self.places, self.dtype, self.change = places, dtype, change
+        self.places, self.dtype, self.compose = places, dtype, compose
 
     def __getitem__(self, task: _Task) -> _Prepared:
         images, truths, error = torch.empty(0), torch.empty(0, 6), None
@@ -189,10 +189,10 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         images = torch.empty((len(self.places), 3, *task.size), dtype=self.dtype)
         truths = []
         for slot, place in enumerate(self.places):
-            rng = np.random.default_rng((self.seed, CHANGE, task.iteration, place))
+            rng = np.random.default_rng((self.seed, AUGMENT, task.iteration, place))
             first = self._picture(self._index(task.iteration * self.batch + place))
             partner = partial(self._partner, rng)
-            changed, rows = self.change(first, partner, task.size, task.settings, rng)
+            changed, rows = self.compose(first, partner, task.size, task.settings, rng)
             to_planes(changed, out=images[slot].numpy())
             truths.append(np.column_stack((np.full(len(rows), slot), rows)))
         return images, torch.from_numpy(np.concatenate(truths)).float()

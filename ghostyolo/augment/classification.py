@@ -1,6 +1,6 @@
 """Darknet's augmentation for classifiers: a turned and stretched crop, other colours, mixtures.
 
-Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
 Source: AlexeyAB/darknet src/data.c load_image_augment_paths and load_data_augment, src/image.c
 random_augment_image and rotate_crop_image.
 """
@@ -14,10 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.augment.detection import NONE, Augmentation, draw_colours, recolour
+from ghostyolo.augment.detection import NONE, Augmentation, check_ranges, draw_colours, recolour
 from ghostyolo.augment.mosaic import CUT, Picture
 from ghostyolo.data.header import Size
-from ghostyolo.errors import OptionError
 
 PATCH = 0.3, 0.8  # of a side: least and largest of what a cutmix puts in
 BLURRED = 0.25  # of the pictures, where the cfg asks for blur
@@ -26,37 +25,36 @@ MAX_SIDE = 1 << 14  # pixels
 
 
 @dataclass(frozen=True)
-class Crops:
+class ClassificationAugmentation:
     """How far a picture may be changed for a classifier; the defaults take its middle.
 
-    low, high: the shorter side is resized to a number of pixels between them, of which the network
-    sees a square of its own larger side. angle: turned by up to this many degrees. aspect: largest
-    factor of width over height. mixed: share of pictures that are made of several, in one of the
-    ways of `mixtures`, drawn each time. blur: side in pixels of the blur of one picture in four;
-    1 means 15. look: flip, hue, saturation, exposure.
+    min_crop, max_crop: the shorter side is resized to a number of pixels between them, of which the
+    network sees a square of its own larger side. angle: rotated by up to this many degrees. aspect:
+    largest factor of width over height. mixed: share of pictures that are made of several, in one
+    of the ways of `mixtures`, drawn each time. blur: side in pixels of the Gaussian blur of one
+    picture in four; 1 means 15. appearance: flip, hue, saturation, exposure.
 
     Raises OptionError for a value out of range.
     """
 
-    low: int
-    high: int
+    min_crop: int
+    max_crop: int
     angle: float = 0.0
     aspect: float = 1.0
     mixed: float = 0.0
     mixtures: tuple[str, ...] = ()
     blur: int = 0
-    look: Augmentation = NONE
+    appearance: Augmentation = NONE
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("min_crop", self.low, 1, MAX_SIDE),
-            ("max_crop", self.high, self.low, MAX_SIDE),
-            ("angle", self.angle, 0, 180),
-            ("aspect", self.aspect, 0.1, 10),
-            ("blur", self.blur, 0, 255),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name}={value} is not in {low}..{high}", hint=f"change {name}")
+        check_ranges(
+            self,
+            min_crop=(1, MAX_SIDE),
+            max_crop=(self.min_crop, MAX_SIDE),
+            angle=(0, 180),
+            aspect=(0.1, 10),
+            blur=(0, 255),
+        )
 
 
 class Mixture(NamedTuple):
@@ -70,7 +68,7 @@ def compose(
     first: Picture,
     partner: Callable[[], Picture],
     size: Size,
-    settings: Crops,
+    settings: ClassificationAugmentation,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a changed picture of `size` and what it shows: rows (n, 2) of share and class.
@@ -91,7 +89,9 @@ def compose(
     return image, np.column_stack((shares, classes))
 
 
-def augment(image: np.ndarray, size: Size, settings: Crops, rng: np.random.Generator) -> np.ndarray:
+def augment(
+    image: np.ndarray, size: Size, settings: ClassificationAugmentation, rng: np.random.Generator
+) -> np.ndarray:
     """Return a changed picture of `size` (h, w), uint8 RGB; black is what lies beyond its edge.
 
     The crop is a square of the larger side and then resized, as in Darknet, so that pictures of an
@@ -99,9 +99,9 @@ def augment(image: np.ndarray, size: Size, settings: Crops, rng: np.random.Gener
     """
     side = max(size)
     crop = cut(image, side, *draw(image.shape[:2], side, settings, rng))
-    if settings.look.flip and rng.random() < 0.5:
+    if settings.appearance.flip and rng.random() < 0.5:
         crop = cv2.flip(crop, 1)
-    crop = recolour(crop, *draw_colours(settings.look, rng))
+    crop = recolour(crop, *draw_colours(settings.appearance, rng))
     return crop if size == (side, side) else cv2.resize(crop, size[::-1])
 
 
@@ -119,12 +119,16 @@ class Turn(NamedTuple):
     aspect: float
 
 
-def draw(source: Size, side: int, settings: Crops, rng: np.random.Generator) -> Turn:
+def draw(
+    source: Size, side: int, settings: ClassificationAugmentation, rng: np.random.Generator
+) -> Turn:
     """Draw the part of a picture of (h, w) pixels that becomes a square crop of a side."""
     h, w = source
     factor = 1 + (settings.aspect - 1) * rng.random()
     aspect = factor if rng.random() < 0.5 else 1 / factor
-    scale = int(rng.integers(settings.low, settings.high + 1)) / max(1, int(min(h, w * aspect)))
+    scale = int(rng.integers(settings.min_crop, settings.max_crop + 1)) / max(
+        1, int(min(h, w * aspect))
+    )
     angle = np.deg2rad(rng.uniform(-settings.angle, settings.angle))
     room = max(0.0, (w * scale / aspect - side) / 2), max(0.0, (h * scale - side) / 2)
     dx, dy = (float(rng.uniform(-each, each)) for each in room)

@@ -1,6 +1,6 @@
 """Darknet's augmentation of one picture: a jittered crop, a flip, other colours, blur and noise.
 
-Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
 Source: AlexeyAB/darknet src/data.c load_data_detection and correct_boxes, src/image_opencv.cpp
 image_data_augmentation. Pictures made of several are in `mosaic`.
 """
@@ -8,6 +8,7 @@ image_data_augmentation. Pictures made of several are in `mosaic`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,21 +54,27 @@ class Augmentation:
     visible: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("jitter", 0, 0.49),
-            ("resize", 0.25, 4),
-            ("hue", 0, 1),
-            ("saturation", 0.01, 100),
-            ("exposure", 0.01, 100),
-            ("mosaic", 0, 1),
-            ("mixup", 0, 1),
-            ("blur", 0, 255),
-            ("gaussian_noise", 0, 127),
-            ("visible", 0, 0.99),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise OptionError(f"{name}={value} is not in {low}..{high}", hint=f"change {name}")
+        check_ranges(
+            self,
+            jitter=(0, 0.49),
+            resize=(0.25, 4),
+            hue=(0, 1),
+            saturation=(0.01, 100),
+            exposure=(0.01, 100),
+            mosaic=(0, 1),
+            mixup=(0, 1),
+            blur=(0, 255),
+            gaussian_noise=(0, 127),
+            visible=(0, 0.99),
+        )
+
+
+def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Raise OptionError for a setting that is not within its range (low, high)."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise OptionError(f"{name}={value} is not in {low}..{high}", hint=f"change {name}")
 
 
 NONE = Augmentation()

@@ -1,6 +1,6 @@
 """Training pictures made of several: Darknet's mosaic of four, and its mixup of two.
 
-Pure functions from arrays to arrays; all chance comes from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
 Source: AlexeyAB/darknet src/data.c load_data_detection, blend_truth_mosaic and blend_truth.
 """
 
@@ -51,12 +51,12 @@ def compose(
     size: Size,
     settings: Augmentation,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a changed picture of `size`, its boxes and their classes, as the settings ask.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a changed picture of `size`, with its boxes and their classes, as the settings ask.
 
     partner: returns another picture at each call, for a mosaic or a mixup. Whether there is one is
     drawn for each picture; Darknet draws it for all that one of its loaders reads at a time.
-    Returns uint8 (h, w, 3), cxcywh (k, 4) float32 relative to it, and classes (k,).
+    Returns uint8 (h, w, 3), and rows (k, 5): cxcywh relative to it, and the class.
     """
     pictures = [first]
     if settings.mosaic and rng.random() < settings.mosaic:
@@ -69,18 +69,7 @@ def compose(
         image, cxcywh, kept = mixup(pictures, size, settings, rng)
     else:
         image, cxcywh, kept = augment(first.image, first.boxes_xyxy_px, size, settings, rng)
-    return image, cxcywh, np.concatenate([picture.classes for picture in pictures])[kept]
-
-
-def boxed(
-    first: Picture,
-    partner: Callable[[], Picture],
-    size: Size,
-    settings: Augmentation,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `compose` does, boxes and classes as rows (k, 5)."""
-    image, cxcywh, classes = compose(first, partner, size, settings, rng)
+    classes = np.concatenate([picture.classes for picture in pictures])[kept]
     return image, np.column_stack((cxcywh, classes))
 
 

@@ -184,7 +184,7 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         shard=(world.rank, world.size),
         levels=far,
         pin_memory=far,
-        change=config.task.change,
+        compose=config.task.compose,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ghostyolo.augment.classification import Crops
+from ghostyolo.augment.classification import ClassificationAugmentation
 from ghostyolo.augment.detection import Augmentation
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import LOSSES, Cost, entropy
@@ -92,18 +92,18 @@ def augmentation(network: Network, recipe: Recipe, *, finish: bool = False) -> A
     return replace(settings, jitter=settings.jitter / 4, resize=1.0, mosaic=0.0, mixup=0.0)
 
 
-def crops(network: Network, recipe: Recipe, *, finish: bool = False) -> Crops:
+def crops(network: Network, recipe: Recipe, *, finish: bool = False) -> ClassificationAugmentation:
     """Return how the cfg wants pictures changed for a classifier; finish: see `Recipe`."""
     options = network.options
-    settings = Crops(
-        low=options.min_crop,
-        high=options.max_crop,
+    settings = ClassificationAugmentation(
+        min_crop=options.min_crop,
+        max_crop=options.max_crop,
         angle=options.angle,
         aspect=options.aspect,
         mixed=MIXED,
         mixtures=MIXTURES[mixture(network)],
         blur=options.blur,
-        look=Augmentation(
+        appearance=Augmentation(
             flip=bool(options.flip),
             hue=options.hue,
             saturation=options.saturation,

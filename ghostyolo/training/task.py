@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ghostyolo.augment import classification as data_crops
-from ghostyolo.augment.batches import Change
-from ghostyolo.augment.mosaic import boxed
+from ghostyolo.augment import classification as augment_classification
+from ghostyolo.augment import mosaic
+from ghostyolo.augment.batches import Compose
 from ghostyolo.data import Dataset, open_classification, open_dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
@@ -34,7 +34,7 @@ class Task:
 
     scores: by whose mean, of a validation's row, the best weights are chosen. recipes: by the name
     of their loss, the usual one first. read: opens a split of a data set. check: raises `CfgError`
-    for what training cannot honour. settings, change: how pictures are changed, see `Batches`.
+    for what training cannot honour. settings, compose: how pictures are changed, see `Batches`.
     keep: the nodes whose outputs the loss needs. runs: what it takes of these. imitate: the loss
     against what it takes of a teacher's.
     """
@@ -45,7 +45,7 @@ class Task:
     read: Callable[..., Dataset]
     check: Callable[[Network], None]
     settings: Callable[..., Any]
-    change: Change
+    compose: Compose
     keep: Callable[[Network], frozenset[int]]
     runs: Callable[[Network, dict[int, Tensor]], Any]
     imitate: Callable[[Any, Any, tuple[int, int]], Cost]
@@ -104,7 +104,7 @@ DETECTION = Task(
     read=open_dataset,
     check=check_detector,
     settings=recipe.augmentation,
-    change=boxed,
+    compose=mosaic.compose,
     keep=_kept_of_detector,
     runs=_head_runs,
     imitate=teacher.cost,
@@ -116,7 +116,7 @@ CLASSIFICATION = Task(
     read=open_classification,
     check=check_classifier,
     settings=recipe.crops,
-    change=data_crops.compose,
+    compose=augment_classification.compose,
     keep=_kept_of_classifier,
     runs=_logit_run,
     imitate=entropy.imitation,

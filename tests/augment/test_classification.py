@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ghostyolo.augment import classification
-from ghostyolo.augment.classification import Crops, compose
+from ghostyolo.augment.classification import ClassificationAugmentation, compose
 from ghostyolo.augment.detection import Augmentation
 from ghostyolo.augment.mosaic import Picture
 from ghostyolo.errors import CfgError, OptionError
@@ -22,7 +22,7 @@ from ghostyolo.training.recipe import crops as crops_of
 from ghostyolo.training.unsupported import check_classifier
 from support import pictures
 
-PLAIN = Crops(low=32, high=32)
+PLAIN = ClassificationAugmentation(min_crop=32, max_crop=32)
 RECIPE = CLASSIFIER["cross-entropy"]
 
 
@@ -37,7 +37,7 @@ def flat(value: int, cls: int) -> Picture:
 
 
 def made(
-    settings: Crops, size: tuple[int, int] = (32, 32), seed: int = 0
+    settings: ClassificationAugmentation, size: tuple[int, int] = (32, 32), seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mix greys 0 (class 0), 60, 120, 180 (classes 1 to 3)."""
     others = iter([flat(60, 1), flat(120, 2), flat(180, 3)])
@@ -79,7 +79,7 @@ def test_turned_crop_is_the_formula() -> None:
 
 def test_drawn_crops_stay_in_their_bounds() -> None:
     """The shorter side is resized to low..high, and the crop stays inside without aspect."""
-    settings, rng = Crops(low=32, high=64), np.random.default_rng(1)
+    settings, rng = ClassificationAugmentation(min_crop=32, max_crop=64), np.random.default_rng(1)
     scales = set()
     for _ in range(300):
         turn = classification.draw((40, 80), 32, settings, rng)
@@ -89,7 +89,7 @@ def test_drawn_crops_stay_in_their_bounds() -> None:
         assert abs(turn.dx) <= (80 * turn.scale - 32) / 2 and abs(turn.dy) <= (side - 32) / 2
         assert (turn.angle, turn.aspect) == (0, 1)
     assert scales == set(range(32, 65))
-    wild = Crops(low=32, high=32, angle=10, aspect=0.75)
+    wild = ClassificationAugmentation(min_crop=32, max_crop=32, angle=10, aspect=0.75)
     drawn = [classification.draw((40, 80), 32, wild, rng) for _ in range(300)]
     assert max(abs(turn.angle) for turn in drawn) <= np.deg2rad(10)
     assert min(t.aspect for t in drawn) < 0.8 and max(t.aspect for t in drawn) > 1.25
@@ -98,15 +98,17 @@ def test_drawn_crops_stay_in_their_bounds() -> None:
 
 def test_input_that_is_no_square_is_a_stretched_one() -> None:
     square = classification.augment(
-        noise(60, 60), (48, 48), Crops(48, 48), np.random.default_rng(3)
+        noise(60, 60), (48, 48), ClassificationAugmentation(48, 48), np.random.default_rng(3)
     )
-    wide = classification.augment(noise(60, 60), (24, 48), Crops(48, 48), np.random.default_rng(3))
+    wide = classification.augment(
+        noise(60, 60), (24, 48), ClassificationAugmentation(48, 48), np.random.default_rng(3)
+    )
     np.testing.assert_array_equal(wide, cv2.resize(square, (48, 24)))
 
 
 def test_half_of_the_pictures_is_flipped() -> None:
     image, rng = noise(32, 32), np.random.default_rng(0)
-    settings = Crops(32, 32, look=Augmentation(flip=True))
+    settings = ClassificationAugmentation(32, 32, appearance=Augmentation(flip=True))
     flips = [
         np.array_equal(classification.augment(image, (32, 32), settings, rng), image[:, ::-1])
         for _ in range(200)
@@ -121,7 +123,7 @@ def test_half_of_the_pictures_is_flipped() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_shares_are_what_the_picture_shows(kind: str, seed: int) -> None:
     """Counted in the picture itself."""
-    image, rows = made(Crops(32, 32, mixed=1, mixtures=(kind,)), seed)
+    image, rows = made(ClassificationAugmentation(32, 32, mixed=1, mixtures=(kind,)), seed)
     assert rows[:, 0].sum() == pytest.approx(1)
     assert rows[:, 1].tolist() == list(range(classification.PARTS[kind]))
     if kind == "mixup":
@@ -133,7 +135,7 @@ def test_shares_are_what_the_picture_shows(kind: str, seed: int) -> None:
 
 def test_patch_of_a_cutmix_is_a_rectangle_of_nine_to_sixty_four_percent() -> None:
     for seed in range(60):
-        image, rows = made(Crops(32, 32, mixed=1, mixtures=("cutmix",)), seed)
+        image, rows = made(ClassificationAugmentation(32, 32, mixed=1, mixtures=("cutmix",)), seed)
         ys, xs = np.nonzero(image[..., 0])
         patch = image[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
         assert np.all(patch == 60)
@@ -141,7 +143,7 @@ def test_patch_of_a_cutmix_is_a_rectangle_of_nine_to_sixty_four_percent() -> Non
 
 
 def test_share_of_mixed_pictures() -> None:
-    settings = Crops(32, 32, mixed=0.5, mixtures=("cutmix", "mosaic"))
+    settings = ClassificationAugmentation(32, 32, mixed=0.5, mixtures=("cutmix", "mosaic"))
     parts = [len(made(settings, seed=seed)[1]) for seed in range(200)]
     assert 70 < parts.count(1) < 130
     assert 25 < parts.count(2) < 75 and 25 < parts.count(4) < 75
@@ -171,8 +173,10 @@ def test_crops_are_the_cfgs() -> None:
     keys = "min_crop=28\nmax_crop=40\nangle=7\naspect=.75\nhue=.1\nflip=0\nblur=5"
     network = loads(pictures.CFG.replace("max_batches=6", f"max_batches=6\n{keys}"))
     look = Augmentation(hue=0.1, saturation=1.2, exposure=1.2)
-    assert crops_of(network, RECIPE) == Crops(28, 40, 7, 0.75, 0.5, (), 5, look)
-    assert crops_of(loads(pictures.CFG), RECIPE).high == 64
+    assert crops_of(network, RECIPE) == ClassificationAugmentation(
+        28, 40, 7, 0.75, 0.5, (), 5, look
+    )
+    assert crops_of(loads(pictures.CFG), RECIPE).max_crop == 64
 
 
 # --- targets and the loss
@@ -270,8 +274,13 @@ def test_what_cannot_be_honoured_is_refused(old: str, new: str, message: str) ->
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Crops(0, 32), lambda: Crops(32, 31), lambda: Crops(32, 32, aspect=0)]
+    "make",
+    [
+        lambda: ClassificationAugmentation(0, 32),
+        lambda: ClassificationAugmentation(32, 31),
+        lambda: ClassificationAugmentation(32, 32, aspect=0),
+    ],
 )
-def test_crops_out_of_range(make: Callable[[], Crops]) -> None:
+def test_crops_out_of_range(make: Callable[[], ClassificationAugmentation]) -> None:
     with pytest.raises(OptionError):
         make()

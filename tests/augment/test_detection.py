@@ -371,7 +371,8 @@ def test_pictures_are_combined_as_often_as_asked(settings, expected):
             used.append(painted(len(used)))
             return used[-1]
 
-        _, boxes, classes = compose(used[0], partner, (64, 64), settings, generator(seed))
+        _, rows = compose(used[0], partner, (64, 64), settings, generator(seed))
+        boxes, classes = rows[:, :4], rows[:, 4]
         found.append(len(used))
         assert len(boxes) == len(classes) and set(classes) <= set(range(len(used)))
     for count, share in expected.items():
@@ -385,7 +386,7 @@ def test_the_first_picture_may_come_in_every_quarter():
         settings = Augmentation(mosaic=1, mosaic_bound=True)
         first = Picture(np.full((9, 9, 3), 200, np.uint8), np.zeros((0, 4)), np.zeros(0))
         dark = first._replace(image=first.image // 9)
-        image, _, _ = compose(first, lambda dark=dark: dark, (64, 64), settings, generator(seed))
+        image, _ = compose(first, lambda dark=dark: dark, (64, 64), settings, generator(seed))
         x1, y1, _, _ = extent(image[..., 0] > 100)
         quarters.add((x1 > 0, y1 > 0))
     assert len(quarters) == 4
