@@ -38,7 +38,7 @@ def options(p: argparse.ArgumentParser) -> None:
         ("--select", "convolutions to replace (all but stems and heads)"),
         ("--keep", "convolutions to leave alone"),
     ):
-        p.add_argument(name, action="append", default=[], metavar="WORDS", help=text)
+        p.add_argument(name, action="extend", type=_words, default=[], metavar="WORDS", help=text)
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
     p.add_argument("--from-weights", metavar="IN", help="fit the modules to this trained network")
     p.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
@@ -67,15 +67,13 @@ def run(args: argparse.Namespace) -> None:
         hint = "give both, and --calibrate and --refine only with them"
         raise OptionError("--from-weights IN and --weights-out OUT go together", hint=hint)
     network = shared.read_network(args)
-    wanted = GhostOptions(args.ratio, args.dw, _words(args.select), _words(args.keep))
+    wanted = GhostOptions(args.ratio, args.dw, tuple(args.select), tuple(args.keep))
     done = ghostify(network, wanted, comment=_command(args))
     fits = []
     if args.from_weights:
-        from ghostyolo.cli.progress import Progress
         from ghostyolo.ghostify.weight_transfer import fit_weights
         from ghostyolo.prediction.sources import find_pictures
 
-        progress = Progress(len(done.ghosts), "fit", "module")
         fits = fit_weights(
             network,
             done,
@@ -84,9 +82,8 @@ def run(args: argparse.Namespace) -> None:
             pictures=find_pictures(args.calibrate) if args.calibrate else None,
             steps=args.refine,
             seed=args.seed,
-            progress=progress.advance_to,
+            progress=shared.progress("fit", "module"),
         )
-        progress.close()
     if args.out:
         replace(args.out, [dumps(done.network).encode()])
     if args.json:
@@ -109,9 +106,8 @@ def _print_hints(args: argparse.Namespace, trained: bool) -> None:
         print(f"to win back what is lost: {shlex.join(words)}")
 
 
-def _words(given: list[str]) -> tuple[str, ...]:
-    words = ",".join(given).split(",")
-    return tuple(word.strip() for word in words if word.strip())
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _command(args: argparse.Namespace) -> str:

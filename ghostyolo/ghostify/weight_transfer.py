@@ -38,7 +38,7 @@ from ghostyolo.ops import Convolution
 
 MOST_CORRECTED = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
 Tensors = dict[str, Tensor]
-Progress = Callable[[int], object]  # called with the number of modules that are done
+Progress = Callable[[int, int], object]  # called with the modules that are done, and all
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fit_weights(
     pictures: list[Path] | None = None,
     steps: int | None = None,
     seed: int = 0,
-    progress: Progress = lambda modules: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[LayerFit]:
     """Fit the weights of a ghostified network to those of the original and write them to `out`.
 
@@ -93,7 +93,7 @@ def transfer(
     *,
     reorder: bool = True,
     steps: int = REFINE_STEPS,
-    progress: Progress = lambda modules: None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Model, list[LayerFit]]:
     """Return the new network's model with weights fitted to the old one's, and how well.
 
@@ -110,7 +110,8 @@ def transfer(
         fits = list[LayerFit]()
         for fit in Transfer(old, new, done, orders, permutations, steps).run(pictures):
             fits.append(fit)
-            progress(sum(fit.ghost for fit in fits))
+            if fit.ghost:
+                progress(sum(fit.ghost for fit in fits), len(done.ghosts))
     return new, fits
 
 

@@ -192,7 +192,9 @@ def test_descent_finds_more_than_its_start() -> None:
     seen, unseen = (torch.from_numpy(random_input(network, 16, seed=seed)) for seed in (1, 2))
     lost, told = [], list[int]()
     for steps in (0, 100):
-        new, kept = transfer(old, done, seen, steps=steps, progress=told.append)
+        new, kept = transfer(
+            old, done, seen, steps=steps, progress=lambda done, _: told.append(done)
+        )
         with torch.no_grad():
             error = float((new(unseen)[0] - old(unseen)[0]).square().mean())
         lost.append((sum(row.error for row in kept if row.ghost), error))
