@@ -10,6 +10,7 @@ import numpy as np
 
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import LayerError
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.classifier import classifier_output_of
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
@@ -32,6 +33,11 @@ def check_detector(network: Network) -> None:
         hint = "run with --set net.mixup=1, or --set net.mosaic=1"
         raise CfgError(message, section="net", hint=hint)
     _check(network, "detectors")
+    for node, head in detection_heads(network):
+        if not isinstance(head, Yolo):
+            hint = "train a network with [yolo] heads"
+            message = "no loss is written for it"
+            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
 
 
 def check_classifier(network: Network) -> None:
