@@ -20,7 +20,6 @@ from ghostyolo.errors import OptionError
 
 Iou = Callable[[np.ndarray, np.ndarray], np.ndarray]  # IoU or DIoU of each with each
 
-NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 BLOCK = 128  # rows of one suppression matrix: few iterations in Python, and it fits the cache
 
 
@@ -206,23 +205,18 @@ def nms(
     scores: np.ndarray,
     classes: np.ndarray,
     iou_thresh: float,
-    kind: str = "default",
-    beta: float = 0.6,
+    diou_exponent: float | None = None,
 ) -> np.ndarray:
     """Return the rows that survive non-maximum suppression within their class, best score first.
 
     boxes_xyxy: (n, 4). scores, classes: (n,). A row is suppressed if its IoU with a surviving row
-    of a higher score exceeds `iou_thresh`; of equal scores the earlier row survives. `kind` is
-    Darknet's nms_kind: "default" and "cornersnms" use the IoU, "greedynms" the DIoU with exponent
-    0.6 (sic), "diounms" the DIoU with exponent `beta`.
+    of a higher score exceeds `iou_thresh`; of equal scores the earlier row survives.
+    diou_exponent: compare the DIoU with that exponent instead; `layers.head` has that of each
+    nms_kind.
 
-    Raises ValueError for another kind.
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
-    if kind not in NMS_KINDS:
-        raise ValueError(f"nms_kind={kind} is not one of {', '.join(NMS_KINDS)}")
-    power = {"greedynms": 0.6, "diounms": beta}.get(kind)
-    measure = iou if power is None else partial(diou, beta=power)
+    measure = iou if diou_exponent is None else partial(diou, beta=diou_exponent)
     order = np.lexsort((-scores, classes))
     groups = [order]  # few boxes of many classes: one matrix costs less than one for each class
     if len(order) > BLOCK:

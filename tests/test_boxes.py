@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ghostyolo import boxes as bx
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.layers.head import diou_exponent
+from ghostyolo.network import loads
 from support import goldens
 
 # Darknet's C code: prediction and truth (cx, cy, w, h), then iou, giou, diou, ciou.
@@ -85,7 +87,7 @@ def test_nms_obeys_the_rule(kind: str, beta: float) -> None:
     scores = rng.random(700).round(2)  # many ties
     power = {"greedynms": 0.6, "diounms": beta}.get(kind)
     overlap = bx.iou if power is None else lambda a, b: bx.diou(a, b, power)
-    got = bx.nms(boxes, scores, classes, 0.3, kind, beta)
+    got = bx.nms(boxes, scores, classes, 0.3, diou_exponent(kind, beta))
     assert got.tolist() == literal_nms(boxes, scores, classes, 0.3, overlap)
 
 
@@ -102,8 +104,9 @@ def test_nms_of_nothing() -> None:
 
 
 def test_nms_refuses_an_unknown_kind() -> None:
-    with pytest.raises(ValueError, match="softnms"):
-        bx.nms(np.zeros((0, 4)), np.zeros(0), np.zeros(0), 0.5, "softnms")
+    head = "[convolutional]\nfilters=255\nactivation=linear\n[yolo]\nnum=3\nclasses=80\n"
+    with pytest.raises(CfgError, match="unknown nms_kind 'softnms'"):
+        loads("[net]\nwidth=8\nheight=8\nchannels=3\n" + head + "nms_kind=softnms\n")
 
 
 @goldens.each("det", "*.npz")
@@ -119,7 +122,7 @@ def test_nms_is_darknets(path: Path, kind: str, key: str) -> None:
     golden = np.load(path)
     prob, boxes = golden["prob"], bx.cxcywh_to_xyxy(golden["boxes"])
     row, column = np.nonzero(prob)
-    kept = bx.nms(boxes[row], prob[row, column], column, 0.45, kind)
+    kept = bx.nms(boxes[row], prob[row, column], column, 0.45, diou_exponent(kind, 0.6))
     got = np.zeros_like(prob)
     got[row[kept], column[kept]] = prob[row[kept], column[kept]]
     np.testing.assert_array_equal(got, golden[key])

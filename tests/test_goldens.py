@@ -11,6 +11,7 @@ import torch
 from ghostyolo import boxes
 from ghostyolo.data.images import Placement
 from ghostyolo.errors import Diagnostic, Findings
+from ghostyolo.layers.head import diou_exponent
 from ghostyolo.model import detector
 from ghostyolo.network import load
 from support import goldens
@@ -62,12 +63,14 @@ def test_boxes_and_suppression(path: Path) -> None:
     names = {"default": "prob_nms_sort", "greedynms": "prob_greedynms", "diounms": "prob_diounms"}
     for kind, name in names.items():
         values = scores[rows, labels]
-        kept = boxes.nms(relative[rows], values, labels, golden["nms"], kind, beta=0.6)
+        kept = boxes.nms(relative[rows], values, labels, golden["nms"], diou_exponent(kind, 0.6))
         left = np.zeros_like(scores)
         left[rows[kept], labels[kept]] = values[kept]
         np.testing.assert_allclose(left, held[name], atol=1e-5, err_msg=kind)
 
-    found = detector.find(heads, outputs, [where], thresh=golden["thresh"], iou=golden["nms"])[0]
+    found = detector.detections_of(
+        heads, outputs, [where], thresh=golden["thresh"], iou_thresh=golden["nms"]
+    )[0]
     want = held[names[heads[-1].nms_kind]]
     np.testing.assert_allclose(found.scores, -np.sort(-want[want > 0]), atol=1e-5)
     for thresh, (count, probabilities) in golden["n_at_thresh"].items():

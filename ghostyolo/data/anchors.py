@@ -25,8 +25,9 @@ from ghostyolo.data.images import Placement
 from ghostyolo.data.layouts import open_dataset
 from ghostyolo.errors import CfgError, DataError, OptionError, Span
 from ghostyolo.layers import Layer, LayerError
-from ghostyolo.layers.anchor_head import Anchored, pairs
+from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.convolutional import Convolutional
+from ghostyolo.layers.head import anchor_pairs
 from ghostyolo.layers.region import Region
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import NetOptions
@@ -189,14 +190,14 @@ def with_anchors(network: Network, anchors: np.ndarray) -> Network:
         layer = _changed_head(head, anchors, range(start, start + count))
         layers[head.node.index] = layer
         start += count
-        if layer.depth != head.node.layer.depth:  # type: ignore[attr-defined]
+        if layer.needed_channels != head.node.layer.needed_channels:  # type: ignore[attr-defined]
             above = network[head.node.inputs[0]]
             if not isinstance(above.layer, Convolutional):
                 message = f"cannot change its number of anchors: [{above.layer.kind}] stands above"
                 hint = "put a [convolutional] above each head"
                 kind = layer.kind
                 raise CfgError(message, span=head.node.span, section=kind, hint=hint)
-            layers[above.index] = replace(above.layer, filters=layer.depth)
+            layers[above.index] = replace(above.layer, filters=layer.needed_channels)
     return rebuild(network, lambda node: layers.get(node.index, node.layer))
 
 
@@ -245,12 +246,12 @@ def poor_fit_warning(dataset: Dataset, network: Network) -> str | None:
 def _anchor_head(node: Node, layer: Anchored | Region, size: tuple[int, int]) -> AnchorHead:
     """Return a head with its anchors; size: the input's (h, w). Raises `CfgError`."""
     try:
-        layer.check()
+        layer.check_boxes()
         cell = size[1] / node.shape.w, size[0] / node.shape.h
         if isinstance(layer, Region):
-            own = np.array(pairs(layer.anchors, layer.num)).reshape(-1, 2) * cell
+            own = np.array(anchor_pairs(layer.anchors, layer.num)).reshape(-1, 2) * cell
         else:
-            own = np.array(layer.own_pairs, float).reshape(-1, 2)
+            own = np.array(layer.own_anchors, float).reshape(-1, 2)
         if np.any(own <= 0):
             raise LayerError(
                 "an anchor has a side of 0 or less", "give positive widths and heights"

@@ -59,9 +59,7 @@ def _suppressed(
     assert limits is not None
     places, labels = np.nonzero(scores > limits.thresh)
     values = scores[places, labels]
-    kept = geometry.nms(
-        geometry.cxcywh_to_xyxy(cxcywh[places]), values, labels, limits.iou, "default"
-    )
+    kept = geometry.nms(geometry.cxcywh_to_xyxy(cxcywh[places]), values, labels, limits.iou)
     kept = kept[np.argsort(labels[kept], kind="stable")]
     ranks = np.arange(len(kept)) - np.searchsorted(labels[kept], labels[kept])
     kept = kept[ranks < limits.most]

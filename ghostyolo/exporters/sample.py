@@ -79,7 +79,7 @@ def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:
 
 def _head(metadata: Metadata, node: Any) -> dict[str, Any]:
     layer: Head = node.layer
-    pairs = layer.own_pairs if isinstance(layer, Yolo) else ()
+    pairs = layer.own_anchors if isinstance(layer, Yolo) else ()
     return {
         "name": output_name(metadata.network, node),
         "anchors": [tuple(round(side, 4) for side in pair) for pair in pairs],

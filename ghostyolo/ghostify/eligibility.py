@@ -51,7 +51,7 @@ def _obstacle(layer: Convolutional) -> str:
     if layer.groups > 1:
         depthwise = layer.groups == layer.filters
         return "depthwise" if depthwise else f"grouped (groups={layer.groups})"
-    if layer.spread > 1:
+    if layer.computed_dilation > 1:
         return f"dilated (dilation={layer.dilation})"
     for name in _SPECIAL:
         if getattr(layer, name):

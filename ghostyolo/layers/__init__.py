@@ -11,7 +11,8 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from ghostyolo.layers import base
-from ghostyolo.layers.base import ACTIVATIONS, Head, Layer, LayerError, Shape, count
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Shape, count
+from ghostyolo.layers.head import Head
 
 if TYPE_CHECKING:
     from ghostyolo.layers.base import KINDS

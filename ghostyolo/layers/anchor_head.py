@@ -5,14 +5,21 @@ Source: AlexeyAB/darknet src/parser.c parse_yolo, parse_gaussian_yolo.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ghostyolo.layers.base import Head, LayerError, Shape
+from ghostyolo.layers.base import LayerError, Shape
+from ghostyolo.layers.head import (
+    Head,
+    anchor_pairs,
+    array_module,
+    cell_indices,
+    check_channels,
+    missing_anchors,
+)  # fmt: skip
 from ghostyolo.syntax.options import key, options
 
-BOX_KINDS = ("mse", "iou", "giou", "diou", "ciou")
+BOX_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
 
 
 @options
@@ -20,7 +27,9 @@ class Anchored(Head):
     """One scale: a slot of channels for each anchor of `mask`, classes last in it."""
 
     cxcywh: ClassVar[tuple[int, int, int, int]]  # where a slot has the box
-    lead: ClassVar[int]  # channels of a slot above the classes, objectness the last of them
+    before_classes: ClassVar[
+        int
+    ]  # channels of a slot above the classes, objectness the last of them
 
     mask: tuple[int, ...] = key(
         derive=lambda layer: tuple(range(layer.num)), always=True, training="any"
@@ -34,8 +43,8 @@ class Anchored(Head):
     ignore_thresh: float = key(0.5, always=True, training="any")
     truth_thresh: float = key(1.0, always=True, training="any")
     iou_thresh: float = key(1.0, training="any")
-    iou_thresh_kind: str = key("iou", choices=BOX_KINDS, training="any")
-    iou_loss: str = key("mse", choices=BOX_KINDS, training="any")
+    iou_thresh_kind: str = key("iou", choices=BOX_LOSSES, training="any")
+    iou_loss: str = key("mse", choices=BOX_LOSSES, training="any")
     iou_normalizer: float = key(0.75, training="any")
     obj_normalizer: float = key(1.0, training="any")
     cls_normalizer: float = key(1.0, training="any")
@@ -52,30 +61,26 @@ class Anchored(Head):
     map: str = key("")
 
     @property
-    def pairs(self) -> tuple[tuple[float, float], ...]:
+    def all_anchors(self) -> tuple[tuple[float, float], ...]:
         """Return all anchors as (w, h) in pixels of the network's input."""
-        return pairs(self.anchors, self.num)
+        return anchor_pairs(self.anchors, self.num)
 
     @property
-    def own_pairs(self) -> tuple[tuple[float, float], ...]:
+    def own_anchors(self) -> tuple[tuple[float, float], ...]:
         """Return this scale's anchors, those of `mask`."""
-        return tuple(self.pairs[index] for index in self.mask)
+        return tuple(self.all_anchors[index] for index in self.mask)
 
     @property
-    def depth(self) -> int:
+    def needed_channels(self) -> int:
         """Return the input channels that this head needs."""
-        return len(self.mask) * (self.lead + self.classes)
+        return len(self.mask) * (self.before_classes + self.classes)
 
     def oddities(self) -> Iterator[tuple[str, str, str]]:
-        yield from few(self.anchors, self.num)
+        yield from missing_anchors(self.anchors, self.num)
 
     def shape(self, *inputs: Shape) -> Shape:
-        if inputs[0].c != self.depth:
-            sum_ = f"{len(self.mask)} anchors * ({self.lead} + {self.classes} classes)"
-            message = f"gets {inputs[0].c} channels, needs {self.depth} = {sum_}"
-            raise LayerError(
-                message, f"set filters={self.depth} in the layer above", "head-filters"
-            )
+        sum_ = f"{len(self.mask)} anchors * ({self.before_classes} + {self.classes} classes)"
+        check_channels(inputs[0].c, self.needed_channels, sum_)
         return inputs[0]
 
     def check_training(self) -> None:
@@ -85,7 +90,7 @@ class Anchored(Head):
             message = f"counters_per_class has {counters} numbers for {self.classes} classes"
             raise LayerError(message, "give the number of boxes of each class, or leave it out")
 
-    def check(self) -> None:
+    def check_boxes(self) -> None:
         for index in self.mask:
             if not 0 <= index < self.num:
                 message = f"mask {index} of num={self.num} anchors"
@@ -93,76 +98,58 @@ class Anchored(Head):
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the activated output into boxes, row by row, cell by cell, anchor by anchor."""
-        xp = library(output)
-        n, _, h, w = output.shape
-        maps = output.reshape(n, len(self.mask), self.lead + self.classes, h, w)
-        x, y, wide, high = (maps[:, :, place] for place in self.cxcywh)
+        xp, maps = array_module(output), self._slots(output)
         plane = xp.ones_like(maps[0, 0, 0])
-        column, row = places(plane, xp)
-        anchor_w, anchor_h = (
-            xp.stack([plane * (pair[axis] / size[1 - axis]) for pair in self.own_pairs])
+        anchor_wh = [
+            xp.stack([plane * (pair[axis] / size[1 - axis]) for pair in self.own_anchors])
             for axis in (0, 1)
-        )
-        boxes = [
-            (x + column) / w,
-            (y + row) / h,
-            self.stretch(wide, xp) * anchor_w,
-            self.stretch(high, xp) * anchor_h,
         ]
-        rest = by_slot(maps[:, :, self.lead - 1 :], xp)
+        values = [maps[:, :, place] for place in self.cxcywh]
+        boxes = self._boxes(values, cell_indices(plane, xp), anchor_wh, output.shape, xp)
+        rest = by_slot(maps[:, :, self.before_classes - 1 :], xp)
         return by_slot(xp.stack(boxes, 2), xp), rest[..., 0], rest[..., 1:]
 
-    def pick(self, output: Any, size: tuple[int, int], thresh: float) -> tuple[Any, Any, Any, Any]:
-        """Take the slots that are sure enough out of the maps before anything is decoded.
+    def decode_above(
+        self, output: Any, size: tuple[int, int], thresh: float
+    ) -> tuple[Any, Any, Any, Any]:
+        """Take the slots with an objectness above `thresh` out of the maps, and decode only those.
 
         The arithmetic is that of `decode`, number by number.
         """
-        xp = library(output)
-        n, _, h, w = output.shape
-        maps = output.reshape(n, len(self.mask), self.lead + self.classes, h, w)
-        sure = xp.moveaxis(maps[:, :, self.lead - 1], 1, 3) > thresh
-        picture, row, column, anchor = sure.nonzero()
+        xp, maps, last = array_module(output), self._slots(output), self.before_classes - 1
+        picture, row, column, anchor = (xp.moveaxis(maps[:, :, last], 1, 3) > thresh).nonzero()
         slots = maps[picture, anchor, :, row, column]
-        x, y, wide, high = (slots[:, place] for place in self.cxcywh)
-        anchor_w, anchor_h = (
-            xp.asarray([pair[axis] / size[1 - axis] for pair in self.own_pairs], dtype=slots.dtype)
+        anchor_wh = [
+            xp.asarray(
+                [pair[axis] / size[1 - axis] for pair in self.own_anchors], dtype=slots.dtype
+            )[anchor]
             for axis in (0, 1)
-        )
-        boxes = [
-            (x + column.astype(slots.dtype)) / w,
-            (y + row.astype(slots.dtype)) / h,
-            self.stretch(wide, xp) * anchor_w[anchor],
-            self.stretch(high, xp) * anchor_h[anchor],
         ]
-        return picture, xp.stack(boxes, 1), slots[:, self.lead - 1], slots[:, self.lead :]
+        cell = column.astype(slots.dtype), row.astype(slots.dtype)
+        values = [slots[:, place] for place in self.cxcywh]
+        boxes = self._boxes(values, cell, anchor_wh, output.shape, xp)
+        return picture, xp.stack(boxes, 1), slots[:, last], slots[:, last + 1 :]
 
-    def stretch(self, value: Any, xp: Any) -> Any:
+    def _slots(self, output: Any) -> Any:
+        """Return an output (N, C, H, W) as (N, anchors, values of a slot, H, W)."""
+        n, _, h, w = output.shape
+        return output.reshape(n, len(self.mask), self.before_classes + self.classes, h, w)
+
+    def _boxes(
+        self, values: Any, cell: tuple[Any, Any], anchor_wh: Any, shape: Any, xp: Any
+    ) -> list[Any]:
+        """Return cx, cy, w and h, relative to the input, of values in cells (column, row)."""
+        (x, y, wide, high), (*_, h, w) = values, shape
+        return [
+            (x + cell[0]) / w,
+            (y + cell[1]) / h,
+            self.side_factor(wide, xp) * anchor_wh[0],
+            self.side_factor(high, xp) * anchor_wh[1],
+        ]
+
+    def side_factor(self, value: Any, xp: Any) -> Any:
         """Return the factor of an anchor's side."""
         return xp.exp(value)
-
-
-def pairs(anchors: tuple[float, ...], num: int) -> tuple[tuple[float, float], ...]:
-    """Return `num` anchors as (w, h); numbers that are not given are .5, as in Darknet."""
-    numbers = anchors + (0.5,) * (2 * num - len(anchors))
-    return tuple(zip(numbers[: 2 * num : 2], numbers[1 : 2 * num : 2], strict=True))
-
-
-def few(anchors: tuple[float, ...], num: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the oddity of fewer numbers than the anchors need."""
-    if len(anchors) < 2 * num:
-        message = f"{len(anchors)} anchor numbers for num={num} anchors"
-        hint = f"give {2 * num} numbers, a width and a height each"
-        yield message, hint, "takes .5 for those that are missing"
-
-
-def library(array: Any) -> Any:
-    """Return the module of an array: numpy or torch."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
-
-
-def places(plane: Any, xp: Any) -> tuple[Any, Any]:
-    """Return each cell's column and row; plane: ones, (H, W, ...)."""
-    return xp.cumsum(plane, 1) - 1, xp.cumsum(plane, 0) - 1
 
 
 def by_slot(maps: Any, xp: Any) -> Any:

@@ -223,49 +223,6 @@ class Layer(Options):
         raise LayerError("has no module, so it cannot be computed", "define `module` in its class")
 
 
-@options
-class Head(Layer):
-    """A layer that turns maps into boxes."""
-
-    operations = "other"
-
-    # What every head answers; kinds that have the key declare it. No annotation: not fields here.
-    classes = 20
-    nms_kind = "default"
-    beta_nms = 0.6
-
-    def check(self) -> None:
-        """Raise `LayerError` where the head computes but cannot make boxes."""
-
-    def meaning(self, x: Shape) -> str:
-        """Return what its numbers mean, for an input of that shape; heads of one meaning compare.
-
-        Who learns from another network by its outputs needs heads that mean the same.
-        """
-        return f"{x.h}x{x.w} cells of {self!r}"
-
-    def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the layer's output into boxes.
-
-        output: (N, C, H, W), numpy or torch, as Darknet holds it. size: the network's (h, w).
-        Returns boxes (N, n, 4) as cx, cy, w, h relative to the network's input, objectness (N, n)
-        and class probabilities (N, n, classes). A score is the product of the two; a head that
-        does not drop boxes by their objectness gives 1 there and has it in the classes.
-        """
-        raise NotImplementedError(f"[{self.kind}] does not decode")
-
-    def pick(self, output: Any, size: tuple[int, int], thresh: float) -> tuple[Any, Any, Any, Any]:
-        """Decode the boxes whose objectness exceeds `thresh`, see `decode`; of numpy arrays alone.
-
-        Returns pictures (m,), boxes (m, 4), objectness (m,) and classes (m, classes), in the order
-        of `decode`.
-        """
-        boxes, objectness, classes = self.decode(output, size)
-        pictures, rows = (objectness > thresh).nonzero()
-        at = pictures, rows
-        return pictures, boxes[at], objectness[at], classes[at]
-
-
 def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
     """Return the number of floats behind a list of names and shapes."""
     return sum(prod(shape) for _, shape in weights)

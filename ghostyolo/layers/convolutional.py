@@ -84,12 +84,12 @@ class Convolutional(Layer):
         return self.size // 2 if self.pad else self.padding
 
     @property
-    def parts(self) -> int:
+    def computed_groups(self) -> int:
         """Return the groups that are computed; xnor knows one only."""
         return 1 if self.xnor else self.groups
 
     @property
-    def spread(self) -> int:
+    def computed_dilation(self) -> int:
         """Return the dilation that is computed; a 1x1 kernel has none, nor does xnor."""
         return 1 if self.size == 1 or self.xnor else self.dilation
 
@@ -125,14 +125,14 @@ class Convolutional(Layer):
                 value = getattr(self, name)
                 raise LayerError(f"{name}={value} is below {low}", f"set {name}={low} or more")
         for what, channels in (("input channels", x.c), ("filters", self.filters)):
-            if channels % self.parts:
+            if channels % self.computed_groups:
                 message = f"groups={self.groups} does not divide {channels} {what}"
                 raise LayerError(
                     message, "choose groups that divide the input channels and filters", "groups"
                 )
-        wide = self.spread * (self.size - 1) + 1
+        wide = self.computed_dilation * (self.size - 1) + 1
         sides = [
-            (side + 2 * self.pad_px * self.spread - wide) // stride + 1
+            (side + 2 * self.pad_px * self.computed_dilation - wide) // stride + 1
             for side, stride in zip(x[1:], self.strides, strict=True)
         ]
         if sides != list(self._convolved(x)[1:]):
@@ -156,7 +156,7 @@ class Convolutional(Layer):
         return self.changed(bin_output=0)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
-        kernel = (self.filters, inputs[0].c // self.parts, self.size, self.size)
+        kernel = (self.filters, inputs[0].c // self.computed_groups, self.size, self.size)
         if not self.norm:
             return [("conv.bias", (self.filters,)), ("conv.weight", kernel)]
         names = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var")
@@ -172,9 +172,9 @@ class Convolutional(Layer):
         return "conv.weight" if self.flipped else ""
 
     def channel_order(self, *inputs: Shape) -> ChannelOrder:
-        if self.parts == 1:
+        if self.computed_groups == 1:
             return "absorbed"
-        return "kept" if self.parts == self.filters == inputs[0].c else "fixed"
+        return "kept" if self.computed_groups == self.filters == inputs[0].c else "fixed"
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         blur = kernel_size(self.antialiasing) ** 2 * out.size if self.antialiasing else 0
@@ -201,9 +201,9 @@ class Convolutional(Layer):
             self.filters,
             size=self.size,
             stride=self.strides,
-            padding=self.pad_px * self.spread,
-            dilation=self.spread,
-            groups=self.parts,
+            padding=self.pad_px * self.computed_dilation,
+            dilation=self.computed_dilation,
+            groups=self.computed_groups,
             norm=self.norm,
             activation=self.activation,
             binary_input=bool(self.xnor),

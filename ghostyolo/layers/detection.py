@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ghostyolo.layers.anchor_head import library, places
-from ghostyolo.layers.base import Head, LayerError, Module, Shape
+from ghostyolo.layers.base import LayerError, Module, Shape
+from ghostyolo.layers.head import Head, array_module, cell_indices, check_channels
 from ghostyolo.syntax.options import key, options
 
 
@@ -44,16 +44,12 @@ class Detection(Head):
 
     def shape(self, *inputs: Shape) -> Shape:
         need = self.cells * ((1 + self.coords) * self.num + self.classes)
-        if inputs[0].size != need:
-            boxes = f"{self.num} boxes * (1 + {self.coords} coords)"
-            sum_ = f"{self.side}^2 cells * ({boxes} + {self.classes} classes)"
-            hint = f"set output={need} in the layer above"
-            raise LayerError(
-                f"gets {inputs[0].size} values, needs {need} = {sum_}", hint, "head-filters"
-            )
+        boxes = f"{self.num} boxes * (1 + {self.coords} coords)"
+        sum_ = f"{self.side}^2 cells * ({boxes} + {self.classes} classes)"
+        check_channels(inputs[0].size, need, sum_, unit="values", key="output")
         return inputs[0]
 
-    def check(self) -> None:
+    def check_boxes(self) -> None:
         if self.coords != 4:
             raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
@@ -70,7 +66,7 @@ class Detection(Head):
         The confidence is in the class probabilities; on its own it decides nothing, and counts 1.
         Source: AlexeyAB/darknet src/detection_layer.c get_detection_detections.
         """
-        xp = library(output)
+        xp = array_module(output)
         n, cells, num = output.shape[0], self.cells, self.num
         flat = output.reshape(n, -1)
         first, second = cells * self.classes, cells * (self.classes + num)
@@ -78,7 +74,7 @@ class Detection(Head):
         confidence = flat[:, first:second].reshape(n, cells, num, 1)
         raw = flat[:, second:].reshape(n, self.side, self.side, num, 4)
         plane = xp.ones_like(raw[0, :, :, :1, 0])
-        column, row = places(plane, xp)
+        column, row = cell_indices(plane, xp)
         wh = raw[..., 2:] ** 2 if self.sqrt else raw[..., 2:]
         xy = [(raw[..., 0] + column) / self.side, (raw[..., 1] + row) / self.side]
         boxes = xp.concatenate((xp.stack(xy, -1), wh), -1).reshape(n, -1, 4)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ghostyolo.layers.anchor_head import Anchored, by_slot, library
-from ghostyolo.layers.base import Head, Module, Shape
+from ghostyolo.layers.anchor_head import Anchored, by_slot
+from ghostyolo.layers.base import Module, Shape
+from ghostyolo.layers.head import NMS_KINDS, Head, array_module
 from ghostyolo.syntax.options import key, options
 
-NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 # What x and y tell of a box, as the way from there to its centre in widths and heights.
 POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 
@@ -23,10 +23,10 @@ class GaussianYolo(Anchored):
 
     names = ("Gaussian_yolo",)
     cxcywh = (0, 2, 4, 6)
-    lead = 9
+    before_classes = 9
     hank_ai = resizable = True
 
-    pick = Head.pick  # the uncertainties have a part in the classes
+    decode_above = Head.decode_above  # the uncertainties have a part in the classes
 
     uc_normalizer: float = key(1.0)
     nms_kind: str = key("default", choices=NMS_KINDS)
@@ -43,9 +43,9 @@ class GaussianYolo(Anchored):
         Source: AlexeyAB/darknet src/gaussian_yolo_layer.c get_gaussian_yolo_detections.
         """
         boxes, objectness, classes = super().decode(output, size)
-        xp = library(output)
+        xp = array_module(output)
         n, _, h, w = output.shape
-        maps = output.reshape(n, len(self.mask), self.lead + self.classes, h, w)
+        maps = output.reshape(n, len(self.mask), self.before_classes + self.classes, h, w)
         certainty = 1 - by_slot(maps[:, :, 1:8:2], xp).mean(-1)
         if way := POINTS[self.yolo_point]:
             centre = boxes[..., :2] + way * boxes[..., 2:]

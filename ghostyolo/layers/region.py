@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ghostyolo.layers.anchor_head import few, library, pairs, places
-from ghostyolo.layers.base import Head, Importer, LayerError, Module, Shape
+from ghostyolo.layers.base import Importer, LayerError, Module, Shape
+from ghostyolo.layers.head import (
+    Head,
+    anchor_pairs,
+    array_module,
+    cell_indices,
+    check_channels,
+    missing_anchors,
+)  # fmt: skip
 from ghostyolo.syntax.options import key, options
 
 
@@ -47,25 +54,21 @@ class Region(Head):
     map: str = key("")
 
     def oddities(self) -> Iterator[tuple[str, str, str]]:
-        yield from few(self.anchors, self.num)
+        yield from missing_anchors(self.anchors, self.num)
 
     @property
-    def depth(self) -> int:
+    def needed_channels(self) -> int:
         """Return the input channels that this head needs."""
         return self.num * (self.coords + 1 + self.classes)
 
     def shape(self, *inputs: Shape) -> Shape:
-        if inputs[0].c != self.depth:
-            sum_ = f"{self.num} anchors * ({self.coords + 1} + {self.classes} classes)"
-            message = f"gets {inputs[0].c} channels, needs {self.depth} = {sum_}"
-            raise LayerError(
-                message, f"set filters={self.depth} in the layer above", "head-filters"
-            )
+        sum_ = f"{self.num} anchors * ({self.coords + 1} + {self.classes} classes)"
+        check_channels(inputs[0].c, self.needed_channels, sum_)
         if self.coords < 4:
             raise LayerError(f"coords={self.coords}", "set coords=4")
         return inputs[0]
 
-    def check(self) -> None:
+    def check_boxes(self) -> None:
         if self.coords != 4:
             raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
@@ -82,13 +85,15 @@ class Region(Head):
         The objectness is in the class probabilities; on its own it decides nothing, and counts 1.
         Source: AlexeyAB/darknet src/region_layer.c get_region_boxes, get_region_box.
         """
-        xp = library(output)
+        xp = array_module(output)
         n, _, h, w = output.shape
         slots = output.reshape(n, h, w, self.num, 5 + self.classes)
         plane = xp.ones_like(slots[0, :, :, :1, 0])
-        column, row = places(plane, xp)
+        column, row = cell_indices(plane, xp)
         anchor_w, anchor_h = (
-            xp.concatenate([plane * pair[axis] for pair in pairs(self.anchors, self.num)], -1)
+            xp.concatenate(
+                [plane * pair[axis] for pair in anchor_pairs(self.anchors, self.num)], -1
+            )
             for axis in (0, 1)
         )
         boxes = [

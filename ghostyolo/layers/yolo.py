@@ -9,9 +9,8 @@ from typing import Any
 
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.base import Importer, Module, Shape
+from ghostyolo.layers.head import NMS_KINDS
 from ghostyolo.syntax.options import key, options
-
-NMS_KINDS = ("default", "greedynms", "diounms")
 
 
 @options
@@ -22,13 +21,13 @@ class Yolo(Anchored):
     trained = True
     refs = {"embedding_layer": "side"}
     cxcywh = (0, 1, 2, 3)
-    lead = 5
+    before_classes = 5
     hank_ai = resizable = True
     opencv = Importer(needs=("mask", "anchors", "num", "classes"))
 
     new_coords: int = key(0, training="any")
     focal_loss: int = key(0, training="any")
-    nms_kind: str = key("default", choices=NMS_KINDS, training="any")
+    nms_kind: str = key("default", choices=NMS_KINDS[:3], training="any")
     show_details: int = key(1, training="any")
     track_history_size: int = key(5, training="any")
     sim_thresh: float = key(0.8, training="any")
@@ -38,7 +37,7 @@ class Yolo(Anchored):
 
     def meaning(self, x: Shape) -> str:
         kind = f"scale_x_y={self.scale_x_y:g} new_coords={self.new_coords}"
-        anchors = " ".join(f"{w:g},{h:g}" for w, h in self.own_pairs)
+        anchors = " ".join(f"{w:g},{h:g}" for w, h in self.own_anchors)
         return f"{x.h}x{x.w} cells of anchors {anchors}, {self.classes} classes, {kind}"
 
     def module(self, *inputs: Shape) -> Module:
@@ -46,5 +45,5 @@ class Yolo(Anchored):
 
         return ops.YoloActivation(len(self.mask), self.scale_x_y, bool(self.new_coords))
 
-    def stretch(self, value: Any, xp: Any) -> Any:
+    def side_factor(self, value: Any, xp: Any) -> Any:
         return (2 * value) ** 2 if self.new_coords else xp.exp(value)

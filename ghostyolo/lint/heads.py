@@ -1,5 +1,8 @@
 """Rules about the layers that make boxes, and about what stands above them.
 
+That the `filters` above a head fit its anchors and classes (head-filters) is found as the network
+is read, by `check_channels` in layers/head.py; `add_filters_edit` adds the edit that corrects them.
+
 Source of what Darknet does: AlexeyAB/darknet src/parser.c parse_yolo, src/yolo_layer.c,
 src/detector.c train_detector.
 """
@@ -44,7 +47,7 @@ def boxes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """What keeps a head from making boxes."""
     for node in cfg.heads:
         try:
-            node.layer.check()  # type: ignore[attr-defined]
+            node.layer.check_boxes()  # type: ignore[attr-defined]
         except LayerError as misfit:
             key = "mask" if misfit.rule == "mask-range" else "coords"
             yield cfg.warn(misfit.rule, node, key, str(misfit), misfit.hint)
@@ -84,7 +87,7 @@ def _gaps(cfg: ParsedCfg, last: Node, owned: set[int]) -> Iterator[Diagnostic]:
     assert isinstance(layer, Anchored)
     free = [index for index in range(min(layer.num, len(layer.anchors) // 2)) if index not in owned]
     if free:
-        wide, high = layer.pairs[free[0]]
+        wide, high = layer.all_anchors[free[0]]
         message = (
             f"no head's mask has {', '.join(map(str, free))} of num={layer.num} anchors "
             f"({wide:g}x{high:g}{' ...' if free[1:] else ''})"
@@ -100,7 +103,7 @@ def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         layer = node.layer
         assert isinstance(layer, Anchored)
         if layer.mask and all(0 <= index < layer.num for index in layer.mask):
-            side = sum((w * h) ** 0.5 for w, h in layer.own_pairs) / len(layer.mask)
+            side = sum((w * h) ** 0.5 for w, h in layer.own_anchors) / len(layer.mask)
             rows.append((cfg.network.options.height / node.shape.h, side, node))
     rows.sort(key=lambda row: row[0])
     for (fine, large, node), (coarse, small, other) in pairwise(rows):
@@ -202,7 +205,7 @@ def add_filters_edit(cfg: ParsedCfg, finding: Diagnostic) -> Diagnostic:
     section = cfg.by_line[finding.span.line] if finding.span else cfg.section(None)
     node = next(node for node in cfg.network if node.span == finding.span)
     layer = KINDS[section.name].parse(section, Findings(lambda _: None))
-    above, depth = cfg.network[node.index - 1], int(getattr(layer, "depth", 0))
+    above, depth = cfg.network[node.index - 1], int(getattr(layer, "needed_channels", 0))
     if not isinstance(above.layer, Convolutional) or above.layer.groups > 1 or not depth:
         return finding
     shared = any(above.index == index for other in cfg.network for _, index in other.refs)

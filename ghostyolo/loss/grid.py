@@ -28,7 +28,7 @@ class Grid(NamedTuple):
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         n, c, h, w = raw.shape
         values = raw.view(n, anchors, c // anchors, h, w)
-        return cls(run.head, values, raw.new_tensor(run.head.own_pairs), size)
+        return cls(run.head, values, raw.new_tensor(run.head.own_anchors), size)
 
     def logits(self, values: Tensor) -> Tensor:
         """Return objectness or classes as logits; with new_coords they come as probabilities."""
@@ -43,7 +43,7 @@ class Grid(NamedTuple):
         xy = xy if self.head.new_coords else xy.sigmoid()
         scale = self.head.scale_x_y
         xy = (xy * scale - (scale - 1) / 2 + cell) * self.stride
-        return torch.cat((xy, self.head.stretch(wh, torch) * self.anchors[anchor]), -1)
+        return torch.cat((xy, self.head.side_factor(wh, torch) * self.anchors[anchor]), -1)
 
     @property
     def stride(self) -> Tensor:

@@ -83,7 +83,7 @@ def heads_of(network: Network) -> list[Head]:
     found = []
     for node, head in detection_heads(network):
         try:
-            head.check()
+            head.check_boxes()
         except LayerError as error:
             raise CfgError(str(error), span=node.span, section=head.kind, hint=error.hint) from None
         found.append(head)
@@ -132,7 +132,7 @@ def detections_of(
             picked = [_pick_decoded(outputs, size, thresh, boxes)]
         else:
             pairs = zip(heads, outputs, strict=True)
-            picked = [head.pick(np.asarray(output), size, thresh) for head, output in pairs]
+            picked = [head.decode_above(np.asarray(output), size, thresh) for head, output in pairs]
     joined = (np.concatenate(part) for part in zip(*picked, strict=True))
     pictures, cxcywh, objectness, probabilities = joined
     rows, classes, scores = above_threshold(objectness, probabilities, thresh)
@@ -153,7 +153,7 @@ def above_threshold(
 
     objectness: (m,). probabilities: (m, classes). A box is kept if its objectness > thresh, and
     then for each class whose score, objectness * class probability, is > thresh. Heads apply the
-    first half before they decode boxes, see `Head.pick`.
+    first half before they decode boxes, see `Head.decode_above`.
     Source: AlexeyAB/darknet src/yolo_layer.c get_yolo_detections.
     """
     candidates = np.flatnonzero(objectness > thresh)
@@ -165,7 +165,7 @@ def above_threshold(
 def _pick_decoded(
     outputs: Sequence[np.ndarray], size: tuple[int, int], thresh: float, boxes: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return what `Head.pick` does, with scores in place of classes and 1 for the objectness."""
+    """Return what `Head.decode_above` does: 1 for the objectness, scores for the classes."""
     boxes_px, scores = outputs
     at = pictures, _ = np.nonzero(scores.max(-1) > thresh)
     picked = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
@@ -198,7 +198,7 @@ def _suppressed(
     input_px = cxcywh_to_xyxy(cxcywh) * np.array([w, h, w, h], np.float32)
     boxes = place.to_source(input_px)
     relative = boxes / np.array([source_w, source_h, source_w, source_h], np.float32)
-    kept = nms(relative, scores, classes, iou_thresh, head.nms_kind, head.beta_nms)
+    kept = nms(relative, scores, classes, iou_thresh, head.diou_exponent)
     return Detections(boxes[kept], scores[kept], classes[kept])
 
 

@@ -92,10 +92,10 @@ def broken_guidelines(network: Network, node: Node) -> Iterator[str]:
     if isinstance(layer, Convolutional):
         c1, c2 = inputs[0].c, node.shape.c
         excess = (c1 + c2) / (2 * sqrt(c1 * c2))
-        if layer.parts == 1 and excess >= UNEQUAL:
+        if layer.computed_groups == 1 and excess >= UNEQUAL:
             yield f"G1: {c1} to {c2} channels, {excess:.2f} of the least traffic of maps"
-        if layer.parts > 1 and not _is_depthwise(node):
-            yield f"G2: {layer.parts} groups"
+        if layer.computed_groups > 1 and not _is_depthwise(node):
+            yield f"G2: {layer.computed_groups} groups"
     if _pieces_of(network, node):
         parts = " + ".join(str(shape.c) for shape in inputs)
         yield f"G3: joins {len(inputs)} pieces of {parts} maps"
@@ -105,7 +105,7 @@ def broken_guidelines(network: Network, node: Node) -> Iterator[str]:
 
 def _is_depthwise(node: Node) -> bool:
     layer = node.layer
-    return isinstance(layer, Convolutional) and 1 < layer.parts == layer.filters
+    return isinstance(layer, Convolutional) and 1 < layer.computed_groups == layer.filters
 
 
 def _pieces_of(network: Network, node: Node) -> set[int]:

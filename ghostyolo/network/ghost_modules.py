@@ -39,4 +39,4 @@ def _is_cheap(network: Network, primary: Node, node: Node) -> bool:
     maps = source.shape.c
     if isinstance(source.layer, Route) and len(source.inputs) == 1:
         source = network[source.inputs[0]]
-    return source.index == primary.index and layer.parts == maps
+    return source.index == primary.index and layer.computed_groups == maps

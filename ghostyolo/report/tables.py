@@ -11,9 +11,9 @@ import numpy as np
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.evaluation.average_precision import Scores
 from ghostyolo.evaluation.error_types import CORRECT, ERROR_TYPES, Outcomes
-from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.network import Network
 from ghostyolo.network.net_options import NetOptions
+from ghostyolo.network.outputs import detection_heads
 
 MAX_CLASSES = 20  # a matrix of more cannot be read
 MAX_PAIRS = 10
@@ -133,10 +133,10 @@ def _boxes_by_class(dataset: Dataset, count: int) -> np.ndarray:
 def anchors_by_stride(network: Network) -> dict[float, np.ndarray]:
     """Return the anchors of each head by its stride, finest first, (a, 2) as w, h in pixels."""
     scales: dict[float, list[tuple[float, float]]] = {}
-    for node in network:
-        if isinstance(node.layer, Anchored):
+    for node, head in detection_heads(network):
+        if head.own_anchors:
             stride = network.options.height / node.shape.h
-            scales.setdefault(stride, []).extend(node.layer.own_pairs)
+            scales.setdefault(stride, []).extend(head.own_anchors)
     return {stride: np.array(scales[stride]).reshape(-1, 2) for stride in sorted(scales)}
 
 

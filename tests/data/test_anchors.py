@@ -156,7 +156,7 @@ def assert_dealt(network: Network) -> None:
     )
     masks = [index for node in by_stride for index in node.layer.mask]
     assert masks == list(range(len(masks)))
-    areas = [w * h for node in by_stride for w, h in node.layer.own_pairs]
+    areas = [w * h for node in by_stride for w, h in node.layer.own_anchors]
     assert areas == sorted(areas)
     assert loads(dumps(network)) == network
 
@@ -167,7 +167,7 @@ def test_only_heads_change() -> None:
     assert_dealt(changed)
     for old, new in zip(network, changed, strict=True):
         assert isinstance(new.layer, Yolo) or new == old
-    assert all(layer.pairs == tuple(map(tuple, NINE.tolist())) for layer in heads(changed))
+    assert all(layer.all_anchors == tuple(map(tuple, NINE.tolist())) for layer in heads(changed))
     assert all(layer.num == 9 for layer in heads(changed))
 
 
@@ -288,7 +288,7 @@ def test_command_writes_what_it_prints(run: Command, data: Path, tmp_path: Path)
     assert found["new"]["mean_iou"] >= found["now"]["mean_iou"]
     written = load(new)
     printed = [(row["w"], row["h"]) for row in found["new"]["anchors"]]
-    assert list(heads(written)[0].own_pairs) == printed
+    assert list(heads(written)[0].own_anchors) == printed
     assert sum(row["boxes"] for row in found["new"]["anchors"]) == found["boxes"]
     sizes = anchors.box_sizes(open_dataset(data), written.options)
     assert measure(sizes, np.array(printed)).mean_iou == found["new"]["mean_iou"]

@@ -147,7 +147,7 @@ def test_head_decodes_alike_in_numpy_and_torch(kind: str) -> None:
     rng = np.random.default_rng(0)
     for node in network:
         if isinstance(node.layer, layers.Head):
-            node.layer.check()
+            node.layer.check_boxes()
             output = rng.random((2, *node.shape), np.float32)
             ours = node.layer.decode(output, (12, 16))
             torchs = node.layer.decode(torch.from_numpy(output), (12, 16))
@@ -171,7 +171,9 @@ def test_head_picks_what_it_would_decode(kind: str, thresh: float) -> None:
             boxes, objectness, classes = node.layer.decode(output, (12, 16))
             sure = objectness > thresh
             want = (np.nonzero(sure)[0], boxes[sure], objectness[sure], classes[sure])
-            for got, part in zip(node.layer.pick(output, (12, 16), thresh), want, strict=True):
+            for got, part in zip(
+                node.layer.decode_above(output, (12, 16), thresh), want, strict=True
+            ):
                 assert got.dtype == part.dtype
                 np.testing.assert_array_equal(got, part)
 

@@ -13,7 +13,7 @@ from torch import nn
 from ghostyolo import cli, lint
 from ghostyolo.errors import CfgError
 from ghostyolo.ghostify.channel_order import ChannelOrders
-from ghostyolo.layers import base
+from ghostyolo.layers import Head, base
 from ghostyolo.layers.base import Importer, Layer, Shape
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
@@ -172,7 +172,7 @@ def test_it_passes_where_it_says_everything(known: type[Layer], tmp_path: Path) 
 
 def test_a_head_that_no_loss_knows_is_not_trained() -> None:
     @options
-    class Centers(base.Head):
+    class Centers(Head):
         names = ("centers",)
         trained = True
 

@@ -60,7 +60,7 @@ class Literal:
         return first[0] <= column < first[0] + 4 and first[1] <= row < first[1] + 4
 
     def fits(self, place: Place, truth: np.ndarray) -> bool:
-        w, h = self.heads[place[0]].own_pairs[place[2]]
+        w, h = self.heads[place[0]].own_anchors[place[2]]
         return max(truth[3] / w, w / truth[3], truth[4] / h, h / truth[4]) < 4
 
     def price(self, place: Place, truth: np.ndarray) -> float:

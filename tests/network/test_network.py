@@ -124,7 +124,7 @@ def test_compat_fills_missing_anchors() -> None:
         loads(text)
     head = loads(text, findings=Findings(quiet=True, compat=True))[1].layer
     assert isinstance(head, Yolo)
-    assert head.pairs == ((3, 4), (5, 0.5))
+    assert head.all_anchors == ((3, 4), (5, 0.5))
 
 
 @pytest.mark.parametrize("text", ["[unknown]\n", "[shortcut]\nfrom=0\nweights_type=per_pixel\n"])
