@@ -1,4 +1,4 @@
-"""ghostyolo serve: a detector behind HTTP, with a page to try it."""
+"""ghostyolo serve: a detector or a classifier behind HTTP, with a page to try it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from ghostyolo.network.net_options import parse_size
 if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
-MOST = 300  # detections in one answer
-
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what serve takes."""
+    from ghostyolo.model.detector import NMS, THRESH
+
     p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
     shared.add_run(p)
     p.add_argument("--runtime", default="auto", help="torch, onnxruntime, openvino, opencv (auto)")
     p.add_argument("--threads", type=shared.count, help="of the runtime (all)")
-    p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
-    p.add_argument("--thresh", type=shared.share, help="least score (0.25)", default=0.25)
-    p.add_argument("--nms", type=shared.share, help="overlap that suppresses (0.45)", default=0.45)
+    shared.add_names(p)
+    shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     p.add_argument("--port", type=_port, default=8000, help="0 takes any free one (8000)")
     p.add_argument(
@@ -42,29 +41,27 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve a detector until a signal ends it."""
+    """Serve a detector or a classifier until a signal ends it."""
     from ghostyolo.serve import server
 
     server.check()
     from ghostyolo.data.class_names import class_names
     from ghostyolo.serve.app import Service, application
-    from ghostyolo.serve.batcher import Choice
     from ghostyolo.serve.incoming import Limits
+    from ghostyolo.serve.tasks import task_of
 
     bound = server.bind(args.host, args.port)
     runtime = _runtime(args)
-    detect = server.detect(runtime, MOST)
+    beside = args.weights or args.source
+    names = class_names(runtime.network, args.names, runtime.names, beside=beside)
     limits = Limits(
-        places=args.queue,
+        requests=args.queue,
         bytes=args.max_mb * 10**6,
         pixels=args.max_mpixels * 10**6,
         batch=args.batch,
     )
-    names = class_names(
-        runtime.network, args.names, runtime.names, beside=args.weights or args.source
-    )
-    choice = Choice(args.thresh, args.nms)
-    app = application(Service(detect, names, limits, choice, runtime.name))
+    task = task_of(runtime, names, thresh=args.thresh, nms=args.nms)
+    app = application(Service(task, limits, runtime.name))
     if args.access_log:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     host, port = bound.getsockname()[:2]
@@ -87,7 +84,7 @@ def _runtime(args: argparse.Namespace) -> Runtime:
 
     if args.weights is None and Path(args.source).suffix.lower() not in EXPORTED:
         hint = "give WEIGHTS, or a file of ghostyolo export"
-        raise OptionError("a cfg alone finds nothing", span=Span(args.source), hint=hint)
+        raise OptionError("a cfg alone computes nothing", span=Span(args.source), hint=hint)
     return open_runtime(
         args.source,
         args.weights,

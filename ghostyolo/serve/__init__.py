@@ -1,1 +1,1 @@
-"""A detector behind HTTP. Needs the extra `serve`."""
+"""A detector or a classifier behind HTTP. Needs the extra `serve`."""

@@ -1,10 +1,10 @@
-"""The routes of the server: pictures in, detections out as JSON; a page to try it; its health."""
+"""The routes of the server: pictures in, results out as JSON; a page to try it; its health."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -17,16 +17,16 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
-from ghostyolo.prediction.results import detection_rows
 from ghostyolo.serve import incoming
-from ghostyolo.serve.batcher import Batcher, Choice, Detect
-from ghostyolo.serve.incoming import Limits, Refused
+from ghostyolo.serve.batcher import Batcher
+from ghostyolo.serve.incoming import Limits, RequestError
+from ghostyolo.serve.tasks import Task
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
-DECODERS = 2  # pictures that are decoded at once
+DECODERS = 2  # threads that decode pictures
 DRAIN_SECONDS = 10.0
-# Nothing but the page's own files, and the picture that a person has dropped.
+# Allow nothing but the page's own files and the picture that the user has chosen.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -38,54 +38,54 @@ HEADERS = {
 
 
 class Service:
-    """What the routes share: the batcher, the limits, the classes' names, who is inside."""
+    """What the routes share: the task, the limits, the batcher, the number of requests inside."""
 
-    def __init__(
-        self, detect: Detect, names: Sequence[str], limits: Limits, choice: Choice, about: str
-    ) -> None:
-        """choice: what a request gets that asks for nothing. about: the runtime, in words."""
-        self.names, self.limits, self.choice, self.about = names, limits, choice, about
-        self.batcher = Batcher(detect, limits.batch)
+    def __init__(self, task: Task, limits: Limits, runtime: str) -> None:
+        """runtime: its name, for the page."""
+        self.task, self.limits, self.runtime = task, limits, runtime
+        self.batcher = Batcher(task.compute, limits.batch)
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
         self.decoded = asyncio.Semaphore(2 * limits.batch)  # pictures in memory, a batch ahead
         self.inside = 0
 
     def close(self) -> None:
-        """Finish what waits and let the threads go."""
+        """Compute the pictures that wait, and end the threads."""
         self.batcher.close()
         self.decoders.shutdown()
 
-    async def detect(self, request: Request) -> Response:
-        """Answer a picture with what is in it."""
+    async def answer(self, request: Request) -> Response:
+        """Answer a picture with the result of the task."""
         body = request.stream()
         try:
             with self._place():
                 return await self._answer(request, body)
-        except Refused as refused:
+        except RequestError as error:
             with suppress(asyncio.TimeoutError, ClientDisconnect):
                 await asyncio.wait_for(incoming.drain(body), DRAIN_SECONDS)
-            return _refusal(refused)
+            return _refusal(error)
         except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
+            return Response(status_code=400)  # which nobody reads
 
     async def health(self, request: Request) -> Response:
-        """Tell whether pictures are taken, and how many are inside."""
+        """Answer whether pictures are taken, how many are inside, and what is computed."""
         ready = self.batcher.ready
         found = {
             "ready": ready,
             "queue": self.inside,
-            "places": self.limits.places,
-            "defaults": self.choice._asdict(),
-            "runtime": self.about,
+            "places": self.limits.requests,
+            "task": self.task.name,
+            "defaults": self.task.defaults._asdict(),
+            "runtime": self.runtime,
             "version": ghostyolo.__version__,
         }
         return JSONResponse(found, 200 if ready else 503)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """Hold one of the places. Raises `Refused` with 503 when all are taken."""
-        if self.inside >= self.limits.places:
-            raise Refused(503, f"all {self.limits.places} places are taken", "try again later")
+        """Hold one of the places. Raises `RequestError` with 503 when all are taken."""
+        if self.inside >= self.limits.requests:
+            message = f"all {self.limits.requests} places are taken"
+            raise RequestError(503, message, "try again later")
         self.inside += 1
         try:
             yield
@@ -94,24 +94,24 @@ class Service:
 
     async def _answer(self, request: Request, body: AsyncGenerator[bytes, None]) -> Response:
         start = time.perf_counter()
-        data, options = await self._received(request, body)
-        choice = incoming.choice(options, self.choice)
+        data, given = await self._received(request, body)
+        options = incoming.request_options(given, self.task.defaults)
         received = time.perf_counter()
         async with self.decoded:
             loop, pixels = asyncio.get_running_loop(), self.limits.pixels
             image = await loop.run_in_executor(self.decoders, incoming.picture, data, pixels)
-            answer = await asyncio.wrap_future(self.batcher.submit(image, choice))
+            answer = await asyncio.wrap_future(self.batcher.submit(image, options))
         end = time.perf_counter()
         seconds = {
             "receive": received - start,
-            "wait": end - received - answer.took,
-            "detect": answer.took,
+            "wait": end - received - answer.seconds,
+            self.task.name: answer.seconds,
             "total": end - start,
         }
         found = {
             "width": image.shape[1],
             "height": image.shape[0],
-            "detections": detection_rows(answer.detections, self.names),
+            self.task.key: self.task.rows(answer.result, options),
             "ms": {name: round(value * 1e3, 2) for name, value in seconds.items()},
         }
         return JSONResponse(found)
@@ -125,7 +125,7 @@ class Service:
             return await asyncio.wait_for(coming, limits.seconds)
         except asyncio.TimeoutError:
             message = f"not received within {limits.seconds:g} s"
-            raise Refused(408, message, "send a smaller file") from None
+            raise RequestError(408, message, "send a smaller file") from None
 
 
 def application(service: Service) -> Starlette:
@@ -138,10 +138,10 @@ def application(service: Service) -> Starlette:
 
     routes = [Route(path, _page(name), methods=["GET"]) for path, name in FILES.items()]
     routes += [
-        Route("/detect", service.detect, methods=["POST"]),
+        Route(f"/{service.task.name}", service.answer, methods=["POST"]),
         Route("/health", service.health, methods=["GET"]),
     ]
-    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _own_error}
+    handlers: dict[Any, Any] = {HTTPException: _no_route(service.task.name), Exception: _own_error}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
 
 
@@ -152,19 +152,21 @@ def _page(name: str) -> Any:
     return page
 
 
-def _refusal(refused: Refused) -> Response:
-    headers = {"Retry-After": "1"} if refused.status == 503 else None
-    content = {"error": refused.message, "hint": refused.hint}
-    return JSONResponse(content, refused.status, headers)
+def _refusal(error: RequestError) -> Response:
+    headers = {"Retry-After": "1"} if error.status == 503 else None
+    content = {"error": error.message, "hint": error.hint}
+    return JSONResponse(content, error.status, headers)
 
 
-async def _http_error(request: Request, error: HTTPException) -> Response:
-    """Answer what no route takes."""
-    hint = "POST a picture to /detect"
-    return JSONResponse({"error": error.detail, "hint": hint}, error.status_code, error.headers)
+def _no_route(task: str) -> Any:
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        content = {"error": error.detail, "hint": f"POST a picture to /{task}"}
+        return JSONResponse(content, error.status_code, error.headers)
+
+    return no_route
 
 
 async def _own_error(request: Request, error: Exception) -> Response:
-    """Answer what went wrong here, without its inner details; they are logged."""
+    """Answer an error of the server without its details, which are logged."""
     content = {"error": "the server failed at this request", "hint": "see the server's log"}
     return JSONResponse(content, 500)

@@ -1,4 +1,4 @@
-"""Pictures that wait for the network, computed together: one thread, one batch after the other."""
+"""Pictures that wait for the network, computed in batches by one thread."""
 
 from __future__ import annotations
 
@@ -8,67 +8,52 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
-
-
-class Choice(NamedTuple):
-    """What a request asks of detection: the least score, the overlap that suppresses."""
-
-    thresh: float
-    nms: float
+Compute = Callable[[Sequence[np.ndarray], Any], Sequence[Any]]  # pictures, options -> results
 
 
 class Answer(NamedTuple):
-    """What was found in one picture, and the seconds that its batch took."""
+    """The result for one picture, and the seconds that its batch took."""
 
-    detections: Detections
-    took: float
+    result: Any
+    seconds: float
 
 
-class Job(NamedTuple):
-    """A picture that waits, and its answer to come."""
+class WaitingPicture(NamedTuple):
+    """A picture that waits, what is asked of it, and its answer to come."""
 
     image: np.ndarray
-    choice: Choice
+    options: Any
     future: Future[Answer]
 
 
-Detect = Callable[[Sequence[np.ndarray], Choice], Sequence[Detections]]
-
-
 class Batcher:
-    """Detects in what waits, up to `batch` pictures at once, in the order in which they came.
+    """Computes the pictures that wait, up to `batch` at once, in the order in which they came.
 
-    Pictures share a batch only if their choices are equal. A lone picture does not wait for others:
-    under load, those that come while a batch is computed make up the next.
+    Pictures share a batch only if their options are equal. A single picture does not wait for
+    others: under load, those that come while a batch is computed make up the next.
     """
 
-    def __init__(self, detect: Detect, batch: int) -> None:
-        self.detect, self.batch = detect, batch
-        self._jobs: deque[Job] = deque()
+    def __init__(self, compute: Compute, batch: int) -> None:
+        self.compute, self.batch = compute, batch
+        self._pictures: deque[WaitingPicture] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="detect", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self._thread.start()
 
-    def submit(self, image: np.ndarray, choice: Choice) -> Future[Answer]:
+    def submit(self, image: np.ndarray, options: Any) -> Future[Answer]:
         """Put a picture, uint8 RGB (H, W, 3), in the queue. Raises `RuntimeError` once closed."""
-        job = Job(image, choice, Future())
+        picture = WaitingPicture(image, options, Future())
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._jobs.append(job)
+            self._pictures.append(picture)
             self._changed.notify()
-        return job.future
-
-    @property
-    def waiting(self) -> int:
-        """Return how many pictures wait for a batch."""
-        return len(self._jobs)
+        return picture.future
 
     @property
     def ready(self) -> bool:
@@ -85,32 +70,33 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if not self._jobs:
+                self._changed.wait_for(lambda: self._pictures or self._closed)
+                if not self._pictures:
                     return
-                jobs = self._take()
-            self._compute([job for job in jobs if job.future.set_running_or_notify_cancel()])
+                taken = self._take()
+            self._compute([each for each in taken if each.future.set_running_or_notify_cancel()])
 
-    def _take(self) -> list[Job]:
-        """Remove and return the first job and those after it that may share its batch."""
-        choice, taken, left = self._jobs[0].choice, list[Job](), deque[Job]()
-        for job in self._jobs:
-            fits = job.choice == choice and len(taken) < self.batch
-            (taken if fits else left).append(job)
-        self._jobs = left
+    def _take(self) -> list[WaitingPicture]:
+        """Remove and return the first picture and those after it that may share its batch."""
+        options, taken = self._pictures[0].options, list[WaitingPicture]()
+        left = deque[WaitingPicture]()
+        for picture in self._pictures:
+            fits = picture.options == options and len(taken) < self.batch
+            (taken if fits else left).append(picture)
+        self._pictures = left
         return taken
 
-    def _compute(self, jobs: list[Job]) -> None:
-        if not jobs:
+    def _compute(self, pictures: list[WaitingPicture]) -> None:
+        if not pictures:
             return
         start = time.perf_counter()
         try:
-            found = self.detect([job.image for job in jobs], jobs[0].choice)
+            results = self.compute([each.image for each in pictures], pictures[0].options)
         except Exception as error:  # it is the answer to these requests; others go on
-            logging.getLogger("ghostyolo").exception("detection failed")
-            for job in jobs:
-                job.future.set_exception(error)
+            logging.getLogger("ghostyolo").exception("a batch failed")
+            for picture in pictures:
+                picture.future.set_exception(error)
             return
-        took = time.perf_counter() - start
-        for job, detections in zip(jobs, found, strict=True):
-            job.future.set_result(Answer(detections, took))
+        seconds = time.perf_counter() - start
+        for picture, result in zip(pictures, results, strict=True):
+            picture.future.set_result(Answer(result, seconds))

@@ -1,4 +1,4 @@
-"""From an HTTP request to a picture and what is asked of it, or the reason why not."""
+"""From an HTTP request to a picture and the options of the request, or to an error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from starlette.datastructures import UploadFile
@@ -15,31 +16,30 @@ from starlette.requests import Request
 from ghostyolo.data.header import header_size
 from ghostyolo.data.images import decode_image
 from ghostyolo.errors import DataError
-from ghostyolo.serve.batcher import Choice
+from ghostyolo.serve.tasks import RANGES, Options
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # of what `header_size` knows
-LEAST_THRESH = 0.01  # below, an untrained network's boxes would hold up everybody else
-DRAINED = 2**26  # bytes that are read on after a refusal, so that the client hears of it
+DRAINED = 2**26  # bytes that are read after an error, so that the client receives the answer
 FORM_FIELDS, FORM_BYTES = 8, 1024  # what a form may hold beside the picture
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes. places: requests at once, being received, waiting or computed.
+    """The limits of a server. requests: at once, being received, waiting or computed.
 
-    bytes, pixels: of one picture. seconds: in which a request has to have arrived. batch: pictures
+    bytes, pixels: of one picture. seconds: in which a request has to arrive. batch: pictures
     computed at once.
     """
 
-    places: int = 32
+    requests: int = 32
     bytes: int = 2**24
     pixels: int = 2**25
     seconds: float = 20.0
     batch: int = 8
 
 
-class Refused(Exception):
-    """A request that is not served: the status, the reason, and what to do about it."""
+class RequestError(Exception):
+    """A request that is refused: HTTP status, message, and hint."""
 
     def __init__(self, status: int, message: str, hint: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ async def receive(
 ) -> tuple[bytes, dict[str, str]]:
     """Return the bytes of the picture and the options of the query and the form.
 
-    body: the chunks of the request's body. Raises `Refused` with 400, 413 or 422.
+    body: the chunks of the request's body. Raises `RequestError` with 400, 413 or 422.
     """
     given = list(request.query_params.multi_items())
     stated = request.headers.get("content-length", "0")
@@ -67,12 +67,12 @@ async def receive(
         raise _too_large(limit)
     options = dict(given)
     if len(options) < len(given):
-        raise Refused(422, "an option is given twice", "give each option once")
+        raise RequestError(422, "an option is given twice", "give each option once")
     return data, options
 
 
 async def drain(body: AsyncGenerator[bytes, None]) -> None:
-    """Read what else a refused client sends, within bounds: some hear no answer before."""
+    """Read the rest of a refused request, up to DRAINED: some clients read no answer before."""
     seen = 0
     async for chunk in body:
         seen += len(chunk)
@@ -80,35 +80,36 @@ async def drain(body: AsyncGenerator[bytes, None]) -> None:
             return
 
 
-def choice(options: Mapping[str, str], default: Choice) -> Choice:
-    """Return what a request asks. Raises `Refused` with 422."""
-    for name in options:
-        if name not in Choice._fields:
-            raise Refused(422, f"unknown option '{name[:40]}'", "use thresh and nms")
-    least = {"thresh": LEAST_THRESH, "nms": 0.0}
-    values = {name: _share(name, text, least[name]) for name, text in options.items()}
-    return default._replace(**values)
+def request_options(given: Mapping[str, str], defaults: Options) -> Options:
+    """Return the options of a request. Raises `RequestError` with 422."""
+    for name in given:
+        if name not in defaults._fields:
+            hint = f"use {' and '.join(defaults._fields)}"
+            raise RequestError(422, f"unknown option '{name[:40]}'", hint)
+    kinds = {name: type(value) for name, value in defaults._asdict().items()}
+    values: Any = {name: _number(name, text, kinds[name]) for name, text in given.items()}
+    return defaults._replace(**values)
 
 
 def picture(data: bytes, pixels: int) -> np.ndarray:
     """Return the picture, uint8 RGB (H, W, 3), once its header has stated a size within bounds.
 
-    Raises `Refused` with 400, 413 or 415.
+    Raises `RequestError` with 400, 413 or 415.
     """
     if not data:
-        raise Refused(400, "no picture", "send a file as the body or as a part of a form")
+        raise RequestError(400, "no picture", "send a file as the body or as a part of a form")
     if not data.startswith(MAGIC):
-        raise Refused(415, "not a JPEG, PNG or BMP file", "convert it to one of these")
+        raise RequestError(415, "not a JPEG, PNG or BMP file", "convert it to one of these")
     size, hint = header_size(BytesIO(data)), "save it again"
     if size is None or min(size) < 1:
-        raise Refused(400, "damaged: its header states no size", hint)
+        raise RequestError(400, "damaged: its header states no size", hint)
     if size[0] * size[1] > pixels:
         message = f"{size[1]}x{size[0]} pixels, more than {pixels:,}"
-        raise Refused(413, message, "scale the picture down")
+        raise RequestError(413, message, "scale the picture down")
     try:
         return decode_image(data, "picture")
     except DataError as error:
-        raise Refused(400, error.diagnostic.message, hint) from None
+        raise RequestError(400, error.diagnostic.message, hint) from None
 
 
 async def _form(
@@ -122,7 +123,7 @@ async def _form(
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Refused(400, f"malformed form: {error.message}", hint) from None
+        raise RequestError(400, f"malformed form: {error.message}", hint) from None
     try:
         data, fields = None, []
         for name, value in form.multi_items():
@@ -131,14 +132,14 @@ async def _form(
             else:
                 fields.append((name, value))
         if data is None:
-            raise Refused(400, "no picture in the form", hint)
+            raise RequestError(400, "no picture in the form", hint)
         return data, fields
     finally:
         await form.close()
 
 
 async def _bounded(body: AsyncGenerator[bytes, None], limit: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of a body. Raises `Refused` with 413 once they are too many bytes."""
+    """Yield the chunks of a body. Raises `RequestError` with 413 once they are too many bytes."""
     seen = 0
     async for chunk in body:
         seen += len(chunk)
@@ -147,15 +148,17 @@ async def _bounded(body: AsyncGenerator[bytes, None], limit: int) -> AsyncGenera
         yield chunk
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"more than {limit / 1e6:.1f} MB", "send a smaller file")
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, f"more than {limit / 1e6:.1f} MB", "send a smaller file")
 
 
-def _share(name: str, text: str, least: float) -> float:
+def _number(name: str, text: str, kind: type[float] | type[int]) -> float:
+    """Return the value of an option within its range."""
+    least, most = RANGES[name]
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
         value = math.nan
-    if not least <= value <= 1:
-        raise Refused(422, f"{name}={text[:40]}", f"give a number from {least:g} to 1")
+    if not least <= value <= most:
+        raise RequestError(422, f"{name}={text[:40]}", f"give a number from {least:g} to {most:g}")
     return value

@@ -1,31 +1,24 @@
-"""A detector behind HTTP. Needs the extra `serve`."""
+"""The server's socket, libraries and signals."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ghostyolo.boxes import Detections
 from ghostyolo.errors import OptionError
-from ghostyolo.runtime.interface import Runtime
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from ghostyolo.serve.batcher import Choice, Detect
-
-DRAIN_SECONDS = 10  # that requests under way have after a signal to stop
+DRAIN_SECONDS = 10  # for requests under way, after a signal to stop
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes any free one. Who comes early waits.
+    """Return a socket that listens; port 0 takes any free one. Early requests wait.
 
-    Raises `OptionError` for an address that cannot be had.
+    Raises `OptionError` for an address that is not available.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -57,21 +50,6 @@ def check() -> None:
         raise OptionError(f"{error.name} is not installed", hint=hint) from None
 
 
-def detect(runtime: Runtime, most: int) -> Detect:
-    """Return the function from pictures and a choice to detections, at most so many a picture.
-
-    It has been run once: the first picture takes longer than others. Raises `CfgError` for a
-    network without heads.
-    """
-
-    def detect_in(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
-        return runtime.detector(thresh=choice.thresh, nms=choice.nms, max_detections=most)(images)
-
-    size = runtime.network.options.size
-    runtime.detector(thresh=1.0)([np.zeros((*size, 3), np.uint8)])
-    return detect_in
-
-
 def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way. Main thread only."""
     import uvicorn
@@ -83,9 +61,9 @@ def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> No
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    # What it warns of is told to the client; nobody is to fill the log with it.
+    # The client gets what it warns of; clients must not fill the log with it.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    # uvicorn raises the signal again once it has stopped: that is not to be an error.
+    # uvicorn raises the signal again once it has stopped, which must not be an error.
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         uvicorn.Server(config).run(sockets=[bound])

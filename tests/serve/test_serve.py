@@ -21,13 +21,15 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from ghostyolo import cli
 from ghostyolo.boxes import Detections
 from ghostyolo.errors import OptionError
 from ghostyolo.model.model import Model
+from ghostyolo.network import loads
 from ghostyolo.serve import server
-from support import ROOT, browser, tiny
+from support import ROOT, browser, pictures, tiny
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -36,12 +38,13 @@ pytest.importorskip("python_multipart")
 import uvicorn
 
 from ghostyolo.serve.app import Service, application
-from ghostyolo.serve.batcher import Batcher, Choice
+from ghostyolo.serve.batcher import Batcher
 from ghostyolo.serve.incoming import Limits
+from ghostyolo.serve.tasks import DetectOptions, classification, detection
 
 NAMES = ("ball", "cube", "cone", "ring", "star", "leaf")
-CHOICE = Choice(0.25, 0.45)
-LIMITS = Limits(places=4, bytes=200_000, pixels=100_000, seconds=1.0, batch=4)
+OPTIONS = DetectOptions(0.25, 0.45)
+LIMITS = Limits(requests=4, bytes=200_000, pixels=100_000, seconds=1.0, batch=4)
 
 
 class Reply(NamedTuple):
@@ -137,8 +140,8 @@ def form(parts: Sequence[tuple[str, bytes]], boundary: str = "xyz") -> dict[str,
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     model = Model(tiny.write(folder), tiny.eager_weights(folder)).eval()
-    detect = lambda images, choice: model.detector(**choice._asdict())(images)  # noqa: E731
-    service = Service(detect, NAMES, LIMITS, CHOICE, "torch")
+    detect = lambda images, options: model.detector(**options._asdict())(images)  # noqa: E731
+    service = Service(detection(detect, NAMES), LIMITS, "torch")
     (folder / "x.jpg").write_bytes(jpeg(96, 128))
     expected = model.detect(folder / "x.jpg")
     assert len(expected)
@@ -265,7 +268,7 @@ class Gate:
     def __init__(self) -> None:
         self.open, self.sizes = threading.Event(), list[int]()
 
-    def __call__(self, images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
+    def __call__(self, images: Sequence[np.ndarray], options: DetectOptions) -> list[Detections]:
         self.sizes.append(len(images))
         assert self.open.wait(30)
         # each picture's answer is told by its first pixel
@@ -279,49 +282,49 @@ class Gate:
 
 def test_full_server_says_when_to_come_back_and_serves_those_inside() -> None:
     gate = Gate()
-    with serving(Service(gate, (), LIMITS, CHOICE, "none")) as port:
+    with serving(Service(detection(gate, ()), LIMITS, "none")) as port:
         replies = list[Reply]()
         clients = [
             threading.Thread(target=lambda: replies.append(ask(port, "/detect", jpeg(8, 8))))
-            for _ in range(LIMITS.places)
+            for _ in range(LIMITS.requests)
         ]
         for client in clients:
             client.start()
-        wait_until(lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.places)
+        wait_until(lambda: ask(port, "/health", method="GET").content["queue"] == LIMITS.requests)
         refused = ask(port, "/detect", jpeg(8, 8))
         gate.open.set()
         for client in clients:
             client.join()
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    assert [reply.status for reply in replies] == [200] * LIMITS.places
+    assert [reply.status for reply in replies] == [200] * LIMITS.requests
 
 
 def test_waiting_pictures_make_one_batch_each_with_its_own_answer() -> None:
     gate = Gate()
     batcher = Batcher(gate, 3)
-    other = Choice(0.5, 0.45)
+    other = DetectOptions(0.5, 0.45)
     pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(7)]
-    first = batcher.submit(pictures[0], CHOICE)
+    first = batcher.submit(pictures[0], OPTIONS)
     wait_until(lambda: gate.sizes == [1])
-    choices = [CHOICE, CHOICE, other, CHOICE, CHOICE, other]
-    rest = [batcher.submit(*job) for job in zip(pictures[1:], choices, strict=True)]
+    options = [OPTIONS, OPTIONS, other, OPTIONS, OPTIONS, other]
+    rest = [batcher.submit(*job) for job in zip(pictures[1:], options, strict=True)]
     gate.open.set()
     batcher.close()
     assert gate.sizes == [1, 3, 2, 1]  # 0; 1, 2 and 4; 3 and 6; 5
-    found = [future.result().detections.classes[0] for future in (first, *rest)]
+    found = [future.result().result.classes[0] for future in (first, *rest)]
     assert found == list(range(7))
     assert not batcher.ready
     with pytest.raises(RuntimeError, match="closed"):
-        batcher.submit(pictures[0], CHOICE)
+        batcher.submit(pictures[0], OPTIONS)
 
 
 def test_failure_is_the_answer_to_its_own_requests() -> None:
-    def detect(images: Sequence[np.ndarray], choice: Choice) -> list[Detections]:
-        if choice.thresh == 1:
+    def detect(images: Sequence[np.ndarray], options: DetectOptions) -> list[Detections]:
+        if options.thresh == 1:
             raise ValueError("secret")
         return [Detections.empty() for _ in images]
 
-    with serving(Service(detect, (), LIMITS, CHOICE, "none")) as port:
+    with serving(Service(detection(detect, ()), LIMITS, "none")) as port:
         failed = ask(port, "/detect?thresh=1", jpeg(8, 8))
         health = ask(port, "/health", method="GET")
     assert failed.status == 500
@@ -366,7 +369,7 @@ def test_command_serves_until_a_signal_and_ends_well(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["x.cfg"], "x.cfg: a cfg alone finds nothing; give WEIGHTS"),
+        (["x.cfg"], "x.cfg: a cfg alone computes nothing; give WEIGHTS"),
         (["x.onnx"], "x.onnx: no such file"),
         (["x.cfg", "x.weights", "--host", "192.0.2.1"], "cannot serve at 192.0.2.1:0"),
     ],
@@ -427,6 +430,57 @@ def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> No
     )
 
 
+def classifying(folder: Path) -> tuple[Model, Path, Path]:
+    torch.manual_seed(0)
+    model = Model(loads(pictures.CFG)).eval()
+    cfg, weights = folder / "net.cfg", folder / "net.weights"
+    cfg.write_text(pictures.CFG)
+    model.save_weights(weights)
+    return model, cfg, weights
+
+
+def test_classifier_answers_with_its_classes(site: Site, tmp_path: Path) -> None:
+    model, _, _ = classifying(tmp_path)
+    (tmp_path / "x.jpg").write_bytes(site.picture)
+    want = model.classify(tmp_path / "x.jpg")
+    order = np.argsort(-want)
+    task = classification(lambda images, options: model.classifier()(images), ("a", "b", "c"))
+    with serving(Service(task, LIMITS, "torch")) as port:
+        reply = ask(port, "/classify", site.picture)
+        assert [row["class"] for row in reply.content["classes"]] == order.tolist()
+        assert [row["name"] for row in reply.content["classes"]] == ["abc"[cls] for cls in order]
+        probabilities = [row["probability"] for row in reply.content["classes"]]
+        assert np.allclose(probabilities, want[order], atol=1e-5)
+        assert len(ask(port, "/classify?top=1", site.picture).content["classes"]) == 1
+        for query in ("top=0", "top=1.5", "top=many", "thresh=0.5"):
+            assert ask(port, f"/classify?{query}", site.picture).status == 422
+        elsewhere = ask(port, "/detect", site.picture)
+        assert (elsewhere.status, elsewhere.content["hint"]) == (404, "POST a picture to /classify")
+        assert ask(port, "/health", method="GET").content["task"] == "classify"
+        with browser.page(390, 800) as page:
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.set_input_files("#file", tmp_path / "x.jpg")
+            page.wait_for_selector("#rows tr")
+            assert page.locator("#rows tr").count() == 3
+            assert page.locator("#boxes div").count() == 0
+            assert page.locator(".option:visible").count() == 0
+            assert "Classify a picture" in page.inner_text("h1")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_command_serves_a_classifier_and_its_exported_file(site: Site, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    model, cfg, weights = classifying(tmp_path)
+    (tmp_path / "x.jpg").write_bytes(site.picture)
+    want = np.sort(model.classify(tmp_path / "x.jpg"))[::-1]
+    onnx = tmp_path / "net.onnx"
+    assert cli.main(["export", str(cfg), str(weights), str(onnx)]) == 0
+    for words in ((cfg, weights, "--runtime", "torch"), (onnx, "--runtime", "onnxruntime")):
+        with started(*map(str, words), "--threads", "1") as (_, port):
+            rows = ask(port, "/classify", site.picture).content["classes"]
+            assert np.allclose([row["probability"] for row in rows], want, atol=1e-4)
+
+
 def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool:
     """Return whether a mark lies on the picture where the box lies in it."""
     shown, found = page.locator("#picture").bounding_box(), mark.bounding_box()
@@ -442,8 +496,7 @@ def test_load_with_garbage_is_served_and_refused(
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import load_serve
 
-    detect, limits = site.service.batcher.detect, replace(LIMITS, places=32, seconds=30)
-    service = Service(detect, NAMES, limits, CHOICE, "torch")
+    service = Service(site.service.task, replace(LIMITS, requests=32, seconds=30), "torch")
     with serving(service) as port:
         found = load_serve.load(port, [site.picture], 8, 3)
     assert not found.wrong

@@ -1,9 +1,16 @@
 "use strict";
 const get = (id) => document.getElementById(id);
 const TAKEN = ["image/jpeg", "image/png", "image/bmp"]; // what the server decodes
-const OPTIONS = ["thresh", "nms"];
+const OPTIONS = ["thresh", "nms"]; // those with a slider
+// By what the server does: its path, the title of the page, the columns of the table of results.
+const TASKS = {
+  detect: { title: "Find objects in a picture", columns: ["Class", "Score", "Left, top", "Size"] },
+  classify: { title: "Classify a picture", columns: ["Class", "Probability"] },
+};
+let task = "detect";
+let options = []; // of OPTIONS, those that the server has
 let picture = null; // the Blob that is shown or about to be
-let asked = 0; // requests sent; the answer to an older one comes too late
+let asked = 0; // requests sent; only the answer to the last one counts
 let shown = ""; // the object URL of the picture on the page
 
 function say(text, bad = false) {
@@ -37,39 +44,43 @@ function box(found, row, colour) {
   return element;
 }
 
-function line(row, mark, colour) {
+function numbers(row) {
+  if (!row.box) return [row.probability.toFixed(3)];
   const [x, y, width, height] = row.box.map(Math.round);
+  return [row.score.toFixed(2), `${x}, ${y}`, `${width} x ${height}`];
+}
+
+function line(row, mark, colour) {
   const element = make("tr");
   const name = make("td");
-  name.append(make("i"), row.name);
+  if (mark) name.append(make("i"));
+  name.append(row.name);
   element.style.setProperty("--mark", colour);
-  element.append(
-    name,
-    make("td", row.score.toFixed(2), "number"),
-    make("td", `${x}, ${y}`, "number"),
-    make("td", `${width} x ${height}`, "number"),
-  );
-  element.addEventListener("pointerenter", () => mark.classList.add("on"));
-  element.addEventListener("pointerleave", () => mark.classList.remove("on"));
+  element.append(name, ...numbers(row).map((text) => make("td", text, "number")));
+  element.addEventListener("pointerenter", () => mark?.classList.add("on"));
+  element.addEventListener("pointerleave", () => mark?.classList.remove("on"));
   return element;
 }
 
+function summary(rows) {
+  if (task === "classify") return `${rows[0].name}, probability ${rows[0].probability.toFixed(3)},`;
+  return `${rows.length === 1 ? "1 object" : `${rows.length || "No"} objects`} found`;
+}
+
 function show(found, blob) {
-  const rows = found.detections;
+  const rows = found.detections ?? found.classes;
   const colour = colours(rows);
-  const marks = rows.map((row) => box(found, row, colour.get(row.class)));
+  const marks = found.detections ? rows.map((row) => box(found, row, colour.get(row.class))) : [];
   const lines = rows.map((row, i) => line(row, marks[i], colour.get(row.class)));
   get("boxes").replaceChildren(...marks);
   get("rows").replaceChildren(...lines);
   if (shown) URL.revokeObjectURL(shown);
   shown = URL.createObjectURL(blob);
   get("picture").src = shown;
-  const count = rows.length;
-  const words = count === 1 ? "1 object" : `${count || "No"} objects`;
-  get("picture").alt = `The picture, with ${words.toLowerCase()} found`;
-  get("table").hidden = !count;
+  get("picture").alt = `The picture: ${summary(rows)}`;
+  get("table").hidden = !rows.length;
   get("result").hidden = false;
-  say(`${words} found in ${found.width} x ${found.height} pixels, ${Math.round(found.ms.total)} ms`);
+  say(`${summary(rows)} in ${found.width} x ${found.height} pixels, ${Math.round(found.ms.total)} ms`);
 }
 
 // Other formats that the browser knows are sent as PNG.
@@ -83,14 +94,14 @@ async function converted(blob) {
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-async function detect() {
+async function ask() {
   if (!picture) return;
   const mine = ++asked;
   const latest = () => mine === asked;
-  say("Looking ...");
+  say("Computing ...");
   try {
-    const query = new URLSearchParams(OPTIONS.map((name) => [name, get(name).value]));
-    const answer = await fetch(`/detect?${query}`, { method: "POST", body: picture });
+    const query = new URLSearchParams(options.map((name) => [name, get(name).value]));
+    const answer = await fetch(`/${task}?${query}`, { method: "POST", body: picture });
     const found = await answer.json();
     if (!latest()) return;
     if (answer.ok) show(found, picture);
@@ -115,7 +126,7 @@ async function take(blob) {
     fail("This is not a picture that the browser can read.");
     return;
   }
-  detect();
+  ask();
 }
 
 function report(name) {
@@ -124,16 +135,24 @@ function report(name) {
 
 async function start() {
   const health = await (await fetch("/health")).json();
-  for (const name of OPTIONS) {
+  task = health.task;
+  options = OPTIONS.filter((name) => name in health.defaults);
+  for (const name of options) {
     get(name).value = health.defaults[name];
+    get(name).parentElement.hidden = false;
     report(name);
   }
+  document.title = `ghostyolo: ${TASKS[task].title.toLowerCase()}`;
+  get("title").textContent = TASKS[task].title;
+  const heads = TASKS[task].columns.map((text, i) => make("th", text, i ? "number" : ""));
+  for (const head of heads) head.scope = "col";
+  get("head").replaceChildren(...heads);
   get("about").textContent = `ghostyolo ${health.version}, ${health.runtime}`;
 }
 
 for (const name of OPTIONS) {
   get(name).addEventListener("input", () => report(name));
-  get(name).addEventListener("change", detect);
+  get(name).addEventListener("change", ask);
 }
 get("form").addEventListener("submit", (event) => event.preventDefault());
 get("file").addEventListener("change", () => take(get("file").files[0]));

@@ -1,0 +1,98 @@
+"""What a server computes of a picture: the detections, or the most probable classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ghostyolo.boxes import Detections
+from ghostyolo.model.detector import NMS, THRESH
+from ghostyolo.network.outputs import classifier_output
+from ghostyolo.prediction.results import class_rows, detection_rows
+from ghostyolo.runtime.interface import Runtime
+from ghostyolo.serve.batcher import Compute
+
+MAX_DETECTIONS = 300  # in one answer
+
+
+class DetectOptions(NamedTuple):
+    """What a request may ask of detection, see `Detector`."""
+
+    thresh: float = THRESH
+    nms: float = NMS
+
+
+class ClassifyOptions(NamedTuple):
+    """What a request may ask of classification: how many classes, the most probable first."""
+
+    top: int = 5
+
+
+Options = DetectOptions | ClassifyOptions
+# The lowest and the highest value of each option. At a lower confidence threshold the boxes of an
+# untrained network would hold up all other requests.
+RANGES = {"thresh": (0.01, 1.0), "nms": (0.0, 1.0), "top": (1, 1000)}
+
+
+class Task(NamedTuple):
+    """What is computed, and how it is answered.
+
+    name: of the path that takes pictures. compute: returns a result for each picture. key: of the
+    rows in the answer. rows: of a result. defaults: the options of a request that has none.
+    """
+
+    name: str
+    compute: Compute
+    key: str
+    rows: Callable[[Any, Any], list[dict[str, Any]]]
+    defaults: Options
+
+
+def task_of(
+    runtime: Runtime,
+    names: Sequence[str] = (),
+    *,
+    thresh: float | None = None,
+    nms: float | None = None,
+) -> Task:
+    """Return what the network of a runtime is for: classification or detection.
+
+    names: of the classes, as far as they are known. thresh, nms: the defaults of requests. The
+    network has been run once: the first picture takes longer than others. Raises `CfgError` for a
+    network that is for neither.
+    """
+    black = np.zeros((*runtime.network.options.size, 3), np.uint8)
+    if classifier_output(runtime.network):
+        classifier = runtime.classifier()
+        classifier([black])
+        return classification(lambda images, options: list(classifier(images)), names)
+
+    def detect(images: Sequence[np.ndarray], options: DetectOptions) -> list[Detections]:
+        return runtime.detector(max_detections=MAX_DETECTIONS, **options._asdict())(images)
+
+    detect([black], DetectOptions(thresh=1.0))
+    given = {"thresh": thresh, "nms": nms}
+    defaults = {name: value for name, value in given.items() if value is not None}
+    return detection(detect, names, DetectOptions(**defaults))
+
+
+def detection(
+    compute: Compute,
+    names: Sequence[str],
+    defaults: DetectOptions = DetectOptions(),  # noqa: B008
+) -> Task:
+    """Return the task of detection."""
+    return Task(
+        "detect", compute, "detections", lambda found, _: detection_rows(found, names), defaults
+    )
+
+
+def classification(compute: Compute, names: Sequence[str]) -> Task:
+    """Return the task of classification."""
+
+    def rows(probabilities: np.ndarray, options: ClassifyOptions) -> list[dict[str, Any]]:
+        return class_rows(probabilities, names, options.top)
+
+    return Task("classify", compute, "classes", rows, ClassifyOptions())
