@@ -9,7 +9,7 @@ VOC's `difficult`, which takes the IoU. Either excuses any number of detections.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from ghostyolo.boxes import Detections
-from ghostyolo.data import Dataset, Sample
+from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.curves import precision_envelope, rank_detections
 from ghostyolo.evaluation.score_table import aligned, json_values, text
@@ -126,9 +126,13 @@ def _coco(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.nd
         "images": [{"id": image} for image in range(len(dataset))],
         "categories": [{"id": cls, "name": name} for cls, name in enumerate(dataset.names)],
     }
-    truths = COCO({**info, "annotations": _numbered(_truth_rows(dataset.samples))})
-    found = COCO({**info, "annotations": _numbered(_detection_rows(detections))})
-    engine = COCOeval_faster(truths, found, "bbox")
+    truths = [
+        {"boxes": s.boxes_xyxy_px, "category_id": s.classes, "iscrowd": s.ignore.astype(int)}
+        for s in dataset.samples
+    ]
+    found = [{"boxes": d.boxes, "category_id": d.classes, "score": d.scores} for d in detections]
+    both = (COCO({**info, "annotations": _annotations(each)}) for each in (truths, found))
+    engine = COCOeval_faster(*both, "bbox")
     engine.evaluate()
     engine.accumulate()
     # IoU, recall, class, size (all, small, medium, large), detections per picture (the last is 100)
@@ -140,27 +144,17 @@ def _coco(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.nd
     return {**scores, "ar": recall[:, :, 0].mean(0)}
 
 
-def _truth_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
-    for image, sample in enumerate(samples):
-        rows = zip(sample.boxes_xyxy_px, sample.classes, sample.ignore, strict=True)
-        for box, cls, ignore in rows:
-            yield {**_row(image, box, cls), "iscrowd": int(ignore)}
-
-
-def _detection_rows(detections: Iterable[Detections]) -> Iterator[dict[str, Any]]:
-    for image, found in enumerate(detections):
-        for box, value, cls in zip(found.boxes, found.scores, found.classes, strict=True):
-            yield {**_row(image, box, cls), "iscrowd": 0, "score": float(value)}
-
-
-def _row(image: int, box_xyxy: np.ndarray, cls: np.integer) -> dict[str, Any]:
-    left, top, right, bottom = box_xyxy.tolist()
-    w, h = right - left, bottom - top
-    return {"image_id": image, "category_id": int(cls), "bbox": [left, top, w, h], "area": w * h}
-
-
-def _numbered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"id": number, **row} for number, row in enumerate(rows, 1)]  # 0 means unmatched
+def _annotations(pictures: Iterable[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """Return a row of COCO for each box; pictures: boxes, category_id and more columns by name."""
+    rows = list[dict[str, Any]]()
+    for image, columns in enumerate(pictures):
+        lists = [column.tolist() for column in columns.values()]
+        for (left, top, right, bottom), *values in zip(*lists, strict=True):
+            w, h = right - left, bottom - top
+            row: dict[str, Any] = {"id": len(rows) + 1, "image_id": image}  # id 0 means unmatched
+            row |= {"bbox": [left, top, w, h], "area": w * h, "iscrowd": 0}
+            rows.append(row | dict(zip(list(columns)[1:], values, strict=True)))
+    return rows
 
 
 def _voc(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,6 @@ from ghostyolo.report.pictures import first_readable, jpeg_uri, resized
 
 MAX_PICTURES = 18
 LONG_SIDE = 240  # pixels
-
-
-@dataclass(frozen=True)
-class ClassifiedPicture:
-    """A picture as a JPEG, with its true and its predicted class and the probability of each."""
-
-    path: str
-    name: str
-    uri: str
-    truth: str
-    truth_probability: float
-    predicted: str
-    probability: float
 
 
 def sections(validation: Validation) -> dict[str, Any]:
@@ -45,9 +31,10 @@ def sections(validation: Validation) -> dict[str, Any]:
     }
 
 
-def worst(validation: Validation) -> list[ClassifiedPicture]:
+def worst(validation: Validation) -> list[dict[str, Any]]:
     """Return wrong predictions, those first whose true class is least probable, then right ones.
 
+    Each has its picture as a JPEG, and its true and its predicted class with their probabilities.
     Pictures that cannot be read any more are left out.
     """
     dataset = validation.dataset
@@ -56,14 +43,14 @@ def worst(validation: Validation) -> list[ClassifiedPicture]:
     of_truth = probabilities[np.arange(len(dataset)), truths]
     order = np.lexsort((of_truth, predicted == truths)).tolist()
     return [
-        ClassifiedPicture(
-            path=dataset.samples[row].path,
-            name=Path(dataset.samples[row].path).name,
-            uri=jpeg_uri(resized(image, LONG_SIDE)),
-            truth=dataset.names[truths[row]],
-            truth_probability=float(of_truth[row]),
-            predicted=dataset.names[predicted[row]],
-            probability=float(probabilities[row, predicted[row]]),
-        )
+        {
+            "path": dataset.samples[row].path,
+            "name": Path(dataset.samples[row].path).name,
+            "uri": jpeg_uri(resized(image, LONG_SIDE)),
+            "truth": dataset.names[truths[row]],
+            "truth_probability": float(of_truth[row]),
+            "predicted": dataset.names[predicted[row]],
+            "probability": float(probabilities[row, predicted[row]]),
+        }
         for row, image in first_readable(dataset.samples, order, MAX_PICTURES)
     ]

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ghostyolo.evaluation.average_precision import COLUMNS, FOOTNOTE, Metrics
-from ghostyolo.evaluation.curves import (
-    RankedDetections,
-    ThresholdSweep,
-    rank_detections,
-    sweep_thresholds,
-)
+from ghostyolo.evaluation.curves import RankedDetections, rank_detections, sweep_thresholds
 from ghostyolo.evaluation.error_types import confusion_matrix, outcomes_of
 from ghostyolo.evaluation.validation import Validation
 from ghostyolo.model.detector import THRESH
@@ -34,7 +29,7 @@ def sections(validation: Validation) -> dict[str, Any]:
     return {
         "scores": {"table": _score_table(metrics, ranked), "best": threshold},
         "sizes": tables.scores_by_size(metrics.mean, samples) if has_truths else None,
-        "curves": _curves(ranked, names, sweep) if has_truths else None,
+        "curves": [plots.precision_recall(ranked, names), plots.thresholds(sweep)] * has_truths,
         "confusion": {
             **tables.confusion(matrix, names),
             "threshold": threshold,
@@ -42,12 +37,6 @@ def sections(validation: Validation) -> dict[str, Any]:
         },
         "pictures": pictures.with_most_errors(kept, samples, outcomes, names),
     }
-
-
-def _curves(
-    ranked: Sequence[RankedDetections], names: Sequence[str], sweep: ThresholdSweep
-) -> list[plots.Plot]:
-    return [plots.precision_recall(ranked, names), plots.thresholds(sweep)]
 
 
 def _score_table(metrics: Metrics, ranked: Sequence[RankedDetections]) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from typing import Any
 
 import jinja2
 
-from ghostyolo.evaluation.accuracy import Accuracy
-from ghostyolo.evaluation.validation import Validation
 from ghostyolo.files import replace
 from ghostyolo.network import dumps, info
 from ghostyolo.network.outputs import classifier_output
@@ -54,7 +52,7 @@ def render(run: RunReport) -> str:
             run=run,
             boxes=boxes,
             parts=parts,
-            tiles=_tiles(run, boxes),
+            totals=info.totals(info.rows(run.network)),
             titles={name: title for name, title in titles.items() if name in parts},
             long_table=LONG_TABLE,
         )
@@ -83,7 +81,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": score, "duration": duration, "count": "{:,}".format}
+    environment.filters |= {
+        "score": score,
+        "duration": duration,
+        "count": "{:,}".format,
+        "command_line": shlex.join,
+        "picture_sizes": tables.picture_sizes,
+    }
     return environment
 
 
@@ -92,14 +96,13 @@ def _parts(run: RunReport, boxes: bool) -> dict[str, Any]:
     scored: dict[str, Any] = {"scores": {"table": None}}
     if run.validation is not None:
         scored = (detection if boxes else classification).sections(run.validation)
-    origin = {"command": shlex.join(run.command), "versions": run.versions}
     return {
         **scored,
         "results": plots.results(run.rows),
         "anchors": _anchors(run),
-        "data": tables.data(run.datasets, boxes=boxes),
-        "time": tables.percentages(run.seconds),
-        "origin": origin if run.command or run.versions else None,
+        "data": tables.class_counts(run.datasets),
+        "time": run.seconds,
+        "origin": run.command or run.versions,
         "cfg": dumps(run.network),
     }
 
@@ -116,36 +119,3 @@ def _anchors(run: RunReport) -> dict[str, Any] | None:
     rows, overlap = tables.anchor_fit(sizes, scales)
     plot = plots.anchors(sizes, scales)
     return {"plot": plot, "rows": rows, "overlap": overlap, "split": data.split}
-
-
-def _tiles(run: RunReport, boxes: bool) -> list[tuple[str, str, str]]:
-    """Return the numbers at the top of the page: label, value and remark of each."""
-    tiles = [] if run.validation is None else _score_tiles(run.validation)
-    if run.train is not None:
-        count = sum(len(sample.classes) for sample in run.train.samples)
-        remark = f"pictures, {count:,} boxes" if boxes else "pictures"
-        tiles.append((run.train.split, f"{len(run.train):,}", remark))
-    total = info.totals(info.rows(run.network))
-    (h, w), millions = run.network.options.size, total.macs / 1e6
-    amount = f"{millions:,.0f}" if millions >= 10 else f"{millions:.2f}"
-    remark = f"{amount} M multiply-adds at {w}x{h}"
-    tiles.append(("parameters", f"{total.parameters:,}", remark))
-    if run.seconds:
-        tiles.append(("time", duration(sum(run.seconds.values())), "all phases"))
-    return tiles
-
-
-def _score_tiles(validation: Validation) -> list[tuple[str, str, str]]:
-    metrics, data = validation.metrics, validation.dataset
-    pictures = data.split, f"{len(data):,}"
-    if isinstance(metrics, Accuracy):
-        return [
-            ("top-1", score(metrics.top1), "most probable class is right"),
-            ("top-5", score(metrics.top5), "right class is among the five most probable"),
-            (*pictures, "pictures"),
-        ]
-    return [
-        ("AP", score(metrics.mean.ap), "mean over the IoU thresholds .50 to .95"),
-        ("AP50", score(metrics.mean.ap50), "at an IoU threshold of .50"),
-        (*pictures, f"pictures, {metrics.mean.truths:,} boxes"),
-    ]

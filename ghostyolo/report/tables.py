@@ -20,12 +20,6 @@ MAX_PAIRS = 10
 SMALL, MEDIUM = 32**2, 96**2  # areas; source: cocodataset/cocoapi, cocoeval.py, areaRng
 
 
-def percentages(values: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """Return name, value and percentage of the sum of each."""
-    total = sum(values.values())
-    return [(name, value, 100 * value / total if total else 0.0) for name, value in values.items()]
-
-
 def scores_by_size(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, str, int, float]]:
     """Return name, bounds, number of truths and AP of small, medium and large boxes.
 
@@ -86,48 +80,29 @@ def _confused_pairs(wrong: np.ndarray, names: Sequence[str]) -> list[tuple[str, 
     ]
 
 
-def data(datasets: Sequence[Dataset], *, boxes: bool = True) -> dict[str, Any] | None:
-    """Return the pictures, defects and classes of each split.
+def class_counts(datasets: Sequence[Dataset]) -> list[tuple[str, list[tuple[int, float]]]]:
+    """Return each class with its boxes in each split, as a count and a percentage of the largest.
 
-    boxes: False for the data of classifiers, where each picture has a class and no box.
+    The data of classifiers has one for each picture.
     """
     if not datasets:
-        return None
-    splits = [_split(dataset) for dataset in datasets]
-    names = datasets[0].names
-    counts = [_boxes_by_class(dataset, len(names)) for dataset in datasets]
-    most = max(1, *(int(column.max(initial=0)) for column in counts))
-    classes = [
-        (name, [(int(column[cls]), 100 * int(column[cls]) / most) for column in counts])
+        return []
+    names, counts = datasets[0].names, []
+    for dataset in datasets:
+        labels = [np.zeros(0, np.int64), *(sample.classes for sample in dataset.samples)]
+        counts.append(np.bincount(np.concatenate(labels), minlength=len(names)))
+    largest = max(1, *(int(column.max(initial=0)) for column in counts))
+    return [
+        (name, [(int(column[cls]), 100 * int(column[cls]) / largest) for column in counts])
         for cls, name in enumerate(names)
     ]
-    return {"splits": splits, "classes": classes, "boxes": boxes}
 
 
-def _split(dataset: Dataset) -> dict[str, Any]:
-    sides = np.array([sample.size for sample in dataset.samples]).reshape(-1, 2)
-    low, high = (f"{w}x{h}" for h, w in (_extreme(sides, np.argmin), _extreme(sides, np.argmax)))
-    return {
-        "split": dataset.split,
-        "path": dataset.path,
-        "pictures": len(dataset),
-        "empty": sum(not len(sample.classes) for sample in dataset.samples),
-        "boxes": sum(len(sample.classes) for sample in dataset.samples),
-        "ignored": sum(int(sample.ignore.sum()) for sample in dataset.samples),
-        "sizes": "\N{EN DASH}" if not len(sides) else low if low == high else f"{low} to {high}",
-        "defects": sorted(dataset.defects.items()),
-    }
-
-
-def _extreme(sides: np.ndarray, choose: Any) -> tuple[int, int]:
-    """Return the (h, w) of least or greatest area; (0, 0) of none."""
-    h, w = sides[choose(sides.prod(1))].tolist() if len(sides) else (0, 0)
-    return h, w
-
-
-def _boxes_by_class(dataset: Dataset, count: int) -> np.ndarray:
-    labels = [sample.classes for sample in dataset.samples]
-    return np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=count)
+def picture_sizes(dataset: Dataset) -> str:
+    """Return the sizes (WxH) of the pictures of least and of greatest area; a dash for none."""
+    sizes = sorted((h * w, h, w) for h, w in (sample.size for sample in dataset.samples))
+    ends = [f"{w}x{h}" for _, h, w in (*sizes[:1], *sizes[-1:])]
+    return " to ".join(dict.fromkeys(ends)) or "\N{EN DASH}"
 
 
 def anchors_by_stride(network: Network) -> dict[float, np.ndarray]:
