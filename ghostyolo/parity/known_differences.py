@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,9 @@ NORMS, CONV, LEAKY = (nn.BatchNorm1d, nn.BatchNorm2d), (nn.Conv2d,), (nn.LeakyRe
 MAXPOOL, UPSAMPLE = (ops.Maxpool,), (ops.Upsample,)
 EPSILONS = (1e-6, 1e-3, 1e-4, 0.0)  # OpenCV, Keras, some ports of YOLO, none
 SLOPES = (0.01, 0.2, 0.3, 0.0)  # torch, pix2pix, Keras, ReLU
+IMPOSSIBLE = (
+    LayerError, CfgError, RuntimeError, ValueError, ZeroDivisionError, NotImplementedError,
+)  # fmt: skip
 Compute = Callable[[], Tensor]
 Change = Callable[[Any], nn.Module | None]  # None where a module cannot have the difference
 
@@ -121,29 +125,23 @@ def of_network(model: Model, node: Node, image: Tensor) -> Iterator[tuple[str, C
 def _other_keys(
     layer: Layer, module: nn.Module, shapes: tuple[Shape, ...]
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a layer's module with one key at another choice, at its default, or switched on."""
+    """Yield a layer's module with one key at another choice, at its default, or switched on.
+
+    It has the same tensors; a layer that needs others is left out, as is one that cannot be.
+    """
     for name, item in layer.keys().items():
         own = getattr(layer, name)
         values = [*item.metadata.get("choices", ()), item.default]
         values += [1] if own == 0 and isinstance(own, int) else []
-        for value in values:
-            other = layer.changed(**{name: value}) if value != own else layer
-            taken = getattr(other, name)
-            if taken != own and (made := _with_tensors_of(module, other, shapes)) is not None:
-                yield f"{name}={write(taken)} instead of {write(own)}", made
-
-
-def _with_tensors_of(
-    module: nn.Module, layer: Layer, shapes: tuple[Shape, ...]
-) -> nn.Module | None:
-    """Return another layer's module with a module's tensors; None where it needs others."""
-    try:
-        layer.shape(*shapes)
-        made = layer.module(*shapes)
-        missing = made.load_state_dict(module.state_dict(), strict=False, assign=True).missing_keys
-    except (LayerError, CfgError, RuntimeError, ValueError, ZeroDivisionError, NotImplementedError):
-        return None
-    return None if missing else made.eval()
+        for value in (value for value in values if value != own):
+            other = layer.changed(**{name: value})
+            text = f"{name}={write(getattr(other, name))} instead of {write(own)}"
+            with suppress(*IMPOSSIBLE):
+                other.shape(*shapes)
+                made = other.module(*shapes).eval()
+                found = made.load_state_dict(module.state_dict(), strict=False, assign=True)
+                if getattr(other, name) != own and not found.missing_keys:
+                    yield text, made
 
 
 def _changed(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
