@@ -1,4 +1,4 @@
-"""Edits of lines: all that is not changed stays as it is, byte for byte."""
+"""Edits of the lines of a cfg; everything else stays as it is, byte for byte."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ghostyolo.errors import Edit
 
-_LOST = "\ufffd"  # stands for bytes that are no UTF-8
+_LOST = "\ufffd"  # stands for bytes that are not UTF-8
 _PARTS = re.compile(r"(\s*)(.*?)(\s*=\s*)(.*?)(\s*)", re.DOTALL)
 
 
 class Change(NamedTuple):
-    """A line that was changed, counted as it was then: what it was, what stands there now."""
+    """A changed line: its number before the change, its old text and its new text."""
 
     line: int
     old: str
@@ -28,9 +28,9 @@ class Change(NamedTuple):
 
 
 def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
-    """Return the text with the edits made, and the changes; of two for one line the first counts.
+    """Return the edited text and the changes; of two edits of one line the first is made.
 
-    A comment behind what is replaced moves to a line above.
+    A comment at the end of a replaced line moves to a line above.
     """
     lines = text.split("\n")
     chosen: dict[int, Edit] = {}
@@ -49,7 +49,7 @@ def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
 
 
 def _below(lines: list[str], number: int, text: str) -> list[str]:
-    """Return a line and a new one below it, indented and ended as it is."""
+    """Return a line and a new one below it with the same indentation and line end."""
     old = lines[number - 1]
     indent = old[: len(old) - len(old.lstrip())]
     end = "\r" if old.endswith("\r") else ""
@@ -60,7 +60,7 @@ def _below(lines: list[str], number: int, text: str) -> list[str]:
 
 
 def _replaced(old: str, text: str) -> list[str]:
-    """Return the lines in place of one: a comment that stood behind it, and the new text."""
+    """Return the lines that replace one: the comment at its end, and the new text."""
     if not text:
         return []
     body, comment = _split(old, text)
@@ -71,7 +71,7 @@ def _replaced(old: str, text: str) -> list[str]:
 
 
 def _split(old: str, text: str) -> tuple[str, str]:
-    """Part a line from the comment behind it; one that the new text keeps is none."""
+    """Split a line from the comment at its end, unless the new text has the same mark."""
     marks = "#;" if text.startswith("[") else "#"
     starts = [old.find(mark) for mark in marks if mark in old and mark not in text]
     start = min(starts, default=-1)
@@ -79,7 +79,7 @@ def _split(old: str, text: str) -> tuple[str, str]:
 
 
 def _styled(old: str, text: str, indent: str) -> str:
-    """Return the new text with the blanks of the old one around and in its parts."""
+    """Return the new text with the blanks of the old one."""
     parts, (key, equals, value) = _PARTS.fullmatch(old), text.partition("=")
     if not parts or not equals or text != _bare(text):
         return indent + text

@@ -1,7 +1,7 @@
-"""Rules about the layers that make boxes, and about what stands above them.
+"""Rules about detection heads and the layers above them.
 
-That the `filters` above a head fit its anchors and classes (head-filters) is found as the network
-is read, by `check_channels` in layers/head.py; `add_filters_edit` adds the edit that corrects them.
+Wrong `filters` above a head (head-filters) are found while the network is read, by `check_channels`
+in layers/head.py; `add_filters_edit` adds the edit that corrects them.
 
 Source of what Darknet does: AlexeyAB/darknet src/parser.c parse_yolo, src/yolo_layer.c,
 src/detector.c train_detector.
@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ghostyolo.errors import Diagnostic, Findings
 from ghostyolo.layers import KINDS, LayerError
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.region import Region
-from ghostyolo.lint.parsed_cfg import ParsedCfg, nodes, place
+from ghostyolo.lint.parsed_cfg import ParsedCfg, layers, place
 from ghostyolo.network import IMAGE, Node
 
 _OF_THE_LAST = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
 
 
 def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """The convolution above a head is plain: no batch norm, the activation that decoding wants."""
+    """Check the convolution above a head: no batch norm, and the activation that decoding needs."""
     for node in cfg.heads:
         above = cfg.network[node.inputs[0]] if node.inputs[0] != IMAGE else node
         if not isinstance(above.layer, Convolutional):
@@ -36,7 +36,7 @@ def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             kind, wanted = f"{kind} with new_coords=1", "logistic"
         if above.layer.activation != wanted:
             message = f"activation={above.layer.activation} above [{kind}] ({place(node.span)})"
-            hint = f"that head wants activation={wanted}"
+            hint = f"write activation={wanted}, which this head needs"
             yield cfg.warn("head-activation", above, "activation", message, hint)
         if above.layer.norm:
             message = f"batch_normalize=1 above [{kind}] ({place(node.span)})"
@@ -44,13 +44,13 @@ def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def boxes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What keeps a head from making boxes."""
+    """Check that a head can make boxes, and that all heads have the same classes."""
     for node in cfg.heads:
         try:
             node.layer.check_boxes()  # type: ignore[attr-defined]
-        except LayerError as misfit:
-            key = "mask" if misfit.rule == "mask-range" else "coords"
-            yield cfg.warn(misfit.rule, node, key, str(misfit), misfit.hint)
+        except LayerError as error:
+            key = "mask" if error.rule == "mask-range" else "coords"
+            yield cfg.warn(error.rule, node, key, str(error), error.hint)
     for first, node in pairwise(cfg.heads):
         one, other = first.layer.classes, node.layer.classes  # type: ignore[attr-defined]
         if one != other:
@@ -60,53 +60,45 @@ def boxes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def masks(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Each anchor belongs to one head."""
+    """Check that each anchor belongs to exactly one head."""
     if not cfg.complete:
         return
-    heads = list(nodes(cfg, Anchored))
-    for first, node in pairwise(heads):
-        if (first.layer.anchors, first.layer.num) != (node.layer.anchors, node.layer.num):  # type: ignore[attr-defined]
+    heads = list(layers(cfg, Anchored))
+    for (first, one), (node, other) in pairwise(heads):
+        if (one.anchors, one.num) != (other.anchors, other.num):
             message = f"other anchors than the head in {place(first.span)}"
             hint = "give all heads the whole list and let mask choose from it"
             yield cfg.warn("anchors-differ", node, "anchors", message, hint)
             return
     owner: dict[int, Node] = {}
-    for node in heads:
-        for index in node.layer.mask:  # type: ignore[attr-defined]
-            other = owner.setdefault(index, node)
-            if other is not node:
-                message = f"mask {index} is also that of the head in {place(other.span)}"
+    for node, layer in heads:
+        for index in layer.mask:
+            first = owner.setdefault(index, node)
+            if first is not node:
+                message = f"mask {index} is also that of the head in {place(first.span)}"
                 hint = "let each anchor have one head"
                 yield cfg.warn("mask-overlap", node, "mask", message, hint)
-    if heads:
-        yield from _gaps(cfg, heads[-1], set(owner))
-
-
-def _gaps(cfg: ParsedCfg, last: Node, owned: set[int]) -> Iterator[Diagnostic]:
-    layer = last.layer
-    assert isinstance(layer, Anchored)
-    free = [index for index in range(min(layer.num, len(layer.anchors) // 2)) if index not in owned]
-    if free:
-        wide, high = layer.all_anchors[free[0]]
-        message = (
-            f"no head's mask has {', '.join(map(str, free))} of num={layer.num} anchors "
-            f"({wide:g}x{high:g}{' ...' if free[1:] else ''})"
-        )
-        hint = "add it to a mask: objects nearest to such an anchor are never learned"
-        yield cfg.warn("mask-gap", last, "mask", message, hint)
+    for node, layer in heads[-1:]:
+        anchors = range(min(layer.num, len(layer.anchors) // 2))
+        if free := [index for index in anchors if index not in owner]:
+            w, h = layer.all_anchors[free[0]]
+            message = (
+                f"no head's mask has {', '.join(map(str, free))} of num={layer.num} anchors "
+                f"({w:g}x{h:g}{' ...' if free[1:] else ''})"
+            )
+            hint = "add it to a mask: objects nearest to such an anchor are never learned"
+            yield cfg.warn("mask-gap", node, "mask", message, hint)
 
 
 def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Large anchors belong to coarse maps."""
-    rows = []
-    for node in nodes(cfg, Anchored):
-        layer = node.layer
-        assert isinstance(layer, Anchored)
+    """Check that heads of larger strides have larger anchors."""
+    heads = []
+    for node, layer in layers(cfg, Anchored):
         if layer.mask and all(0 <= index < layer.num for index in layer.mask):
             side = sum((w * h) ** 0.5 for w, h in layer.own_anchors) / len(layer.mask)
-            rows.append((cfg.network.options.height / node.shape.h, side, node))
-    rows.sort(key=lambda row: row[0])
-    for (fine, large, node), (coarse, small, other) in pairwise(rows):
+            heads.append((cfg.network.options.height / node.shape.h, side, node))
+    heads.sort(key=lambda head: head[0])
+    for (fine, large, node), (coarse, small, other) in pairwise(heads):
         if fine < coarse and large > small:
             message = (
                 f"stride {fine:g} has anchors of about {large:.0f} pixels, stride {coarse:g} "
@@ -117,45 +109,42 @@ def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def anchors(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """As many anchors as `num` says, in the unit that the head reads."""
-    for node in nodes(cfg, Anchored, Region):
-        layer = node.layer
-        assert isinstance(layer, Anchored | Region)
-        given = cfg.option(node, "anchors")
-        if given is None:
+    """Check that there are as many anchors as `num` says, in the unit that the head reads."""
+    found: Iterator[tuple[Node, Anchored | Region]]
+    found = chain(layers(cfg, Anchored), layers(cfg, Region))
+    for node, layer in found:
+        if cfg.option(node, "anchors") is None:
             continue
         if len(layer.anchors) > 2 * layer.num:
             message = f"{len(layer.anchors)} anchor numbers, num={layer.num} reads {2 * layer.num}"
             hint = f"set num={len(layer.anchors) // 2} or delete the others"
             yield cfg.warn("anchors-count", node, "anchors", message, hint)
-        largest, step = max(layer.anchors), cfg.network.options.height / node.shape.h
-        if isinstance(layer, Anchored) and largest < min(step, 16):
-            message = f"the largest anchor is {largest:g}, a cell has {step:g} pixels"
+        largest, stride = max(layer.anchors), cfg.network.options.height / node.shape.h
+        if isinstance(layer, Anchored) and largest < min(stride, 16):
+            message = f"the largest anchor is {largest:g}, a cell has {stride:g} pixels"
             hint = f"[{layer.kind}] has anchors in pixels of the network's input, [region] in cells"
             yield cfg.warn("anchor-unit", node, "anchors", message, hint)
         if isinstance(layer, Region) and largest > 2 * max(node.shape[1:]):
             message = f"the largest anchor is {largest:g}, the grid has {node.shape.w} cells"
-            hint = f"divide by {step:g}: [region] has anchors in cells"
+            hint = f"divide by {stride:g}: [region] has anchors in cells"
             yield cfg.warn("anchor-unit", node, "anchors", message, hint)
 
 
 def last(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Some keys count in the last head only."""
+    """Check that the heads agree in keys of which Darknet reads those of the last head alone."""
     for node in cfg.heads[:-1]:
         for key in _OF_THE_LAST:
             final = cfg.heads[-1]
             one, other = getattr(node.layer, key, None), getattr(final.layer, key, None)
             if None not in (one, other) and one != other and cfg.option(node, key):
                 message = f"{key}={one}, the last head ({place(final.span)}) has {key}={other}"
-                hint = "that of the last head counts; write the same in all"
+                hint = "Darknet uses that of the last head; write the same in all"
                 yield cfg.warn("last-head", node, key, message, hint)
 
 
 def training(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Keys of heads that stop training or do nothing."""
-    for node in nodes(cfg, Anchored):
-        layer = node.layer
-        assert isinstance(layer, Anchored)
+    """Check keys of heads that stop training or have no effect."""
+    for node, layer in layers(cfg, Anchored):
         counted = len(layer.counters_per_class)
         if counted and counted != layer.classes:
             message = f"{counted} counters_per_class for classes={layer.classes}"
@@ -174,22 +163,22 @@ def training(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def multiple(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """The coarsest head divides the network's input."""
+    """Check that the stride of the coarsest head divides the network's input size."""
     if not cfg.heads or not cfg.complete:
         return
     net = cfg.network.options
     coarse = min(cfg.heads, key=lambda node: node.shape.h * node.shape.w)
     for axis, key, side in ((1, "height", net.height), (2, "width", net.width)):
-        step, cells = _stride(cfg, coarse, axis), coarse.shape[axis]
-        if cells > 1 and step.denominator == 1 and side % step:
-            low = side // step * step
-            message = f"{key}={side} is not a multiple of {step}, the stride of the coarsest head"
-            hint = f"use {low} or {low + step}: its {cells} cells stand for {cells * step} pixels"
+        stride, cells = _stride(cfg, coarse, axis), coarse.shape[axis]
+        if cells > 1 and stride.denominator == 1 and side % stride:
+            low = side // stride * stride
+            message = f"{key}={side} is not a multiple of {stride}, the stride of the coarsest head"
+            hint = f"use {low} or {low + stride}: its {cells} cells cover {cells * stride} pixels"
             yield cfg.warn("input-multiple", None, key, message, hint)
 
 
 def _stride(cfg: ParsedCfg, node: Node, axis: int) -> Fraction:
-    """Return the pixels of the input from cell to cell, as the layers on the way multiply it."""
+    """Return the stride of a node along an axis, the product over the layers above it."""
     stride = Fraction(1)
     while True:
         index = node.inputs[0]

@@ -1,12 +1,14 @@
-"""A cfg as its text and as its network, so that a finding knows the line of a key."""
+"""A cfg as text and as a network, so that a finding knows the line of a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from ghostyolo.errors import Diagnostic, Edit, Findings, Span
+from ghostyolo.layers import Layer
 from ghostyolo.network import Network, Node, loads
 from ghostyolo.network.graph import Assumed
 from ghostyolo.network.net_options import NetOptions
@@ -14,10 +16,12 @@ from ghostyolo.network.outputs import detection_heads
 from ghostyolo.syntax import sections as syntax
 from ghostyolo.syntax.sections import Option, Section
 
+Kind = TypeVar("Kind", bound=Layer)
+
 
 @dataclass(frozen=True)
 class ParsedCfg:
-    """What the rules look at. A node of None is `[net]`."""
+    """What the checks look at. A node of None means `[net]`."""
 
     text: str
     network: Network
@@ -39,7 +43,7 @@ class ParsedCfg:
 
     @cached_property
     def heads(self) -> list[Node]:
-        """Return the nodes that make boxes."""
+        """Return the nodes of the detection heads."""
         return [node for node, _ in detection_heads(self.network)]
 
     @property
@@ -79,11 +83,11 @@ class ParsedCfg:
     def warn(
         self, rule: str, node: Node | None, key: str, message: str, hint: str, *edits: Edit
     ) -> Diagnostic:
-        """Return a finding about what is legal and probably not meant."""
+        """Return a finding about what is legal and probably a mistake."""
         return self._finding("warning", rule, node, key, message, hint, *edits)
 
     def note(self, rule: str, node: Node | None, key: str, message: str, hint: str) -> Diagnostic:
-        """Return a finding about other readers."""
+        """Return a finding that concerns other programs alone."""
         return self._finding("note", rule, node, key, message, hint)
 
     def _finding(
@@ -101,7 +105,7 @@ class ParsedCfg:
 
 
 def read(text: str, path: str, findings: Findings) -> ParsedCfg:
-    """Read a cfg as far as it goes."""
+    """Parse a cfg; with a sink in `findings`, go on after mistakes."""
     network = loads(text, path=path, findings=findings)
     return ParsedCfg(text, network, tuple(syntax.parse(text, path, Findings(lambda _: None))))
 
@@ -111,6 +115,8 @@ def place(line: Span | None) -> str:
     return f"line {line.line}" if line else "another line"
 
 
-def nodes(cfg: ParsedCfg, *kinds: type) -> Iterator[Node]:
-    """Yield the nodes of some kinds."""
-    return (node for node in cfg.network if isinstance(node.layer, kinds))
+def layers(cfg: ParsedCfg, kind: type[Kind]) -> Iterator[tuple[Node, Kind]]:
+    """Yield the nodes of a kind, each with its layer."""
+    for node in cfg.network:
+        if isinstance(node.layer, kind):
+            yield node, node.layer

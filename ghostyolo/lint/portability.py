@@ -1,4 +1,4 @@
-"""Notes on what other readers refuse or read otherwise.
+"""Notes on what other programs refuse or read in another way.
 
 Source: OpenCV 4.14 modules/dnn/src/darknet/darknet_io.cpp, run section by section and key by key
 against ours; hank-ai/darknet src-lib/darknet_cfg.cpp CfgFile::read, create_network.
@@ -19,7 +19,7 @@ _OPENCV_ACTIVATIONS = ("linear", "relu", "leaky", "swish", "mish", "logistic", "
 
 
 def opencv(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What OpenCV's importer refuses, once for each section name and activation."""
+    """Note what OpenCV's importer refuses, once for each section name and activation."""
     if cfg.section(None).name != "net":
         message = f"OpenCV's importer has no [{cfg.section(None).name}]"
         yield cfg.note("opencv-section", None, "", message, "write [net]")
@@ -40,37 +40,37 @@ def opencv(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def opencv_keys(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Keys that OpenCV's importer overlooks or insists on, once for each."""
+    """Note keys that OpenCV's importer ignores or requires, once for each."""
     said: set[str] = set()
     for node in _layers(cfg):
-        for key, message, hint in _overlooked(cfg, node):
+        for key, message, hint in _ignored(cfg, node):
             if message not in said:
                 said.add(message)
                 yield cfg.note("opencv-key", node, key, message, hint)
         for key in node.layer.opencv.needs if node.layer.opencv else ():
-            message = f"OpenCV's importer insists on {key} in [{node.layer.kind}]"
+            message = f"OpenCV's importer requires {key} in [{node.layer.kind}]"
             if message not in said and not cfg.option(node, key):
                 said.add(message)
                 yield cfg.note("opencv-missing", node, "", message, f"write {key}=")
 
 
-def _overlooked(cfg: ParsedCfg, node: Node) -> Iterator[tuple[str, str, str]]:
-    """Yield key, message and hint of what OpenCV computes otherwise."""
+def _ignored(cfg: ParsedCfg, node: Node) -> Iterator[tuple[str, str, str]]:
+    """Yield key, message and hint of what OpenCV computes in another way."""
     layer = node.layer
     for key in layer.opencv.ignores if layer.opencv else ():
         if key in dict(node.refs) or (cfg.option(node, key) and _counts(layer, key)):
-            yield key, f"OpenCV's importer overlooks or refuses {key}", SILENT_DIFFERENCE
+            yield key, f"OpenCV's importer ignores or refuses {key}", SILENT_DIFFERENCE
     yield from layer.opencv_differences(*cfg.network.input_shapes(node))
 
 
 def _counts(layer: Layer, key: str) -> bool:
-    """Return whether a key has another value than the one that changes nothing."""
+    """Return whether a key has another value than the one that has no effect."""
     idle = getattr(layer, "stride", 1) if key.startswith("stride") else layer.keys()[key].default
     return bool(getattr(layer, key) != idle)
 
 
 def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What hank-ai's fork of Darknet refuses."""
+    """Note what hank-ai's fork of Darknet refuses."""
     for node in {node.layer.kind: node for node in reversed(_layers(cfg))}.values():
         if not node.layer.hank_ai:
             message = f"hank-ai's Darknet has no [{cfg.section(node).name}]"

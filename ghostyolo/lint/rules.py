@@ -11,7 +11,7 @@ _WIDTH = 88
 
 
 class Rule(NamedTuple):
-    """What a finding is about: a paragraph, and lines that are wrong and right."""
+    """The explanation of a rule: a paragraph, and examples of wrong and right lines."""
 
     name: str
     text: str
@@ -33,8 +33,8 @@ class Rule(NamedTuple):
 def registry() -> dict[str, Rule]:
     """Return the rules by name.
 
-    In the file a rule begins with its name behind `=`; lines behind `<` are wrong, those behind
-    `>` right, the others are its paragraph.
+    In the file a rule begins with its name after `=`. Lines after `<` are wrong, lines after `>`
+    are right, the others are its paragraph.
     """
     found = {}
     for block in Path(__file__).with_name("rules.txt").read_text("utf-8").split("\n= ")[1:]:

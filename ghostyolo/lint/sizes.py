@@ -1,4 +1,4 @@
-"""Maps that do not meet because of the network's input size: find the sizes where they do."""
+"""Shapes that do not fit because of the network's input size: find sizes at which they do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _STRIDES = (32, 64, 128)  # of published networks
 
 
 def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
-    """Put the input size in place of the joins that fail by it."""
-    misfits = [item for item in found if item.rule in _RULES]
-    if not misfits:
+    """Replace findings about shapes by one about the input size, where that is the cause."""
+    mismatches = [item for item in found if item.rule in _RULES]
+    if not mismatches:
         return found
     cfg = read(text, path, Findings(lambda _: None))
     sizes = next(filter(None, (_fitting(cfg, path, stride) for stride in _STRIDES)), [])
     if not sizes:
         return found
-    net, first = cfg.network.options, misfits[0]
+    net, first = cfg.network.options, mismatches[0]
     key = "height" if any(width == net.width for width, _ in sizes) else "width"
     line = first.span.line if first.span else 0
     message = (
@@ -33,7 +33,7 @@ def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
 
 
 def _fitting(cfg: ParsedCfg, path: str, stride: int) -> list[tuple[int, int]]:
-    """Return the multiples of stride just below and above the input size that give no misfit."""
+    """Return the multiples of stride just below and above the input size that give no mismatch."""
     size = cfg.network.options.width, cfg.network.options.height
     width, height = (max(stride, side // stride * stride) for side in size)
     wider, higher = (-(-side // stride) * stride for side in size)

@@ -1,4 +1,4 @@
-"""Rules about layers, what they read and who reads them.
+"""Rules about layers, their inputs and their readers.
 
 Source of what Darknet does: AlexeyAB/darknet src/parser.c, src/shortcut_layer.c,
 src/activations.c, src/dropout_layer.c.
@@ -7,6 +7,7 @@ src/activations.c, src/dropout_layer.c.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from ghostyolo.errors import Diagnostic
 from ghostyolo.layers import Head
@@ -15,14 +16,15 @@ from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.maxpool import Maxpool
 from ghostyolo.layers.route import Route
 from ghostyolo.layers.shortcut import Shortcut
-from ghostyolo.lint.parsed_cfg import ParsedCfg, nodes, place
+from ghostyolo.lint.parsed_cfg import ParsedCfg, layers, place
+from ghostyolo.network import Node
 
 _ZERO_ON_CPU = ("relu6",)
 
 
 def channels(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """A sum has sources of one depth."""
-    for node in nodes(cfg, Shortcut):
+    """Check that the inputs of a sum have as many channels."""
+    for node, _ in layers(cfg, Shortcut):
         depth, *others = (shape.c for shape in cfg.network.input_shapes(node))
         for other in others:
             if other != depth:
@@ -32,33 +34,30 @@ def channels(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def antialiasing(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Whoever names a blurred layer gets its size before the blur."""
-    for node in nodes(cfg, Convolutional, Maxpool):
-        layer = node.layer
-        assert isinstance(layer, Convolutional | Maxpool)
+    """Check references to a layer with antialiasing: Darknet takes its size before the stride."""
+    found: Iterator[tuple[Node, Convolutional | Maxpool]]
+    found = chain(layers(cfg, Convolutional), layers(cfg, Maxpool))
+    for node, layer in found:
         if not layer.antialiasing or (layer.stride_x, layer.stride_y) == (1, 1):
             continue
         for reader in cfg.readers.get(node.index, []):
             if "data" in reader.layer.refs.values():
                 key = next(iter(reader.layer.refs))
-                message = (
-                    f"reads a layer with antialiasing={layer.antialiasing} ({place(node.span)})"
-                )
-                hint = (
-                    "Darknet takes its size before the stride; read another layer, or do not blur"
-                )
+                where = place(node.span)
+                message = f"reads a layer with antialiasing={layer.antialiasing} ({where})"
+                hint = "Darknet takes its size before the stride; read another layer"
                 yield cfg.warn("antialias-source", reader, key, message, hint)
 
 
 def unused(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Every output is read by somebody, and nobody reads boxes."""
+    """Check that every output is read, and that no layer reads the boxes of a head."""
     if not cfg.complete:
         return
     for node in cfg.network:
         above = cfg.network[node.inputs[0]] if node.inputs[0] >= 0 else node
         if isinstance(above.layer, Head) and node.layer.takes_previous and node.layer.has_output:
             message = f"reads the boxes of [{above.layer.kind}] ({place(above.span)})"
-            hint = "put a [route] between that goes back to a map"
+            hint = "put a [route] to a feature map between"
             yield cfg.warn("after-head", node, "", message, hint)
         ends = node.index == len(cfg.network) - 1 or not node.layer.has_output
         if not (ends or isinstance(node.layer, Head) or cfg.readers.get(node.index)):
@@ -67,22 +66,19 @@ def unused(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def dropout(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Dropout works on the buffer of the layer above."""
-    for node in nodes(cfg, Dropout):
+    """Check the readers of a layer above a dropout, which works in place in Darknet."""
+    for node, _ in layers(cfg, Dropout):
         for reader in cfg.readers.get(node.inputs[0], []):
             if reader is not node:
                 message = f"reads the layer above a [dropout] ({place(node.span)})"
                 hint = f"Darknet drops there too; read layer {node.index}, or one further up"
-                yield cfg.warn(
-                    "dropout-source", reader, next(iter(reader.layer.refs), ""), message, hint
-                )
+                key = next(iter(reader.layer.refs), "")
+                yield cfg.warn("dropout-source", reader, key, message, hint)
 
 
 def convolutions(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Keys of a convolution that cancel each other."""
-    for node in nodes(cfg, Convolutional):
-        layer = node.layer
-        assert isinstance(layer, Convolutional)
+    """Check keys of a convolution that contradict each other."""
+    for node, layer in layers(cfg, Convolutional):
         if layer.pad and layer.padding not in (0, layer.pad_px):
             message = f"padding={layer.padding} with pad={layer.pad}"
             hint = f"pad takes {layer.pad_px} pixels and padding is not read; delete one of them"
@@ -92,28 +88,21 @@ def convolutions(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             hint = "the map grows by one pixel; use an odd size, or pad=0"
             yield cfg.warn("even-kernel", node, "size", message, hint)
         if layer.xnor and layer.groups > 1:
-            message, hint = (
-                f"groups={layer.groups} with xnor=1",
-                "xnor computes one group; set groups=1",
-            )
+            message, hint = f"groups={layer.groups} with xnor=1", "xnor has one group; set groups=1"
             yield cfg.warn("xnor-groups", node, "groups", message, hint)
 
 
 def routes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Groups slice every source, not what they are joined to."""
-    for node in nodes(cfg, Route):
-        layer = node.layer
-        assert isinstance(layer, Route)
+    """Check for groups of several inputs: each input is sliced, not their concatenation."""
+    for node, layer in layers(cfg, Route):
         if layer.groups > 1 and len(node.inputs) > 1:
             message = f"groups={layer.groups} of {len(node.inputs)} layers"
-            hint = (
-                "each layer is sliced before they are joined; join first for a slice of the whole"
-            )
+            hint = "each input is sliced on its own; join them in a [route] above to slice all"
             yield cfg.warn("route-groups", node, "groups", message, hint)
 
 
 def activations(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What is activated is meant, and not computed as zero."""
+    """Check for activations that are not written, or that Darknet computes as zero."""
     for node in cfg.network:
         layer, name = node.layer, getattr(node.layer, "activation", "")
         item = layer.keys().get("activation")

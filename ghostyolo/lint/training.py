@@ -1,4 +1,4 @@
-"""Rules about `[net]`: how the rate falls, what training reads and what it does not.
+"""Rules about `[net]`: the learning rate schedule, and keys that training does not read.
 
 Source of what Darknet does: AlexeyAB/darknet src/parser.c parse_net_options, src/network.c
 get_current_rate, src/data.c load_data_detection.
@@ -12,9 +12,9 @@ from itertools import pairwise
 from ghostyolo.errors import Diagnostic
 from ghostyolo.lint.parsed_cfg import ParsedCfg
 
-# Keys of [net] that change pictures for classifiers only, with the value that changes nothing.
+# Augmentation keys of [net] for classifiers alone, with the value that changes nothing.
 _CLASSIFIER = {"angle": 0, "aspect": 1, "min_crop": None, "max_crop": None, "label_smooth_eps": 0}
-# Keys that Darknet's CPU build overlooks.
+# Keys that Darknet's CPU build ignores.
 _GPU_NET = ("adam", "loss_scale", "adversarial_lr", "attention")
 _GPU = (
     "sway", "rotate", "stretch", "stretch_sway", "grad_centr", "reverse", "coordconv", "binary",
@@ -23,7 +23,7 @@ _GPU = (
 
 
 def policy(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """The rate changes as the policy says."""
+    """Check that the policy changes the learning rate."""
     net = cfg.network.options
     idle = {
         "step": (net.scale == 1, "scale=1", "set scale below 1"),
@@ -34,7 +34,7 @@ def policy(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     }
     still, why, hint = idle.get(net.policy, (False, "", ""))
     if still:
-        message = f"policy={net.policy} with {why} keeps the rate constant"
+        message = f"policy={net.policy} with {why} keeps the learning rate constant"
         yield cfg.warn("constant-policy", None, "policy", message, hint)
     if net.policy == "poly" and not cfg.option(None, "power"):
         message, hint = "policy=poly without power takes power=4", "write the power that is meant"
@@ -45,7 +45,7 @@ def policy(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Steps and scales go together, upwards, within the training."""
+    """Check that there is a scale for each step, and that the steps ascend and are reached."""
     net = cfg.network.options
     if net.policy != "steps":
         return
@@ -62,7 +62,7 @@ def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         yield cfg.warn("steps-scales", None, "scales", message, hint)
     if any(first >= second for first, second in pairwise(net.steps)):
         message = f"steps={','.join(map(str, net.steps))} do not ascend"
-        hint = "sort them: the first that lies ahead hides those behind it"
+        hint = "sort them: Darknet stops looking at the first step that is not reached yet"
         yield cfg.warn("steps-order", None, "steps", message, hint)
     late = [step for step in net.steps if step >= net.max_batches > 0]
     if late:
@@ -72,7 +72,7 @@ def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def burn_in(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """The rate has risen before it falls."""
+    """Check that the burn-in ends before the learning rate falls."""
     net = cfg.network.options
     first = net.steps[0] if net.policy == "steps" and net.steps else 0
     for name, value in (("max_batches", net.max_batches), ("first step", first)):
@@ -83,14 +83,14 @@ def burn_in(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def pictures(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What detectors do not read, and what stops them."""
+    """Check augmentation keys that a detector's training ignores, or that stop it."""
     net = cfg.network.options
     if not cfg.heads:
         return
     for key, idle in _CLASSIFIER.items():
         value = getattr(net, key)
         if cfg.option(None, key) and value != idle:
-            message = f"{key}={value:g} does nothing in the training of a detector"
+            message = f"{key}={value:g} has no effect on the training of a detector"
             hint = "Darknet reads it for classifiers; use jitter= of the last head, or delete it"
             yield cfg.warn("classifier-key", None, key, message, hint)
     if net.mosaic and net.letter_box:
@@ -102,13 +102,13 @@ def pictures(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def gpu(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """What Darknet's CPU build overlooks."""
+    """Note keys that Darknet's CPU build ignores."""
     for node in (None, *cfg.network):
         options = node.layer if node else cfg.network.options
         known = options.keys()
         for key in _GPU if node else _GPU_NET:
             if key in known and getattr(options, key) != known[key].default:
-                message = f"{key}={getattr(options, key)} counts in Darknet's GPU build only"
+                message = f"{key}={getattr(options, key)} has an effect in Darknet's GPU build only"
                 hint = "results on a CPU differ; delete it if both are to agree"
                 yield cfg.note("gpu-only", node, key, message, hint)
 
