@@ -24,7 +24,7 @@ from ghostyolo.layers import Layer, LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node, weights_file
-from ghostyolo.ops import EPS
+from ghostyolo.ops.convolution import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ghostyolo.layers import LayerError
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.network import Network, Node, weights_file
-from ghostyolo.ops import EPS
+from ghostyolo.ops.convolution import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS, StateDictLayer, gates
 
 OWN = "ghostyolo"  # the names of `Model.state_dict`

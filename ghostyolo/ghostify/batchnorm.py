@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ghostyolo.ops import Convolution
+from ghostyolo.ops.convolution import Convolution
 
 FLAT = 1e-8  # variance below which a channel's statistics are left alone
 

@@ -34,7 +34,7 @@ from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
 from ghostyolo.model import compute
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
-from ghostyolo.ops import Convolution
+from ghostyolo.ops.convolution import Convolution
 
 MOST_CORRECTED = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
 Tensors = dict[str, Tensor]

@@ -26,6 +26,6 @@ class Activation(Layer):
         yield from ()
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import activations
 
-        return ops.activation(self.activation)
+        return activations.activation(self.activation)

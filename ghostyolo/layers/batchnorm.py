@@ -23,6 +23,6 @@ class Batchnorm(Layer):
         return [(name, (inputs[0].c,)) for name in names]
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import convolution
 
-        return ops.batch_norm(inputs[0].c)
+        return convolution.batch_norm(inputs[0].c)

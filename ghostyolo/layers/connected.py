@@ -43,7 +43,7 @@ class Connected(Layer):
         return out.size * inputs[0].size
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import convolution
 
         norm = bool(self.batch_normalize)
-        return ops.Connected(inputs[0].size, self.output, norm, self.activation)
+        return convolution.Connected(inputs[0].size, self.output, norm, self.activation)

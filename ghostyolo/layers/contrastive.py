@@ -31,6 +31,6 @@ class Contrastive(Layer):
             raise LayerError(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
-        return ops.Loss()
+        return heads.Loss()

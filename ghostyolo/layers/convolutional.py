@@ -193,10 +193,10 @@ class Convolutional(Layer):
         return f"{self.size}x{self.size}{stride}{groups} {self.activation}"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import convolution
 
         self._refuse()
-        return ops.Convolution(
+        return convolution.Convolution(
             inputs[0].c,
             self.filters,
             size=self.size,
@@ -212,10 +212,10 @@ class Convolutional(Layer):
         )
 
     def _blur(self) -> Module | None:
-        from ghostyolo import ops
+        from ghostyolo.ops import pooling
 
         size = kernel_size(self.antialiasing)
-        return ops.Blur(size, (self.stride_y, self.stride_x)) if self.antialiasing else None
+        return pooling.Blur(size, (self.stride_y, self.stride_x)) if self.antialiasing else None
 
     def _refuse(self) -> None:
         if self.coordconv:

@@ -24,6 +24,6 @@ class Cost(Layer):
     ratio: float = key(0.0, training="detectors")
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
-        return ops.Loss()
+        return heads.Loss()

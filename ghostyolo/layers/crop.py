@@ -38,6 +38,6 @@ class Crop(Layer):
         return Shape(x.c, self.crop_height, self.crop_width)
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import arranging
 
-        return ops.Crop(self.crop_height, self.crop_width, adjust=not self.noadjust)
+        return arranging.Crop(self.crop_height, self.crop_width, adjust=not self.noadjust)

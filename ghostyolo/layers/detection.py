@@ -56,9 +56,11 @@ class Detection(Head):
     def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
-        return ops.DetectionActivation(self.cells, self.classes) if self.softmax else nn.Identity()
+        return (
+            heads.DetectionActivation(self.cells, self.classes) if self.softmax else nn.Identity()
+        )
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the vector into boxes, cell by cell.

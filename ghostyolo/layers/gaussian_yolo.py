@@ -33,9 +33,9 @@ class GaussianYolo(Anchored):
     yolo_point: str = key("center", choices=tuple(POINTS))
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
-        return ops.GaussianActivation(len(self.mask), self.scale_x_y)
+        return heads.GaussianActivation(len(self.mask), self.scale_x_y)
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the activated output into boxes; the uncertainties lower the class probabilities.

@@ -33,6 +33,6 @@ class Implicit(Layer):
         return [("weight", (self.filters, self.atoms, 1))]
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import combining
 
-        return ops.Constant((self.filters, self.atoms, 1), self.mean, self.std)
+        return combining.Constant((self.filters, self.atoms, 1), self.mean, self.std)

@@ -58,9 +58,9 @@ class Local(Layer):
         return f"{self.size}x{self.size}{stride} {self.activation}"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import convolution
 
-        return ops.Local(
+        return convolution.Local(
             inputs[0].c,
             self.filters,
             size=self.size,

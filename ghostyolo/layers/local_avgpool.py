@@ -21,6 +21,6 @@ class LocalAvgpool(Pooling):
     order = "kept"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import pooling
 
-        return ops.LocalAvgpool(self.size, self.strides, self.padding)
+        return pooling.LocalAvgpool(self.size, self.strides, self.padding)

@@ -56,13 +56,13 @@ class Maxpool(Pooling):
     def module(self, *inputs: Shape) -> Module:
         from torch import nn
 
-        from ghostyolo import ops
+        from ghostyolo.ops import pooling
 
         pool = (
-            ops.DepthMax(self.out_channels)
+            pooling.DepthMax(self.out_channels)
             if self.maxpool_depth
-            else ops.Maxpool(self.size, self.strides, self.padding)
+            else pooling.Maxpool(self.size, self.strides, self.padding)
         )
         if not self.antialiasing:
             return pool
-        return nn.Sequential(pool, ops.Blur(kernel_size(self.antialiasing), super().strides))
+        return nn.Sequential(pool, pooling.Blur(kernel_size(self.antialiasing), super().strides))

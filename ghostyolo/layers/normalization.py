@@ -29,6 +29,6 @@ class Normalization(Layer):
         return inputs[0]
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import pooling
 
-        return ops.LocalResponse(self.size, self.alpha, self.beta, self.kappa)
+        return pooling.LocalResponse(self.size, self.alpha, self.beta, self.kappa)

@@ -73,11 +73,11 @@ class Region(Head):
             raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
         if self.tree:
             raise LayerError(f"tree={self.tree} is not supported", "delete the line")
-        return ops.RegionActivation(self.num, self.classes, bool(self.softmax))
+        return heads.RegionActivation(self.num, self.classes, bool(self.softmax))
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the re-ordered output into boxes.

@@ -33,6 +33,6 @@ class Reorg(Reorg3d):
         return shape
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import arranging
 
-        return ops.Passthrough(self.stride, bool(self.reverse))
+        return arranging.Passthrough(self.stride, bool(self.reverse))

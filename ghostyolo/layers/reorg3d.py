@@ -45,6 +45,6 @@ class Reorg3d(Layer):
         return Shape(c * s * s, h // s, w // s)
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import arranging
 
-        return ops.SpaceToDepth(self.stride, bool(self.reverse))
+        return arranging.SpaceToDepth(self.stride, bool(self.reverse))

@@ -61,6 +61,6 @@ class Route(Layer):
             yield "groups", "OpenCV's importer joins before it slices", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import combining
 
-        return ops.Route(self.groups, self.group_id)
+        return combining.Route(self.groups, self.group_id)

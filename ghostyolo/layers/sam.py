@@ -32,6 +32,6 @@ class Sam(Layer):
         return source
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import combining
 
-        return ops.Product(self.activation)
+        return combining.Product(self.activation)

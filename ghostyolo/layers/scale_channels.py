@@ -34,6 +34,6 @@ class ScaleChannels(Layer):
         return scaled
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import combining
 
-        return ops.Product(self.activation)
+        return combining.Product(self.activation)

@@ -74,8 +74,8 @@ class Shortcut(Layer):
             yield "from", "OpenCV's importer adds one layer of from", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import combining
 
         shapes = [shape for _, shape in self.weights(*inputs)]
         norm = self.weights_normalization.removeprefix("avg_")
-        return ops.Shortcut(self.activation, shapes[0] if shapes else None, norm)
+        return combining.Shortcut(self.activation, shapes[0] if shapes else None, norm)

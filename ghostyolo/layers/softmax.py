@@ -32,8 +32,8 @@ class Softmax(Layer):
         return inputs[0]
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
         if self.tree:
             raise LayerError(f"tree={self.tree} is not supported", "delete the line")
-        return ops.Softmax(self.groups, self.temperature, bool(self.spatial))
+        return heads.Softmax(self.groups, self.temperature, bool(self.spatial))

@@ -40,6 +40,6 @@ class Upsample(Layer):
             yield "stride", "OpenCV's importer has no negative stride", "use [maxpool]"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import arranging
 
-        return ops.Upsample(self.stride, self.scale)
+        return arranging.Upsample(self.stride, self.scale)

@@ -41,9 +41,9 @@ class Yolo(Anchored):
         return f"{x.h}x{x.w} cells of anchors {anchors}, {self.classes} classes, {kind}"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo import ops
+        from ghostyolo.ops import heads
 
-        return ops.YoloActivation(len(self.mask), self.scale_x_y, bool(self.new_coords))
+        return heads.YoloActivation(len(self.mask), self.scale_x_y, bool(self.new_coords))
 
     def side_factor(self, value: Any, xp: Any) -> Any:
         return (2 * value) ** 2 if self.new_coords else xp.exp(value)

@@ -15,15 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostyolo import ops
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Node
+from ghostyolo.ops.arranging import Upsample
+from ghostyolo.ops.convolution import EPS
+from ghostyolo.ops.pooling import Maxpool
 from ghostyolo.syntax.values import write
 
 NORMS, CONV, LEAKY = (nn.BatchNorm1d, nn.BatchNorm2d), (nn.Conv2d,), (nn.LeakyReLU,)
-MAXPOOL, UPSAMPLE = (ops.Maxpool,), (ops.Upsample,)
+MAXPOOL, UPSAMPLE = (Maxpool,), (Upsample,)
 EPSILONS = (1e-6, 1e-3, 1e-4, 0.0)  # OpenCV, Keras, some ports of YOLO, none
 SLOPES = (0.01, 0.2, 0.3, 0.0)  # torch, pix2pix, Keras, ReLU
 IMPOSSIBLE = (
@@ -39,14 +41,14 @@ def _with(module: nn.Module, **attributes: Any) -> nn.Module:
     return module
 
 
-def _max_pool(pool: ops.Maxpool, before: int, outside: float) -> nn.Module:
+def _max_pool(pool: Maxpool, before: int, outside: float) -> nn.Module:
     pad = nn.ConstantPad2d((before, pool.padding - before) * 2, outside)
     return nn.Sequential(pad, nn.MaxPool2d(pool.size, pool.stride))
 
 
-def _bilinear(upsample: ops.Upsample) -> nn.Module:
+def _bilinear(upsample: Upsample) -> nn.Module:
     larger = nn.Upsample(scale_factor=float(max(1, upsample.stride)), mode="bilinear")
-    return nn.Sequential(larger, ops.Upsample(1, upsample.scale))
+    return nn.Sequential(larger, Upsample(1, upsample.scale))
 
 
 def _turned(conv: nn.Conv2d) -> nn.Module | None:
@@ -63,7 +65,7 @@ def _same_padding(conv: nn.Conv2d) -> nn.Module | None:
 
 
 MODULES: list[tuple[str, tuple[type, ...], Change]] = [
-    (f"batch-norm eps {eps:g} instead of {ops.EPS:g}", NORMS, partial(_with, eps=eps))
+    (f"batch-norm eps {eps:g} instead of {EPS:g}", NORMS, partial(_with, eps=eps))
     for eps in EPSILONS
 ]
 MODULES += [

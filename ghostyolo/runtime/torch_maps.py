@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from ghostyolo import ops
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network
+from ghostyolo.ops.combining import Route
+from ghostyolo.ops.convolution import Convolution
 
 
 def apart(model: Model) -> set[int]:
@@ -32,7 +33,7 @@ def lent(model: Model) -> set[int]:
     """
     readers = _readers(model.network)
     new = _joined(model) | {
-        index for index, layer in enumerate(model.layers) if isinstance(layer, ops.Convolution)
+        index for index, layer in enumerate(model.layers) if isinstance(layer, Convolution)
     }
     return {index for index in new - set(model.output_indices) if len(readers[index]) == 1}
 
@@ -52,12 +53,12 @@ def _joined(model: Model) -> set[int]:
     return {
         node.index
         for node, layer in zip(model.network, model.layers, strict=True)
-        if isinstance(layer, ops.Route) and layer.groups == 1 and len(node.inputs) > 1
+        if isinstance(layer, Route) and layer.groups == 1 and len(node.inputs) > 1
     }
 
 
 def _shrinks(layer: Any) -> bool:
     """Return whether a layer is a depthwise convolution, with no blur, that gives smaller maps."""
-    if not isinstance(layer, ops.Convolution) or not isinstance(layer.blur, nn.Identity):
+    if not isinstance(layer, Convolution) or not isinstance(layer.blur, nn.Identity):
         return False
     return layer.conv.groups == layer.conv.in_channels and max(layer.conv.stride) > 1

@@ -18,7 +18,7 @@ import pytest
 import torch
 from onnx import helper
 
-from ghostyolo import boxes, ops
+from ghostyolo import boxes
 from ghostyolo.boxes import Detections
 from ghostyolo.cli import main
 from ghostyolo.errors import CfgError, OptionError
@@ -33,6 +33,7 @@ from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, metadata
+from ghostyolo.ops.convolution import Convolution
 from ghostyolo.sample_data.painter import write_dataset
 from support import exports, goldens, published, tiny
 from support.cases import GENERATED, KINDS, random_model
@@ -103,7 +104,7 @@ def test_plain_form_computes_the_same(path: Path) -> None:
 
 def test_statistics_are_folded_in_double() -> None:
     torch.manual_seed(0)
-    layer = ops.Convolution(
+    layer = Convolution(
         3, 8, size=3, stride=(1, 1), padding=1, dilation=1, groups=1, norm=True, activation="linear"
     ).eval()
     assert layer.norm is not None and layer.norm.running_var is not None

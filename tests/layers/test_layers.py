@@ -119,7 +119,7 @@ def test_last_output_equals_opencv(name: str, tmp_path: Path) -> None:
 
 def test_activations_by_hand() -> None:
     """Values of Darknet's C functions at -2.5, -.5, .5 and 7.5."""
-    from ghostyolo import ops
+    from ghostyolo.ops.activations import activation
 
     x = torch.tensor([-2.5, -0.5, 0.5, 7.5]).view(1, 4, 1, 1)
     want = {
@@ -137,7 +137,7 @@ def test_activations_by_hand() -> None:
         "lhtan": [-0.0025, -0.0005, 0.5, 1.0065],
     }
     for name, values in want.items():
-        got = ops.activation(name)(x).flatten()
+        got = activation(name)(x).flatten()
         torch.testing.assert_close(got, torch.tensor(values), rtol=1e-5, atol=1e-6, msg=name)
 
 
@@ -233,7 +233,7 @@ def test_detection_decodes_one_slot_by_hand() -> None:
 
 def test_normalization_by_hand() -> None:
     """Darknet's running sum, channel by channel; channel size // 2 never enters it."""
-    from ghostyolo import ops
+    from ghostyolo.ops.pooling import LocalResponse
 
     x = torch.rand(1, 6, 1, 1) + 0.5
     squares, size, alpha = (x.flatten() ** 2).tolist(), 5, 0.1
@@ -244,15 +244,15 @@ def test_normalization_by_hand() -> None:
         norms[-1] -= alpha * squares[leaves] if leaves >= 0 else 0
         norms[-1] += alpha * squares[enters] if enters < 6 else 0
     want = x.flatten() * torch.tensor(norms) ** -0.75
-    got = ops.LocalResponse(size, alpha, 0.75, 1.0)(x).flatten()
+    got = LocalResponse(size, alpha, 0.75, 1.0)(x).flatten()
     torch.testing.assert_close(got, want)
 
 
 def test_region_reorders_cell_by_cell() -> None:
-    from ghostyolo import ops
+    from ghostyolo.ops.heads import RegionActivation
 
     x = torch.randn(1, 2 * 7, 3, 4)
-    out = ops.RegionActivation(2, 2, softmax=True)(x).reshape(3, 4, 2, 7)
+    out = RegionActivation(2, 2, softmax=True)(x).reshape(3, 4, 2, 7)
     slot = x.reshape(2, 7, 3, 4)[1, :, 2, 3]
     torch.testing.assert_close(out[2, 3, 1, :4], slot[:4])
     torch.testing.assert_close(out[2, 3, 1, 4], slot[4].sigmoid())

@@ -11,7 +11,7 @@ import torch
 
 from ghostyolo.boxes import ciou, iou
 from ghostyolo.loss import HeadRun, modern
-from ghostyolo.ops import YoloActivation
+from ghostyolo.ops.heads import YoloActivation
 from support.head_runs import CLASSES, SIZE, make_runs
 
 Place = tuple[int, int, int, int, int]  # head, image, anchor, row, column

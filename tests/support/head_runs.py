@@ -6,7 +6,7 @@ import torch
 
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import HeadRun
-from ghostyolo.ops import YoloActivation
+from ghostyolo.ops.heads import YoloActivation
 
 SIZE = (64, 96)  # of the input, (h, w) in pixels
 
