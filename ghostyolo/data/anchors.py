@@ -195,8 +195,7 @@ def with_anchors(network: Network, anchors: np.ndarray) -> Network:
             if not isinstance(above.layer, Convolutional):
                 message = f"cannot change its number of anchors: [{above.layer.kind}] stands above"
                 hint = "put a [convolutional] above each head"
-                kind = layer.kind
-                raise CfgError(message, span=head.node.span, section=kind, hint=hint)
+                raise head.node.error(message, hint)
             layers[above.index] = replace(above.layer, filters=layer.needed_channels)
     return rebuild(network, lambda node: layers.get(node.index, node.layer))
 
@@ -256,9 +255,8 @@ def _anchor_head(node: Node, layer: Anchored | Region, size: tuple[int, int]) ->
             raise LayerError(
                 "an anchor has a side of 0 or less", "give positive widths and heights"
             )
-    except LayerError as misfit:
-        kind, hint = layer.kind, misfit.hint
-        raise CfgError(str(misfit), span=node.span, section=kind, hint=hint) from None
+    except LayerError as error:
+        raise node.error(error) from None
     return AnchorHead(node, own, cell)
 
 

@@ -38,9 +38,9 @@ def classifier_output_of(network: Network) -> ClassifierOutput:
     """Return where a classifier of pictures ends. Raises `CfgError` if it is none."""
     found = classifier_output(network)
     if found is None:
-        for node, head in detection_heads(network):
+        for node, _ in detection_heads(network):
             message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
-            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
+            raise node.error(message, hint)
         span = network[-1].span if len(network) else None
         raise CfgError("it has no class probabilities", span=span, hint="add a [softmax]")
     check_takes_pictures(network)

@@ -85,12 +85,12 @@ def heads_of(network: Network) -> list[Head]:
         try:
             head.check_boxes()
         except LayerError as error:
-            raise CfgError(str(error), span=node.span, section=head.kind, hint=error.hint) from None
+            raise node.error(error) from None
         found.append(head)
         if head.classes != found[0].classes:
             message = f"classes={head.classes}, the first head has {found[0].classes}"
             hint = "give all heads the same classes"
-            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
+            raise node.error(message, hint)
     check_takes_pictures(network)
     if not found:
         classifies = "it classifies: run ghostyolo classify"

@@ -10,7 +10,6 @@ import copy
 
 from torch import nn
 
-from ghostyolo.errors import CfgError
 from ghostyolo.model.model import Model
 from ghostyolo.network import Node
 
@@ -45,4 +44,4 @@ def _folded(module: nn.Module, node: Node) -> nn.Module:
         return make()
     message = f"its module {type(module).__name__} does not say what it is in inference"
     hint = "give the module a method `folded`"
-    raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+    raise node.error(message, hint)

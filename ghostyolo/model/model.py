@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
-from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.model import compute, weights
 from ghostyolo.model.classifier import Classifier
@@ -57,9 +56,8 @@ class Model(nn.Module):
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})
             return module
-        except LayerError as misfit:
-            kind = node.layer.kind
-            raise CfgError(str(misfit), span=node.span, section=kind, hint=misfit.hint) from None
+        except LayerError as error:
+            raise node.error(error) from None
 
     @property
     def heads(self) -> list[tuple[Node, Head]]:

@@ -42,6 +42,12 @@ class Node:
         """Return the node whose weights it computes with, None where it has its own, or none."""
         return next((index for key, index in self.refs if self.layer.refs[key] == "weights"), None)
 
+    def error(self, problem: str | LayerError, hint: str = "") -> CfgError:
+        """Return the error that names the node's section and line."""
+        if isinstance(problem, LayerError):
+            hint = problem.hint
+        return CfgError(str(problem), span=self.span, section=self.layer.kind, hint=hint)
+
     @property
     def title(self) -> str:
         """Return the last line of the comment above its section."""

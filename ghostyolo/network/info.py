@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ghostyolo.errors import CfgError
 from ghostyolo.layers import LayerError, count
 from ghostyolo.network import Network, Node
 from ghostyolo.network.cost import (
@@ -99,8 +98,7 @@ def rows(network: Network, machine: Machine | None = None) -> list[Row]:
         try:
             row = _row(network, node, gains.get(node.index), node.index in joined, machine)
         except LayerError as error:
-            kind, hint = node.layer.kind, error.hint
-            raise CfgError(str(error), span=node.span, section=kind, hint=hint) from None
+            raise node.error(error) from None
         table.append(row)
     return table
 

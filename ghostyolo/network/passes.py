@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.errors import OptionError
 from ghostyolo.layers import Layer
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, Node
@@ -46,8 +46,7 @@ def reclass(network: Network, classes: int) -> Network:
     if end := classifier_output(network):
         if not end.source.layer.channels_key or end.source.shape.c != end.classes:
             hint = "put a [connected] or [convolutional] with an output for each class there"
-            message, kind = "cannot change its classes", end.source.layer.kind
-            raise CfgError(message, span=end.source.span, section=kind, hint=hint)
+            raise end.source.error("cannot change its classes", hint)
         feeds[end.source.index] = classes
     for node in network:
         if isinstance(node.layer, Yolo):
@@ -55,7 +54,7 @@ def reclass(network: Network, classes: int) -> Network:
             if not above.layer.channels_key:
                 hint = "put a [convolutional] above each head"
                 message = f"cannot change its classes: [{above.layer.kind}] stands above it"
-                raise CfgError(message, span=node.span, section="yolo", hint=hint)
+                raise node.error(message, hint)
             feeds[above.index] = len(node.layer.mask) * (5 + classes)
 
     def change(node: Node) -> Layer:

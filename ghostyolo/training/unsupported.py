@@ -35,9 +35,7 @@ def check_detector(network: Network) -> None:
     _check(network, "detectors")
     for node, head in detection_heads(network):
         if not isinstance(head, Yolo):
-            hint = "train a network with [yolo] heads"
-            message = "no loss is written for it"
-            raise CfgError(message, span=node.span, section=head.kind, hint=hint)
+            raise node.error("no loss is written for it", "train a network with [yolo] heads")
 
 
 def check_classifier(network: Network) -> None:
@@ -80,8 +78,7 @@ def _check(network: Network, task: Task) -> None:
         try:
             node.layer.check_training()
         except LayerError as error:
-            kind = node.layer.kind
-            raise CfgError(str(error), span=node.span, section=kind, hint=error.hint) from None
+            raise node.error(error) from None
     if network.options.max_batches < 1:
         raise CfgError("max_batches=0", section="net", hint="set it, or give --epochs")
     try:
@@ -98,7 +95,7 @@ def _check(network: Network, task: Task) -> None:
         for key, value in _not_honoured(node.layer, task):
             message = f"{key}={getattr(node.layer, key)} cannot be honoured in training"
             hint = f"set {key}={value} for training"
-            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+            raise node.error(message, hint)
     _check_stops(network)
     _check_statistics(network)
 
@@ -121,7 +118,7 @@ def _check_statistics(network: Network) -> None:
         if node.shape.size == node.shape.c and any(name.endswith("running_var") for name in names):
             message = "batch norm of 1x1 maps cannot be trained with one picture at a time"
             hint = "give --batch 2 or more, or fewer subdivisions"
-            raise CfgError(message, span=node.span, section=node.layer.kind, hint=hint)
+            raise node.error(message, hint)
 
 
 def _check_stops(network: Network) -> None:
@@ -133,4 +130,4 @@ def _check_stops(network: Network) -> None:
     rest = list(network)[last.index + 1 :]
     if not any(node.layer.weights(*network.input_shapes(node)) for node in rest):
         message, hint = "stopbackward=1 leaves nothing to train", "set it in a layer further up"
-        raise CfgError(message, span=last.span, section=last.layer.kind, hint=hint)
+        raise last.error(message, hint)
