@@ -25,41 +25,40 @@ from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 T = TypeVar("T")
-# (picture, function that returns another, (h, w), settings, rng) -> what is learned from:
-# uint8 RGB (h, w, 3), and rows (k, columns) of what it shows
+# (picture, function that returns another, (h, w), settings, rng) -> training picture, uint8 RGB
+# (h, w, 3), and its targets, rows (k, columns)
 Compose = Callable[
     [Picture, Callable[[], Picture], Size, Any, np.random.Generator], tuple[np.ndarray, np.ndarray]
 ]
 
 CACHE_BYTES = 512 * 2**20
-AHEAD = 2  # batches under way for each worker
+AHEAD = 2  # batches prepared in advance by each worker
 ORDER, AUGMENT = 0, 1  # streams of random numbers
-# Forked workers start at once and share the cache. They are safe from what torch's and OpenCV's
-# threads may have held, as they use neither's; a fork of a Mac's frameworks is not.
+# Forked workers start at once and share the cache. Locks of torch's and OpenCV's threads do not
+# matter, as workers use neither; forking is not safe with the frameworks of a Mac.
 START = "fork" if sys.platform == "linux" else None
 
 
 class Batches:
     """The batches of a training run.
 
-    Batch i is the same whoever asks for it, in whatever order and with however many workers: the
-    order of epoch e comes from (seed, e), the augmentation of a picture from (seed, i, place in the
-    batch). Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup
-    adds are drawn from all. A picture that cannot be read is replaced by the next of the data set,
-    counted in its `defects` and logged once.
+    Batch i does not depend on the order of requests or on the number of workers: the order of epoch
+    e comes from (seed, e), the augmentation of a picture from (seed, i, place in the batch).
+    Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup adds are
+    drawn from all. A picture that cannot be read is replaced by the next of the data set, counted
+    in its `defects` and logged once.
 
-    settings: how pictures are changed, or a function of the iteration that returns it. compose:
-    what changes them so; that of `mosaic` is for detectors.
+    settings: of the augmentation, or a function of the iteration that returns them. compose:
+    augments pictures accordingly; that of `mosaic` is for detectors.
     batch: pictures of an update. size: (h, w) of the network's input, or a function of the
     iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
     are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
     shard: (rank, world), to make only one of `world` equal parts of each batch, for processes that
     train together; the parts together are the batch that one process would have.
-    levels: leave images as the uint8 levels that they are, for whoever divides them by 255 on a
-    GPU: a quarter of the bytes to move. pin_memory: put batches where a GPU, if there is one,
-    fetches them while it computes.
+    levels: return images as uint8, to be divided by 255 on a GPU: a quarter of the bytes to
+    copy. pin_memory: put batches into pinned memory if there is a GPU.
 
-    Raises OptionError for numbers that cannot be, DataError if no picture can be read.
+    Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class Batches:
         batch and what `compose` returns: for detectors (M, 6), that is cx, cy, w, h relative to the
         input, and the class. B is a shard's part of the batch, in which the index counts.
         """
-        return self._told(self._maker[self._task(iteration)])
+        return self._checked(self._maker[self._task(iteration)])
 
     def paths(self, iteration: int) -> list[str]:
-        """Return where the pictures of a batch lie; of a mosaic, that of its first."""
+        """Return the paths of the pictures of a batch; of a mosaic, that of its first."""
         return [str(sample.path) for sample in self._maker.samples(iteration)]
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
@@ -122,15 +121,15 @@ class Batches:
         )
         with closing(_outcomes(loader)) as outcomes:
             for prepared in outcomes:
-                yield self._told(prepared)
+                yield self._checked(prepared)
 
     def _task(self, iteration: int) -> _Task:
         size = self.size(iteration) if callable(self.size) else self.size
         settings = self.settings(iteration) if callable(self.settings) else self.settings
         return _Task(iteration, size, settings)
 
-    def _told(self, prepared: _Prepared) -> Batch:
-        """Note what is wrong with its pictures, and return the batch or raise its error."""
+    def _checked(self, prepared: _Prepared) -> Batch:
+        """Count the defects of its pictures, and return the batch or raise its error."""
         for sample, defect, message in prepared.faults:
             self.dataset.add_defect(self.dataset.samples[sample].path, defect, message)
         if prepared.error:
@@ -139,7 +138,7 @@ class Batches:
 
 
 class _Task(NamedTuple):
-    """Which batch to make, and all about it that is a function of the iteration."""
+    """Which batch to make, and what in it is a function of the iteration."""
 
     iteration: int
     size: Size
@@ -147,7 +146,7 @@ class _Task(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A batch as it comes from a worker, with what is wrong with its pictures."""
+    """A batch as it comes from a worker, with the defects of its pictures."""
 
     images: torch.Tensor
     truths: torch.Tensor
@@ -156,7 +155,7 @@ class _Prepared(NamedTuple):
 
 
 class _Maker(torch.utils.data.Dataset[_Prepared]):
-    """Makes batches: what a worker has a copy of."""
+    """Makes batches; each worker has a copy of it."""
 
     def __init__(
         self,
@@ -201,7 +200,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         return self._picture(int(rng.integers(len(self.cache.dataset))))
 
     def _picture(self, index: int) -> Picture:
-        """Return a picture, or the next that can be read, with the boxes to be learned."""
+        """Return a picture, or the next one that can be read, with the boxes to train on."""
         sample, image = self.cache.read(index)
         trained = ~sample.ignore
         boxes = sample.boxes_xyxy_px[trained]
@@ -210,7 +209,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         return Picture(image, boxes, sample.classes[trained])
 
     def _index(self, position: int) -> int:
-        """Return which sample stands at a position in the endless row of epochs."""
+        """Return the index of the sample at a position in the sequence of all epochs."""
         epoch, place = divmod(position, len(self.cache.dataset))
         return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[place])
 
@@ -233,11 +232,15 @@ def _places(batch: int, shard: tuple[int, int]) -> range:
 
 
 def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]:
-    """Yield what the workers return, and end them when it is over, for whatever reason."""
+    """Yield what the workers return, and end them however it stops."""
     outcomes: Any = _started(loader)
     try:
         yield from outcomes
-    except (RuntimeError, OSError, EOFError) as error:  # of one killed while it hands a batch over
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+    ) as error:  # when a worker was killed as it sent a batch
         workers = outcomes._workers if loader.num_workers else []
         if not workers or not wait([worker.sentinel for worker in workers], timeout=1):
             raise  # none of them has ended
@@ -252,8 +255,8 @@ def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]
 def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
     """Start the workers.
 
-    torch would raise an error at whatever line the main thread is at when one of them dies; without
-    its handler of that signal the error comes where the next batch is waited for.
+    When one of them dies, torch's signal handler would raise an error at any line of the main
+    thread; without it the error is raised where the next batch is awaited.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         return iter(loader)
@@ -265,24 +268,24 @@ def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
 
 
 def _begin_worker(_: int) -> None:
-    """Use one thread, and leave Ctrl-C to the parent, which may want another batch before it ends.
+    """Use one thread, and leave Ctrl-C to the parent, which may need another batch before it ends.
 
-    torch's one thread is set by its loader.
+    torch's loader limits torch to one thread.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.excepthook = _unless_hung_up
+    sys.excepthook = _print_unless_disconnected
 
 
-def _unless_hung_up(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Tell of an error, but not that the parent, interrupted, took no more of a batch.
+def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print an error, but not that of the sending thread when the parent was interrupted.
 
-    The thread that hands batches over would; what a worker itself meets goes to the parent.
+    Errors of the worker itself go to the parent.
     """
     if not issubclass(kind, EOFError | ConnectionError):
         sys.__excepthook__(kind, error, trace)
 
 
 def _unchanged(value: T) -> T:
-    """Return what a worker made as it is, not collated."""
+    """Return what a worker made, without collating it."""
     return value

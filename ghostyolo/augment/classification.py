@@ -1,4 +1,4 @@
-"""Darknet's augmentation for classifiers: a turned and stretched crop, other colours, mixtures.
+"""Darknet's augmentation for classifiers: a rotated and stretched crop, other colours, mixtures.
 
 Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
 Source: AlexeyAB/darknet src/data.c load_image_augment_paths and load_data_augment, src/image.c
@@ -18,9 +18,9 @@ from ghostyolo.augment.detection import NONE, Augmentation, check_ranges, draw_c
 from ghostyolo.augment.mosaic import CUT, Picture
 from ghostyolo.data.header import Size
 
-PATCH = 0.3, 0.8  # of a side: least and largest of what a cutmix puts in
-BLURRED = 0.25  # of the pictures, where the cfg asks for blur
-SOFT = 15  # side of the Gaussian of blur=1
+PATCH = 0.3, 0.8  # smallest and largest side of a cutmix's patch, as shares of the picture's
+BLURRED = 0.25  # share of the pictures, where the cfg has blur
+SOFT = 15  # side of the Gaussian for blur=1
 MAX_SIDE = 1 << 14  # pixels
 
 
@@ -58,7 +58,7 @@ class ClassificationAugmentation:
 
 
 class Mixture(NamedTuple):
-    """A picture, uint8 RGB (h, w, 3), and which share of it is whose: of each part, in order."""
+    """A picture, uint8 RGB (h, w, 3), and the share that each of its parts has of it."""
 
     image: np.ndarray
     shares: tuple[float, ...]
@@ -92,10 +92,10 @@ def compose(
 def augment(
     image: np.ndarray, size: Size, settings: ClassificationAugmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a changed picture of `size` (h, w), uint8 RGB; black is what lies beyond its edge.
+    """Return a changed picture of `size` (h, w), uint8 RGB; black beyond its edge.
 
-    The crop is a square of the larger side and then resized, as in Darknet, so that pictures of an
-    input that is no square are stretched.
+    The crop is a square of the larger side and then resized, as in Darknet, so that pictures are
+    stretched where the input is not square.
     """
     side = max(size)
     crop = cut(image, side, *draw(image.shape[:2], side, settings, rng))
@@ -105,8 +105,8 @@ def augment(
     return crop if size == (side, side) else cv2.resize(crop, size[::-1])
 
 
-class Turn(NamedTuple):
-    """Which part of a picture is taken: its middle, moved by (dx, dy) pixels of the crop.
+class Crop(NamedTuple):
+    """Which part of a picture a crop shows: its centre, moved by (dx, dy) pixels of the crop.
 
     angle: in radians. scale: pixels of the crop for one of the picture, along y; along x divided by
     the aspect.
@@ -121,7 +121,7 @@ class Turn(NamedTuple):
 
 def draw(
     source: Size, side: int, settings: ClassificationAugmentation, rng: np.random.Generator
-) -> Turn:
+) -> Crop:
     """Draw the part of a picture of (h, w) pixels that becomes a square crop of a side."""
     h, w = source
     factor = 1 + (settings.aspect - 1) * rng.random()
@@ -132,16 +132,16 @@ def draw(
     angle = np.deg2rad(rng.uniform(-settings.angle, settings.angle))
     room = max(0.0, (w * scale / aspect - side) / 2), max(0.0, (h * scale - side) / 2)
     dx, dy = (float(rng.uniform(-each, each)) for each in room)
-    return Turn(float(angle), scale, dx, dy, aspect)
+    return Crop(float(angle), scale, dx, dy, aspect)
 
 
 def cut(
     image: np.ndarray, side: int, angle: float, scale: float, dx: float, dy: float, aspect: float
 ) -> np.ndarray:
-    """Return the part of a picture that a `Turn` names, (side, side, 3)."""
+    """Return the part of a picture that a `Crop` describes, (side, side, 3)."""
     h, w = image.shape[:2]
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
-    # of a pixel of the crop, counted from its middle, the place in the picture
+    # from a pixel of the crop, relative to its centre, to the picture
     matrix = np.array([[cos * aspect, -sin, 0.0], [sin * aspect, cos, 0.0]])
     matrix[:, 2] = (w / 2, h / 2) + matrix[:, :2] @ (dx - side / 2, dy - side / 2)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

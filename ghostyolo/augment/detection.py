@@ -18,8 +18,8 @@ from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
 
 HUES = 180  # of an 8-bit HSV picture in OpenCV
-BACKGROUND = 17  # side of the Gaussian that blurs what is no object
-SHARPEST = 8  # a blur of a whole picture spans at most this part of its smallest object
+BACKGROUND = 17  # side of the Gaussian that blurs the background
+SHARPEST = 8  # a blur of a whole picture has at most 1/8 of the side of its smallest object
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Augmentation:
     """How far a picture may be changed; the defaults change nothing. Fields are the cfg's keys.
 
     jitter: each edge moves by up to this share of the side. resize: the picture is enlarged or
-    shrunk by up to this factor. hue: share of a full turn. saturation, exposure: largest factors.
-    letter_box: keep the aspect of the picture. mosaic: share of pictures that are made of four;
-    mosaic_bound: their boxes end where the quarter ends. mixup: share of the others that are the
-    mean of two. blur: side in pixels of the blur that one picture in three gets whole, and one
+    shrunk by up to this factor. hue: share of the full circle. saturation, exposure: largest
+    factors. letter_box: keep the aspect of the picture. mosaic: share of pictures that are made of
+    four; mosaic_bound: their boxes end where the quarter ends. mixup: share of the others that are
+    the mean of two. blur: side in pixels of the blur that one picture in three gets whole, and one
     around its objects (of 17 pixels); 1: around objects only. gaussian_noise: its deviation in
     levels, in one picture of two. visible: a box is kept when more than this share of its area is.
 
@@ -107,9 +107,9 @@ def finish(
     settings: Augmentation,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return what was cut out flipped, recoloured, blurred and with noise, as drawn.
+    """Return a part of a picture flipped, recoloured, blurred and with noise, as drawn.
 
-    part: uint8 RGB, not yet flipped. boxes_xyxy_px: of its objects once it is.
+    part: uint8 RGB, not yet flipped. boxes_xyxy_px: its objects after the flip.
     """
     part = cv2.flip(part, 1) if flip else part
     part = recolour(part, *draw_colours(settings, rng))
@@ -142,7 +142,7 @@ def draw_crop(
 
 
 def draw_colours(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Draw the turn of the hue, and the factors of saturation and exposure."""
+    """Draw the shift of the hue, and the factors of saturation and exposure."""
     hue = rng.uniform(-settings.hue, settings.hue)
     factors = rng.uniform(1, (settings.saturation, settings.exposure))
     saturation, exposure = np.where(rng.random(2) < 0.5, factors, 1 / factors)
@@ -162,7 +162,7 @@ def cut(image: np.ndarray, crop: np.ndarray, size: Size) -> np.ndarray:
 
 
 def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
-    """Turn the hue by a share of a full turn and scale saturation and value, in 8-bit HSV.
+    """Shift the hue by a share of the full circle and scale saturation and value, in 8-bit HSV.
 
     As Darknet built with OpenCV does, but hues below red wrap around, which there become red.
     """

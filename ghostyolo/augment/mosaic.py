@@ -16,7 +16,7 @@ from ghostyolo.augment.detection import Augmentation, augment, cut, draw_crop, f
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 
-CUT = 0.2, 0.8  # of a side: where the four pictures of a mosaic may meet
+CUT = 0.2, 0.8  # where the four pictures of a mosaic may meet, as shares of a side
 
 
 class Picture(NamedTuple):
@@ -76,7 +76,7 @@ def compose(
 def mixup(
     pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean of two pictures, each changed by itself, with the boxes of both.
+    """Return the mean of two pictures, each augmented by itself, with the boxes of both.
 
     As `augment`; the indices count the boxes of the first and then those of the second.
     """
@@ -91,12 +91,12 @@ def mixup(
 def mosaic(
     pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a picture of four quarters that meet in a drawn point.
+    """Return a picture of four quarters that meet at a random point.
 
-    Each is changed as if it were to fill the whole, and shows what lies next to that point once
-    the margin on that side is taken off: the upper left one its lower right. A box may reach into
+    Each is augmented as if it filled the whole, and shows what is next to that point without the
+    margin on that side: the upper left one its lower right. A box may reach into
     the next quarter, where Darknet's estimate of the margin cuts off part of the picture, unless
-    `mosaic_bound` is set; unlike in Darknet it goes if none of it can be seen.
+    `mosaic_bound` is set; unlike in Darknet it is dropped if none of it is visible.
     As `augment`; the indices count the boxes of the upper left, upper right, lower left, lower
     right picture.
     """
@@ -121,9 +121,9 @@ def mosaic(
 def fill(
     quarter: Quarter, picture: Picture, settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a quarter shows of a picture, uint8 RGB, and the boxes that this brings.
+    """Return the part of a picture that a quarter shows, uint8 RGB, and the boxes in it.
 
-    Boxes are xyxy in pixels of the mosaic; the indices tell which of the picture's they are.
+    Boxes are xyxy in pixels of the mosaic; the indices are those of the picture's boxes.
     """
     w, h = quarter.net.tolist()
     crop = draw_crop(picture.image.shape[:2], (h, w), settings, rng)
@@ -151,7 +151,7 @@ def _window(crop: np.ndarray, sides: np.ndarray, quarter: Quarter, end: np.ndarr
     """Return the part of a crop that a quarter shows: left, top, right, bottom in whole pixels.
 
     sides: the picture's. end: whether to take the crop's end, along x and y. The margin on that
-    side is passed over, as long as it is where the crop is as large as the picture. Whole pixels
+    side is skipped, as long as it is where the crop is as large as the picture. Whole pixels
     move the part by at most half of one, and spare resizing what is not shown.
     """
     low, high = crop[:2], crop[2:]
@@ -172,7 +172,7 @@ def _place(
     quarter: Quarter,
     settings: Augmentation,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the boxes that a quarter brings, in pixels of the mosaic, and which these are."""
+    """Return the boxes in a quarter, in pixels of the mosaic, and their indices."""
     corners = boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64)
     clipped = np.clip(corners, crop[:2], crop[2:])
     fits = _sides(clipped) * quarter.net / (crop[2:] - crop[:2]) >= 1  # as a picture by itself

@@ -1,6 +1,6 @@
 """Pictures and labels: data sets of several layouts, and what turns their pictures into inputs.
 
-Names are imported when first used: one picture is not to wait for what reads data sets.
+Names are imported when first used: reading one picture should not load the readers of data sets.
 """
 
 from __future__ import annotations

@@ -176,10 +176,10 @@ def anchors_per_head(heads: Sequence[AnchorHead], num: int) -> list[int]:
 
 
 def with_anchors(network: Network, anchors: np.ndarray) -> Network:
-    """Return the network with other anchors, (n, 2), dealt out by area: small ones to fine maps.
+    """Return the network with other anchors, (n, 2), shared out by area: small ones to fine maps.
 
     A box is learned by the head that has the anchor nearest to it, and a coarse map has few cells:
-    so the order of areas is that of strides, wherever in the file a head stands. Every `[yolo]`
+    so the order of areas is that of strides, wherever the head is in the file. Every `[yolo]`
     lists all anchors and masks its own; a `[region]` lists its own, in cells. Where a head's number
     of anchors changes, the filters above it follow. Raises `CfgError` where they cannot.
     """

@@ -33,7 +33,7 @@ def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return class names that are given as themselves or as a file of them, None if there are none.
+    """Return class names given as a sequence or as a file, None if none are given.
 
     Raises DataError as `read_names` does.
     """
@@ -52,7 +52,7 @@ def class_index(names: Sequence[str]) -> dict[str, int]:
 
 
 def unknown_class(found: str, names: Sequence[str], span: Span) -> DataError:
-    """Return what is to be said of a label of a class that is not among the names."""
+    """Return the error for a label whose class is not among the names."""
     known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     hint = f"use one of: {known}; or give all names with --names"
     return DataError(f"unknown class {found} ({len(names)} classes)", span=span, hint=hint)

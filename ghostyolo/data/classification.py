@@ -32,7 +32,7 @@ def open_classification(
 
     path: a folder with SPLIT/CLASS/ pictures or with CLASS/ pictures, or a Darknet .data file.
     names: the classes in their order, or a file that lists them, instead of those that the data
-    set names. Folders without splits are split here, the same way each time, and the log tells how.
+    set names. Folders without splits are split here, always alike, which is logged.
 
     Raises DataError if it is neither, lacks the split, or has nothing that can be used.
     """
@@ -83,10 +83,10 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
 
 
 def class_in(entry: str, labels: Sequence[str]) -> tuple[int | None, str]:
-    """Return the class whose name a path contains, and the defect that it has or is without.
+    """Return the class whose name a path contains, None without exactly one, and the defect.
 
-    Of several it is the one that a folder or file is named exactly, if one alone is: `cat` and
-    `catfish` are both in catfish/1.jpg. Without that there is none, where Darknet trains on all of
+    Of several names the one counts that is exactly that of a folder or file: `cat` and `catfish`
+    are both in catfish/1.jpg. Without such a one there is no class, where Darknet trains on all of
     them at once.
     Source: AlexeyAB/darknet src/data.c fill_truth.
     """

@@ -120,7 +120,7 @@ def _orientation(tiff: bytes) -> int:
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == ORIENTATION:
                 return int(value)
-    except struct.error:  # a damaged block says nothing
+    except struct.error:  # a damaged block states nothing
         pass
     return 1
 

@@ -34,7 +34,7 @@ def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
-    """Return the picture that lies in the bytes of a file, see `read_image`; name is for errors."""
+    """Decode the bytes of a picture file, see `read_image`. name: for error messages."""
     return _decoded(data, name, read_header(BytesIO(data)))
 
 
@@ -54,7 +54,7 @@ def _decoded(data: bytes, name: str | Path, header: Header | None) -> np.ndarray
 
 
 def picture_size(path: str | Path) -> Size:
-    """Return (h, w) of the picture that `read_image` would return, from the header if it says.
+    """Return (h, w) of the picture that `read_image` would return, from the header if it states it.
 
     Raises DataError as `read_image` does.
     """

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ghostyolo.errors import DataError, Span
 
-# Of pictures, those too that OpenCV may not read: they are to be counted, not overlooked.
+# Also those that OpenCV may not read: such pictures should be counted as unreadable, not
+# overlooked.
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
     ".webp", ".gif", ".avif", ".heic", ".heif",
@@ -33,11 +34,11 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def locate(entry: str, folders: Iterable[Path]) -> str:
-    """Return a path as it is written in a list: below the first folder that has it.
+    """Return the path of a list's entry: below the first folder that has it, else below the first.
 
-    Below the first of all if none has it. Windows' separators are understood everywhere. Roboflow
+    Windows' separators are understood everywhere. Roboflow
     writes ../train/images for train/images, and CVAT data/obj.names for obj.names: where a path is
-    nowhere, such a first folder is passed over.
+    not found, such a first folder is left out.
     """
     entry, folders = entry.replace("\\", "/"), tuple(folders)
     paths = [str(folder / entry) for folder in folders]

@@ -1,7 +1,7 @@
-"""Work that overlaps: what comes next is made in threads while the present is looked at.
+"""Prefetching: the next items are made in threads while the present one is used.
 
-Decoding, encoding and drawing pictures let go of Python's lock, so threads are enough. Every queue
-is bounded: nothing runs further ahead than it is told.
+Decoding, encoding and drawing pictures release the GIL, so threads are enough. Every queue is
+bounded.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ B = TypeVar("B")
 def mapped(
     function: Callable[[A], B], items: Iterable[A], *, workers: int, ahead: int
 ) -> Generator[B, None, None]:
-    """Yield function(item) in the order of the items, `ahead` of them under way in threads.
+    """Yield function(item) in the order of the items, computed by threads in advance.
 
-    The items are taken in the caller's thread. The first error is raised in its turn.
+    ahead: how many items are submitted beyond the one that is awaited. The items are taken in the
+    caller's thread. An error is raised where its item would be yielded.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[B]] = deque()
@@ -42,8 +43,8 @@ def mapped(
 def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[A, None, None]:
     """Yield the items, which a thread takes up to `depth` in advance.
 
-    newest: where the caller is too slow, drop the oldest that wait rather than let the items wait,
-    as suits a camera. An error of the items is raised in its turn.
+    newest: where the caller is too slow, drop the oldest items in the queue rather than block, as
+    suits a camera. An error of the items is raised after those before it.
     """
     waiting: queue.Queue[tuple[A | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -59,13 +60,13 @@ def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[
             yield item  # type: ignore[misc]
     finally:
         stopped.set()
-        while thread.is_alive():  # it may stand before a full queue
+        while thread.is_alive():  # it may wait for a full queue
             _drop(waiting)
             thread.join(0.05)
 
 
 def batches(items: Iterable[A], count: int) -> Iterator[list[A]]:
-    """Yield lists of so many items, the last of what is left."""
+    """Yield lists of `count` items, the last one of what is left."""
     rest = iter(items)
     while some := list(islice(rest, count)):
         yield some

@@ -1,7 +1,7 @@
 """A contact sheet: labelled pictures of a data set on one page, to see if the labels are right.
 
-Boxes bear the colour of their class; its name stands once in each picture, at its largest box, and
-in the legend. Text is set by matplotlib, whose font has more alphabets than OpenCV's.
+Boxes have the colour of their class; its name is written once in each picture, at its largest box,
+and in the legend. Text is drawn by matplotlib, whose font has more alphabets than OpenCV's.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ Picked = tuple[Dataset, Sample]
 def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
     """Return pictures that show every class, those of rare classes first.
 
-    Turn by turn goes to the class shown least so far, of equal ones to that with the fewest
-    pictures; it takes the picture that shows the most classes not yet seen, by chance of equal
-    ones. Ends with `FEWEST` pictures, with more full rows while a class is unseen, and with `MOST`.
+    Each pick is for the class shown least so far, of equal ones for that with the fewest pictures:
+    the picture that shows the most classes not yet seen, at random of equal ones. Ends with
+    `FEWEST` pictures, with more full rows while a class is unseen, and with `MOST`.
     """
     pool = [(data, sample) for data in datasets for sample in data.samples if len(sample.classes)]
     order = rng.permutation(len(pool))

@@ -14,7 +14,7 @@ from ghostyolo.errors import DataError, Span
 KNOWN = ("train", "val", "test")
 ALIASES = {"valid": "val", "validation": "val"}
 DRAWN = ("train", "val", "all")  # what a data set without splits has
-HELD_BACK = 5  # one picture in so many is for validation where nobody said which
+HELD_BACK = 5  # one picture in five is for validation where a data set has no splits
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def is_split(name: str) -> bool:
 
 
 def spelled(split: str, present: Iterable[str], span: Span) -> str:
-    """Return which of the splits that are there is meant: itself, val for valid, or one of a year.
+    """Return which of the present splits is meant: itself, val for valid, or one of a year.
 
     Raises DataError if none is, or several could be.
     """
@@ -61,9 +61,9 @@ def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
 
 
 def draw(names: Iterable[str], split: str) -> list[str]:
-    """Return the names that are for `train`, for `val` or for `all`, where nobody said which.
+    """Return the names that are in split `train`, `val` or `all` of a data set without splits.
 
-    The same names are drawn each time, whatever their order: one in `HELD_BACK` for val.
+    The same names are drawn each time, in whatever order they come: one in `HELD_BACK` for val.
     """
     drawn = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="replace")).digest())
     held = len(drawn) // HELD_BACK or int(len(drawn) > 1)

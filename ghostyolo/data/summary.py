@@ -168,7 +168,7 @@ def _defects_of(sample: Sample) -> dict[str, str]:
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
-    """Return the splits that only put others together, as VOC's trainval does, with those."""
+    """Return the splits that are exactly the union of others, as VOC's trainval, with those."""
     pictures = {data.split: {sample.path for sample in data.samples} for data in datasets}
     found = {}
     for split, own in pictures.items():

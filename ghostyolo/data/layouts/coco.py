@@ -38,7 +38,7 @@ WORDS = {"", "annotation", "annotations", "coco", "instances", "labels", "bbox"}
 FIRST_KEY = re.compile(
     rb'(\xef\xbb\xbf)?\s*\{\s*"(info|licenses|images|annotations|categories|type)"'
 )
-LISTS: dict[str, dict[str, Any]] = {  # what must be there, and as what
+LISTS: dict[str, dict[str, Any]] = {  # the required keys and their types
     "images": {"id": (int, str), "file_name": str},
     "annotations": {"image_id": (int, str), "category_id": int},
     "categories": {"id": int, "name": str},
@@ -59,10 +59,10 @@ def splits(path: Path) -> list[str]:
 
 
 def annotation_files(path: Path) -> dict[str, list[Path]]:
-    """Return annotation files by split; those that name no split, if these are all, as that of "".
+    """Return annotation files by split; those that name no split, if there are no others, under "".
 
     They are sought in the folder annotations, in the folder itself, and in those of splits. A file
-    itself is what its name or its folder's says.
+    given itself is of the split in its name or its folder's.
     """
     if path.is_file():
         return {split_of(path): [path]}
@@ -76,7 +76,7 @@ def annotation_files(path: Path) -> dict[str, list[Path]]:
 
 
 def split_of(file: Path) -> str:
-    """Return the split that a file's name or else its folder's says, "" if neither says one."""
+    """Return the split in a file's name, else in its folder's, "" if neither has one."""
     if _is_own(file):
         return file.stem.removeprefix(PREFIX)
     named = [word for word in _words(file) if is_split(word)]
@@ -94,12 +94,12 @@ def _words(file: Path) -> list[str]:
 
 
 def _others(file: Path) -> list[str]:
-    """Return the words of a name that say something else: captions_val2017 are no boxes."""
+    """Return the words of a name that are for other annotations: captions_val2017 has no boxes."""
     return [word for word in _words(file) if word.lower() not in WORDS and not is_split(word)]
 
 
 def _begins_as_coco(file: Path) -> bool:
-    """Say whether the first key of a file is one of COCO's: it may be a large one."""
+    """Return whether the first key of a file is one of COCO's: it may be a large one."""
     try:
         with open(file, "rb") as opened:
             return bool(FIRST_KEY.match(opened.read(256)))
@@ -151,7 +151,7 @@ def _chosen(path: Path, split: str) -> tuple[str, Path]:
 def _drawn(
     images: list[Any], annotations: list[Any], split: str
 ) -> tuple[list[Record], list[Record]]:
-    """Return those pictures of a file that are for a split of it, and their annotations."""
+    """Return the pictures of a file that are drawn for a split, and their annotations."""
     files = {record["id"]: record["file_name"] for record in images if _is_whole("images", record)}
     mine = set(draw(set(files.values()), split))
     others = {key for key, file in files.items() if file not in mine}
@@ -164,7 +164,7 @@ def _drawn(
 
 
 def _classes(categories: list[Record], annotations: list[Any], span: Span) -> list[Record]:
-    """Return the categories without Roboflow's, of which all others are kinds: it has no box.
+    """Return the categories without Roboflow's supercategory of all others, which has no box.
 
     Source: github.com/roboflow/rf-detr pull request 1303.
     """
@@ -175,14 +175,16 @@ def _classes(categories: list[Record], annotations: list[Any], span: Span) -> li
         if kinds == {True} and record.get("supercategory") == "none" and record["id"] not in used:
             name = record["name"]
             logger.warning(
-                "%s: all others are kinds of '%s', which has no box: no class", span, name
+                "%s: '%s' is the supercategory of all others and has no box: not taken as a class",
+                span,
+                name,
             )
             return others
     return categories
 
 
 def _read(path: Path) -> list[list[Record]]:
-    """Return the images, annotations and categories of a file; these last are whole."""
+    """Return the images, annotations and categories of a file, the last of them complete."""
     span = Span(str(path))
     try:
         content = json.loads(path.read_bytes())
@@ -202,7 +204,7 @@ def _read(path: Path) -> list[list[Record]]:
 
 
 def _is_whole(name: str, record: Any) -> bool:
-    """Say whether a record of one of the lists has what it must."""
+    """Return whether a record of one of the lists has the required keys."""
     keys = LISTS[name].items()
     return isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys)
 
@@ -210,7 +212,7 @@ def _is_whole(name: str, record: Any) -> bool:
 def _whole(
     name: str, records: list[Any], defect: str, builder: DatasetBuilder, span: Span
 ) -> Iterator[Record]:
-    """Yield the records that have what they must, and count the others."""
+    """Yield the records that have the required keys, and count the others."""
     for record in records:
         if _is_whole(name, record):
             yield record
@@ -238,7 +240,7 @@ def _add_images(
     ids: set[int | str] = set()
     for image in images:
         picture = locate(image["file_name"], folders)
-        if image["id"] in ids:  # whose the boxes are is unknown; the first has them
+        if image["id"] in ids:  # it is not known which has the boxes; the first gets them
             builder.leave_out(picture, "picture with the id of another", span)
             continue
         ids.add(image["id"])

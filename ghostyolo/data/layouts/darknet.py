@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Option(NamedTuple):
-    """The value of a key in a .data file, and where it stands."""
+    """The value of a key in a .data file, and its line."""
 
     value: str
     span: Span
@@ -97,7 +97,7 @@ def check_count(names: int, stated: Option | None) -> None:
 
 
 def label_path(picture: str) -> str:
-    """Return where Darknet looks for the boxes of a picture: beside it, but for these folders."""
+    """Return where Darknet looks for the boxes of a picture: beside it, or in a parallel folder."""
     for year in YEARS:
         picture = swap_folder(picture, f"images/{year}", f"labels/{year}")
     picture = swap_folder(picture, "JPEGImages", "labels")

@@ -21,7 +21,7 @@ from ghostyolo.errors import DataError, Span
 def add_pictures(
     builder: DatasetBuilder, pictures: Sequence[str], candidates: Callable[[str], list[str]]
 ) -> None:
-    """Add pictures whose boxes lie in text files; one without such a file shows no object.
+    """Add pictures with the boxes of their text files; one without a file has no box.
 
     candidates: picture -> where its file may be. Raises DataError if not one picture has a file.
     """

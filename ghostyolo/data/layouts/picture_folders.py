@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 def find(path: Path) -> list[Path]:
-    """Return a folder of which a picture has a label file."""
+    """Return the folder if a picture in it has a label file."""
     return [path] if path.is_dir() and readings(path) else []
 
 
@@ -130,7 +130,7 @@ def _split_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _lists(root: Path) -> dict[str, list[str]]:
-    """Return the pictures of train.txt, val.txt ...; the labels of a train.jpg are no such list."""
+    """Return the pictures that train.txt, val.txt ... list; labels of a train.jpg are no list."""
     files = [path for path in sorted(root.glob("*.txt")) if is_split(path.stem)]
     found = {path.stem: read_list(str(path), [root]) for path in files}
     return {
@@ -148,7 +148,7 @@ def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Parts]:
-    """Return the readings in which a picture has a label file, with what has one."""
+    """Return the readings in which a picture has a label file."""
     found = []
     suffixes = [suffix for suffix in FORMATS if any(root.rglob(f"*{suffix}"))]
     for place, pictures in readings:

@@ -21,7 +21,7 @@ from ghostyolo.errors import DataError, Span
 
 
 def roots(folder: Path) -> list[Path]:
-    """Return the VOC folders at a place: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
+    """Return the VOC folders at a path: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
     years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
     candidates = [folder, *sorted(year for found in years for year in found)]
     found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
