@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         raise OptionError("--from-weights IN and --weights-out OUT go together", hint=hint)
     network = shared.read_network(args)
     wanted = GhostOptions(args.ratio, args.dw, tuple(args.select), tuple(args.keep))
-    done = ghostify(network, wanted, comment=_command(args))
+    result = ghostify(network, wanted, comment=_command(args))
     fits = []
     if args.from_weights:
         from ghostyolo.ghostify.weight_transfer import fit_weights
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
         fits = fit_weights(
             network,
-            done,
+            result,
             args.from_weights,
             args.weights_out,
             pictures=find_pictures(args.calibrate) if args.calibrate else None,
@@ -85,16 +85,16 @@ def run(args: argparse.Namespace) -> None:
             progress=shared.progress("fit", "module"),
         )
     if args.out:
-        replace(args.out, [dumps(done.network).encode()])
+        replace(args.out, [dumps(result.network).encode()])
     if args.json:
-        print(json.dumps(report.as_dict(network, done, fits)))
+        print(json.dumps(report.as_dict(network, result, fits)))
         return
-    print(report.text(network, done))
-    count = f"{len(done.ghosts)} of {len(done.ghosts) + len(done.reasons)} convolutions"
+    print(report.text(network, result))
+    count = f"{len(result.ghosts)} of {len(result.ghosts) + len(result.reasons)} convolutions"
     print(f"{count} are ghost modules now: {args.out or 'nothing written, give -o FILE'}")
     if fits:
         print(f"{args.weights_out}: {report.fit_text(fits)}")
-        _print_hints(args, trained=bool(done.ghosts))
+        _print_hints(args, trained=bool(result.ghosts))
 
 
 def _print_hints(args: argparse.Namespace, trained: bool) -> None:

@@ -193,9 +193,8 @@ def find_ghosts(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
                 mse = error * float(variance[index] / span[index] ** 2)
                 pairs.append(MapPair(index, source, error, mse))
     pairs.sort(key=lambda pair: pair.error)
-    name = node.title
     _, channels, h, w = maps.shape
-    return LayerGhosts(node.index, name, channels, tuple(pairs), int((~alive).sum()), h * w)
+    return LayerGhosts(node.index, node.title, channels, tuple(pairs), int((~alive).sum()), h * w)
 
 
 def most_redundant(

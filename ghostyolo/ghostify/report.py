@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from ghostyolo.ghostify.weight_transfer import LayerFit
 
 
-def as_dict(network: Network, done: Ghostified, fits: Sequence[LayerFit] = ()) -> dict[str, Any]:
+def as_dict(network: Network, result: Ghostified, fits: Sequence[LayerFit] = ()) -> dict[str, Any]:
     """Return costs before and after, modules, reasons and what was fitted, for a program."""
     return {
         "before": _costs(network),
-        "after": _costs(done.network),
+        "after": _costs(result.network),
         "ghosts": [
             {"old": old, "filters": network[old].shape.c, **asdict(ghost)}
-            for old, ghost in done.ghosts.items()
+            for old, ghost in result.ghosts.items()
         ],
-        "left": [{"old": old, "reason": reason} for old, reason in done.reasons.items()],
+        "left": [{"old": old, "reason": reason} for old, reason in result.reasons.items()],
         "kept": [asdict(fit) for fit in fits],
     }
 
 
-def text(network: Network, done: Ghostified) -> str:
+def text(network: Network, result: Ghostified) -> str:
     """Return what became of each convolution, and the sums before and after."""
-    lines = [f"{'#':>4} {'options':<22} {'shape':<13} {'MACs':>14} {'now':>14}  fate"]
-    now = [row.macs for row in info.rows(done.network)]
+    lines = [f"{'#':>4} {'options':<22} {'shape':<13} {'MACs':>14} {'now':>14}  result"]
+    now = [row.macs for row in info.rows(result.network)]
     for row in info.rows(network):
-        ghost, fate = done.ghosts.get(row.index), done.reasons.get(row.index, "")
-        if not ghost and not fate:
+        ghost, text = result.ghosts.get(row.index), result.reasons.get(row.index, "")
+        if not ghost and not text:
             continue
         if ghost:
-            fate = f"ghost module {ghost.out}: {ghost.split.primary} + {ghost.split.cheap} maps"
-        new = ghost.convolutions if ghost else (done.places[row.index],)
+            text = f"ghost module {ghost.out}: {ghost.split.primary} + {ghost.split.cheap} maps"
+        new = ghost.convolutions if ghost else (result.places[row.index],)
         shape, macs = "x".join(map(str, row.shape)), sum(now[index] for index in new)
         lines.append(
-            f"{row.index:>4} {row.detail:<22} {shape:<13} {row.macs:>14,} {macs:>14,}  {fate}"
+            f"{row.index:>4} {row.detail:<22} {shape:<13} {row.macs:>14,} {macs:>14,}  {text}"
         )
-    before, after = _costs(network), _costs(done.network)
+    before, after = _costs(network), _costs(result.network)
     lines.append("")
     for name, key, unit in (
         ("parameters", "parameters", "M"), ("multiply-adds", "macs", "M"),

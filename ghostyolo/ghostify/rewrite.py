@@ -58,26 +58,26 @@ def ghostify(
     options = options or GhostOptions()
     reasons = eligibility(network, options)
     comments = "\n".join(text for text in (comment, network.comment) if text)
-    done = Ghostified(Network(network.options, comment=comments), places={IMAGE: IMAGE})
-    done.reasons = {index: reason for index, reason in reasons.items() if reason}
+    result = Ghostified(Network(network.options, comment=comments), places={IMAGE: IMAGE})
+    result.reasons = {index: reason for index, reason in reasons.items() if reason}
     for node in network:
         if reasons.get(node.index) == "":
-            ghost = _module(done, node, options)
-            done.ghosts[node.index], done.places[node.index] = ghost, ghost.out
+            ghost = _module(result, node, options)
+            result.ghosts[node.index], result.places[node.index] = ghost, ghost.out
             continue
-        inputs = [done.places[index] for index in node.inputs]
-        refs = {key: done.places[index] for key, index in node.refs}
-        new = done.network.add(node.layer, *inputs, name=node.name, span=node.span, **refs)
-        done.places[node.index] = new.index
-    return done
+        inputs = [result.places[index] for index in node.inputs]
+        refs = {key: result.places[index] for key, index in node.refs}
+        new = result.network.add(node.layer, *inputs, name=node.name, span=node.span, **refs)
+        result.places[node.index] = new.index
+    return result
 
 
-def _module(done: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
+def _module(result: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
     layer = node.layer
     assert isinstance(layer, Convolutional)
-    parts, network = split(layer.filters, options.ratio), done.network
+    parts, network = split(layer.filters, options.ratio), result.network
     name = node.title or f"ghost of layer {node.index}"
-    shared = done.ghosts[node.shares_with].convolutions if node.shares_with is not None else ()
+    shared = result.ghosts[node.shares_with].convolutions if node.shares_with is not None else ()
     made: list[Node] = []
 
     def add(layer: Layer, x: Node | int, word: str) -> Node:
@@ -86,7 +86,7 @@ def _module(done: Ghostified, node: Node, options: GhostOptions) -> GhostModule:
         return made[-1]
 
     first = layer.changed(filters=parts.primary, stopbackward=0)
-    primary = add(first, done.places[node.inputs[0]], "primary")
+    primary = add(first, result.places[node.inputs[0]], "primary")
     if parts.rounds:
         maps = parts.primary
         add(_cheap(layer, maps * parts.rounds, maps, options.dw), primary, "cheap")

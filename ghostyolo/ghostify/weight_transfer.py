@@ -57,7 +57,7 @@ class LayerFit:
 
 def fit_weights(
     network: Network,
-    done: Ghostified,
+    result: Ghostified,
     weights: str | Path,
     out: str | Path,
     *,
@@ -81,14 +81,14 @@ def fit_weights(
         x = calibration.synthetic_pictures(network, rng)
     else:
         x = calibration.read_pictures(network, pictures, rng)
-    new, fits = transfer(old, done, x, steps=steps, progress=progress)
+    new, fits = transfer(old, result, x, steps=steps, progress=progress)
     new.save_weights(out)
     return fits
 
 
 def transfer(
     old: Model,
-    done: Ghostified,
+    result: Ghostified,
     pictures: Tensor,
     *,
     reorder: bool = True,
@@ -102,32 +102,32 @@ def transfer(
     descent for each module.
     """
     old = old.eval()
-    new = Model(done.network).eval()
+    new = Model(result.network).eval()
     new.seen = old.seen
     with torch.no_grad():
         orders = ChannelOrders(old.network)
-        permutations = _permutations(old, done, orders, pictures) if reorder else {}
+        permutations = _permutations(old, result, orders, pictures) if reorder else {}
         fits = list[LayerFit]()
-        for fit in Transfer(old, new, done, orders, permutations, steps).run(pictures):
+        for fit in Transfer(old, new, result, orders, permutations, steps).run(pictures):
             fits.append(fit)
             if fit.ghost:
-                progress(sum(fit.ghost for fit in fits), len(done.ghosts))
+                progress(sum(fit.ghost for fit in fits), len(result.ghosts))
     return new, fits
 
 
 def _permutations(
-    old: Model, done: Ghostified, orders: ChannelOrders, pictures: Tensor
+    old: Model, result: Ghostified, orders: ChannelOrders, pictures: Tensor
 ) -> dict[int, np.ndarray]:
     """Return the new permutation of each channel order that ghost modules may change."""
     splits: dict[int, Split] = {}
     errors: dict[int, np.ndarray] = {}
     weight = _importance(old, orders)
     for index, held in compute.run(compute.calls(old.network, old.layers), pictures):
-        ghost, out = done.ghosts.get(index), held[index]
+        ghost, out = result.ghosts.get(index), held[index]
         number = orders.representative(orders.of[index][0])
         if ghost is None or orders.is_fixed(number):
             continue
-        lost = pairwise(out, _cheap_size(done, ghost)) * (out.var((0, 2, 3)) * weight[number])
+        lost = pairwise(out, _cheap_size(result, ghost)) * (out.var((0, 2, 3)) * weight[number])
         splits[number] = ghost.split
         relative = (lost / lost.mean().clamp(min=1e-20)).numpy()
         errors[number] = errors.get(number, 0) + relative
@@ -152,8 +152,8 @@ def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
     return found
 
 
-def _cheap_size(done: Ghostified, ghost: GhostModule) -> int:
-    cheap = done.network[ghost.convolutions[1]]
+def _cheap_size(result: Ghostified, ghost: GhostModule) -> int:
+    cheap = result.network[ghost.convolutions[1]]
     return int(cheap.layer.size)  # type: ignore[attr-defined]
 
 
@@ -167,12 +167,12 @@ class Transfer:
         self,
         old: Model,
         new: Model,
-        done: Ghostified,
+        result: Ghostified,
         orders: ChannelOrders,
         permutations: dict[int, np.ndarray],
         steps: int = 0,
     ) -> None:
-        self.old, self.new, self.done, self.steps = old, new, done, steps
+        self.old, self.new, self.result, self.steps = old, new, result, steps
         self.orders, self.permutations = orders, permutations
         self.before, self.after = old.tensors(), new.tensors()
         self.live: dict[int, Tensor] = {}
@@ -181,13 +181,13 @@ class Transfer:
     def run(self, pictures: Tensor) -> Iterator[LayerFit]:
         """Set the weights of all nodes; yield how well modules and outputs are fitted."""
         self.live = {IMAGE: pictures}
-        self.computing = compute.run(compute.calls(self.done.network, self.new.layers), pictures)
+        self.computing = compute.run(compute.calls(self.result.network, self.new.layers), pictures)
         for index, held in compute.run(compute.calls(self.old.network, self.old.layers), pictures):
-            node, ghost = self.old.network[index], self.done.ghosts.get(index)
-            place, channels = self.done.places[index], self.permutation(index)
+            node, ghost = self.old.network[index], self.result.ghosts.get(index)
+            place, channels = self.result.places[index], self.permutation(index)
             x, shares = held[node.inputs[0]], node.shares_with is not None
             if ghost:
-                start = self.live[self.done.network[ghost.convolutions[0]].inputs[0]]
+                start = self.live[self.result.network[ghost.convolutions[0]].inputs[0]]
                 self._set_module(node, ghost, x)
                 if self.steps and not shares:
                     self._refine(ghost, start, held[index][:, channels])
@@ -227,7 +227,7 @@ class Transfer:
         old, new = self.old.layers[node.index], self.new.layers[place]
         if isinstance(new, Convolution) and not new.binary_input:
             assert isinstance(old, Convolution)
-            maps = self.live[self.done.network[place].inputs[0]]
+            maps = self.live[self.result.network[place].inputs[0]]
             wanted = old.conv(x)[:, channels]
             if order_of(self.old.network, node) == "absorbed":
                 _correct(new, maps, wanted)
@@ -263,7 +263,7 @@ class Transfer:
         wanted = (wanted if module.norm is None else module.norm(wanted))[:, channels]
         sources = torch.from_numpy(origins(ghost.split))
         for index in ghost.convolutions[1:]:
-            cheap = self.done.network[index]
+            cheap = self.result.network[index]
             if cheap.inputs[0] != primary:
                 self._compute_to(cheap.inputs[0])  # the slice that the rest is made from
             stop = start + cheap.shape.c
@@ -292,7 +292,7 @@ class Transfer:
 
     def _refine(self, ghost: GhostModule, start: Tensor, wanted: Tensor) -> None:
         """Fit all parts of a module together to the maps that it is to make; start: its input."""
-        nodes = self.done.network.nodes[ghost.convolutions[0] : ghost.out + 1]
+        nodes = self.result.network.nodes[ghost.convolutions[0] : ghost.out + 1]
         source, layers = nodes[0].inputs[0], [self.new.layers[node.index] for node in nodes]
 
         def module(x: Tensor, new_statistics: bool = False) -> Tensor:
