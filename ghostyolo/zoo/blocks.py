@@ -1,6 +1,8 @@
-"""Small pieces that every family uses. Each is a function (network, x, ...) -> Node."""
+"""Building blocks that the families share, each a function (network, x, ...) -> Node."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from ghostyolo.layers.avgpool import Avgpool
 from ghostyolo.layers.convolutional import Convolutional
@@ -14,7 +16,7 @@ from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 
 GATES = ("logistic", "hard")
-HARD_SWISH = "hswish"  # not an activation of Darknet's: `conv` writes it as sections
+HARD_SWISH = "hswish"  # Darknet has no such activation: `conv` writes it as sections
 
 
 def conv(
@@ -30,9 +32,10 @@ def conv(
     pad: int = 1,
     name: str = "",
 ) -> Node:
-    """Add a convolution; norm=False gives it a bias instead, pad=0 no pixels around the map.
+    """Add a convolution with batch norm, or with a bias instead if norm is False.
 
-    activation: one of Darknet's, or `HARD_SWISH`, which follows as sections of its own.
+    pad: 1 for size // 2 pixels around the map, 0 for none. activation: one of Darknet's, or
+    `HARD_SWISH`, which is added as sections of its own.
     """
     hard = activation == HARD_SWISH
     layer = Convolutional(
@@ -49,26 +52,11 @@ def conv(
 
 
 def depthwise(
-    network: Network,
-    x: Node,
-    size: int,
-    *,
-    stride: int = 1,
-    activation: str = "linear",
-    name: str = "",
+    network: Network, x: Node, size: int, *, activation: str = "linear", **options: Any
 ) -> Node:
-    """Add a convolution that filters every channel on its own."""
+    """Add a depthwise convolution, one filter for each channel; options: those of `conv`."""
     channels = x.shape.c
-    return conv(
-        network,
-        x,
-        channels,
-        size,
-        stride=stride,
-        groups=channels,
-        activation=activation,
-        name=name,
-    )
+    return conv(network, x, channels, size, groups=channels, activation=activation, **options)
 
 
 def squeeze_excite(
@@ -76,9 +64,9 @@ def squeeze_excite(
 ) -> Node:
     """Scale each channel by a gate computed from the channel means.
 
-    gate "hard" is exact up to a factor: it gives 2 x times the hard sigmoid
-    relu6(v + 3) / 6 = (1 + hardtan(v / 3)) / 2, as x + x * hardtan(v / 3). The next convolution's
-    weights take the 1/2, and those that make v take the 1/3.
+    reduced: channels between its two 1x1 convolutions. gate "hard" computes x + x * hardtan(v / 3),
+    which is 2 x times the hard sigmoid relu6(v + 3) / 6 = (1 + hardtan(v / 3)) / 2. The factor 1/2
+    belongs into the weights of the next convolution, the 1/3 into those that compute v.
     Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018.
     """
     squeezed = network.add(Avgpool(), x, name=f"{name} squeeze")
@@ -94,11 +82,11 @@ def squeeze_excite(
 
 
 def hard_swish(network: Network, x: Node, *, name: str = "") -> Node:
-    """Multiply each value by its hard sigmoid, x * relu6(x + 3) / 6.
+    """Add a hard swish, x * relu6(x + 3) / 6.
 
-    Darknet has no such activation, but (x + x * hardtan(x / 3)) / 2 is the same: `[upsample]` of
-    stride 1 multiplies by a number, `[sam]` multiplies maps, `[shortcut]` adds x / 6 to itself and
-    clamps the sum.
+    Darknet has no such activation, but (x + x * hardtan(x / 3)) / 2 is equal: `[upsample]` of
+    stride 1 multiplies by a constant, `[sam]` multiplies maps, `[shortcut]` adds x / 6 to itself
+    and applies hardtan to the sum.
     Source: Howard et al., Searching for MobileNetV3, ICCV 2019, section 5.2.
     """
     part = network.add(Upsample(stride=1, scale=1 / 6), x, name=f"{name}, x / 6")
@@ -111,28 +99,28 @@ def hard_swish(network: Network, x: Node, *, name: str = "") -> Node:
 def maxpool(
     network: Network, x: Node, size: int, *, stride: int = 2, padding: int, name: str = ""
 ) -> Node:
-    """Add a max pooling; padding: pixels in all, of which the odd one is right and below."""
+    """Add a max pooling; padding: pixels of both sides together, an odd one is right and below."""
     layer = Maxpool(size=size, stride=stride, padding=padding)
     return network.add(layer, x, name=name)
 
 
 def dropout(network: Network, x: Node, probability: float) -> Node:
-    """Drop values in training."""
+    """Add a dropout."""
     return network.add(Dropout(probability=probability), x, name="dropout")
 
 
 def pool(network: Network, x: Node) -> Node:
-    """Reduce every map to its mean."""
+    """Add global average pooling."""
     return network.add(Avgpool(), x, name="pool")
 
 
 def logits(network: Network, x: Node, classes: int) -> Node:
-    """Add the linear layer of a classifier, to pooled features."""
+    """Add the linear layer of a classifier to pooled features."""
     return conv(network, x, classes, norm=False, activation="linear", name="classes")
 
 
 def concat(network: Network, *inputs: Node, name: str = "") -> Node:
-    """Join maps by channel, in the order given."""
+    """Concatenate maps by channel, in the order given."""
     return network.add(Route(), *inputs, name=name)
 
 
@@ -142,7 +130,7 @@ def add(network: Network, *inputs: Node, name: str = "") -> Node:
 
 
 def add_relu(network: Network, *inputs: Node, name: str = "") -> Node:
-    """Sum maps of one shape, or of more channels in the first, and cut off what is negative."""
+    """Sum maps of one shape, or of more channels in the first, and apply ReLU."""
     return network.add(Shortcut(activation="relu"), *inputs, name=name)
 
 

@@ -1,10 +1,10 @@
-"""Channel shuffles in a format that has none: which convolution's channels are read where.
+"""Channel shuffles in a format that has none: which channels each convolution reads.
 
-A `[route]` joins maps and cannot reorder channels. But a shuffle never matters by itself, only by
-which channels are read together further down, and the order of channels that are read together is
-free: the weights that read them can be permuted. So each convolution before a shuffle is written as
-several sections side by side, one for each reader of its channels, and each reader joins its
-pieces. No weight, no multiplication more or less than in the paper.
+A `[route]` concatenates maps and cannot reorder channels. But a shuffle only decides which channels
+are read together further down, and the order of channels that are read together is free, because
+the weights that read them can be permuted. So each convolution before a shuffle is written as
+several sections, one for each reader of its channels, and each reader concatenates its pieces. The
+weights and multiply-adds are as many as in the paper.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import NamedTuple
 
-Channel = tuple[int, int]  # of the convolution `source`: (source, place)
+Channel = tuple[int, int]  # (index of a convolution, index of its channel)
 Pieces = tuple[tuple[int, ...], ...]
 
 
@@ -27,10 +27,10 @@ def shuffled(maps: list[list[Channel]]) -> list[Channel]:
 class ShufflePlan(NamedTuple):
     """How the sections of a ShuffleNetV2 stage share its channels.
 
-    Readers are the units 1, 2, ..., and last the end of the stage. pieces: of each convolution
-    before a shuffle (unit 0 has two, each other unit one), by reader, the places of the channels
-    that the reader takes. order: for each reader, the places among the paper's input channels of
-    those it gets here.
+    The readers are the units 1, 2, ..., and last the end of the stage. pieces: for each convolution
+    before a shuffle (unit 0 has two, each other unit one) and each reader, the indices of the
+    channels that the reader takes. order: for each reader, the indices of its input channels here
+    among its input channels in the paper.
     """
 
     pieces: tuple[Pieces, ...]
@@ -38,7 +38,7 @@ class ShufflePlan(NamedTuple):
 
 
 def plan_stage(half: int, units: int) -> ShufflePlan:
-    """Follow the channels through a stage of units whose branches have `half` channels each."""
+    """Trace the channels through a stage of units whose branches have `half` channels each."""
     sources = [[(source, place) for place in range(half)] for source in range(units + 1)]
     reads: list[list[Channel]] = []
     stream = shuffled(sources[:2])
@@ -64,7 +64,8 @@ def plan_stage(half: int, units: int) -> ShufflePlan:
 def grouped_pieces(filters: int, groups: int) -> list[list[int]]:
     """Return how many channels each group of the next convolution reads of each of this one's.
 
-    filters: of a grouped convolution before a shuffle; row: the next one's group, column: its own.
+    filters: of a grouped convolution before a shuffle. Rows are the groups of the next convolution,
+    columns those of this one.
     """
     each = filters // groups
     counts = [[0] * groups for _ in range(groups)]

@@ -18,8 +18,8 @@ ANCHORS = {
     32: ((116, 90), (156, 198), (373, 326)),
 }
 ANCHOR_SIZE = 416
-# CIoU and its weights as in the cfgs of YOLOv4-tiny. Source: Bochkovskiy et al. 2020 and
-# AlexeyAB/darknet cfg/yolov4-tiny.cfg; several anchors to a truth (iou_thresh) as in yolov4.cfg.
+# CIoU and its weight as in the cfg of YOLOv4-tiny. Source: Bochkovskiy et al. 2020 and
+# AlexeyAB/darknet cfg/yolov4-tiny.cfg; iou_thresh as in yolov4.cfg.
 LOSS: dict[str, Any] = {
     "jitter": 0.2,
     "resize": 1.5,
@@ -47,18 +47,18 @@ def default_anchors(strides: tuple[int, ...], size: tuple[int, int]) -> tuple[in
 def yolo_heads(
     network: Network, maps: dict[int, Node], classes: int, anchors: tuple[float, ...]
 ) -> list[Node]:
-    """Add a head to each map, from fine to coarse; the anchors are dealt out in their order."""
+    """Add a head to each map, from fine to coarse; each gets the next part of the anchors."""
     num = len(anchors) // 2
-    share = num // len(maps)
+    each = num // len(maps)  # anchors
     nodes = []
     for place, (stride, x) in enumerate(sorted(maps.items())):
         name = f"head, stride {stride}"
         x = depthwise(network, x, SIZE, activation="relu", name=f"{name}, depthwise")
         x = conv(network, x, x.shape.c, name=f"{name}, pointwise")
-        filters = share * (5 + classes)
+        filters = each * (5 + classes)
         x = conv(network, x, filters, norm=False, activation="linear", name=f"{name}, output")
         layer = Yolo(
-            mask=tuple(range(place * share, (place + 1) * share)),
+            mask=tuple(range(place * each, (place + 1) * each)),
             anchors=anchors,
             classes=classes,
             num=num,

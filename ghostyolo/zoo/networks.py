@@ -144,7 +144,6 @@ def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
         width=size[1],
         height=size[0],
         channels=3,
-        momentum=0.9,
         decay=0.0005 if large else 0.002,
         saturation=1.5,
         exposure=1.35,
@@ -167,11 +166,9 @@ def _classifier_net(size: tuple[int, int]) -> NetOptions:
     """
     return NetOptions(
         batch=128,
-        subdivisions=1,
         width=size[1],
         height=size[0],
         channels=3,
-        momentum=0.9,
         decay=0.00004,
         saturation=1.4,
         exposure=1.4,
