@@ -1,10 +1,10 @@
 """Put a server under load: tools/load_serve.py SOURCE [WEIGHTS] --pictures FILE ... [--seconds 60].
 
-Starts `ghostyolo serve` on the loopback and lets some clients send pictures, one request in ten
-garbage. Every picture has to be answered with 200, every piece of garbage with 4xx. Prints how many
-pictures a second are served, the same for detection without a server, which runs in turns with it,
-and how the server's memory grows. Exits with 1 when an answer is wrong or the memory grows by more
-than a tenth after the first round.
+Starts `ghostyolo serve` with a detector on the loopback and lets clients send pictures; one
+request in ten is garbage. Every picture must be answered with 200, all garbage with 4xx. Prints the
+pictures served per second, the same for detection without a server, which runs in turns with it,
+and the growth of the server's memory. Exits with 1 if an answer is wrong or the memory grows by
+more than a tenth after the first round.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from ghostyolo.prediction.predict import predict_files
 
 EVERY = 10  # requests, of which one is garbage
 MOST_SECONDS, MOST_CLIENTS = 600, 64
-GROWTH = 1.1  # of the memory, from which it counts as a leak
+GROWTH = 1.1  # of the memory; more counts as a leak
 
 
 class Request(NamedTuple):
-    """What a client sends, and whether it is to be refused."""
+    """What a client sends, and whether it must be refused."""
 
     path: str
     body: bytes
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 @dataclass
 class Tally:
-    """What the clients got. wrong: answers that should have been others, in words."""
+    """The answers that clients got. wrong: the unexpected ones, in words."""
 
     served: int = 0
     refused: Counter[int] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Tally:
 
 
 def main() -> int:
-    """Run the rounds and print what they gave."""
+    """Run the rounds and print their results."""
     args = arguments()
     files = [args.source, *([args.weights] if args.weights else [])]
     words = [*files, "--runtime", args.runtime, "--threads", str(args.threads)]
@@ -107,7 +107,7 @@ def arguments() -> argparse.Namespace:
 def load(
     port: int, pictures: Sequence[bytes], clients: int, seconds: float, first: int = 0
 ) -> Tally:
-    """Send requests to 127.0.0.1 from some clients for some seconds; first: of their numbers."""
+    """Send requests to 127.0.0.1 from several clients; first: the number of the first request."""
     tallies = [Tally() for _ in range(clients)]
     start = time.perf_counter()
     threads = [
@@ -137,7 +137,7 @@ def add(total: Tally, part: Tally) -> None:
 
 
 def requests(pictures: Sequence[bytes], first: int) -> Iterator[Request]:
-    """Yield pictures, and every tenth time garbage of one kind after the other, for ever."""
+    """Yield pictures without end, and every tenth time garbage of the next kind."""
     for number in itertools.count(first):
         picture = pictures[number % len(pictures)]
         if number % EVERY:
@@ -148,7 +148,7 @@ def requests(pictures: Sequence[bytes], first: int) -> Iterator[Request]:
 
 
 def garbage(picture: bytes, rng: np.random.Generator) -> list[Request]:
-    """Return requests that are to be refused, each for another reason."""
+    """Return requests that must be refused, each for another reason."""
     cut = int(rng.integers(0, len(picture) // 2))
     form = {"Content-Type": "multipart/form-data; boundary=b"}
     return [
@@ -164,7 +164,7 @@ def garbage(picture: bytes, rng: np.random.Generator) -> list[Request]:
 
 
 def _client(port: int, pictures: Sequence[bytes], first: int, end: float, tally: Tally) -> None:
-    """Send one request after the other until the end, and note the answers."""
+    """Send one request after the other until the end, and count the answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for request in requests(pictures, first):
         if time.perf_counter() >= end:
@@ -189,7 +189,7 @@ def _client(port: int, pictures: Sequence[bytes], first: int, end: float, tally:
 
 
 def detecting(detector: object, paths: Sequence[Path], seconds: float) -> float:
-    """Return how many pictures a second are detected in without a server."""
+    """Return the pictures per second of detection without a server."""
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < seconds:
         count += sum(1 for _ in predict_files(detector, paths))  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ def serving(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]
 
 
 def resident_mb(pid: int) -> float:
-    """Return the memory that a process holds. Source: man 5 proc, VmRSS of /proc/PID/status."""
+    """Return the resident MB of a process. Source: man 5 proc, VmRSS of /proc/PID/status."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     return int(found[1]) / 1e3 if found else 0.0
@@ -227,7 +227,7 @@ def conclude(total: Tally, ratios: Sequence[float], memory: Sequence[float]) -> 
         f"{total.served} pictures served, garbage refused: {refused}; "
         f"median {times[len(times) // 2]:.0f} ms, p99 {times[len(times) * 99 // 100]:.0f} ms"
     )
-    print(f"throughput over that of detection alone: {median(ratios):.2f} (median of the rounds)")
+    print(f"throughput relative to detection alone: {median(ratios):.2f} (median of the rounds)")
     print(f"memory: {memory[0]:.0f} MB after the first round, {memory[-1]:.0f} MB after the last")
     for line, count in Counter(total.wrong).most_common(5):
         print(f"wrong: {count} x {line}")

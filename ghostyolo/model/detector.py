@@ -31,7 +31,7 @@ class Detector:
     run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU above
     which the box of the lower score is suppressed (NMS). max_detections: kept in one picture, by
     score. boxes: "" where `run` gives the outputs of heads, else the format of the decoded boxes
-    that it gives, see `detections_of`. Raises `CfgError` for a network without heads.
+    that it gives, see `_detections`. Raises `CfgError` for a network without heads.
     """
 
     def __init__(
@@ -61,18 +61,44 @@ class Detector:
         inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
         places = [preprocess(image, size, letterbox, planes)[1] for image, planes in pairs]
-        found = detections_of(
-            self.heads,
-            self.run(inputs),
-            places,
-            thresh=self.thresh,
-            iou_thresh=self.nms,
-            boxes=self.boxes,
-        )
-        return [
-            _clipped(detections[: self.max_detections], place)
-            for detections, place in zip(found, places, strict=True)
-        ]
+        return self._detections(self.run(inputs), places)
+
+    def _detections(
+        self, outputs: Sequence[np.ndarray], places: Sequence[Placement]
+    ) -> list[Detections]:
+        """Return the detections of each picture, highest score first, from all heads' outputs.
+
+        outputs: per head (N, C, H, W), as Darknet holds it; where `boxes` names a format, "xyxy" or
+        "cxcywh", they are decoded: boxes (N, n, 4) in pixels of the input, scores (N, n, classes).
+        places: per picture, where it lies in the input. The last head's nms_kind counts.
+        Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
+        """
+        size = places[0].target
+        with np.errstate(over="ignore"):  # e^w of an untrained network
+            if self.boxes:
+                above = [_above_in_decoded(outputs, size, self.thresh, self.boxes)]
+            else:
+                pairs = zip(self.heads, outputs, strict=True)
+                above = [head.decode_above(np.asarray(x), size, self.thresh) for head, x in pairs]
+        joined = (np.concatenate(part) for part in zip(*above, strict=True))
+        pictures, cxcywh, objectness, probabilities = joined
+        rows, classes, scores = above_threshold(objectness, probabilities, self.thresh)
+        usable, found = np.isfinite(cxcywh).all(1)[rows], []
+        for number, place in enumerate(places):
+            own = (pictures[rows] == number) & usable
+            boxes = _in_picture(cxcywh[rows[own]], place)
+            found.append(self._suppressed(boxes, scores[own], classes[own], place))
+        return found
+
+    def _suppressed(
+        self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, place: Placement
+    ) -> Detections:
+        """Return the boxes of one picture that non-maximum suppression keeps, clipped to it."""
+        h, w = place.source
+        sides = np.array([w, h, w, h], np.float32)
+        kept = nms(boxes / sides, scores, classes, self.nms, self.heads[-1].diou_exponent)
+        kept = kept[: self.max_detections]
+        return Detections(np.clip(boxes[kept], 0, sides), scores[kept], classes[kept])
 
 
 def heads_of(network: Network) -> list[Head]:
@@ -107,45 +133,6 @@ def check_takes_pictures(network: Network) -> None:
         raise CfgError(message, section="net", hint="set channels=3")
 
 
-def detections_of(
-    heads: Sequence[Head],
-    outputs: Sequence[np.ndarray],
-    places: Sequence[Placement],
-    *,
-    thresh: float,
-    iou_thresh: float,
-    boxes: str = "",
-) -> list[Detections]:
-    """Decode the outputs of all heads into the detections of each picture, highest score first.
-
-    outputs: per head (N, C, H, W), as Darknet holds it; where `boxes` names a format, "xyxy" or
-    "cxcywh", they are decoded: boxes (N, n, 4) in pixels of the input, scores (N, n, classes).
-    places: per picture, where it lies in the input. thresh: the confidence threshold.
-    iou_thresh: of non-maximum suppression.
-
-    Boxes may reach beyond the picture. The last head's nms_kind counts.
-    Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
-    """
-    size = places[0].target
-    with np.errstate(over="ignore"):  # e^w of an untrained network
-        if boxes:
-            picked = [_pick_decoded(outputs, size, thresh, boxes)]
-        else:
-            pairs = zip(heads, outputs, strict=True)
-            picked = [head.decode_above(np.asarray(output), size, thresh) for head, output in pairs]
-    joined = (np.concatenate(part) for part in zip(*picked, strict=True))
-    pictures, cxcywh, objectness, probabilities = joined
-    rows, classes, scores = above_threshold(objectness, probabilities, thresh)
-    usable = np.isfinite(cxcywh).all(1)[rows]
-    found = []
-    for number, place in enumerate(places):
-        own = (pictures[rows] == number) & usable
-        found.append(
-            _suppressed(cxcywh[rows[own]], scores[own], classes[own], place, iou_thresh, heads[-1])
-        )
-    return found
-
-
 def above_threshold(
     objectness: np.ndarray, probabilities: np.ndarray, thresh: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,15 +149,15 @@ def above_threshold(
     return candidates[rows], classes, scores[rows, classes]
 
 
-def _pick_decoded(
+def _above_in_decoded(
     outputs: Sequence[np.ndarray], size: tuple[int, int], thresh: float, boxes: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return what `Head.decode_above` does: 1 for the objectness, scores for the classes."""
     boxes_px, scores = outputs
     at = pictures, _ = np.nonzero(scores.max(-1) > thresh)
-    picked = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
+    found = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
     h, w = size
-    relative = picked / np.array([w, h, w, h], np.float32)
+    relative = found / np.array([w, h, w, h], np.float32)
     return pictures, relative, np.ones(len(pictures), np.float32), scores[at]
 
 
@@ -185,24 +172,7 @@ def decode(
     return boxes, objectness, classes
 
 
-def _suppressed(
-    cxcywh: np.ndarray,
-    scores: np.ndarray,
-    classes: np.ndarray,
-    place: Placement,
-    iou_thresh: float,
-    head: Head,
-) -> Detections:
-    """Return the boxes of one picture, in its pixels, that non-maximum suppression keeps."""
-    (h, w), (source_h, source_w) = place.target, place.source
-    input_px = cxcywh_to_xyxy(cxcywh) * np.array([w, h, w, h], np.float32)
-    boxes = place.to_source(input_px)
-    relative = boxes / np.array([source_w, source_h, source_w, source_h], np.float32)
-    kept = nms(relative, scores, classes, iou_thresh, head.diou_exponent)
-    return Detections(boxes[kept], scores[kept], classes[kept])
-
-
-def _clipped(found: Detections, place: Placement) -> Detections:
-    h, w = place.source
-    boxes = np.clip(found.boxes, 0, np.array([w, h, w, h], np.float32))
-    return Detections(boxes, found.scores, found.classes)
+def _in_picture(cxcywh: np.ndarray, place: Placement) -> np.ndarray:
+    """Return boxes relative to the network's input as (n, 4) xyxy in pixels of the picture."""
+    h, w = place.target
+    return place.to_source(cxcywh_to_xyxy(cxcywh) * np.array([w, h, w, h], np.float32))

@@ -53,6 +53,7 @@ class Outputs:
     yolo: str | Path | None = None
 
 
+@dataclass
 class DetectionJob:
     """Detection in sources.
 
@@ -62,24 +63,19 @@ class DetectionJob:
     Raises `OptionError` where an output would overwrite a source or a folder cannot be made.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        sources: Sources,
-        outputs: Outputs,
-        *,
-        names: Sequence[str] = (),
-        batch: int = 1,
-        world: World = World(),  # noqa: B008 (a value)
-        stdin: BinaryIO | None = None,
-        show: Show | None = None,
-        on_source: Callable[[str], object] = lambda line: None,
-        watch: Watch = lambda items, total, unit: items,
-    ) -> None:
-        self.detector, self.sources, self.outputs = detector, sources, outputs
-        self.names, self.batch, self.world = names, batch, world
-        self.stdin, self.show, self.on_source, self.watch = stdin, show, on_source, watch
-        self.failed = 0
+    detector: Detector
+    sources: Sources
+    outputs: Outputs
+    names: Sequence[str] = ()
+    batch: int = 1
+    world: World = World()  # noqa: RUF009 (a value)
+    stdin: BinaryIO | None = None
+    show: Show | None = None
+    on_source: Callable[[str], object] = lambda line: None
+    watch: Watch = lambda items, total, unit: items
+
+    def __post_init__(self) -> None:
+        sources, outputs, self.failed = self.sources, self.outputs, 0
         self.annotated, self.labels = dict[str, Path](), dict[str, Path]()
         if outputs.folder is not None:
             folder = make_folder(outputs.folder)

@@ -80,21 +80,19 @@ def precision_recall(ranked: Sequence[RankedDetections], names: Sequence[str]) -
     known = [row for row, own in enumerate(ranked) if own.truths]
     known.sort(key=lambda row: -ranked[row].truths)
     curves = {row: ranked[row].precision_at(recall) for row in known}
+    others, drawn = known[SERIES:DRAWN_CLASSES], known[:SERIES]
     with _axes(xlabel="recall", ylabel="precision", xlim=UNIT, ylim=UNIT) as (axes, plot):
-        for row in known[SERIES:DRAWN_CLASSES]:
+        for row in others:
             axes.plot(recall, curves[row], color=INKS["muted"], linewidth=0.5)
-        legend = []
-        for number, row in enumerate(known[:SERIES]):
-            axes.plot(recall, curves[row], color=COLOURS[number])
-            legend.append((f"c{number + 1}", names[row]))
+        for row, colour in zip(drawn, COLOURS, strict=False):
+            axes.plot(recall, curves[row], color=colour, label=names[row])
         if len(known) > 1:
-            mean = np.mean(list(curves.values()), 0)
-            axes.plot(recall, mean, color=INKS["ink"], linewidth=2.4, linestyle="--")
-            legend.append(("ink", f"mean of {len(known)} classes"))
-        if len(known) > SERIES:
-            legend.append(("muted", f"other classes ({min(len(known), DRAWN_CLASSES) - SERIES})"))
+            mean, label = np.mean(list(curves.values()), 0), f"mean of {len(known)} classes"
+            axes.plot(recall, mean, color=INKS["ink"], linewidth=2.4, linestyle="--", label=label)
+        if others:
+            axes.plot([], [], color=INKS["muted"], label=f"other classes ({len(others)})")
         alt = f"Precision against recall of {len(known)} classes at an IoU of 0.5"
-        return plot("Precision and recall of each class", alt, tuple(legend))
+        return plot("Precision and recall of each class", alt)
 
 
 def thresholds(curve: ThresholdSweep) -> Plot:
@@ -103,14 +101,13 @@ def thresholds(curve: ThresholdSweep) -> Plot:
     at, f1 = curve.thresholds[best], curve.f1[best]
     columns = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
     with _axes(xlabel="confidence threshold", xlim=UNIT, ylim=UNIT) as (axes, plot):
-        for (_, values), colour in zip(columns.items(), COLOURS, strict=False):
-            axes.plot(curve.thresholds, values, color=colour)
+        for (name, values), colour in zip(columns.items(), COLOURS, strict=False):
+            axes.plot(curve.thresholds, values, color=colour, label=name)
         axes.axvline(at, color=INKS["ink"], linewidth=1, linestyle=":")
-        axes.plot([at], [f1], "o", color=INKS["ink"], markersize=5)
-        legend = [(f"c{number}", name) for number, name in enumerate(columns, 1)]
-        legend.append(("ink", f"best F1 {f1:.3f} at {at:.3f}"))
+        label = f"best F1 {f1:.3f} at {at:.3f}"
+        axes.plot([at], [f1], "o", color=INKS["ink"], markersize=5, label=label)
         alt = f"Precision, recall and F1 by confidence threshold; F1 is best, {f1:.3f}, at {at:.3f}"
-        return plot("Precision, recall and F1 by confidence threshold", alt, tuple(legend))
+        return plot("Precision, recall and F1 by confidence threshold", alt)
 
 
 def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
@@ -131,14 +128,14 @@ def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
             axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set(xlim=(ticks[0], ticks[-1]), ylim=(ticks[0], ticks[-1]))
         w, h = np.maximum(shown, 1).T
-        axes.plot(w, h, ".", color=INKS["muted"], alpha=0.35, markersize=3.5)
-        legend = [("muted", f"boxes ({len(shown):,} of {len(sizes):,})")]
+        label = f"boxes ({len(shown):,} of {len(sizes):,})"
+        axes.plot(w, h, ".", color=INKS["muted"], alpha=0.35, markersize=3.5, label=label)
+        style: Any = {"markersize": 9, "markeredgecolor": INKS["ink"]}
         for number, (stride, pairs) in enumerate(scales.items()):
-            colour = COLOURS[number % SERIES]
-            axes.plot(*pairs.T, "X", color=colour, markersize=9, markeredgecolor=INKS["ink"])
-            legend.append((f"c{number % SERIES + 1}", f"anchors at stride {stride:g}"))
+            label, colour = f"anchors at stride {stride:g}", COLOURS[number % SERIES]
+            axes.plot(*pairs.T, "X", color=colour, label=label, **style)
         alt = f"Width and height of {len(shown)} boxes, and the anchors of {len(scales)} heads"
-        return plot("Anchors among the boxes", alt, tuple(legend))
+        return plot("Anchors among the boxes", alt)
 
 
 def _group(key: str) -> str:
@@ -155,18 +152,17 @@ def _group(key: str) -> str:
 def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Plot:
     epochs = [row.get("epoch", number) for number, row in enumerate(rows, 1)]
     with _axes(xlabel="epoch") as (axes, plot):
-        legend = []
         for number, key in enumerate(keys):
             values = [row.get(key, math.nan) for row in rows]
-            style = "--" if key == "VOC" else "-"  # it lies on AP50, nearly
-            axes.plot(epochs, values, style, marker="o", color=COLOURS[number % SERIES])
-            legend.append((f"c{number % SERIES + 1}", key))
+            style = "--" if key == "VOC" else "-"  # it nearly coincides with AP50
+            label, colour = key if len(keys) > 1 else None, COLOURS[number % SERIES]
+            axes.plot(epochs, values, style, marker="o", color=colour, label=label)
         if heading in (PRECISION, ACCURACY):
             axes.set_ylim(*UNIT)
         elif heading in ("Loss", "Learning rate"):
             axes.set_ylim(bottom=0)
         alt = f"{', '.join(keys)} over {len(rows)} validations"
-        return plot(heading, alt, tuple(legend) if len(keys) > 1 else ())
+        return plot(heading, alt)
 
 
 @contextmanager
@@ -175,7 +171,14 @@ def _axes(**labels: Any) -> Iterator[tuple[Axes, Any]]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot(**labels)
-        yield axes, lambda heading, alt, legend: Plot(heading, alt, _svg(figure, alt), legend)
+        yield axes, lambda heading, alt: Plot(heading, alt, _svg(figure, alt), _legend(axes))
+
+
+def _legend(axes: Axes) -> tuple[tuple[str, str], ...]:
+    """Return the page's variable of the colour, and the label, of each line that has one."""
+    variables = {colour: name for name, colour in INKS.items()}
+    lines = [(variables.get(str(line.get_color())), str(line.get_label())) for line in axes.lines]
+    return tuple((name, label) for name, label in lines if name and not label.startswith("_"))
 
 
 def _svg(figure: Figure, alt: str) -> Markup:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,42 +39,32 @@ class Batcher:
 
     def __init__(self, compute: Compute, batch: int) -> None:
         self.compute, self.batch = compute, batch
+        self.ready = True  # whether pictures are taken and computed
         self._pictures: deque[WaitingPicture] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "compute")
 
     def submit(self, image: np.ndarray, options: Any) -> Future[Answer]:
         """Put a picture, uint8 RGB (H, W, 3), in the queue. Raises `RuntimeError` once closed."""
         picture = WaitingPicture(image, options, Future())
-        with self._changed:
-            if self._closed:
+        with self._lock:
+            if not self.ready:
                 raise RuntimeError("the batcher is closed")
             self._pictures.append(picture)
-            self._changed.notify()
+            self._thread.submit(self._next)  # finds nothing where an earlier batch has taken it
         return picture.future
-
-    @property
-    def ready(self) -> bool:
-        """Return whether pictures are taken and computed."""
-        return self._thread.is_alive() and not self._closed
 
     def close(self) -> None:
         """Take no more pictures; return when those that wait are done."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        with self._lock:
+            self.ready = False
+        self._thread.shutdown()
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pictures or self._closed)
-                if not self._pictures:
-                    return
-                taken = self._take()
-            self._compute([each for each in taken if each.future.set_running_or_notify_cancel()])
+    def _next(self) -> None:
+        """Compute the next batch."""
+        with self._lock:
+            taken = self._take() if self._pictures else []
+        self._compute([each for each in taken if each.future.set_running_or_notify_cancel()])
 
     def _take(self) -> list[WaitingPicture]:
         """Remove and return the first picture and those after it that may share its batch."""
