@@ -41,7 +41,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, load
 from ghostyolo.network.cost import FLOAT
 from ghostyolo.network.liveness import most_numbers
-from ghostyolo.runtime.programs import runtimes
+from ghostyolo.runtime.registry import installed_versions
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
@@ -80,7 +80,7 @@ def networks(network: Network, args: argparse.Namespace) -> list[dict[str, Any]]
     x = torch.from_numpy(images)
     opened = {
         name: open_runtime(network, args.weights, name=name, threads=args.threads, device="cpu")
-        for name, version in runtimes().items()
+        for name, version in installed_versions().items()
         if version
     }
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from ghostyolo.errors import Findings
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.layers import Head
 from ghostyolo.network import load, weights_file
 from support import (
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--decode", action="store_true", help="boxes and scores, not raw heads")
     args = parser.parse_args()
     cfgs = args.cfg or [*_published(), *sorted((ROOT / "cfg").glob("*.cfg"))]
-    form = ExportSettings(boxes="xyxy" if args.decode else "")
+    settings = ExportSettings(boxes="xyxy" if args.decode else "")
     fine: dict[str, int] = {}
     for cfg in cfgs:
         start = time.monotonic()
@@ -47,7 +47,7 @@ def main() -> int:
         cells = []
         with tempfile.TemporaryDirectory() as folder:
             built = exports.model(network)
-            for program, got, want in exports.outputs(built, form, Path(folder), args.opencv):
+            for program, got, want in exports.outputs(built, settings, Path(folder), args.opencv):
                 share = -1.0 if isinstance(got, Exception) else exports.share(got, want)
                 fine[program] = fine.get(program, 0) + (0 <= share < LIMIT)
                 short = " ".join(str(got).split())[:160] if isinstance(got, Exception) else ""

@@ -16,7 +16,7 @@ from ghostyolo.bench.task import Task
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import loads
 from ghostyolo.network.cost import Machine
-from ghostyolo.runtime.programs import EXPORTED, runtimes
+from ghostyolo.runtime.registry import installed_versions, is_exported
 
 __all__ = ["Layer", "Report", "Row", "Settings", "measure"]
 
@@ -164,7 +164,7 @@ def _programs(settings: Settings) -> list[str]:
 
     Raises `OptionError` for one that there is not, or for layers of an exported file.
     """
-    known = runtimes()
+    known = installed_versions()
     if settings.layers and not _is_cfg(settings):
         message, hint = "only layers of a cfg are timed", "leave --layers out"
         raise OptionError(message, span=Span(settings.source), hint=hint)
@@ -193,7 +193,7 @@ def _processes(
 
 
 def _is_cfg(settings: Settings) -> bool:
-    return Path(settings.source).suffix.lower() not in EXPORTED
+    return not is_exported(settings.source)
 
 
 def _running(attempts: Attempts) -> dict[str, Process]:
@@ -222,7 +222,7 @@ def _compared(ours: Attempts) -> list[str]:
 
 
 def _rows(attempts: Attempts, least: float | None) -> tuple[Row, ...]:
-    versions = runtimes()
+    versions = installed_versions()
     return tuple(
         _row(found, versions[name] or "", least)
         if isinstance(found, Process)

@@ -11,7 +11,7 @@ import numpy as np
 from ghostyolo.bench.task import Task
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.runtime import onnx_session
-from ghostyolo.runtime.programs import loaded
+from ghostyolo.runtime.registry import import_runtime
 
 PROGRAMS = ("openvino", "onnxruntime")
 Opened = tuple[list[int], Callable[[], object]]
@@ -43,7 +43,7 @@ def _in_onnxruntime(path: Path, task: Task) -> Opened:
 
 
 def _in_openvino(path: Path, task: Task) -> Opened:
-    program = loaded("openvino")
+    program = import_runtime("openvino")
     core: Any = program.openvino.Core()
     model = core.read_model(path)
     sides = [s.get_length() if s.is_static else "" for s in model.inputs[0].partial_shape]

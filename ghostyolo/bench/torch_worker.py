@@ -50,17 +50,16 @@ def layer_seconds(given: Task, seconds: float) -> list[float]:
     """
     network = load(given.source)
     network = resize(network, given.size) if given.size else network
-    engine = pytorch.open_network(network, given.weights, device="cpu", threads=given.threads)
+    backend = pytorch.open_network(network, given.weights, device="cpu", threads=given.threads)
     found: list[list[float]] = [[] for _ in network]
-    engine.steps = [
-        (index, _timed(call, found[index]), inputs, dead)
-        for index, call, inputs, dead in engine.steps
+    backend.calls = [
+        call._replace(compute=_timed(call.compute, found[call.node])) for call in backend.calls
     ]
     images = np.random.default_rng(0).random((given.batch, *network.options.shape), np.float32)
-    engine(images)
+    backend(images)
     end = time.perf_counter() + seconds
     while len(found[0]) < 1 + LEAST_RUNS or time.perf_counter() < end:
-        engine(images)
+        backend(images)
     return [median(times[1:]) for times in found]  # the first is not like the others
 
 

@@ -20,7 +20,7 @@ from ghostyolo.bench import foreign_onnx, task
 from ghostyolo.bench.task import Task
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.network import dumps
-from ghostyolo.runtime.programs import loaded
+from ghostyolo.runtime.registry import import_runtime
 
 LEAST_RUNS = 3
 Call = Callable[[], object]
@@ -31,7 +31,7 @@ def main() -> None:
     """Obey standard input."""
     with task.answering() as answer:
         given = task.read(sys.stdin.readline())
-        loaded(given.program)
+        import_runtime(given.program)
         imported = peak_bytes()
         said, call = opened(given)
         call()
@@ -61,7 +61,7 @@ def opened(given: Task) -> Opened:
     )
     shape = (given.batch, *runtime.network.options.shape)
     pixels = np.random.default_rng(0).random((shape[0], *shape[2:], shape[1]), np.float32)
-    images = runtime.arranged(pixels.transpose(0, 3, 1, 2))  # as pictures lie that are read
+    images = runtime.in_memory_order(pixels.transpose(0, 3, 1, 2))  # as pictures lie that are read
     return {"shape": shape, "cfg": dumps(runtime.network)}, lambda: runtime.run(images)
 
 

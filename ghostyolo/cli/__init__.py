@@ -14,6 +14,7 @@ import signal
 import sys
 
 import ghostyolo
+from ghostyolo.cli.model_argument import with_weights
 from ghostyolo.errors import GhostyoloError
 
 LOG_FORMAT = "ghostyolo: %(message)s"
@@ -37,7 +38,6 @@ COMMANDS = {
     "data": "tell what a data set holds, and draw a sheet of it",
     "sample-data": "paint a small labelled data set to try things on",
 }
-READ_EXPORTED = ("val", "detect", "classify")
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and what they cost
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
     words = sys.argv[1:] if argv is None else argv
-    args = parser(words).parse_args(filled(words))
+    args = parser(words).parse_args(with_weights(words))
     try:
         return int(args.run(args) or 0)
     except GhostyoloError as error:
@@ -69,23 +69,6 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-
-
-def filled(words: list[str]) -> list[str]:
-    """Return the words with WEIGHTS, empty, behind an exported file that stands for CFG WEIGHTS.
-
-    argparse cannot leave out an argument in the middle of others.
-    """
-    if not words or words[0] not in READ_EXPORTED:
-        return words
-    from ghostyolo.runtime.programs import EXPORTED
-
-    for place, word in enumerate(words):
-        if word.lower().endswith(".cfg"):
-            break
-        if word.lower().endswith(EXPORTED):
-            return [*words[: place + 1], "", *words[place + 1 :]]
-    return words
 
 
 def parser(words: list[str]) -> argparse.ArgumentParser:

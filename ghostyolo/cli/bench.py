@@ -33,14 +33,14 @@ def run(args: argparse.Namespace) -> None:
     """Measure a network in the installed runtimes, on the processor."""
     from ghostyolo import bench
     from ghostyolo.bench import text
-    from ghostyolo.runtime.threads import allowed
+    from ghostyolo.runtime.threads import default_threads
 
     settings = bench.Settings(
         source=args.source,
         weights=args.weights,
         size=parse_size(args.size) if args.size else None,
         batch=args.batch,
-        threads=args.threads or allowed(),
+        threads=args.threads or default_threads(),
         programs=tuple(dict.fromkeys(args.runtime)),
         seconds=args.seconds,
         against=args.against,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what classify takes."""
-    shared.add_model(p)
+    model_argument.add_model(p)
     p.add_argument("source", nargs="+", metavar="PICTURE", help="pictures, folders or patterns")
     shared.add_run(p)
-    shared.add_runtime(p)
+    model_argument.add_runtime(p)
     shared.add_names(p)
     p.add_argument("--top", type=shared.count, default=5, help="classes for each picture (5)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
@@ -25,14 +25,14 @@ def run(args: argparse.Namespace) -> int:
     from ghostyolo.prediction.sources import find_pictures
 
     paths, rows = find_pictures(args.source), []
-    network = None if shared.is_exported(args) else shared.read_network(args)
-    with shared.open_runtime(args, network) as runtime:
-        classifier, names = runtime.classifier(), shared.class_names(args, runtime)
+    with model_argument.open_model(args) as runtime:
+        classifier, names = runtime.classifier(), model_argument.class_names(args, runtime)
         for row in classify_files(classifier, paths, names, top=args.top, batch=args.batch):
             rows.append(row)
             if row and not args.json:
                 classes = (f"{each['name']} {each['probability']:.3f}" for each in row["classes"])
                 print(f"{row['file']}: {', '.join(classes)}")
+    model_argument.print_runtime(runtime)
     if args.json:
         print(json.dumps([row for row in rows if row]))
     return 0 if all(rows) else 1

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 from ghostyolo.distributed import joined
 
 
@@ -14,7 +14,7 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what detect takes."""
     from ghostyolo.model.detector import NMS, THRESH
 
-    shared.add_model(p)
+    model_argument.add_model(p)
     p.add_argument(
         "source",
         nargs="+",
@@ -23,7 +23,7 @@ def options(p: argparse.ArgumentParser) -> None:
         "address, or - for a picture on standard input",
     )
     shared.add_run(p)
-    shared.add_runtime(p)
+    model_argument.add_runtime(p)
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--recursive", action="store_true", help="look into the folders of folders")
@@ -60,15 +60,14 @@ def run(args: argparse.Namespace) -> int:
         voc=args.voc,
         yolo=args.txt,
     )
-    network = None if shared.is_exported(args) else shared.read_network(args)
     with joined(args.device) as world:
         args.device = world.device
-        with shared.open_runtime(args, network) as runtime:
+        with model_argument.open_model(args) as runtime:
             job = DetectionJob(
                 runtime.detector(thresh=args.thresh, nms=args.nms),
                 found,
                 outputs,
-                names=shared.class_names(args, runtime),
+                names=model_argument.class_names(args, runtime),
                 batch=args.batch,
                 world=world,
                 stdin=sys.stdin.buffer,
@@ -77,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
                 watch=shared.watched,
             )
             rows, failed = job.run()
-    if args.json and world.first:
+    if not world.first:
+        return 0
+    model_argument.print_runtime(runtime)
+    if args.json:
         print(json.dumps(rows))
-    return 1 if failed and world.first else 0
+    return 1 if failed else 0

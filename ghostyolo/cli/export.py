@@ -3,57 +3,64 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
 
 if TYPE_CHECKING:
-    from ghostyolo.data import Dataset
-    from ghostyolo.exporters.export import ExportSettings
+    from collections.abc import Callable
+
+    from ghostyolo.exporters.settings import ExportSettings
+    from ghostyolo.inference.export_job import ExportResult
     from ghostyolo.model.model import Model
     from ghostyolo.network import Network
-
-FORMATS = ("onnx", "openvino", "torchscript")
-FEW = 32  # pictures; ranges from fewer depend on which they are
+    from ghostyolo.runtime.interface import Runtime
 
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what export takes."""
+    from ghostyolo.exporters.formats import FORMATS, usual_suffixes
+    from ghostyolo.exporters.sample import LANGUAGES
+    from ghostyolo.exporters.settings import BOXES, DYNAMIC, OPSET, OPSETS, Suppression
+
+    limits, (xyxy, cxcywh) = Suppression(), BOXES
     shared.add_cfg(p)
     p.add_argument("weights", metavar="WEIGHTS")
-    p.add_argument("out", metavar="OUT", help="file: .onnx, .xml (OpenVINO) or .torchscript")
+    p.add_argument("out", metavar="OUT", help=f"file: {usual_suffixes()}")
     p.add_argument("--format", choices=FORMATS, help="whatever the suffix of OUT (by the suffix)")
-    p.add_argument("--opset", type=int, default=17, help="of ONNX, 11 to 20 (17)")
+    known = f"{OPSETS.start} to {OPSETS.stop - 1}"
+    p.add_argument("--opset", type=int, default=OPSET, help=f"of ONNX, {known} ({OPSET})")
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--batch", type=shared.count, default=1, help="pictures of one input (1)")
+    p.add_argument("--batch", type=shared.count, default=1, help="batch size of the input (1)")
     p.add_argument(
         "--dynamic",
         nargs="?",
         const="size",
         default="",
-        choices=("size", "batch"),
-        help="leave the number of pictures and their size open, or with 'batch' the number alone",
+        choices=DYNAMIC,
+        help="leave batch size, height and width open, or with 'batch' the batch size alone",
     )
     p.add_argument(
         "--decode",
         nargs="?",
-        const="xyxy",
+        const=xyxy,
         default="",
-        choices=("xyxy", "cxcywh"),
-        help="put out boxes (N, n, 4) in pixels of the input, and scores (N, n, classes)",
+        choices=BOXES,
+        help=f"put out boxes (N, n, 4) in pixels of the input, as {xyxy} or {cxcywh}, and scores "
+        "(N, n, classes)",
     )
     p.add_argument(
         "--nms",
         action="store_true",
         help="and suppress: detections (m, 7) of picture, box, score, class",
     )
-    p.add_argument("--thresh", type=shared.share, help="of --nms: least score (0.25)")
-    p.add_argument("--iou", type=shared.share, help="of --nms: overlap (0.45)")
-    p.add_argument("--most", type=shared.count, help="of --nms: boxes a class (300)")
+    p.add_argument(
+        "--thresh", type=shared.share, help=f"of --nms: confidence threshold ({limits.thresh})"
+    )
+    p.add_argument("--iou", type=shared.share, help=f"of --nms: IoU threshold ({limits.iou})")
+    p.add_argument("--most", type=shared.count, help=f"of --nms: boxes a class ({limits.most})")
     p.add_argument(
         "--names", metavar="FILE", help="class names, one a line, kept in OUT (beside WEIGHTS)"
     )
@@ -63,79 +70,41 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--val", metavar="DATA", help="measure AP of cfg and file on DATA's split val")
     p.add_argument(
         "--sample",
-        choices=("python", "cpp"),
+        choices=LANGUAGES,
         help="write a program beside OUT that runs it in OpenCV",
     )
     p.set_defaults(device="cpu")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write a model in another program's format and run it once to compare."""
-    from ghostyolo.exporters import export, sample
+def run(args: argparse.Namespace) -> None:
+    """Write a model in another program's format, and compare the file with the model."""
+    from ghostyolo.inference.export_job import export_model
     from ghostyolo.prediction.sources import find_pictures
 
     network = shared.read_network(args)
-    form, kind, out = _form(args, network), export.format_of(args.out, args.format), Path(args.out)
-    if args.sample and kind != "onnx":
-        raise OptionError(f"--sample {args.sample} reads ONNX", hint="give OUT an .onnx suffix")
-    program = sample.text(args.sample, form.metadata(network), out) if args.sample else ""
-    data = _data(args, network, form)
-    model = shared.read_model(network, args)
-    if args.int8:
-        pictures = find_pictures(args.int8)
-        if len(pictures) < FEW:
-            said = f"ranges from {len(pictures)} pictures only; give {FEW} or more like yours"
-            print(f"ghostyolo: {said}", file=sys.stderr)
-        export.write_int8(model, out, form, kind, pictures)
-    else:
-        export.write(model, out, form, kind)
-    print(_summary(model, out, form, kind, eight_bits=bool(args.int8)))
-    if program:
-        print(f"wrote {sample.write(args.sample, form.metadata(network), out)}")
-    if data:
-        print("\n".join(_precisions(model, out, data)))
-    return 0
+    result = export_model(
+        shared.read_model(network, args),
+        args.out,
+        _settings(args, network),
+        args.format,
+        pictures=find_pictures(args.int8) if args.int8 else None,
+        sample_language=args.sample,
+        score=_average_precision(args, network) if args.val else None,
+    )
+    print("\n".join(_lines(result)))
 
 
-def _data(args: argparse.Namespace, network: Network, form: ExportSettings) -> Dataset | None:
-    """Return what --val measures on. Raises `OptionError` where the file cannot be measured."""
-    from ghostyolo.data import open_dataset
-    from ghostyolo.data.class_names import check_classes
-
-    if not args.val:
-        return None
-    if form.suppression:
-        message = "--val wants boxes of every score, before suppression"
-        raise OptionError(message, hint="leave --nms out")
-    data = open_dataset(args.val, "val", args.names)
-    check_classes(network, data, "give the data that belongs to the cfg")
-    data.log_defects()
-    return data
-
-
-def _precisions(model: Model, out: Path, data: Dataset) -> Iterator[str]:
-    """Yield a line each for the model and for the file: its AP on the data."""
-    from ghostyolo.evaluation.validation import validate
-    from ghostyolo.inference.choice import open_runtime
-
-    with open_runtime(out) as runtime:
-        for what, computes in (("the cfg", model), (f"the file in {runtime.name}", runtime)):
-            progress = shared.progress("val", "picture")
-            scores = validate(computes, data, on_progress=progress).metrics.row()
-            yield f"{what}: AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f}"
-
-
-def _form(args: argparse.Namespace, network: Network) -> ExportSettings:
+def _settings(args: argparse.Namespace, network: Network) -> ExportSettings:
     """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
     from ghostyolo.data.class_names import class_names
-    from ghostyolo.exporters.export import ExportSettings, Suppression
+    from ghostyolo.exporters.settings import BOXES, ExportSettings, Suppression
 
     limits = {"thresh": args.thresh, "iou": args.iou, "most": args.most}
     limits = {name: value for name, value in limits.items() if value is not None}
     for name in limits if not args.nms else ():
         raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
     return ExportSettings(
-        boxes=args.decode or ("xyxy" if args.nms else ""),
+        boxes=args.decode or (BOXES[0] if args.nms else ""),
         suppression=Suppression(**limits) if args.nms else None,
         dynamic=args.dynamic,
         batch=args.batch,
@@ -144,24 +113,43 @@ def _form(args: argparse.Namespace, network: Network) -> ExportSettings:
     )
 
 
-def _summary(model: Model, out: Path, form: ExportSettings, kind: str, *, eight_bits: bool) -> str:
-    """Return the files, their size and how far their outputs are from the model's."""
-    from ghostyolo.exporters import export
-    from ghostyolo.inference import verification
+def _average_precision(
+    args: argparse.Namespace, network: Network
+) -> Callable[[Model | Runtime], dict[str, float]]:
+    """Return what scores a model or a file on the data of --val, which is opened now."""
+    from ghostyolo.data import open_dataset
+    from ghostyolo.data.class_names import check_classes
+    from ghostyolo.evaluation.validation import validate
 
-    files = [out, out.with_suffix(".bin")] if kind == "openvino" else [out]
-    size = sum(path.stat().st_size for path in files)
-    lines = [f"wrote {' and '.join(map(str, files))}: {size / 1e6:.1f} MB, {kind}, {form.layout}"]
-    found = verification.check(model, out, form, kind)
-    runtime = export.FORMATS[kind].runtime
-    if found is None:
-        lines.append(f"not run: {runtime} is not installed (pip install 'ghostyolo[{kind}]')")
+    dataset = open_dataset(args.val, "val", args.names)
+    check_classes(network, dataset, "give the data that belongs to the cfg")
+    dataset.log_defects()
+
+    def score(predictor: Model | Runtime) -> dict[str, float]:
+        progress = shared.progress("val", "picture")
+        return validate(predictor, dataset, on_progress=progress).metrics.row()
+
+    return score
+
+
+def _lines(result: ExportResult) -> Iterator[str]:
+    """Yield what was written, how far it departs from the model, and the scores of both."""
+    from ghostyolo.runtime.registry import RUNTIMES
+
+    files = " and ".join(map(str, result.files))
+    yield f"wrote {files}: {result.size / 1e6:.1f} MB, {result.format}, {result.layout}"
+    runtime, deviation = result.runtime, result.deviation
+    if deviation is None:
+        yield f"not run: {runtime} is not installed ({RUNTIMES[runtime].install})"
     else:
-        lines.append(
-            f"{runtime} departs from the model by at most {found.difference:.2g} in "
-            f"'{found.output}', {found.share:.1e} of its largest value"
+        yield (
+            f"{runtime} departs from the model by at most {deviation.absolute:.2g} in "
+            f"'{deviation.output}', {deviation.relative:.1e} of its largest value"
         )
-    if eight_bits:
-        floats = 4 * sum(p.numel() for p in model.parameters())
-        lines.append(f"8-bit: {size / floats:.0%} of the {floats / 1e6:.1f} MB in float")
-    return "\n".join(lines)
+    if result.int8:
+        share = result.size / result.float_size
+        yield f"8-bit: {share:.0%} of the {result.float_size / 1e6:.1f} MB in float"
+    if result.sample:
+        yield f"wrote {result.sample}"
+    for what, scores in result.scores.items():
+        yield f"{what}: AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
@@ -18,11 +17,14 @@ if TYPE_CHECKING:
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what serve takes."""
     from ghostyolo.model.detector import NMS, THRESH
+    from ghostyolo.runtime.registry import AUTO, CHOICES
 
     p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
     shared.add_run(p)
-    p.add_argument("--runtime", default="auto", help="torch, onnxruntime, openvino, opencv (auto)")
+    p.add_argument(
+        "--runtime", default=AUTO, choices=CHOICES, help=f"what computes ({AUTO})"
+    )
     p.add_argument("--threads", type=shared.count, help="of the runtime (all)")
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     bound = server.bind(args.host, args.port)
     runtime = _runtime(args)
     beside = args.weights or args.source
-    names = class_names(runtime.network, args.names, runtime.names, beside=beside)
+    names = class_names(runtime.network, args.names, runtime.class_names, beside=beside)
     limits = Limits(
         requests=args.queue,
         bytes=args.max_mb * 10**6,
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     host, port = bound.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"serving {args.source} in {runtime.name} at {where} (Ctrl+C ends it)", flush=True)
+    print(f"serving {args.source} in {runtime.title} at {where} (Ctrl+C ends it)", flush=True)
     server.run(app, bound, access_log=args.access_log)
     print("stopped")
 
@@ -80,9 +82,9 @@ def _port(text: str) -> int:
 def _runtime(args: argparse.Namespace) -> Runtime:
     """Return SOURCE in a runtime. Raises `OptionError` for a cfg without WEIGHTS."""
     from ghostyolo.inference.choice import open_runtime
-    from ghostyolo.runtime.programs import EXPORTED
+    from ghostyolo.runtime.registry import is_exported
 
-    if args.weights is None and Path(args.source).suffix.lower() not in EXPORTED:
+    if args.weights is None and not is_exported(args.source):
         hint = "give WEIGHTS, or a file of ghostyolo export"
         raise OptionError("a cfg alone computes nothing", span=Span(args.source), hint=hint)
     return open_runtime(

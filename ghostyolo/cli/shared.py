@@ -13,7 +13,6 @@ from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
     from ghostyolo.model.model import Model
-    from ghostyolo.runtime.interface import Runtime
 
 T = TypeVar("T")
 
@@ -27,24 +26,6 @@ def add_cfg(p: argparse.ArgumentParser, what: str = "network, a Darknet .cfg fil
     )
 
 
-def add_model(p: argparse.ArgumentParser) -> None:
-    """Declare CFG and WEIGHTS, or the exported file that stands for both (see `cli.filled`)."""
-    add_cfg(p, "network, a Darknet .cfg file; or an exported .onnx, .xml or .torchscript")
-    p.add_argument("weights", metavar="WEIGHTS", help="none where CFG is an exported file")
-
-
-def add_runtime(p: argparse.ArgumentParser) -> None:
-    """Declare which program computes, and how."""
-    p.add_argument(
-        "--runtime",
-        default="auto",
-        choices=("auto", "openvino", "onnxruntime", "opencv", "torch"),
-        help="what computes: the fastest installed that gives what torch gives (auto)",
-    )
-    p.add_argument("--batch", type=count, default=1, help="pictures computed at once (1)")
-    p.add_argument("--threads", type=count, help="that compute (all that this process may use)")
-
-
 def add_names(p: argparse.ArgumentParser) -> None:
     """Declare where the names of the classes come from."""
     p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
@@ -54,37 +35,6 @@ def add_thresholds(p: argparse.ArgumentParser, thresh: float, nms: float) -> Non
     """Declare the thresholds of detection, None if not given, which means these defaults."""
     p.add_argument("--thresh", type=share, help=f"confidence threshold of boxes ({thresh})")
     p.add_argument("--nms", type=share, help=f"IoU threshold of non-maximum suppression ({nms})")
-
-
-def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
-    """Return the names in --names, else those in the exported file or beside WEIGHTS, else none."""
-    from ghostyolo.data.class_names import class_names
-
-    beside = args.weights or args.cfg
-    return class_names(runtime.network, args.names, runtime.names, beside=beside, warn=True)
-
-
-def is_exported(args: argparse.Namespace) -> bool:
-    """Return whether CFG is an exported file, which holds its weights."""
-    return not args.weights
-
-
-def open_runtime(args: argparse.Namespace, network: Network | None) -> Runtime:
-    """Open the network of CFG with WEIGHTS, or the exported file, in the program of --runtime."""
-    from ghostyolo.inference.choice import open_runtime
-
-    size = None
-    if args.size and network is None:
-        size = parse_size(args.size)
-    return open_runtime(
-        network or args.cfg,
-        args.weights or None,
-        name=args.runtime,
-        size=size,
-        batch=args.batch,
-        threads=args.threads,
-        device=args.device,
-    )
 
 
 def progress(what: str, unit: str) -> Callable[[int, int], None]:

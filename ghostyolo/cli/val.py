@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.files import make_folder
 
@@ -20,9 +20,9 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what val takes."""
     from ghostyolo.evaluation.validation import NMS, THRESH
 
-    shared.add_model(p)
+    model_argument.add_model(p)
     shared.add_data(p, "val")
-    shared.add_runtime(p)
+    model_argument.add_runtime(p)
     shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     p.add_argument(
@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> None:
         make_folder(Path(args.report).parent)
     with joined(args.device) as world:
         args.device = world.device
-        network = None if shared.is_exported(args) else shared.read_network(args)
-        with shared.open_runtime(args, network) as runtime:
+        with model_argument.open_model(args) as runtime:
             result = validate(
                 runtime,
                 args.data,
@@ -53,9 +52,10 @@ def run(args: argparse.Namespace) -> None:
             )
     if not world.first:
         return
+    model_argument.print_runtime(runtime)
     print(json.dumps(result.metrics.as_dict()) if args.json else result.metrics.table())
     if args.report:
-        _write_report(args, result, runtime.name)
+        _write_report(args, result, runtime.title)
         if not args.json:
             print(f"report: {args.report}")
 

@@ -1,4 +1,4 @@
-"""What quantisation to 8 bits needs: pictures as inputs, and the layers that stay in float."""
+"""What 8-bit quantisation needs: calibration inputs, and the layers that stay in float."""
 
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import output_nodes
 
-MOST = 200  # pictures; ranges hardly change beyond
+MOST_PICTURES = 200  # ranges hardly change beyond
 
 
 def inputs(
-    network: Network, paths: Sequence[Path], form: ExportSettings, most: int = MOST
+    network: Network, paths: Sequence[Path], settings: ExportSettings, most: int = MOST_PICTURES
 ) -> np.ndarray:
-    """Return pictures as inputs, (n, batch, 3, h, w), spread evenly over those that are given.
+    """Return at most `most` pictures, evenly spaced in the list, as inputs (n, batch, 3, h, w).
 
-    Fewer pictures than one input takes are repeated. Raises `DataError` for one that is none.
+    Fewer pictures than a batch are repeated. Raises `DataError` for one that cannot be read.
     """
     heads_of(network)
     options = network.options
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
     images = [preprocess(read_image(p), options.size, bool(options.letter_box))[0] for p in chosen]
-    count = max(1, len(images) // form.batch) * form.batch
+    count = max(1, len(images) // settings.batch) * settings.batch
     return np.stack([images[i % len(images)] for i in range(count)]).reshape(
-        -1, form.batch, *images[0].shape
+        -1, settings.batch, *images[0].shape
     )
 
 
 def float_layers(network: Network) -> set[int]:
-    """Return the layers that stay in float: the heads and what stands right above them.
+    """Return the layers that stay in float: the heads and the layers right above them.
 
-    A head's values span logits from far below 0 to far above: 256 levels are too few for them, and
-    the layer above costs little.
+    The range of a head's logits is too wide for 256 levels, and the layer above costs little.
     """
     nodes = output_nodes(network)
     return {index for node in nodes for index in (node.index, *node.inputs)}

@@ -16,54 +16,53 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ghostyolo.errors import OptionError
+from ghostyolo.exporters.export_module import ExportModule
 from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.onnx_unjoin import unjoin
 from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
-from ghostyolo.exporters.traced import Graph
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 
 INPUT = "images"
 
 
-def write(model: Model, path: Path, form: ExportSettings) -> None:
-    """Write a model as an ONNX file. Raises `OptionError` when it cannot be written."""
-    replace(path, [build(model, form).SerializeToString()])
+def write(model: Model, path: Path, settings: ExportSettings) -> None:
+    """Write a model as an ONNX file. Raises `OptionError` if it cannot be written."""
+    replace(path, [build(model, settings).SerializeToString()])
 
 
-def build(model: Model, form: ExportSettings, *, joined: bool = False) -> ModelProto:
-    """Return a model as ONNX holds it, checked by onnx's own checker.
+def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> ModelProto:
+    """Return a model as an ONNX graph, checked by onnx's own checker.
 
-    joined: whether all concatenations stay, which quantisation wants, see `unjoin`.
+    joined: whether all concatenations stay, as quantisation needs them, see `unjoin`.
     """
-    graph = Graph(model, form.boxes, None if form.dynamic == "size" else model.network.options.size)
-    proto = tidy(_traced(graph, form))
+    proto = tidy(_traced(ExportModule(model, settings), settings))
     proto = proto if joined else unjoin(proto)
     del proto.graph.value_info[:]
-    if form.suppression:
-        _suppress(proto, form.boxes, form.suppression)
-    helper.set_model_props(proto, form.metadata(model.network).properties())
+    if settings.suppression:
+        _suppress(proto, settings.boxes, settings.suppression)
+    helper.set_model_props(proto, settings.metadata(model.network).properties())
     proto.producer_name, proto.producer_version = "ghostyolo", ""
     proto.graph.name = "ghostyolo"
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _traced(graph: Graph, form: ExportSettings) -> ModelProto:
-    """Return the graph as torch traces it.
+def _traced(module: ExportModule, settings: ExportSettings) -> ModelProto:
+    """Return the module as torch traces it.
 
     By the tracer and not by torch.export: that needs a further library, knows opset 18 and above,
     and leaves graphs that OpenCV 4 does not read.
     """
-    example = graph.example(2 if form.dynamic else form.batch)
     buffer: Any = io.BytesIO()  # which the tracer takes, though its signature has paths alone
     torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, OPSETS.start)
     with warnings.catch_warnings(), torch.no_grad(), _silent():
         warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
         try:
             torch.onnx.export(
-                graph, (example,), buffer, dynamo=False, opset_version=form.opset,
-                input_names=[INPUT], output_names=graph.names, dynamic_axes=_axes(graph, form),
+                module, (module.example(),), buffer, dynamo=False, opset_version=settings.opset,
+                input_names=[INPUT], output_names=module.output_names,
+                dynamic_axes=_axes(module.output_names, settings),
             )  # fmt: skip
         except torch.onnx.OnnxExporterError as error:
             reason = str(error).split(". ")[0].split("  [")[0]
@@ -91,17 +90,17 @@ def _expm1(context: Any, x: Any) -> Any:
     return context.op("Sub", context.op("Exp", x), one)
 
 
-def _axes(graph: Graph, form: ExportSettings) -> dict[str, dict[int, str]]:
-    """Return the sides of inputs and outputs that are not fixed, by name and place."""
-    if not form.dynamic:
+def _axes(outputs: list[str], settings: ExportSettings) -> dict[str, dict[int, str]]:
+    """Return the open sides of inputs and outputs, by name and axis."""
+    if not settings.dynamic:
         return {}
-    axes = {name: {0: "batch"} for name in (INPUT, *graph.names)}
-    if form.dynamic == "size":
+    axes = {name: {0: "batch"} for name in (INPUT, *outputs)}
+    if settings.dynamic == "size":
         axes[INPUT].update({2: "height", 3: "width"})
-        for name in graph.names:
+        for name in outputs:
             stride = name.rpartition("_s")[2]
             axes[name].update(
-                {1: "boxes"} if form.boxes else {2: f"height_{stride}", 3: f"width_{stride}"}
+                {1: "boxes"} if settings.boxes else {2: f"height_{stride}", 3: f"width_{stride}"}
             )
     return axes
 

@@ -20,12 +20,12 @@ from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 
 
-def write(model: Model, path: Path, form: ExportSettings, images: np.ndarray) -> None:
+def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray) -> None:
     """Write a quantised model, its heads in float; weights have a range for each filter.
 
     images: calibration inputs, (n, batch, 3, h, w).
     """
-    proto, layers = build(model, form, joined=True), float_layers(model.network)
+    proto, layers = build(model, settings, joined=True), float_layers(model.network)
     kept = [node.name for node in proto.graph.node if is_float(node.name, layers)]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         found = Path(folder, "x.onnx")
@@ -33,7 +33,7 @@ def write(model: Model, path: Path, form: ExportSettings, images: np.ndarray) ->
             proto, found, _Reader(images), per_channel=True, nodes_to_exclude=kept
         )
         quantised = onnx.load(found)
-    helper.set_model_props(quantised, form.metadata(model.network).properties())
+    helper.set_model_props(quantised, settings.metadata(model.network).properties())
     replace(path, [quantised.SerializeToString()])
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO IR: an .xml with the graph and a .bin with the weights, made from the ONNX form."""
+"""OpenVINO IR: an .xml with the graph and a .bin with the weights, converted from ONNX."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from ghostyolo.model.model import Model
 from ghostyolo.network.metadata import OPENVINO_SECTION, Metadata
 
 
-def write(model: Model, path: Path, form: ExportSettings) -> None:
-    """Write a model as IR, in float32. Raises `OptionError` when it cannot be written."""
-    save(build(model, form), path)
+def write(model: Model, path: Path, settings: ExportSettings) -> None:
+    """Write a model as IR, in float32. Raises `OptionError` if it cannot be written."""
+    save(build(model, settings), path)
 
 
-def build(model: Model, form: ExportSettings, *, joined: bool = False) -> Any:
-    """Return the model as OpenVINO holds it, with metadata in `rt_info`."""
-    proto = onnx.build(model, form, joined=joined)
-    return of(proto.SerializeToString(), form.metadata(model.network))
+def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> Any:
+    """Return a model as OpenVINO's, see `from_onnx`."""
+    proto = onnx.build(model, settings, joined=joined)
+    return from_onnx(proto.SerializeToString(), settings.metadata(model.network))
 
 
-def of(proto: bytes, metadata: Metadata) -> Any:
-    """Return an ONNX file's model as OpenVINO holds it, with all that is constant computed.
+def from_onnx(proto: bytes, metadata: Metadata) -> Any:
+    """Return an ONNX file as an OpenVINO model with constants folded and metadata in `rt_info`.
 
-    As it is read, every bias and depthwise weight hangs on ten operators that work out its shape.
+    Without folding, ten operators compute the shape of every bias and depthwise weight.
     """
-    built = openvino.Core().read_model(proto)
+    model = openvino.Core().read_model(proto)
     folding = Manager()
     folding.register_pass(ConstantFolding())
-    folding.run_passes(built)
-    describe(built, metadata)
-    return built
+    folding.run_passes(model)
+    set_metadata(model, metadata)
+    return model
 
 
-def describe(built: Any, metadata: Metadata) -> None:
+def set_metadata(model: Any, metadata: Metadata) -> None:
     """Put the metadata into `rt_info`."""
     for key, value in metadata.properties().items():
-        built.set_rt_info(value, [OPENVINO_SECTION, key])
+        model.set_rt_info(value, [OPENVINO_SECTION, key])
 
 
-def save(built: Any, path: Path) -> None:
+def save(model: Any, path: Path) -> None:
     """Write both files, the one with the weights first."""
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder, path.name)
-        openvino.save_model(built, beside, compress_to_fp16=False)
+        openvino.save_model(model, beside, compress_to_fp16=False)
         for suffix in (".bin", ".xml"):
             replace(path.with_suffix(suffix), [beside.with_suffix(suffix).read_bytes()])

@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 
 from ghostyolo.errors import OptionError
-from ghostyolo.files import replace
 from ghostyolo.layers import Head
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.detector import NMS, THRESH, heads_of
@@ -17,6 +16,7 @@ from ghostyolo.network.metadata import Metadata, output_name
 from ghostyolo.network.outputs import output_nodes
 
 LANGUAGES = {"python": ".py", "cpp": ".cpp"}
+FORMAT = "onnx"  # what the programs read
 
 
 def path_of(language: str, file: Path) -> Path:
@@ -24,18 +24,11 @@ def path_of(language: str, file: Path) -> Path:
     return file.with_name(f"{file.stem}_opencv{LANGUAGES[language]}")
 
 
-def write(language: str, metadata: Metadata, file: Path) -> Path:
-    """Write the program beside the file that it runs; return its path. Raises as `text` does."""
-    path = path_of(language, file)
-    replace(path, [text(language, metadata, file).encode()])
-    return path
-
-
 def text(language: str, metadata: Metadata, file: Path) -> str:
-    """Return the program that reads a picture, finds things with the file and draws them.
+    """Return the program that reads a picture, detects with the file and draws the boxes.
 
-    Raises `CfgError` for a network that makes no boxes, `OptionError` where a program would have to
-    decode other heads than `[yolo]`.
+    Raises `CfgError` for a network without heads, `OptionError` if a program would have to decode
+    other heads than `[yolo]`.
     """
     heads = heads_of(metadata.network)
     if metadata.layout == "raw" and not all(isinstance(head, Yolo) for head in heads):

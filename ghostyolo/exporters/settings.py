@@ -1,4 +1,4 @@
-"""What an exported file is to hold."""
+"""What an exported file is to hold: the outputs, open sides, names, ONNX's version; no torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ghostyolo.network.passes import resize
 BOXES = ("xyxy", "cxcywh")
 OPSETS = range(11, 21)  # what both torch's exporter and OpenCV 4 know
 OPSET = 17
-DYNAMIC = ("batch", "size")
+DYNAMIC = ("size", "batch")
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """Non-maximum suppression inside the file, within each class, by IoU.
+    """Non-maximum suppression inside the file, within each class.
 
-    thresh: least score. iou: overlap above which the lower score falls. most: boxes of a class.
+    thresh: confidence threshold. iou: IoU threshold. most: boxes of a class that are kept.
     """
 
     thresh: float = THRESH
@@ -33,10 +33,10 @@ class Suppression:
 class ExportSettings:
     """The inputs and outputs of a file.
 
-    boxes: "" for the outputs of the heads as Darknet holds them, else the format of decoded boxes
-    in pixels of the input. suppression: of decoded boxes, if any. dynamic: "" for inputs of one
-    shape, "batch" for any number of pictures, "size" for any number of any fitting size. batch:
-    pictures of an input that is not dynamic. names: of the classes. opset: ONNX's version.
+    boxes: "" for the network's outputs as Darknet holds them, else the format of decoded boxes in
+    pixels of the input. suppression: of decoded boxes, if any. dynamic: "" for inputs of one shape,
+    "batch" for any batch size, "size" for any batch size, height and width. batch: the batch size
+    where it is not dynamic. names: of the classes. opset: ONNX's version.
     """
 
     boxes: str = ""
@@ -48,17 +48,17 @@ class ExportSettings:
 
     @property
     def layout(self) -> str:
-        """Return what the outputs are, in the words of `Metadata`."""
+        """Return the layout of the outputs, see `Metadata`."""
         if self.suppression:
             return "detections"
         return "decoded" if self.boxes else "raw"
 
     def metadata(self, network: Network) -> Metadata:
-        """Return what the file says about itself."""
+        """Return the metadata of the file."""
         return Metadata(network, self.names, self.layout, self.boxes)
 
     def check(self, network: Network) -> None:
-        """Raise `CfgError` or `OptionError` where the network cannot be written in this form."""
+        """Raise `CfgError` or `OptionError` if a network cannot be written so."""
         if self.opset not in OPSETS:
             hint = f"use {OPSETS.start} to {OPSETS.stop - 1}"
             raise OptionError(f"--opset {self.opset}", hint=hint)
@@ -71,7 +71,7 @@ class ExportSettings:
 
 
 def _check_resizable(network: Network) -> None:
-    """Raise `OptionError` where a layer's weights or shape hang on the input's size."""
+    """Raise `OptionError` if the shape of a layer's weights or output is for one input size."""
     hint = "use --dynamic batch"
     (h, w), span = network.options.size, None
     try:

@@ -1,13 +1,19 @@
-"""Which program computes a network, and how it is opened.
+"""What computes a network: one rule for all commands.
 
-An exported file opens in a program that reads it. A cfg with its weights computes in torch, or is
-exported once for the fastest installed program that gives what torch gives.
+1. An exported file opens in the runtime of `--runtime`, else in the first installed one that reads
+   it; see `ghostyolo.runtime.registry`.
+2. A cfg with its weights opens in the runtime of `--runtime`; for another one than torch it is
+   exported first, see `export_cache`.
+3. Without `--runtime`, a cfg on the CPU opens in the fastest installed runtime whose outputs are
+   torch's within `TOLERANCE`, on another device in torch.
+
+Commands print the name of what computed with every result.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +24,19 @@ from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.inference import export_cache
 from ghostyolo.network import Network, load
 from ghostyolo.network.passes import resize
-from ghostyolo.runtime.interface import Runtime
-from ghostyolo.runtime.programs import (
+from ghostyolo.runtime.interface import Runtime, open_file
+from ghostyolo.runtime.registry import (
     AUTO,
-    EXPORTED,
-    ORDER,
-    PROGRAMS,
-    installed,
-    loaded,
-    open_file,
-)  # fmt: skip
-from ghostyolo.runtime.threads import allowed
+    RUNTIMES,
+    check_name,
+    import_runtime,
+    installed_version,
+    is_exported,
+)
+from ghostyolo.runtime.threads import default_threads
 
-CLOSE = 1e-4  # of the largest value: how far "auto" lets outputs of a cfg be from torch's
-ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")  # where drivers of NVIDIA and AMD have their door
+TOLERANCE = 1e-4  # of an output's largest magnitude
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")  # of the drivers of NVIDIA and AMD
 
 
 def open_runtime(
@@ -44,94 +49,82 @@ def open_runtime(
     threads: int | None = None,
     device: str = AUTO,
 ) -> Runtime:
-    """Open a cfg with its weights, or an exported file, in the program of that name.
+    """Open a cfg with its weights, or an exported file.
 
-    source: a cfg or its network, or an .onnx, .xml or .torchscript of `ghostyolo export`. name:
-    "auto" for the fastest that is installed and reads the source. size: (h, w) of the input, where
-    it is open. batch: pictures computed at once, where that is open. threads: by default as many
-    as this process may use. device: torch's; other programs compute on the CPU.
+    source: a cfg or its network, or a file of `ghostyolo export`. weights: None for random ones.
+    name: a key of `RUNTIMES`, or "auto". size: (h, w) of the input; an exported file may have
+    another one fixed. batch: pictures computed at once, if a file leaves that open. threads: None
+    for `default_threads`. device: torch's; other runtimes compute on the CPU.
 
-    A cfg for another program than torch is exported once, see `ghostyolo.inference.export_cache`.
-    Raises `OptionError` for a program that is not installed or does not read the source, and the
+    Raises `OptionError` for a runtime that is not installed or does not read the source, and the
     errors of reading the files.
     """
-    count = threads or allowed()
-    if name not in (AUTO, *PROGRAMS):
-        raise OptionError(f"no runtime '{name}'", hint=f"use one of auto, {', '.join(ORDER)}")
-    if not isinstance(source, Network) and Path(source).suffix.lower() in EXPORTED:
+    threads = threads or default_threads()
+    if name != AUTO:
+        check_name(name)
+    if not isinstance(source, Network) and is_exported(source):
         if weights is not None:
             message, hint = "an exported file holds its weights", "leave the weights out"
             raise OptionError(message, span=Span(str(source)), hint=hint)
-        return open_file(Path(source), name, size, batch, count, device)
+        return open_file(Path(source), name, size, batch, threads, device)
     network = source if isinstance(source, Network) else load(source)
     network = resize(network, size) if size else network
-    return open_network(network, weights, name, batch, count, device)
+    runtime = _open_network(network, weights, name, batch, threads, device)
+    runtime.metadata = replace(runtime.metadata, network=network)  # with the lines of its own cfg
+    runtime.class_names = names_beside(network, weights) if weights else ()
+    return runtime
 
 
-def open_network(
-    network: Network, weights: str | Path | None, name: str, batch: int, threads: int, device: str
-) -> Runtime:
-    """Open a cfg's network, with the names of its classes where they lie beside the weights."""
-    found = _opened(network, weights, name, batch, threads, device)
-    found.metadata = replace(found.metadata, network=network)  # with the lines of its own cfg
-    found.names = names_beside(network, weights) if weights else ()
-    return found
-
-
-def _opened(
+def _open_network(
     network: Network, weights: str | Path | None, name: str, batch: int, threads: int, device: str
 ) -> Runtime:
     if name == AUTO:
-        found = _fastest(network, weights, batch, threads) if _on_cpu(device) else None
-        return found or _open_torch(network, weights, threads, device)
+        fastest = _open_fastest(network, weights, batch, threads) if _on_cpu(device) else None
+        return fastest or _open_torch(network, weights, threads, device)
     if name == "torch":
         return _open_torch(network, weights, threads, device)
-    loaded(name)  # before anything is exported for it
+    import_runtime(name)  # before anything is exported for it
     path = export_cache.exported(network, weights, batch)
     return open_file(path, name, None, batch, threads, device)
 
 
 def _open_torch(network: Network, weights: str | Path | None, threads: int, device: str) -> Runtime:
-    torch = loaded("torch")
+    torch = import_runtime("torch")
     return Runtime("torch", torch.open_network(network, weights, device=device, threads=threads))
 
 
 def _on_cpu(device: str) -> bool:
-    """Return whether the processor is to compute: torch is the one that knows others."""
-    return device == "cpu" or (device == AUTO and not any(map(os.path.exists, ACCELERATORS)))
+    """Return whether the CPU computes. Torch, which would know a GPU, is not imported."""
+    return device == "cpu" or (device == AUTO and not any(map(os.path.exists, GPU_DEVICES)))
 
 
-def _fastest(
+def _open_fastest(
     network: Network, weights: str | Path | None, batch: int, threads: int
 ) -> Runtime | None:
-    """Return the fastest installed program that computes what torch does, None where it is torch.
-
-    What it gives is compared once, and remembered beside the file in the cache.
-    """
+    """Return the fastest installed runtime that reproduces torch's outputs, None for torch."""
     try:
         path = export_cache.exported(network, weights, batch)
     except GhostyoloError:
         return None  # torch says what is wrong, or computes what cannot be exported
-    for name in ORDER[: ORDER.index("torch")]:
-        own = installed(PROGRAMS[name])
-        with contextlib.suppress(GhostyoloError):
-            runtime = own and open_file(path, name, None, batch, threads, "cpu")
-            if runtime and _reproduces(runtime, path, f"{name} {own}", weights, threads):
+    faster = list(RUNTIMES)[: list(RUNTIMES).index("torch")]
+    for name in filter(installed_version, faster):
+        with suppress(GhostyoloError):
+            runtime = open_file(path, name, None, batch, threads, "cpu")
+            if _reproduces_torch(runtime, path, weights, threads):
                 return runtime
-            if runtime:
-                runtime.close()
+            runtime.close()
     return None
 
 
-def _reproduces(
-    runtime: Runtime, path: Path, program: str, weights: str | Path | None, threads: int
+def _reproduces_torch(
+    runtime: Runtime, path: Path, weights: str | Path | None, threads: int
 ) -> bool:
-    """Return whether a program's outputs are torch's, within `CLOSE` of the largest value."""
-    share = export_cache.checked(path, program)
-    if share is None:
+    """Return whether a runtime's outputs are torch's, compared once and remembered in the cache."""
+    deviation = export_cache.read_deviation(path, runtime.title)
+    if deviation is None:
         images = np.random.default_rng(0).random((1, *runtime.network.options.shape), np.float32)
         with _open_torch(runtime.network, weights, threads, "cpu") as torch:
             pairs = zip(runtime.run(images), torch.run(images), strict=True)
-        share = max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)) for a, b in pairs)
-        export_cache.check(path, program, share)
-    return share <= CLOSE
+        deviation = max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)) for a, b in pairs)
+        export_cache.write_deviation(path, runtime.title, deviation)
+    return deviation <= TOLERANCE

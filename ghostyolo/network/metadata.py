@@ -35,6 +35,11 @@ class Metadata:
     layout: str = "raw"
     boxes: str = ""
 
+    @property
+    def output_names(self) -> list[str]:
+        """Return the names of the file's outputs, in their order."""
+        return output_names(self.network, self.layout)
+
     def properties(self) -> dict[str, str]:
         """Return the keys and values that a file stores."""
         options = self.network.options
@@ -68,6 +73,13 @@ def read(properties: Mapping[str, str], path: str) -> Metadata:
         raise DataError(message, span=span, hint="update ghostyolo")
     network = loads(text, path=path, findings=Findings(quiet=True))
     return Metadata(network, tuple(map(str, names)), layout, boxes)
+
+
+def output_names(network: Network, layout: str) -> list[str]:
+    """Return the names of the outputs in a layout, see `Metadata`, in their order."""
+    if layout == "raw":
+        return [output_name(network, node) for node in output_nodes(network)]
+    return ["boxes", "scores"] if layout == "decoded" else ["detections"]
 
 
 def output_name(network: Network, node: Node) -> str:

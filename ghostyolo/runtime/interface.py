@@ -1,30 +1,37 @@
-"""A network that some program computes: inputs in, the outputs of its heads out."""
+"""One interface over all runtimes: batches of pictures in, the outputs of the network out."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.network.metadata import Metadata
+from ghostyolo.runtime.registry import (
+    AUTO,
+    RUNTIMES,
+    import_runtime,
+    installed_version,
+)
 
 
-class Engine(Protocol):
-    """What a program has to offer: the module of each has such a class.
+class Backend(Protocol):
+    """A network opened in one library; the module of each runtime has such a class.
 
-    metadata: of the network as it is computed. batch: how many pictures every call takes, 0 for any
-    number. channels_last: whether the channels of a place lie together in memory in the pictures
-    that it takes, else each is a plane; None for both: it copies planes itself, and lets the copy
-    go after its first use. Called with (N, 3, h, w) float32, it returns the outputs as
-    `metadata.layout` says, in arrays that nobody else writes to and that lie in any order.
+    metadata: of the network at the size that is computed. batch_size: pictures of every call, 0 for
+    any number. channels_last: whether the library takes pictures in NHWC order of memory, else
+    NCHW; None for both: it reads NCHW memory through a copy of its own.
+    Called with (N, 3, h, w) float32, it returns the outputs as `metadata.layout` says, in arrays of
+    the caller's own and in any order of memory.
     """
 
     metadata: Metadata
-    batch: int
+    batch_size: int
     channels_last: bool | None
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]: ...
@@ -33,72 +40,77 @@ class Engine(Protocol):
 
 
 class Runtime:
-    """A network in the program `name`, to be closed or used as a context.
+    """A network opened in the runtime `name`, to be closed or used as a context.
 
-    network: with the size that is computed. names: of the classes, () where they are not known.
+    network: at the size that is computed. class_names: () if they are not known.
     """
 
-    def __init__(self, name: str, engine: Engine) -> None:
-        self.name, self._engine = name, engine
-        self.metadata = engine.metadata
-        self.names = engine.metadata.names
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name, self._backend = name, backend
+        self.metadata = backend.metadata
+        self.class_names = backend.metadata.names
 
     @property
     def network(self) -> Network:
         """Return the network that is computed."""
         return self.metadata.network
 
-    def run(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs of the heads, as Darknet holds them, for any number of inputs.
+    @property
+    def title(self) -> str:
+        """Return name and version, as printed with every result."""
+        return f"{self.name} {installed_version(self.name)}"
 
-        images: (N, 3, h, w) float32, RGB in [0, 1]. Of a file that decodes its boxes, the outputs
-        are those of the file; of one that suppresses them, the rows of all pictures, numbered from
-        0. Raises `OptionError` for inputs of another shape.
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the network's outputs, as Darknet holds them, for any number of inputs.
+
+        images: (N, 3, h, w) float32, RGB in [0, 1]. A file with decoded boxes gives those; one with
+        suppression gives the rows of all pictures, numbered from 0.
+        Raises `OptionError` for inputs of another shape.
         """
         want = tuple(self.network.options.shape)
         if images.ndim != 4 or images.shape[1:] != want or not len(images):
             shapes = ("x".join(map(str, shape)) for shape in (images.shape, ("N", *want)))
             message = "the input is {}, the network takes {}".format(*shapes)
             raise OptionError(message, hint="fit pictures to the network's size")
-        step = self._engine.batch or len(images)
-        parts = [self._some(images[at : at + step], at) for at in range(0, len(images), step)]
+        step = self._backend.batch_size or len(images)
+        parts = [self._run_batch(images[at : at + step], at) for at in range(0, len(images), step)]
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
-    def _some(self, images: np.ndarray, first: int) -> list[np.ndarray]:
-        """Compute one batch, filled up with its last picture where the program wants more.
+    def _run_batch(self, images: np.ndarray, first: int) -> list[np.ndarray]:
+        """Compute one batch, padded with its last picture to the file's batch size.
 
-        first: the number of its first picture among all.
+        first: the index of its first picture.
         """
-        count, want = len(images), self._engine.batch or len(images)
+        count, want = len(images), self._backend.batch_size or len(images)
         if count < want:
             images = np.concatenate((images, np.repeat(images[-1:], want - count, 0)))
-        outputs = self._engine(self.arranged(images))
+        outputs = self._backend(self.in_memory_order(images))
         if self.metadata.layout == "detections":  # rows, each with its picture's number
             rows = outputs[0][outputs[0][:, 0] < count]
             rows[:, 0] += first
             return [rows]
         return [output[:count] for output in outputs] if count < want else outputs
 
-    def arranged(self, images: np.ndarray) -> np.ndarray:
-        """Return (N, 3, h, w) as float32 that lie in memory as the program takes them."""
-        channels_last = self._engine.channels_last
+    def in_memory_order(self, images: np.ndarray) -> np.ndarray:
+        """Return (N, 3, h, w) as float32 in the order of memory that the library takes."""
+        channels_last = self._backend.channels_last
         if channels_last is None:
             channels_last = images.dtype != np.float32 or not images.flags.c_contiguous
         if not channels_last:
             return np.ascontiguousarray(images, np.float32)
-        own = images.transpose(0, 2, 3, 1)
-        if own.dtype != np.float32 or not own.flags.c_contiguous:
-            own = np.empty(own.shape, np.float32)
+        nhwc = images.transpose(0, 2, 3, 1)
+        if nhwc.dtype != np.float32 or not nhwc.flags.c_contiguous:
+            nhwc = np.empty(nhwc.shape, np.float32)
             for channel in range(images.shape[1]):  # in a quarter of the time of one copy
-                own[..., channel] = images[:, channel]
-        return own.transpose(0, 3, 1, 2)
+                nhwc[..., channel] = images[:, channel]
+        return nhwc.transpose(0, 3, 1, 2)
 
     def detector(self, **options: Any) -> Detector:
         """Return the function from pictures to detections, with the options of `Detector`.
 
-        Raises `CfgError` for a network without heads, `OptionError` for a file that suppresses.
+        Raises `CfgError` for a network without heads, `OptionError` for a file with suppression.
         """
         if self.metadata.layout == "detections":
             message, hint = "the file suppresses boxes itself", "export it without --nms"
@@ -110,11 +122,36 @@ class Runtime:
         return Classifier(self.network, self.run)
 
     def close(self) -> None:
-        """Let go of the program's memory."""
-        self._engine.close()
+        """Release the library's memory."""
+        self._backend.close()
 
     def __enter__(self) -> Runtime:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_file(
+    path: Path, name: str, size: tuple[int, int] | None, batch: int, threads: int, device: str
+) -> Runtime:
+    """Open an exported file in a runtime; "auto" is the first installed one that reads it.
+
+    size: (h, w) of the input, if the file leaves it open. Raises `DataError`, `OptionError`.
+    """
+    suffix = path.suffix.lower()
+    readers = [other for other, entry in RUNTIMES.items() if suffix in entry.suffixes]
+    if name not in (AUTO, *readers):
+        message = f"{name} does not read {suffix} files"
+        raise OptionError(message, span=Span(str(path)), hint=f"use {' or '.join(readers)}")
+    if not path.is_file():
+        hint = "give the path of an exported file"
+        raise DataError("no such file", span=Span(str(path)), hint=hint)
+    if name == AUTO:
+        name = next(filter(installed_version, readers), readers[0])
+    if name != "torch" and device not in (AUTO, "cpu"):
+        message, hint = f"{name} computes on the CPU, not on {device}", "use torch with the cfg"
+        raise OptionError(message, span=Span(str(path)), hint=hint)
+    module = import_runtime(name)
+    backend = module.open_file(path, size=size, batch=batch, threads=threads, device=device)
+    return Runtime(name, backend)

@@ -1,8 +1,9 @@
-"""What an ONNX file says about itself, read without a library: metadata and its input's shape.
+"""The metadata and the input's shape of an ONNX file, read without a library.
 
-A file is a protocol buffer: fields of a number and a value, one after the other, messages within
-messages. Here the few fields that matter are picked out and all others skipped, so that a file of
-any size costs next to nothing.
+OpenCV reads ONNX files and tells neither, onnxruntime tells them only of a session whose open sides
+are already fixed, and the `onnx` package is needed to export alone. A file is a protocol buffer:
+fields of a number and a value, messages within messages. The few fields that matter are read and
+all others skipped, so that the size of the file does not matter.
 Source: onnx/onnx onnx/onnx.proto (the numbers of the fields); Protocol Buffers, Encoding.
 """
 
@@ -19,19 +20,19 @@ from ghostyolo.network.metadata import Metadata
 
 # ModelProto.graph and .metadata_props, GraphProto.input
 _GRAPH, _PROPERTIES, _INPUT = 7, 14, 11
-# the way from a ValueInfoProto to its sides: type, tensor_type, shape, dim
+# the fields from a ValueInfoProto to its sides: type, tensor_type, shape, dim
 _DIMS = (2, 1, 2, 1)
 
 
-class Header(NamedTuple):
-    """The metadata of a file, and the sides of its input; a word is a side that is left open."""
+class FileInfo(NamedTuple):
+    """The metadata of a file, and the sides of its input; a name stands for an open side."""
 
     metadata: Metadata
-    sides: tuple[int | str, ...]
+    input_sides: tuple[int | str, ...]
 
 
-def read(path: Path) -> Header:
-    """Return what a file says. Raises `DataError` if it is none, or was not exported here."""
+def read(path: Path) -> FileInfo:
+    """Read a file's. Raises `DataError` for another kind of file, or one not exported here."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             properties, sides = _parsed(data)
@@ -41,17 +42,17 @@ def read(path: Path) -> Header:
     except (ValueError, IndexError):
         hint = "export it again"
         raise DataError("is not an ONNX file", span=Span(str(path)), hint=hint) from None
-    return Header(metadata.read(properties, str(path)), sides)
+    return FileInfo(metadata.read(properties, str(path)), sides)
 
 
 def _parsed(data: Any) -> tuple[dict[str, str], tuple[int | str, ...]]:
     properties, inputs = {}, list[Any]()
     for number, value in _fields(data, 0, len(data)):
         if number == _PROPERTIES:
-            entry = {key: bytes(data[slice(*text)]).decode() for key, text in _inside(data, value)}
+            entry = {key: bytes(data[slice(*text)]).decode() for key, text in _fields(data, *value)}
             properties[entry[1]] = entry.get(2, "")
         elif number == _GRAPH:
-            inputs += [place for key, place in _inside(data, value) if key == _INPUT]
+            inputs += [place for key, place in _fields(data, *value) if key == _INPUT]
     return properties, _sides(data, inputs[0]) if len(inputs) == 1 else ()
 
 
@@ -59,23 +60,19 @@ def _sides(data: Any, place: Any) -> tuple[int | str, ...]:
     """Return the shape in a ValueInfoProto."""
     places = [place]
     for wanted in _DIMS:
-        places = [v for at in places for key, v in _inside(data, at) if key == wanted]
+        places = [v for at in places for key, v in _fields(data, *at) if key == wanted]
     sides: list[int | str] = []
     for dim in places:
-        found = dict(_inside(data, dim))  # 1: a number, 2: a word
-        word = found.get(2)
-        sides.append(bytes(data[slice(*word)]).decode() if word else found.get(1, ""))
+        found = dict(_fields(data, *dim))  # 1: a number, 2: a name
+        name = found.get(2)
+        sides.append(bytes(data[slice(*name)]).decode() if name else found.get(1, ""))
     return tuple(sides)
 
 
-def _inside(data: Any, place: Any) -> Iterator[tuple[int, Any]]:
-    return _fields(data, *place)
-
-
 def _fields(data: Any, at: int, end: int) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field: an integer, or where the bytes of it begin and end.
+    """Yield each field of a message: its number, and an integer or the bounds of its bytes.
 
-    Raises ValueError or IndexError for what is no message.
+    Raises ValueError or IndexError for bytes that are no message.
     """
     while at < end:
         tag, at = _varint(data, at)

@@ -15,7 +15,7 @@ from ghostyolo.layers import Shape
 def session(path: str | Path, threads: int = 0, sides: Mapping[str, int] | None = None) -> Any:
     """Open an ONNX file on the CPU.
 
-    threads: 0 for as many as there are processors. sides: for the words of an input's open sides.
+    threads: 0 for one for each processor. sides: for the names of an input's open sides.
     Raises `OptionError` without onnxruntime, `DataError` for a file that it cannot read.
     """
     try:
@@ -26,14 +26,14 @@ def session(path: str | Path, threads: int = 0, sides: Mapping[str, int] | None 
     if not Path(path).is_file():
         raise DataError("no such file", span=Span(str(path)), hint="give the path of an ONNX file")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; they are raised too
+    options.log_severity_level = 3  # errors alone, which are raised too
     options.intra_op_num_threads = threads
-    for word, side in (sides or {}).items():
-        options.add_free_dimension_override_by_name(word, side)
+    for name, side in (sides or {}).items():
+        options.add_free_dimension_override_by_name(name, side)
     try:
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base of their own
-        raise _failure(path, error, "export it again") from None
+    except Exception as error:  # onnxruntime's errors have no base class of their own
+        raise failure(path, error, "export it again") from None
 
 
 def outputs(session_: Any, path: str | Path, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,12 +50,12 @@ def outputs(session_: Any, path: str | Path, x: np.ndarray) -> dict[str, np.ndar
     try:
         found = session_.run(names, {inputs[0].name: x})
     except Exception as error:
-        raise _failure(path, error, "export it with a float32 input") from None
+        raise failure(path, error, "export it with a float32 input") from None
     return dict(zip(names, found, strict=True))
 
 
 def _check_input(want: list[Any], have: tuple[int, ...], path: str | Path) -> None:
-    """Raise `DataError` unless a shape fits, of which the unknown sides are words."""
+    """Raise `DataError` unless a shape fits; names in `want` are open sides."""
     pairs = zip(want, have, strict=False)
     if len(want) == len(have) and all(w == h for w, h in pairs if isinstance(w, int)):
         return
@@ -66,7 +66,8 @@ def _check_input(want: list[Any], have: tuple[int, ...], path: str | Path) -> No
     raise DataError(message, span=Span(str(path)), hint=hint)
 
 
-def _failure(path: str | Path, error: Exception, hint: str) -> DataError:
+def failure(path: str | Path, error: Exception, hint: str) -> DataError:
+    """Return the error to raise for one of onnxruntime."""
     reason = " ".join(str(error).split())[:200]
     return DataError(f"onnxruntime: {reason}", span=Span(str(path)), hint=hint)
 

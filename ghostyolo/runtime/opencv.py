@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,26 @@ import numpy as np
 
 from ghostyolo.errors import DataError, Span
 from ghostyolo.runtime import onnx_metadata
-from ghostyolo.runtime.input_shape import fixed, output_names
+from ghostyolo.runtime.input_shape import fixed_shape
 
 
 def open_file(
     path: Path, *, size: tuple[int, int] | None, batch: int, threads: int, device: str
-) -> Engine:
-    """Open a file on the CPU, whatever the device is. Raises `DataError`, `OptionError`."""
+) -> OpenCvBackend:
+    """Open a file on the CPU, whatever the device. Raises `DataError`, `OptionError`."""
     cv2.setNumThreads(threads)
-    return Engine(path, size, batch)
+    return OpenCvBackend(path, size, batch)
 
 
-class Engine:
-    """OpenCV's net."""
+class OpenCvBackend:
+    """A `cv2.dnn.Net`."""
 
     channels_last = False
 
     def __init__(self, path: Path, size: tuple[int, int] | None, batch: int) -> None:
-        found = onnx_metadata.read(path)
-        network, shape = fixed(found, path, size, batch)
-        self.metadata = replace(found.metadata, network=network)
-        self.batch, self._path = shape[0], path
-        self._outputs = output_names(self.metadata)
+        info = onnx_metadata.read(path)
+        self.metadata, shape = fixed_shape(info, path, size, batch)
+        self.batch_size, self._path = shape[0], path
         try:
             self._net: Any = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
@@ -41,10 +38,10 @@ class Engine:
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         try:
             self._net.setInput(images)
-            found = self._net.forward(self._outputs)
+            found = self._net.forward(self.metadata.output_names)
         except cv2.error as error:
             raise self._failure(error) from None
-        return [np.array(output) for output in found]  # the net reuses its own
+        return [np.array(output) for output in found]  # the net reuses its arrays
 
     def close(self) -> None:
         self._net = None

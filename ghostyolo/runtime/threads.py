@@ -1,4 +1,4 @@
-"""How many threads a program may use here."""
+"""How many threads a runtime computes with unless told otherwise."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "max PERIOD"
 
 
-def allowed() -> int:
-    """Return the processors that this process may use: all, but for affinity, quota or a wish.
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS, else the processors that affinity and quota leave to this process.
 
-    The wish is OMP_NUM_THREADS. Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max.
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max.
     """
-    wish = os.environ.get("OMP_NUM_THREADS", "")
-    if wish.isdecimal() and int(wish):
-        return int(wish)
-    own = getattr(os, "sched_getaffinity", None)
-    count = len(own(0)) if own else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(count, round(_quota() or count)))
 
 
 def _quota() -> float:
-    """Return the processors' worth of time that the control group has, 0 without a limit."""
+    """Return how many processors' time the control group may use, 0 without a limit."""
     try:
         quota, period = CGROUP.read_text().split()
         return int(quota) / int(period)

@@ -15,11 +15,11 @@ from ghostyolo.bench import Settings, foreign_onnx, interleave, roofline, text, 
 from ghostyolo.bench.task import Task, read
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.exporters import export
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.model import Model
 from ghostyolo.network import info, load, loads
 from ghostyolo.network.cost import FLOAT, Machine
-from ghostyolo.runtime.programs import runtimes
+from ghostyolo.runtime.registry import installed_versions
 from support import tiny
 
 MACHINE = Machine(macs_per_s=1e9, bytes_per_s=1e8)
@@ -97,7 +97,7 @@ def test_worker_costs_no_torch() -> None:
 
 def test_report_holds_together(report: bench.Report) -> None:
     (row,) = report.rows
-    assert row.version == runtimes()["torch"]
+    assert row.version == installed_versions()["torch"]
     assert report.shape == (2, 3, 64, 64)
     assert 0 < row.least_s <= row.median_s <= row.p90_s
     assert row.start_s > row.least_s

@@ -24,12 +24,10 @@ from ghostyolo.cli import main
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters import onnx as onnx_file
-from ghostyolo.exporters.comparison import expected
-from ghostyolo.exporters.export import ExportSettings, Suppression
 from ghostyolo.exporters.onnx_tidy import tidy
-from ghostyolo.exporters.settings import OPSETS
-from ghostyolo.inference import verification
+from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
 from ghostyolo.inference.choice import open_runtime
+from ghostyolo.inference.verification import expected_outputs, verify
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, metadata
@@ -121,32 +119,32 @@ def test_statistics_are_folded_in_double() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(
-    "form",
+    "settings",
     [
         ExportSettings(batch=2),
         ExportSettings(boxes="cxcywh", dynamic="size"),
         ExportSettings(boxes="xyxy", suppression=Suppression(0.5, 0.4, 7)),
     ],
-    ids=lambda form: form.layout,
+    ids=lambda settings: settings.layout,
 )
-def test_forms(name: str, form: ExportSettings, eager: Model, tmp_path: Path) -> None:
+def test_forms(name: str, settings: ExportSettings, eager: Model, tmp_path: Path) -> None:
     path = tmp_path / f"x{SUFFIXES[name]}"
-    if name == "torchscript" and form.suppression:
+    if name == "torchscript" and settings.suppression:
         with pytest.raises(OptionError, match="leave --nms out"):
-            export.write(eager, path, form, name)
+            export.write(eager, path, settings, name)
         assert not path.exists()
         return
-    export.write(eager, path, form, name)
-    found = verification.check(eager, path, form, name)
-    assert found and found.share < 1e-5
+    export.write(eager, path, settings, name)
+    found = verify(eager, path, settings, name)
+    assert found and found.relative < 1e-5
     with open_runtime(path) as runtime:
-        assert runtime.metadata == form.metadata(eager.network)
-    if form.dynamic:
+        assert runtime.metadata == settings.metadata(eager.network)
+    if settings.dynamic:
         larger = np.random.default_rng(1).random((3, 3, 96, 160), np.float32)
         got = exports.run(path, larger)
-        want = expected(eager, form, larger)
+        want = expected_outputs(eager, settings, larger)
         assert exports.share(got, want) < 1e-5
-    if form.suppression:
+    if settings.suppression:
         rows = exports.run(path, np.zeros((1, 3, 64, 64), np.float32))["detections"]
         assert len(rows) == 7 and (rows[:, 5] > 0.5).all()
         overlaps = np.triu(boxes.iou(rows[:, 1:5], rows[:, 1:5]), 1)
@@ -161,10 +159,10 @@ def test_opset(opset: int, eager: Model) -> None:
 
 def test_raw_outputs_open_with_any_size_in_opencv(eager: Model, tmp_path: Path) -> None:
     """Also in OpenCV 4, which reads no arithmetic on shapes."""
-    path, form = tmp_path / "x.onnx", ExportSettings(dynamic="size")
-    export.write(eager, path, form, "onnx")
+    path, settings = tmp_path / "x.onnx", ExportSettings(dynamic="size")
+    export.write(eager, path, settings, "onnx")
     images = np.random.default_rng(1).random((1, 3, 96, 160), np.float32)
-    want = expected(eager, form, images)
+    want = expected_outputs(eager, settings, images)
     assert exports.share(exports.opencv_outputs(path, list(want), images), want) < 1e-5
 
 
@@ -281,12 +279,12 @@ def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
     if name == "openvino":
         pytest.importorskip("nncf")
     pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
-    path, form = tmp_path / f"x{SUFFIXES[name]}", ExportSettings(names=("a",) * 6)
-    export.write_int8(eager, path, form, name, pictures)
+    path, settings = tmp_path / f"x{SUFFIXES[name]}", ExportSettings(names=("a",) * 6)
+    export.write(eager, path, settings, name, pictures)
     with open_runtime(path) as runtime:
-        assert runtime.names == form.names
-    found = verification.check(eager, path, form, name)
-    assert found and 0 < found.share < 0.2
+        assert runtime.class_names == settings.names
+    found = verify(eager, path, settings, name)
+    assert found and 0 < found.relative < 0.2
     if name == "onnx":
         nodes = {node.name: node for node in onnx.load(path).graph.node}
         last = next(node for name_, node in nodes.items() if "layers.2" in name_)
@@ -308,11 +306,11 @@ def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
     model = random_model(loads(tiny.CFG.replace(*squeezed))).eval()
     pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
     kinds = {}
-    for name, write in (("float", export.write), ("int8", export.write_int8)):
+    for name, given in (("float", None), ("int8", pictures)):
         path = tmp_path / f"{name}.xml"
-        write(model, path, ExportSettings(), "openvino", *([pictures] if name == "int8" else []))
-        found = verification.check(model, path, ExportSettings(), "openvino")
-        assert found and found.share < (0.2 if name == "int8" else 1e-5)
+        export.write(model, path, ExportSettings(), "openvino", given)
+        found = verify(model, path, ExportSettings(), "openvino")
+        assert found and found.relative < (0.2 if name == "int8" else 1e-5)
         operators = openvino.Core().read_model(path).get_ordered_ops()
         assert not [op for op in operators if op.get_type_name() == "ShapeOf"]
         kinds[name] = [stored(op) for op in operators if "Convolution" in op.get_type_name()]
@@ -332,7 +330,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "ghostyolo.exporters.openvino", raising=False)
     with pytest.raises(OptionError, match=r"openvino is not installed; pip install 'ghostyolo"):
-        export.module("openvino")
+        export.import_writer("openvino", "openvino")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +371,7 @@ def test_names_beside_the_weights_go_into_the_file(tmp_path: Path) -> None:
     out.parent.mkdir()
     assert main(["export", str(cfg), str(weights), str(out)]) == 0
     with open_runtime(out) as runtime:
-        assert runtime.names == tuple("abcdef")
+        assert runtime.class_names == tuple("abcdef")
 
 
 def test_metadata_survives_its_text() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ghostyolo.exporters import onnx_unjoin
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.network import loads
 from support import exports
 from support.cases import GENERATED, random_model

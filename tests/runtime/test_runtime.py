@@ -12,13 +12,14 @@ import torch
 
 from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.exporters import export
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.formats import format_of
+from ghostyolo.exporters.settings import ExportSettings, Suppression
 from ghostyolo.inference import export_cache
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads
-from ghostyolo.runtime import onnx_metadata, programs, pytorch, threads, torch_maps
-from ghostyolo.runtime.programs import ORDER, runtimes
+from ghostyolo.runtime import onnx_metadata, pytorch, registry, threads, torch_memory
+from ghostyolo.runtime.registry import RUNTIMES, installed_versions
 from support import ROOT, tiny
 from support.cases import KINDS, random_input, random_model
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model(path / "tiny.cfg", path / "tiny.weights")
     for suffix in sorted(set(SUFFIX.values())):
         file = path / f"tiny{suffix}"
-        export.write(model, file, ExportSettings(names=tuple("uvwxyz")), export.format_of(file))
+        export.write(model, file, ExportSettings(names=tuple("uvwxyz")), format_of(file))
     export.write(model, path / "open.onnx", ExportSettings(dynamic="size"), "onnx")
     export.write(model, path / "four.onnx", ExportSettings(batch=4), "onnx")
     return path
@@ -58,12 +59,12 @@ def assert_close(got: list[np.ndarray], want: list[np.ndarray]) -> None:
         np.testing.assert_allclose(a, b, atol=CLOSE, rtol=CLOSE)
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("count", [1, 3])
 def test_cfg_gives_what_the_model_gives(name: str, count: int, folder: Path) -> None:
     images = inputs(count)
     with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name, batch=2) as runtime:
-        assert (runtime.name, runtime.names) == (name, tuple("abcdef"))
+        assert (runtime.name, runtime.class_names) == (name, tuple("abcdef"))
         assert_close(runtime.run(images), expected(folder, images))
 
 
@@ -79,13 +80,13 @@ def test_torch_computes_every_kind_folded(
     x = random_input(model.network)
     with torch.inference_mode():
         want = [output.numpy() for output in model(torch.from_numpy(x))]
-    for got, output in zip(pytorch.Engine(model, "cpu")(x), want, strict=True):
+    for got, output in zip(pytorch.TorchBackend(model, "cpu")(x), want, strict=True):
         np.testing.assert_allclose(got, output, atol=1e-4 * max(1e-3, np.abs(output).max()))
 
 
 def test_torch_holds_no_weights_twice(folder: Path) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    pytorch.Engine(model, "cpu")
+    pytorch.TorchBackend(model, "cpu")
     assert not list(model.parameters())
 
 
@@ -119,8 +120,8 @@ def test_torch_makes_no_more_maps_than_it_needs(case: str) -> None:
     x = random_input(model.network, 2)
     with torch.inference_mode():
         want = [output.numpy() for output in model(torch.from_numpy(x))]
-    assert (torch_maps.apart(model), torch_maps.lent(model)) == (apart, lent)
-    assert_close(pytorch.Engine(model, "cpu")(x), want)
+    assert (torch_memory.unjoined(model), torch_memory.overwritable(model)) == (apart, lent)
+    assert_close(pytorch.TorchBackend(model, "cpu")(x), want)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
@@ -133,7 +134,7 @@ def test_torch_packs_weights_once() -> None:
         options = "[convolutional]\\nfilters={}\\nsize=1\\nactivation=relu\\n"
         text = "[net]\\nheight=52\\nwidth=52\\nchannels=40\\n" + options.format(60)
         text += "[avgpool]\\n" + options.format(960) + options.format(240)
-        engine = pytorch.Engine(pytorch.model(loads(text), None), "cpu")
+        engine = pytorch.TorchBackend(pytorch.load_model(loads(text), None), "cpu")
         with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
             engine(np.ones((1, 40, 52, 52), np.float32))
     """
@@ -145,10 +146,10 @@ def test_torch_packs_weights_once() -> None:
     assert not [call for call in calls if "reorder" in call and packed & set(call)]
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", RUNTIMES)
 def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     with open_runtime(folder / f"tiny{SUFFIX[name]}", name=name) as runtime:
-        assert runtime.names == tuple("uvwxyz")
+        assert runtime.class_names == tuple("uvwxyz")
         assert dumps(runtime.network) == dumps(loads(tiny.CFG))
         first = runtime.run(inputs(3))
         kept = [output.copy() for output in first]
@@ -157,15 +158,16 @@ def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     assert_close(first, expected(folder, inputs(3)))
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", RUNTIMES)
 def test_order_of_memory_changes_nothing(name: str, folder: Path) -> None:
     """Neither pixels beside each other nor planes, nor numbers of another kind."""
     images = inputs(2)
     pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name) as runtime:
-        arranged = runtime.arranged(images)
+        arranged = runtime.in_memory_order(images)
         np.testing.assert_array_equal(arranged, images)
-        assert np.shares_memory(runtime.arranged(arranged), arranged), "it is not copied again"
+        again = runtime.in_memory_order(arranged)
+        assert np.shares_memory(again, arranged), "it is not copied again"
         want = runtime.run(images)
         for other in (pixels, images.astype(float), images[..., ::-1].copy()[..., ::-1]):
             for a, b in zip(runtime.run(other), want, strict=True):
@@ -180,7 +182,7 @@ def test_open_sides_are_closed_by_the_caller(name: str, folder: Path) -> None:
         assert_close(runtime.run(images), expected(folder, images))
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", RUNTIMES)
 def test_outputs_are_the_callers_own(name: str, folder: Path) -> None:
     with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name) as runtime:
         first = runtime.run(inputs(1))
@@ -205,9 +207,9 @@ def test_file_that_decodes_is_a_detector_too(boxes: str, folder: Path, tmp_path:
     ]
     want = model.detector(thresh=0.05)(images)
     assert all(map(len, want))
-    for name in ORDER:
+    for name in RUNTIMES:
         path = tmp_path / f"boxes{SUFFIX[name]}"
-        export.write(model, path, ExportSettings(boxes=boxes), export.format_of(path))
+        export.write(model, path, ExportSettings(boxes=boxes), format_of(path))
         with open_runtime(path, name=name) as runtime:
             for a, b in zip(runtime.detector(thresh=0.05)(images), want, strict=True):
                 np.testing.assert_array_equal(a.classes, b.classes)
@@ -221,8 +223,8 @@ def test_file_that_suppresses_numbers_its_pictures(
     name: str, batch: int, folder: Path, tmp_path: Path
 ) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    form = ExportSettings(boxes="xyxy", suppression=export.Suppression(), batch=batch)
-    export.write(model, tmp_path / "nms.onnx", form, "onnx")
+    settings = ExportSettings(boxes="xyxy", suppression=Suppression(), batch=batch)
+    export.write(model, tmp_path / "nms.onnx", settings, "onnx")
     with open_runtime(tmp_path / "nms.onnx", name=name) as runtime:
         (rows,) = runtime.run(inputs(3))
         for picture in range(3):
@@ -234,7 +236,7 @@ def test_file_that_suppresses_numbers_its_pictures(
 
 
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:
-    outputs = [open_runtime(folder / "tiny.cfg", name=n).run(inputs(1)) for n in ORDER[1:]]
+    outputs = [open_runtime(folder / "tiny.cfg", name=n).run(inputs(1)) for n in list(RUNTIMES)[1:]]
     for other in outputs[1:]:
         assert_close(other, outputs[0])
 
@@ -265,9 +267,9 @@ def test_fastest_comes_first_and_is_compared_once(
     source = (folder / "tiny.cfg", folder / "tiny.weights")
     assert open_runtime(*source, device="cpu").name == "openvino"
     (path,) = export_cache.folder().glob("*.onnx")
-    version = runtimes()["openvino"]
-    assert 0 < (export_cache.checked(path, f"openvino {version}") or 0) < CLOSE
-    export_cache.check(path, f"openvino {version}", 0.01)  # as if it had been found to depart
+    version = installed_versions()["openvino"]
+    assert 0 < (export_cache.read_deviation(path, f"openvino {version}") or 0) < CLOSE
+    export_cache.write_deviation(path, f"openvino {version}", 0.01)  # as if measured
     assert open_runtime(*source, device="cpu").name == "onnxruntime"
     assert open_runtime(folder / "tiny.onnx").name == "openvino"
     assert open_runtime(folder / "tiny.torchscript").name == "torch"
@@ -283,7 +285,7 @@ def test_cache_knows_contents_and_forgets_the_oldest(
     assert export_cache.exported(network, weights, 1).stat().st_ino == stamp, "it is not made again"
     other = tmp_path / "other.weights"
     other.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
-    monkeypatch.setattr(export_cache, "MOST", first.stat().st_size + 1)
+    monkeypatch.setattr(export_cache, "MOST_BYTES", first.stat().st_size + 1)
     assert export_cache.exported(network, other, 1) != first
     assert sorted(p.suffix for p in export_cache.folder().iterdir()) == [".onnx"], (
         "no room for both"
@@ -325,9 +327,9 @@ def test_what_cannot_be_opened_is_refused(case: str, folder: Path) -> None:
 def test_missing_program_is_named_with_its_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = programs.PROGRAMS["openvino"]._replace(distributions=("no-such-distribution",))
-    monkeypatch.setitem(programs.PROGRAMS, "openvino", gone)
-    assert runtimes()["openvino"] is None
+    gone = registry.RUNTIMES["openvino"]._replace(distributions=("no-such-distribution",))
+    monkeypatch.setitem(registry.RUNTIMES, "openvino", gone)
+    assert installed_versions()["openvino"] is None
     with pytest.raises(OptionError, match=r"openvino is not installed; pip install 'ghostyolo\["):
         open_runtime(folder / "tiny.onnx", name="openvino")
     assert open_runtime(folder / "tiny.onnx").name == "onnxruntime"
@@ -355,7 +357,7 @@ def test_header_is_what_onnx_reads(folder: Path) -> None:
             onnx.load(folder / f"{name}.onnx"),
         )
         sides = model.graph.input[0].type.tensor_type.shape.dim
-        assert found.sides == tuple(side.dim_param or side.dim_value for side in sides)
+        assert found.input_sides == tuple(side.dim_param or side.dim_value for side in sides)
         stored = {entry.key: entry.value for entry in model.metadata_props}
         assert found.metadata.properties() == stored
 
@@ -378,4 +380,4 @@ def test_threads_are_those_that_are_allowed(
     monkeypatch.setenv("OMP_NUM_THREADS", wish)
     monkeypatch.setattr(threads, "CGROUP", tmp_path / "cpu.max")
     (tmp_path / "cpu.max").write_text(quota)
-    assert threads.allowed() == (count or len(__import__("os").sched_getaffinity(0)))
+    assert threads.default_threads() == (count or len(__import__("os").sched_getaffinity(0)))

@@ -15,15 +15,15 @@ import numpy as np
 
 from ghostyolo.errors import CfgError, Findings
 from ghostyolo.exporters import export, onnx
-from ghostyolo.exporters.comparison import expected
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.formats import FORMATS, format_of
+from ghostyolo.exporters.settings import ExportSettings
+from ghostyolo.inference.verification import expected_outputs
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, passes, weights_file
 from ghostyolo.network import graph as networks
 from ghostyolo.network.metadata import Metadata
-from ghostyolo.runtime.input_shape import output_names
-from ghostyolo.runtime.programs import open_file
+from ghostyolo.runtime.interface import open_file
 from support import goldens
 
 SIZES = ((64, 96), (128, 128), (256, 256))  # tried in this order
@@ -85,17 +85,17 @@ def other_opencv(folder: Path, path: Path, names: list[str], images: np.ndarray)
 
 
 def outputs(
-    built: Model, form: ExportSettings, folder: Path, opencv: Path | None = None
+    built: Model, settings: ExportSettings, folder: Path, opencv: Path | None = None
 ) -> Iterator[tuple[str, Outputs | Exception, Outputs]]:
     """Yield program, what it gives for a random picture or why not, and what the model gives.
 
     opencv: the folder of another OpenCV, a program more.
     """
     options = built.network.options
-    images = np.random.default_rng(0).random((form.batch, *options.shape), np.float32)
-    want = expected(built, form, images)
+    images = np.random.default_rng(0).random((settings.batch, *options.shape), np.float32)
+    want = expected_outputs(built, settings, images)
     names, file = list(want), folder / "x.onnx"
-    proto = onnx.build(built, form).SerializeToString()
+    proto = onnx.build(built, settings).SerializeToString()
     file.write_bytes(proto)
     runs: dict[str, Callable[[], Outputs]] = {
         "onnxruntime": lambda: run(file, images),
@@ -104,8 +104,9 @@ def outputs(
     if opencv:
         runs["opencv, the other"] = lambda: other_opencv(opencv, file, names, images)
     if importlib.util.find_spec("openvino"):
-        runs["openvino"] = lambda: _in_openvino(proto, form.metadata(built.network), file, images)
-    runs["torchscript"] = lambda: _in_torch(built, form, folder / "x.pt", images)
+        metadata = settings.metadata(built.network)
+        runs["openvino"] = lambda: _in_openvino(proto, metadata, file, images)
+    runs["torchscript"] = lambda: _in_torch(built, settings, folder / "x.pt", images)
     for program, compute in runs.items():
         try:
             yield program, compute(), want
@@ -115,20 +116,20 @@ def outputs(
 
 def run(path: Path, images: np.ndarray) -> Outputs:
     """Return the outputs by name of an exported file in the program of its format."""
-    program = export.FORMATS[export.format_of(path)].runtime
+    program = FORMATS[format_of(path)].runtime
     size, batch = images.shape[2:], len(images)
     with open_file(path, program, size, batch, 1, "cpu") as runtime:
-        return dict(zip(output_names(runtime.metadata), runtime.run(images), strict=True))
+        return dict(zip(runtime.metadata.output_names, runtime.run(images), strict=True))
 
 
 def _in_openvino(proto: bytes, metadata: Metadata, file: Path, images: np.ndarray) -> Outputs:
-    module, path = export.module("openvino"), file.with_suffix(".xml")
-    module.save(module.of(proto, metadata), path)
+    module, path = export.import_writer("openvino", "openvino"), file.with_suffix(".xml")
+    module.save(module.from_onnx(proto, metadata), path)
     return run(path, images)
 
 
-def _in_torch(built: Model, form: ExportSettings, path: Path, images: np.ndarray) -> Outputs:
-    export.write(built, path, form, "torchscript")
+def _in_torch(built: Model, settings: ExportSettings, path: Path, images: np.ndarray) -> Outputs:
+    export.write(built, path, settings, "torchscript")
     return run(path, images)
 
 

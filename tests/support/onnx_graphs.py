@@ -9,7 +9,7 @@ import onnxruntime
 from onnx import ModelProto
 
 from ghostyolo.exporters import onnx
-from ghostyolo.exporters.export import ExportSettings
+from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.model import Model
 
 CLOSE = 1e-6  # of the largest magnitude: what another order of sums leaves, in one layer
@@ -36,9 +36,9 @@ def kinds(proto: ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in proto.graph.node)
 
 
-def both(model: Model, form: ExportSettings) -> tuple[ModelProto, ModelProto]:
+def both(model: Model, settings: ExportSettings) -> tuple[ModelProto, ModelProto]:
     """Return the file as it would be with all concatenations, and as it is."""
-    return onnx.build(model, form, joined=True), onnx.build(model, form)
+    return onnx.build(model, settings, joined=True), onnx.build(model, settings)
 
 
 def assert_same(

@@ -24,7 +24,7 @@ from ghostyolo.model.classifier import center
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads, passes
 from ghostyolo.network.outputs import class_counts, classifier_output
-from ghostyolo.runtime.programs import runtimes
+from ghostyolo.runtime.registry import installed_versions
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.loop import train
@@ -367,7 +367,7 @@ def test_classifier_in_every_runtime(run: Command, cfg: Path, data: Path, tmp_pa
     code, want, err = run("val", cfg, "net.weights", data, "--json", "--runtime", "torch")
     assert code == 0, err
     assert run("export", cfg, "net.weights", "net.onnx")[0] == 0
-    programs = [name for name, version in runtimes().items() if version]
+    programs = [name for name, version in installed_versions().items() if version]
     assert len(programs) >= 3
     for source in ((cfg, "net.weights"), ("net.onnx",)):
         for name in programs if source[1:] else set(programs) - {"torch"}:

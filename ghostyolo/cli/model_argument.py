@@ -1,0 +1,91 @@
+"""The model argument of commands: CFG WEIGHTS, or an exported file in their place.
+
+What computes it is decided in `ghostyolo.inference.choice`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ghostyolo.cli import shared
+from ghostyolo.network.net_options import parse_size
+
+if TYPE_CHECKING:
+    from ghostyolo.runtime.interface import Runtime
+
+COMMANDS = ("val", "detect", "classify")  # in which other arguments follow
+
+
+def with_weights(words: list[str]) -> list[str]:
+    """Return a command's words with empty WEIGHTS behind an exported file.
+
+    argparse cannot leave out an argument in the middle of others.
+    """
+    if not words or words[0] not in COMMANDS:
+        return words
+    from ghostyolo.runtime.registry import is_exported
+
+    for index, word in enumerate(words):
+        if word.lower().endswith(".cfg"):
+            break
+        if is_exported(word):
+            return [*words[: index + 1], "", *words[index + 1 :]]
+    return words
+
+
+def add_model(p: argparse.ArgumentParser) -> None:
+    """Declare CFG and WEIGHTS, or the exported file that stands for both, see `with_weights`."""
+    from ghostyolo.exporters.formats import usual_suffixes
+
+    shared.add_cfg(p, f"network, a Darknet .cfg file; or an exported {usual_suffixes()} file")
+    p.add_argument("weights", metavar="WEIGHTS", help="none where CFG is an exported file")
+
+
+def add_runtime(p: argparse.ArgumentParser, batch: int = 1) -> None:
+    """Declare which runtime computes, and how."""
+    from ghostyolo.runtime.registry import AUTO, CHOICES
+
+    p.add_argument(
+        "--runtime",
+        default=AUTO,
+        choices=CHOICES,
+        help=f"what computes: the fastest installed that gives what torch gives ({AUTO})",
+    )
+    p.add_argument(
+        "--batch", type=shared.count, default=batch, help=f"pictures computed at once ({batch})"
+    )
+    p.add_argument(
+        "--threads", type=shared.count, help="that compute (all that this process may use)"
+    )
+
+
+def open_model(args: argparse.Namespace) -> Runtime:
+    """Open CFG with WEIGHTS, or the exported file, in the runtime of --runtime."""
+    from ghostyolo.inference.choice import open_runtime
+    from ghostyolo.runtime.registry import is_exported
+
+    exported = is_exported(args.cfg)
+    return open_runtime(
+        args.cfg if exported else shared.read_network(args),
+        args.weights or None,
+        name=args.runtime,
+        size=parse_size(args.size) if args.size and exported else None,
+        batch=args.batch,
+        threads=args.threads,
+        device=args.device,
+    )
+
+
+def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
+    """Return the names in --names, else those in the exported file or beside WEIGHTS, else none."""
+    from ghostyolo.data.class_names import class_names
+
+    beside = args.weights or args.cfg
+    return class_names(runtime.network, args.names, runtime.class_names, beside=beside, warn=True)
+
+
+def print_runtime(runtime: Runtime) -> None:
+    """Print what computed the results of a command, on standard error."""
+    print(f"ghostyolo: computed in {runtime.title}", file=sys.stderr)

@@ -1,0 +1,100 @@
+"""The whole of an export: write the file, verify it, score it, and write a sample program."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ghostyolo.errors import OptionError
+from ghostyolo.exporters import export, sample
+from ghostyolo.exporters.formats import FORMATS, format_of
+from ghostyolo.exporters.settings import ExportSettings
+from ghostyolo.files import replace
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.inference.verification import Deviation, verify
+from ghostyolo.model.model import Model
+from ghostyolo.runtime.interface import Runtime
+
+FEW_PICTURES = 32  # below, the ranges of 8-bit values depend on which pictures they are
+
+logger = logging.getLogger(__name__)
+
+
+class ExportResult(NamedTuple):
+    """What was written, and how it compares with the model.
+
+    size: bytes of all files. float_size: bytes of the model's weights. runtime: that the file was
+    verified in. deviation: None if that runtime is not installed. sample: the program beside the
+    file, if any. scores: of the model and of the file, by what computed them.
+    """
+
+    files: tuple[Path, ...]
+    size: int
+    float_size: int
+    format: str
+    layout: str
+    int8: bool
+    runtime: str
+    deviation: Deviation | None
+    sample: Path | None
+    scores: dict[str, Any]
+
+
+def export_model(
+    model: Model,
+    path: str | Path,
+    settings: ExportSettings | None = None,
+    format_name: str | None = None,
+    *,
+    pictures: Sequence[Path] | None = None,
+    sample_language: str = "",
+    score: Callable[[Model | Runtime], Any] | None = None,
+) -> ExportResult:
+    """Export a model and say how the file compares with it.
+
+    format_name: a key of `FORMATS`, by default the suffix's. pictures: for 8-bit weights and
+    activations, whose ranges are measured on them. sample_language: of a program beside the file
+    that runs it in OpenCV, a key of `sample.LANGUAGES`. score: called with the model and with the
+    opened file, as `evaluation.validation.validate` takes either.
+
+    Logs a warning for few pictures. Raises `OptionError`, `CfgError` and `DataError` as the parts
+    do; nothing is written if the settings do not allow a sample or a score.
+    """
+    path, settings = Path(path), settings or ExportSettings()
+    name = format_of(path, format_name)
+    found = FORMATS[name]
+    metadata = settings.metadata(model.network)
+    if score and settings.suppression:
+        message = "a score needs boxes of every confidence, before suppression"
+        raise OptionError(message, hint="leave --nms out")
+    if sample_language and name != sample.FORMAT:
+        message, hint = f"--sample {sample_language} reads ONNX", "give OUT an .onnx suffix"
+        raise OptionError(message, hint=hint)
+    program = sample.text(sample_language, metadata, path) if sample_language else ""
+    if pictures is not None and len(pictures) < FEW_PICTURES:
+        message = "ranges from %d pictures only; give %d or more like yours"
+        logger.warning(message, len(pictures), FEW_PICTURES)
+    export.write(model, path, settings, name, pictures)
+    sample_path = sample.path_of(sample_language, path) if program else None
+    if sample_path:
+        replace(sample_path, [program.encode()])
+    files = (path, *(path.with_suffix(suffix) for suffix in found.beside))
+    return ExportResult(
+        files=files,
+        size=sum(file.stat().st_size for file in files),
+        float_size=4 * sum(p.numel() for p in model.parameters()),
+        format=name,
+        layout=settings.layout,
+        int8=pictures is not None,
+        runtime=found.runtime,
+        deviation=verify(model, path, settings, name),
+        sample=sample_path,
+        scores=_scores(model, path, score) if score else {},
+    )
+
+
+def _scores(model: Model, path: Path, score: Callable[[Model | Runtime], Any]) -> dict[str, Any]:
+    with open_runtime(path) as runtime:
+        return {"the cfg in torch": score(model), f"the file in {runtime.title}": score(runtime)}
