@@ -1,5 +1,5 @@
 """How fast a network runs here in each installed runtime, against what the machine could do."""
 
-from ghostyolo.bench.benchmark import Layer, Report, Row, Settings, measure
+from ghostyolo.bench.benchmark import LayerResult, Report, RuntimeResult, Settings, measure
 
-__all__ = ["Layer", "Report", "Row", "Settings", "measure"]
+__all__ = ["LayerResult", "Report", "RuntimeResult", "Settings", "measure"]

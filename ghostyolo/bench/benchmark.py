@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ghostyolo.bench import foreign_onnx, interleave, roofline
-from ghostyolo.bench.interleave import Process
+from ghostyolo.bench import foreign_onnx, process, roofline
+from ghostyolo.bench.process import Process, Task
 from ghostyolo.bench.roofline import Bound
-from ghostyolo.bench.task import Task
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import loads
 from ghostyolo.network.cost import Machine
-from ghostyolo.runtime.registry import installed_versions, is_exported
-
-__all__ = ["Layer", "Report", "Row", "Settings", "measure"]
+from ghostyolo.runtime.registry import RUNTIMES, check_name, installed_version, is_exported
 
 SECONDS = 5.0
 
@@ -27,8 +24,8 @@ SECONDS = 5.0
 class Settings:
     """What to measure. source: a cfg, with random weights where none are given, or an export.
 
-    programs: runtimes, () for all that are installed. seconds: of runs of each. against: any other
-    ONNX file. layers: whether to time each layer of a cfg in torch.
+    runtimes: () for all that are installed. seconds: of runs of each. against: any other ONNX file.
+    layers: whether to time each layer of a cfg in torch.
     """
 
     source: str
@@ -36,25 +33,24 @@ class Settings:
     size: tuple[int, int] | None = None
     batch: int = 1
     threads: int = 1
-    programs: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
     seconds: float = SECONDS
     against: str | None = None
     layers: bool = False
 
-    def task(self, what: str, program: str = "torch") -> Task:
-        """Return the task of one program."""
-        source, weights, size = self.source, self.weights, self.size
-        return Task(what, program, source, weights, size, self.batch, self.threads)
+    def task(self, what: str, runtime: str = "torch") -> Task:
+        """Return the task of one runtime."""
+        return Task(what, runtime, self.source, self.weights, self.size, self.batch, self.threads)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A program: times of a batch in seconds, the rest as it says, error: why it did not run.
+class RuntimeResult:
+    """The times of a batch in a runtime, in seconds. error: why it did not run, if it did not.
 
-    cpu_s: processor time of a batch, of all threads, which other programs' load changes little.
-    start_s: from a cold process to its first result, with the cfg already exported. peak_bytes: the
-    most memory that it held, grown_bytes: how much of that came after its imports. roofline: the
-    machine's least time as a share of the median.
+    cpu_s: processor time of a batch, of all threads, which other load changes little. start_s: from
+    a cold process to its first result, with the cfg already exported. peak_bytes: the peak memory,
+    grown_bytes: how much of that came after its imports. roofline: the machine's least time over
+    the median.
     """
 
     program: str
@@ -73,8 +69,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer's least time on this machine and the time that torch takes, where it was measured."""
+class LayerResult:
+    """A layer's least time on this machine, and torch's time if it was measured."""
 
     bound: Bound
     seconds: float | None = None
@@ -82,10 +78,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured. ratios: our time over the other file's, by program.
-
-    Each is a pair: by the clock, and in processor time. least_bytes: what no program can do
-    without, see `roofline.least_bytes`.
+    """All that was measured. others: the other file's `rows`. ratios: our time over the other
+    file's, by runtime: a pair, by the clock and in processor time. least_bytes: the memory that
+    every program needs, see `roofline.least_bytes`.
     """
 
     source: str
@@ -93,11 +88,11 @@ class Report:
     threads: int
     machine: Machine
     least_bytes: int
-    rows: tuple[Row, ...]
-    layers: tuple[Layer, ...] = ()
+    rows: tuple[RuntimeResult, ...]
+    layers: tuple[LayerResult, ...] = ()
     timed: bool = False
     against: str = ""
-    others: tuple[Row, ...] = ()
+    others: tuple[RuntimeResult, ...] = ()
     ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,157 +105,140 @@ class Report:
         return {**asdict(self), **sums}
 
 
+Attempts = dict[str, "Process | GhostyoloError"]  # by runtime
+
+
 def measure(settings: Settings) -> Report:
     """Measure the runtimes in turns, each in a process of its own.
 
-    Raises `OptionError` where none of them runs the source.
+    Raises `OptionError` if none of them runs the source.
     """
-    programs = _programs(settings)
+    names = _runtimes(settings)
     with ExitStack() as stack:
-        inside = Process(settings.task("layers" if settings.layers else "machine"))
-        stack.enter_context(closing(inside))
-        ours = _processes(stack, settings, programs, "network")
-        running = _running(ours)
-        if not running:
-            reasons = dict.fromkeys(str(error) for error in ours.values())
-            raise OptionError("; ".join(reasons))
-        shape = tuple(next(iter(running.values())).opened["shape"])
-        other = _other(settings, shape)
-        others = _processes(stack, other, _compared(ours), "file") if other else {}
-        interleave.in_turns([*running.values(), *_running(others).values()], settings.seconds)
-        machine = _best(Machine(**inside.opened["machine"]), inside.machine())
-    network = loads(next(iter(running.values())).opened["cfg"])
+        inside = _start(stack, settings.task("layers" if settings.layers else "machine"))
+        if isinstance(inside, GhostyoloError):
+            raise inside
+        attempts = _start_runtimes(stack, settings, names)
+        ours = _running(attempts)
+        if not ours:
+            raise OptionError("; ".join(dict.fromkeys(map(str, attempts.values()))))
+        shape = tuple(next(iter(ours.values())).answer["shape"])
+        other_attempts = _start_others(stack, settings, shape, list(ours))
+        others = _running(other_attempts)
+        process.run_in_turns([*ours.values(), *others.values()], settings.seconds)
+        machine, seconds = inside.machine(), inside.answer["layers"]
+    network = loads(next(iter(ours.values())).answer["cfg"])
     bounds = roofline.bounds(network, machine, shape[0])
-    least = roofline.least_seconds(bounds)
     return Report(
         source=settings.source,
         shape=shape,
         threads=settings.threads,
         machine=machine,
         least_bytes=roofline.least_bytes(network, shape[0]),
-        rows=_rows(ours, least),
-        layers=_layers(bounds, inside.opened["layers"]),
+        rows=_results(attempts, roofline.least_seconds(bounds)),
+        layers=tuple(map(LayerResult, bounds, seconds or [None] * len(bounds))),
         timed=settings.layers,
         against=settings.against or "",
-        others=_rows(others, None),
-        ratios=_ratios(running, _running(others)),
+        others=_results(other_attempts, None),
+        ratios=_ratios(ours, others),
     )
 
 
-def _best(one: Machine, other: Machine) -> Machine:
-    """Return what the machine did best, before the runs or after them: it may do other things."""
-    return Machine(
-        macs_per_s=max(one.macs_per_s, other.macs_per_s),
-        bytes_per_s=max(one.bytes_per_s, other.bytes_per_s),
-        call_s=min(one.call_s, other.call_s),
-    )
-
-
-Attempts = dict[str, "Process | GhostyoloError"]
-
-
-def _programs(settings: Settings) -> list[str]:
+def _runtimes(settings: Settings) -> list[str]:
     """Return the runtimes that were asked for, or all that are installed.
 
-    Raises `OptionError` for one that there is not, or for layers of an exported file.
+    Raises `OptionError` for an unknown one, for layers of an exported file, and if the other file
+    is missing.
     """
-    known = installed_versions()
-    if settings.layers and not _is_cfg(settings):
+    if settings.layers and is_exported(settings.source):
         message, hint = "only layers of a cfg are timed", "leave --layers out"
         raise OptionError(message, span=Span(settings.source), hint=hint)
-    for name in settings.programs:
-        if name not in known:
-            raise OptionError(f"no runtime '{name}'", hint=f"use {', '.join(known)}")
-    return list(settings.programs or (name for name, version in known.items() if version))
+    if settings.against and not Path(settings.against).is_file():
+        raise OptionError("no such file", span=Span(settings.against), hint="give an ONNX file")
+    for name in settings.runtimes:
+        check_name(name)
+    return list(settings.runtimes or filter(installed_version, RUNTIMES))
 
 
-def _processes(
-    stack: ExitStack, settings: Settings, programs: Sequence[str], what: str
-) -> Attempts:
-    """Start the programs one after the other; keep the error of one that does not run."""
+def _start(stack: ExitStack, task: Task) -> Process | GhostyoloError:
+    """Start a process, or return the reason why it does not run."""
+    try:
+        return stack.enter_context(closing(Process(task)))
+    except GhostyoloError as error:
+        return error
+
+
+def _start_runtimes(stack: ExitStack, settings: Settings, names: Sequence[str]) -> Attempts:
+    """Start the runtimes on the source one after the other."""
     found: Attempts = {}
-    exports = what == "network" and _is_cfg(settings)
-    for program in programs:
-        task = settings.task(what, program)
-        try:
-            if exports and program != "torch":
-                interleave.once(task)  # leaves in the cache what this and others read
-                exports = False
-            found[program] = stack.enter_context(closing(Process(task)))
-        except GhostyoloError as error:
-            found[program] = error
+    exporting = not is_exported(settings.source)
+    for name in names:
+        task = settings.task("network", name)
+        if exporting and name != "torch":
+            with (
+                ExitStack() as once
+            ):  # leaves the export in the cache, so that no start includes it
+                exporting = isinstance(_start(once, task), GhostyoloError)
+        found[name] = _start(stack, task)
     return found
 
 
-def _is_cfg(settings: Settings) -> bool:
-    return not is_exported(settings.source)
+def _start_others(
+    stack: ExitStack, settings: Settings, shape: Sequence[int], ours: Sequence[str]
+) -> Attempts:
+    """Start the other file, with an input of the same shape, in the runtimes that ran ours.
+
+    Raises `OptionError` if none of them runs any ONNX file.
+    """
+    if settings.against is None:
+        return {}
+    names = [name for name in ours if name in foreign_onnx.RUNTIMES]
+    if not names:
+        message = f"nothing here runs both files in {' or '.join(foreign_onnx.RUNTIMES)}"
+        raise OptionError(message, hint=RUNTIMES["onnxruntime"].install)
+    (batch, _, *size), threads = shape, settings.threads
+    against = settings.against
+    return {
+        name: _start(stack, Task("file", name, against, None, (size[0], size[1]), batch, threads))
+        for name in names
+    }
 
 
 def _running(attempts: Attempts) -> dict[str, Process]:
     return {name: found for name, found in attempts.items() if isinstance(found, Process)}
 
 
-def _other(settings: Settings, shape: Sequence[int]) -> Settings | None:
-    """Return the settings for the other file, of the same input. Raises `OptionError`."""
-    if settings.against is None:
-        return None
-    if not Path(settings.against).is_file():
-        raise OptionError("no such file", span=Span(settings.against), hint="give an ONNX file")
-    h, w = shape[2:]
-    return replace(settings, source=settings.against, weights=None, size=(h, w), batch=shape[0])
-
-
-def _compared(ours: Attempts) -> list[str]:
-    """Return the programs that both files run in. Raises `OptionError` if there is none."""
-    found = [name for name in _running(ours) if name in foreign_onnx.PROGRAMS]
-    if not found:
-        hint = "pip install 'ghostyolo[onnx]'"
-        raise OptionError(
-            f"nothing here runs both files in {' or '.join(foreign_onnx.PROGRAMS)}", hint=hint
-        )
-    return found
-
-
-def _rows(attempts: Attempts, least: float | None) -> tuple[Row, ...]:
-    versions = installed_versions()
+def _results(attempts: Attempts, least: float | None) -> tuple[RuntimeResult, ...]:
     return tuple(
-        _row(found, versions[name] or "", least)
+        _result(name, found, least)
         if isinstance(found, Process)
-        else Row(name, versions[name] or "", error=str(found))
+        else RuntimeResult(name, installed_version(name) or "", error=str(found))
         for name, found in attempts.items()
     )
 
 
-def _row(process: Process, version: str, least: float | None) -> Row:
-    times = process.times
-    middle = times[len(times) // 2]
-    return Row(
-        program=process.task.program,
-        version=version,
-        start_s=process.start_s,
-        median_s=middle,
+def _result(name: str, measured: Process, least: float | None) -> RuntimeResult:
+    times = measured.times
+    return RuntimeResult(
+        program=name,
+        version=installed_version(name) or "",
+        start_s=measured.start_s,
+        median_s=measured.median_s,
         p90_s=times[len(times) * 9 // 10],
         least_s=times[0],
-        cpu_s=median(one.cpu_s for one in process.rounds),
-        pictures_per_s=process.task.batch * len(times) / sum(times),
-        peak_bytes=process.peak_bytes,
-        grown_bytes=process.grown_bytes,
-        roofline=least / middle if least else None,
+        cpu_s=median(one.cpu_s for one in measured.rounds),
+        pictures_per_s=measured.task.batch * len(times) / sum(times),
+        peak_bytes=measured.peak_bytes,
+        grown_bytes=measured.grown_bytes,
+        roofline=least / measured.median_s if least else None,
         runs=len(times),
     )
 
 
-def _layers(bounds: Sequence[Bound], seconds: Sequence[float] | None) -> tuple[Layer, ...]:
-    """Return the bounds, with the times of torch where they were measured."""
-    return tuple(map(Layer, bounds, seconds) if seconds else map(Layer, bounds))
-
-
 def _ratios(ours: dict[str, Process], others: dict[str, Process]) -> dict[str, tuple[float, float]]:
-    """Return our time over theirs in each program, and of the fastest of both as "best"."""
-    found = {name: interleave.ratio(ours[name], other) for name, other in others.items()}
+    """Return our time over theirs in each runtime, and of the fastest of both as "best"."""
+    found = {name: process.ratio(ours[name], other) for name, other in others.items()}
     if others:
-        fastest = [
-            min(side.values(), key=lambda p: p.times[len(p.times) // 2]) for side in (ours, others)
-        ]
-        found["best"] = interleave.ratio(*fastest)
+        fastest = (min(side.values(), key=lambda each: each.median_s) for side in (ours, others))
+        found["best"] = process.ratio(*fastest)
     return found

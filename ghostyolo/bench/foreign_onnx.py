@@ -8,51 +8,49 @@ from typing import Any
 
 import numpy as np
 
-from ghostyolo.bench.task import Task
+from ghostyolo.bench.process import Task
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.runtime import onnx_session
 from ghostyolo.runtime.registry import import_runtime
 
-PROGRAMS = ("openvino", "onnxruntime")
-Opened = tuple[list[int], Callable[[], object]]
+RUNTIMES = ("openvino", "onnxruntime")
+Opened = tuple[list[int], Callable[[np.ndarray], object]]
 
 
-def opened(path: Path, task: Task) -> Opened:
+def open_file(path: Path, task: Task) -> tuple[list[int], Callable[[], object]]:
     """Return the input's shape and the run on random numbers.
 
-    Raises `DataError` for a file without one input of pictures, `OptionError` for other programs.
+    Raises `DataError` for a file without one input of pictures, `OptionError` for other runtimes.
     """
-    if task.program not in PROGRAMS:
-        message, hint = f"{task.program} is not compared", f"use {' or '.join(PROGRAMS)}"
+    if task.runtime not in RUNTIMES:
+        message, hint = f"{task.runtime} is not compared", f"use {' or '.join(RUNTIMES)}"
         raise OptionError(message, hint=hint)
     if not path.is_file():
         raise DataError("no such file", span=Span(str(path)), hint="give the path of an ONNX file")
-    return _in_openvino(path, task) if task.program == "openvino" else _in_onnxruntime(path, task)
+    opened = _in_openvino(path, task) if task.runtime == "openvino" else _in_onnxruntime(path, task)
+    shape, run = opened
+    images = np.random.default_rng(0).random(tuple(shape), np.float32)
+    return shape, lambda: run(images)
 
 
 def _in_onnxruntime(path: Path, task: Task) -> Opened:
-    probe = onnx_session.session(path, task.threads).get_inputs()
-    sides = probe[0].shape
-    shape = _shape(sides, len(probe), path, task)
+    inputs = onnx_session.session(path, task.threads).get_inputs()
+    sides, name = inputs[0].shape, inputs[0].name
+    shape = _shape(sides, len(inputs), path, task)
     pairs = zip(sides, shape, strict=True)
-    session = onnx_session.session(
-        path, task.threads, {w: n for w, n in pairs if isinstance(w, str)}
-    )
-    images, name = _images(shape), probe[0].name
-    return shape, lambda: session.run(None, {name: images})
+    open_sides = {side: number for side, number in pairs if isinstance(side, str)}
+    session = onnx_session.session(path, task.threads, open_sides)
+    return shape, lambda images: session.run(None, {name: images})
 
 
 def _in_openvino(path: Path, task: Task) -> Opened:
-    program = import_runtime("openvino")
-    core: Any = program.openvino.Core()
+    library = import_runtime("openvino")
+    core: Any = library.openvino.Core()
     model = core.read_model(path)
     sides = [s.get_length() if s.is_static else "" for s in model.inputs[0].partial_shape]
     shape = _shape(sides, len(model.inputs), path, task)
     model.reshape(shape)
-    compiled = core.compile_model(model, "CPU", program.options(task.threads))
-    request = program.Request(compiled)
-    images = _images(shape)
-    return shape, lambda: request(images)
+    return shape, library.Request(core.compile_model(model, "CPU", library.options(task.threads)))
 
 
 def _shape(sides: Sequence[object], inputs: int, path: Path, task: Task) -> list[int]:
@@ -67,7 +65,3 @@ def _shape(sides: Sequence[object], inputs: int, path: Path, task: Task) -> list
         hint = "export it so, or give its --size and --batch"
         raise DataError(f"its input is {own}, not {want}", span=Span(str(path)), hint=hint)
     return shape
-
-
-def _images(shape: Sequence[int]) -> np.ndarray:
-    return np.random.default_rng(0).random(tuple(shape), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ghostyolo.bench import Layer, Report, Row
+from ghostyolo.bench import LayerResult, Report, RuntimeResult
 from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_share
 
 HEADER = (
@@ -29,7 +29,7 @@ def _heading(report: Report) -> str:
     return f"{report.source}: input {shape}, {report.threads} thread{plural}"
 
 
-def _table(rows: Sequence[Row]) -> Iterator[str]:
+def _table(rows: Sequence[RuntimeResult]) -> Iterator[str]:
     yield HEADER
     for row in rows:
         if row.error:
@@ -74,7 +74,7 @@ def _comparison(report: Report) -> Iterator[str]:
         yield f"{what}: ours takes {clock:.2f} of its time, {cpu:.2f} of its processor time"
 
 
-def _layer_table(layers: Sequence[Layer]) -> Iterator[str]:
+def _layer_table(layers: Sequence[LayerResult]) -> Iterator[str]:
     """Yield the layers as torch computes them."""
     whole = sum(layer.seconds or 0 for layer in layers)
     yield (

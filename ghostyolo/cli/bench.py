@@ -11,17 +11,20 @@ from ghostyolo.network.net_options import parse_size
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what bench takes."""
+    from ghostyolo.runtime.registry import RUNTIMES
+
     p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg (random ones)")
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
     p.add_argument("--batch", type=shared.count, default=1, help="pictures of one run (1)")
     p.add_argument("--threads", type=shared.count, help="of every runtime (all)")
+    known = ", ".join(RUNTIMES)
     p.add_argument(
         "--runtime",
         action="append",
         default=[],
         metavar="NAME",
-        help="openvino, onnxruntime, opencv or torch; may be repeated (all that are installed)",
+        help=f"one of {known}; may be repeated (all that are installed)",
     )
     p.add_argument("--seconds", type=_seconds, default=5.0, help="of runs of each runtime (5)")
     p.add_argument("--against", metavar="FILE.onnx", help="any other ONNX file, run in turns")
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         size=parse_size(args.size) if args.size else None,
         batch=args.batch,
         threads=args.threads or default_threads(),
-        programs=tuple(dict.fromkeys(args.runtime)),
+        runtimes=tuple(dict.fromkeys(args.runtime)),
         seconds=args.seconds,
         against=args.against,
         layers=args.layers,

@@ -24,15 +24,9 @@ from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.inference import export_cache
 from ghostyolo.network import Network, load
 from ghostyolo.network.passes import resize
+from ghostyolo.runtime import registry
 from ghostyolo.runtime.interface import Runtime, open_file
-from ghostyolo.runtime.registry import (
-    AUTO,
-    RUNTIMES,
-    check_name,
-    import_runtime,
-    installed_version,
-    is_exported,
-)
+from ghostyolo.runtime.registry import AUTO, RUNTIMES
 from ghostyolo.runtime.threads import default_threads
 
 TOLERANCE = 1e-4  # of an output's largest magnitude
@@ -61,8 +55,8 @@ def open_runtime(
     """
     threads = threads or default_threads()
     if name != AUTO:
-        check_name(name)
-    if not isinstance(source, Network) and is_exported(source):
+        registry.check_name(name)
+    if not isinstance(source, Network) and registry.is_exported(source):
         if weights is not None:
             message, hint = "an exported file holds its weights", "leave the weights out"
             raise OptionError(message, span=Span(str(source)), hint=hint)
@@ -83,13 +77,13 @@ def _open_network(
         return fastest or _open_torch(network, weights, threads, device)
     if name == "torch":
         return _open_torch(network, weights, threads, device)
-    import_runtime(name)  # before anything is exported for it
+    registry.import_runtime(name)  # before anything is exported for it
     path = export_cache.exported(network, weights, batch)
     return open_file(path, name, None, batch, threads, device)
 
 
 def _open_torch(network: Network, weights: str | Path | None, threads: int, device: str) -> Runtime:
-    torch = import_runtime("torch")
+    torch = registry.import_runtime("torch")
     return Runtime("torch", torch.open_network(network, weights, device=device, threads=threads))
 
 
@@ -107,7 +101,7 @@ def _open_fastest(
     except GhostyoloError:
         return None  # torch says what is wrong, or computes what cannot be exported
     faster = list(RUNTIMES)[: list(RUNTIMES).index("torch")]
-    for name in filter(installed_version, faster):
+    for name in filter(registry.installed_version, faster):
         with suppress(GhostyoloError):
             runtime = open_file(path, name, None, batch, threads, "cpu")
             if _reproduces_torch(runtime, path, weights, threads):

@@ -12,12 +12,7 @@ from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.network.metadata import Metadata
-from ghostyolo.runtime.registry import (
-    AUTO,
-    RUNTIMES,
-    import_runtime,
-    installed_version,
-)
+from ghostyolo.runtime.registry import AUTO, RUNTIMES, import_runtime, installed_version
 
 
 class Backend(Protocol):

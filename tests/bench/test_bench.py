@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ghostyolo import bench, cli
-from ghostyolo.bench import Settings, foreign_onnx, interleave, roofline, text, worker
-from ghostyolo.bench.task import Task, read
+from ghostyolo.bench import Settings, foreign_onnx, process, roofline, text, worker
+from ghostyolo.bench.process import Task
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters.settings import ExportSettings
@@ -42,13 +42,13 @@ def exported(cfg: Path) -> Path:
 @pytest.fixture(scope="module")
 def report(cfg: Path) -> bench.Report:
     """Return what torch gives, measured once for all tests."""
-    settings = Settings(str(cfg), batch=2, programs=("torch",), seconds=0.2, layers=True)
+    settings = Settings(str(cfg), batch=2, runtimes=("torch",), seconds=0.2, layers=True)
     return bench.measure(settings)
 
 
 def test_task_survives_its_line() -> None:
     task = Task("network", "torch", "a b.cfg", None, (64, 96), 2, 3)
-    assert read(task.line()) == task
+    assert Task.read(task.line()) == task
 
 
 def test_bound_is_the_larger_of_arithmetic_and_traffic(cfg: Path) -> None:
@@ -128,24 +128,26 @@ def test_tables_and_json_say_the_same(report: bench.Report) -> None:
 def test_other_file_is_run_in_turns_with_ours(exported: Path) -> None:
     """Against its own export, a network is about as fast as itself."""
     settings = Settings(
-        str(exported), programs=("onnxruntime", "torch"), seconds=0.4, against=str(exported)
+        str(exported), runtimes=("onnxruntime", "torch"), seconds=0.4, against=str(exported)
     )
     found = bench.measure(settings)
     ours, torch = found.rows
     assert "torch does not read .onnx files" in torch.error
-    assert ours.runs >= interleave.ROUNDS
+    assert ours.runs >= process.ROUNDS
     assert set(found.ratios) == {"onnxruntime", "best"}
     assert all(0.05 < ratio < 20 for ratio in found.ratios["best"])
     assert "ours takes" in text.text(found)
 
 
-@pytest.mark.parametrize("program", foreign_onnx.PROGRAMS)
+@pytest.mark.parametrize("program", foreign_onnx.RUNTIMES)
 def test_file_with_other_sides_is_refused(exported: Path, program: str) -> None:
     pytest.importorskip(program)
     task = Task("file", program, str(exported), size=(96, 96))
     with pytest.raises(DataError, match="its input is 1x3x64x64, not 1x3x96x96"):
-        foreign_onnx.opened(exported, task)
-    shape, call = foreign_onnx.opened(exported, Task("file", program, str(exported), size=(64, 64)))
+        foreign_onnx.open_file(exported, task)
+    shape, call = foreign_onnx.open_file(
+        exported, Task("file", program, str(exported), size=(64, 64))
+    )
     call()
     assert shape == [1, 3, 64, 64]
 
@@ -153,7 +155,7 @@ def test_file_with_other_sides_is_refused(exported: Path, program: str) -> None:
 def test_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OptionError, match="the process ended"):
-        interleave.Process(Task("network"))
+        process.Process(Task("network"))
 
 
 @pytest.mark.parametrize(
