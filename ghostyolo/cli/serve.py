@@ -22,9 +22,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
     shared.add_run(p)
-    p.add_argument(
-        "--runtime", default=AUTO, choices=CHOICES, help=f"what computes ({AUTO})"
-    )
+    p.add_argument("--runtime", default=AUTO, choices=CHOICES, help=f"what computes ({AUTO})")
     p.add_argument("--threads", type=shared.count, help="of the runtime (all)")
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
