@@ -38,7 +38,7 @@ def main() -> int:
         for split in filter(SPLITS.__contains__, splits(args.data)):
             data = open_dataset(args.data, split)
             counts = write(data, args.out / split, args.margin, args.least)
-            print(f"{args.out / split}: {told(data.names, counts)}")
+            print(f"{args.out / split}: {counts_by_class(data.names, counts)}")
     except GhostyoloError as error:
         print(error, file=sys.stderr)
         return 1
@@ -49,7 +49,7 @@ def write(data: Dataset, folder: Path, margin: float, least: int) -> np.ndarray:
     """Write the boxes of a split, without those to be ignored; return how many of each class."""
     counts = np.zeros(len(data.names), int)
     for name in data.names:
-        (folder / plain(name)).mkdir(parents=True, exist_ok=True)
+        (folder / folder_name(name)).mkdir(parents=True, exist_ok=True)
     for number, sample in enumerate(data.samples):
         image = read_image(sample.path)
         for box in np.flatnonzero(~sample.ignore):
@@ -57,7 +57,7 @@ def write(data: Dataset, folder: Path, margin: float, least: int) -> np.ndarray:
             if min(part.shape[:2]) < least:
                 continue
             cls = int(sample.classes[box])
-            path = folder / plain(data.names[cls]) / f"{number:05}-{box:03}.png"
+            path = folder / folder_name(data.names[cls]) / f"{number:05}-{box:03}.png"
             cv2.imwrite(str(path), part[..., ::-1])
             counts[cls] += 1
     return counts
@@ -71,13 +71,13 @@ def cut(image: np.ndarray, sample: Sample, box: int, margin: float) -> np.ndarra
     return image[top : round(y2 + down), left : round(x2 + across)]
 
 
-def plain(name: str) -> str:
-    """Return a class's name as that of a folder."""
+def folder_name(name: str) -> str:
+    """Return the name of a class without what a folder may not be called."""
     return re.sub(r'[\\/:*?"<>|]', "-", name)
 
 
-def told(names: tuple[str, ...], counts: np.ndarray) -> str:
-    """Return the classes with their numbers."""
+def counts_by_class(names: tuple[str, ...], counts: np.ndarray) -> str:
+    """Return the number of boxes of each class, as text."""
     pairs = zip(names, counts.tolist(), strict=True)
     return ", ".join(f"{count} {name}" for name, count in pairs)
 

@@ -14,9 +14,9 @@ from ghostyolo.data.class_names import class_index, given_names, read_names, unk
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder, Label
 from ghostyolo.data.layouts import LAYOUTS, darknet
-from ghostyolo.data.layouts.base import with_suffix
+from ghostyolo.data.layouts.base import Entry, with_suffix
 from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, subfolders
-from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, draw_pictures, plain, spelled
+from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, canonical, draw_pictures, find_split
 from ghostyolo.errors import DataError, Span
 
 UNNAMED, SEVERAL = "no class in the path", "several classes in the path"
@@ -67,7 +67,7 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     labels = files[0] if files else tuple(names or ())
     shown = tuple(names) if names else files[-1]
     darknet.check_count(len(labels), options.get("classes"))
-    darknet.check_count(len(shown), darknet.Option(str(len(labels)), span))
+    darknet.check_count(len(shown), Entry(str(len(labels)), span))
     if names and files and sorted(shown) == sorted(set(files[-1])):
         labels = tuple(labels[files[-1].index(name)] for name in shown)
     builder = DatasetBuilder(shown, split, str(path))
@@ -118,14 +118,14 @@ def _add_listed(
             builder.leave_out(picture, defect, span)
             continue
         if defect:
-            builder.count(defect, span)
+            builder.count_defect(defect, span)
         _add(builder, picture, image_id, cls, span)
 
 
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    splits = [folder for folder in subfolders(path) if plain(folder.name) in KNOWN]
+    splits = [folder for folder in subfolders(path) if canonical(folder.name) in KNOWN]
     roots = {folder.name: folder for folder in splits if subfolders(folder)}
-    own = spelled(split, sorted(roots) or DRAWN, Span(str(path)))
+    own = find_split(split, sorted(roots) or DRAWN, Span(str(path)))
     found = {folder.name for root in (roots or {"": path}).values() for folder in subfolders(root)}
     if not found:
         raise DataError("no folder of a class in it", span=Span(str(path)), hint=HINT)
@@ -138,7 +138,7 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
         if not roots:
             pictures = draw_pictures(folder, pictures, own)
         if not pictures:
-            builder.count("class without pictures", Span(str(folder)))
+            builder.count_defect("class without pictures", Span(str(folder)))
         for picture in sorted(pictures, key=Path):
             image_id = os.path.relpath(picture, path)
             _add(builder, picture, image_id, index[folder.name], Span(str(folder)))

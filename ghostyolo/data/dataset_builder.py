@@ -23,7 +23,7 @@ from ghostyolo.data.images import picture_size
 from ghostyolo.errors import DataError, Span
 
 MALFORMED = "malformed label"
-UNPARSED = "unreadable label file"
+UNREADABLE_LABELS = "unreadable label file"
 UNKNOWN = "box of unknown class"
 MOST_LOGGED = 5  # unknown classes, and label files, that are logged one by one
 ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
@@ -52,27 +52,28 @@ class DatasetBuilder:
         self.labels = 0
         self.logged: dict[str, None] = {}
 
-    def count(self, defect: str, span: Span) -> None:
+    def count_defect(self, defect: str, span: Span) -> None:
+        """Count a defect, and log it at level info."""
         self.defects[defect] += 1
         logger.info("%s: %s", span, defect)
 
     def leave_out(self, path: str, defect: str, span: Span) -> None:
         """Count a listed picture that does not become a sample."""
         self.listed[path] = None
-        self.count(defect, span)
+        self.count_defect(defect, span)
 
-    def unknown(self, found: str, span: Span, place: str = "") -> None:
+    def count_unknown_class(self, found: str, span: Span, place: str = "") -> None:
         """Count a box whose class has no name, and log where each such class is first found.
 
         place: where in the line, or the file, that is.
         """
         self.labels += 1
-        self.count(UNKNOWN, span)
+        self.count_defect(UNKNOWN, span)
         self._log_first(found, unknown_class(f"{found}{place}", self.names, span))
 
-    def unparsed(self, error: DataError) -> None:
+    def count_unreadable_labels(self, error: DataError) -> None:
         """Count a label file that cannot be read, and log why."""
-        self.count(UNPARSED, error.diagnostic.span or Span(self.path))
+        self.count_defect(UNREADABLE_LABELS, error.diagnostic.span or Span(self.path))
         self._log_first(str(error), error)
 
     def _log_first(self, what: str, error: DataError) -> None:
@@ -89,16 +90,16 @@ class DatasetBuilder:
         twice = path in self.listed
         self.listed[path] = None
         if twice:
-            self.count("picture listed twice", Span(path))
+            self.count_defect("picture listed twice", Span(path))
         elif not os.path.isfile(path):
-            self.count("missing picture", Span(path))
+            self.count_defect("missing picture", Span(path))
         elif stated and min(stated) > 0:
             return stated
         else:
             try:
                 return picture_size(path)
             except DataError as error:
-                self.count(UNREADABLE, Span(path))
+                self.count_defect(UNREADABLE, Span(path))
                 logger.info("%s", error)
         return None
 
@@ -107,11 +108,11 @@ class DatasetBuilder:
         kept: dict[tuple[float, ...], bool] = {}
         for label in labels:
             self.labels += 1
-            box = self._repaired(label, size)
+            box = self._repair_box(label, size)
             if box is None:
                 continue
             if (label.cls, *box) in kept:
-                self.count("duplicate box", label.span)
+                self.count_defect("duplicate box", label.span)
             kept.setdefault((label.cls, *box), label.ignore)
         rows = np.array(list(kept), np.float64).reshape(-1, 5)
         sample = Sample(
@@ -144,7 +145,7 @@ class DatasetBuilder:
             raise DataError(message, span=Span(self.path), hint=hint)
         return Dataset(self.names, tuple(self.samples), self.split, self.path, self.defects)
 
-    def _repaired(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
+    def _repair_box(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
         """Return the box clipped to the picture, None if nothing of it is left; count either."""
         x1, y1, x2, y2 = label.box
         h, w = size
@@ -159,7 +160,7 @@ class DatasetBuilder:
         elif min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < TINY_PX:
             defect = "box outside the picture"
         elif max(abs(a - b) for a, b in zip(clipped, label.box, strict=True)) > ROUNDING_PX:
-            self.count("box clipped to the picture", label.span)
+            self.count_defect("box clipped to the picture", label.span)
         if defect:
-            self.count(defect, label.span)
+            self.count_defect(defect, label.span)
         return None if defect else clipped

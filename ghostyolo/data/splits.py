@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from ghostyolo.errors import DataError, Span
@@ -19,24 +19,24 @@ HELD_BACK = 5  # one picture in five is for validation where a data set has no s
 logger = logging.getLogger(__name__)
 
 
-def plain(name: str) -> str:
+def canonical(name: str) -> str:
     """Return train, val or test for any spelling of these, other names as they are."""
     lower = name.lower()
     lower = ALIASES.get(lower, lower)
     return lower if lower in KNOWN else name
 
 
-def yearless(name: str) -> str:
-    """Return the plain name of a split without its year: valid2017 is val."""
-    return plain(re.sub(r"(?<=[a-z])(19|20)\d\d$", "", name, flags=re.IGNORECASE))
+def without_year(name: str) -> str:
+    """Return the canonical name of a split without its year: valid2017 is val."""
+    return canonical(re.sub(r"(?<=[a-z])(19|20)\d\d$", "", name, flags=re.IGNORECASE))
 
 
 def is_split(name: str) -> bool:
-    """Say whether a file or folder of this name is a split: train, Valid, test2017 ..."""
-    return yearless(name) in KNOWN
+    """Return whether a file or folder of this name is a split: train, Valid, test2017 ..."""
+    return without_year(name) in KNOWN
 
 
-def spelled(split: str, present: Iterable[str], span: Span) -> str:
+def find_split(split: str, present: Iterable[str], span: Span) -> str:
     """Return which of the present splits is meant: itself, val for valid, or one of a year.
 
     Raises DataError if none is, or several could be.
@@ -44,20 +44,15 @@ def spelled(split: str, present: Iterable[str], span: Span) -> str:
     present = list(present)
     if split in present:
         return split
-    for form in (plain, yearless):
-        found = [name for name in present if form(name) == plain(split)]
+    for normalise in (canonical, without_year):
+        found = [name for name in present if normalise(name) == canonical(split)]
         if len(found) == 1:
             return found[0]
         if found:
             message = f"split '{split}' may be {' or '.join(found)}"
             raise DataError(message, span=span, hint="give one with --split")
-    raise missing_split(split, present, span)
-
-
-def missing_split(split: str, present: Sequence[str], span: Span) -> DataError:
-    """Return the error for a split that a data set does not have."""
     hint = f"use one of: {', '.join(present)} (--split)" if present else "it has no split at all"
-    return DataError(f"there is no split '{split}'", span=span, hint=hint)
+    raise DataError(f"there is no split '{split}'", span=span, hint=hint)
 
 
 def draw(names: Iterable[str], split: str) -> list[str]:

@@ -97,7 +97,7 @@ def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[B
     for _ in range(rng.integers(3, 10)):
         for _ in range(20):
             box = _random_box(rng, size)
-            if all(_overlap(box, other) < 0.4 for other in boxes):
+            if all(_covered_share(box, other) < 0.4 for other in boxes):
                 boxes.append(box)
                 yield box
                 break
@@ -114,7 +114,7 @@ def _random_box(rng: np.random.Generator, size: tuple[int, int]) -> Box:
     return left, top, left + int(w), top + int(h)
 
 
-def _overlap(a: Box, b: Box) -> float:
+def _covered_share(a: Box, b: Box) -> float:
     """Return the intersection of two boxes over the area of the smaller."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])

@@ -13,7 +13,7 @@ import pytest
 
 from ghostyolo.data import open_dataset
 from ghostyolo.data.layouts import splits
-from ghostyolo.data.splits import draw, is_split, spelled, yearless
+from ghostyolo.data.splits import draw, find_split, is_split, without_year
 from ghostyolo.errors import DataError, Span
 
 NAMES = ("cat", "dog")
@@ -190,7 +190,7 @@ def test_each_layout_says_the_same(layout: str, tmp_path: Path) -> None:
     for split, stems in PARTS.items():
         assert rows(data, split) == {stem: BOXES[stem] for stem in stems}
     assert rows(data, "valid") == rows(data, "validation") == rows(data, "val")
-    assert list(map(yearless, splits(data))) == [*PARTS]
+    assert list(map(without_year, splits(data))) == [*PARTS]
     with pytest.raises(DataError, match=r"no split 'nightly'; use one of: .*train.* \(--split\)$"):
         open_dataset(data, "nightly")
 
@@ -368,7 +368,7 @@ def test_names_of_splits() -> None:
     assert all(map(is_split, ("train", "Valid", "validation", "TEST", "val2017")))
     assert not any(map(is_split, ("trainval", "2017", "training", "x_train")))
     span = Span("x")
-    assert spelled("valid", ["train", "val"], span) == "val"
-    assert spelled("val", ["val", "valid"], span) == "val"
-    assert spelled("validation", ["Valid", "train"], span) == "Valid"
-    assert spelled("val", ["val2014", "valid"], span) == "valid"
+    assert find_split("valid", ["train", "val"], span) == "val"
+    assert find_split("val", ["val", "valid"], span) == "val"
+    assert find_split("validation", ["Valid", "train"], span) == "Valid"
+    assert find_split("val", ["val2014", "valid"], span) == "valid"

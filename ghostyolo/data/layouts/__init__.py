@@ -11,7 +11,7 @@ from ghostyolo.data.class_names import given_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.layouts import coco, darknet, picture_folders, voc, yolo_yaml
 from ghostyolo.data.layouts.base import Layout
-from ghostyolo.data.splits import KNOWN, yearless
+from ghostyolo.data.splits import KNOWN, without_year
 from ghostyolo.errors import DataError, Span
 
 # The first that describes a folder or file counts.
@@ -49,7 +49,7 @@ def splits(path: str | Path) -> list[str]:
     found = layout.splits(description)
     if not found:
         raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
-    return sorted(found, key=lambda split: (*KNOWN, yearless(split)).index(yearless(split)))
+    return sorted(found, key=lambda split: (*KNOWN, without_year(split)).index(without_year(split)))
 
 
 def recognise(path: Path) -> tuple[Path, Layout]:

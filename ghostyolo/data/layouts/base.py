@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
+from ghostyolo.errors import Span
+
+
+class Entry(NamedTuple):
+    """A value in a file that describes a data set, and its line."""
+
+    value: Any
+    span: Span
 
 
 class Layout(NamedTuple):

@@ -21,12 +21,12 @@ from ghostyolo.data.paths import locate
 from ghostyolo.data.splits import (
     ALIASES,
     DRAWN,
+    canonical,
     draw,
+    find_split,
     is_split,
     log_drawn,
-    plain,
-    spelled,
-    yearless,
+    without_year,
 )
 from ghostyolo.errors import DataError, Span
 
@@ -101,8 +101,8 @@ def _others(file: Path) -> list[str]:
 def _begins_as_coco(file: Path) -> bool:
     """Return whether the first key of a file is one of COCO's: it may be a large one."""
     try:
-        with open(file, "rb") as opened:
-            return bool(FIRST_KEY.match(opened.read(256)))
+        with open(file, "rb") as stream:
+            return bool(FIRST_KEY.match(stream.read(256)))
     except OSError:
         return False
 
@@ -129,7 +129,7 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
         cls = classes.get(record["category_id"], -1)
         if cls < 0:
             name = found.get(record["category_id"], record["category_id"])
-            builder.unknown(f"'{name}'", span, f" in annotation {record.get('id')}")
+            builder.count_unknown_class(f"'{name}'", span, f" in annotation {record.get('id')}")
             continue
         labels[record["image_id"]] += _label(record, cls, builder, span)
     pictures = _whole("images", images, "malformed entry of a picture", builder, span)
@@ -140,7 +140,7 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
 def _chosen(path: Path, split: str) -> tuple[str, Path]:
     """Return the split as the files spell it (val -> val2017), and its file."""
     files, span = annotation_files(path), Span(str(path))
-    own = spelled(split, splits(path), span)
+    own = find_split(split, splits(path), span)
     file, *others = files.get(own) or files[""]
     if others:
         listed = " or ".join(str(each.relative_to(path)) for each in (file, *others))
@@ -217,7 +217,7 @@ def _whole(
         if _is_whole(name, record):
             yield record
         else:
-            builder.count(defect, span)
+            builder.count_defect(defect, span)
 
 
 def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> list[Label]:
@@ -225,7 +225,7 @@ def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> lis
     try:
         x, y, w, h = map(float, record["bbox"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        builder.count(MALFORMED, span)
+        builder.count_defect(MALFORMED, span)
         return []
     return [Label((x, y, x + w, y + h), cls, bool(record.get("iscrowd")), span)]
 
@@ -252,14 +252,14 @@ def _add_images(
             builder.add(picture, image["id"], size, own)
     for orphans in labels.values():
         for label in orphans:
-            builder.count("box of no listed picture", label.span)
+            builder.count_defect("box of no listed picture", label.span)
 
 
 def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
     """Return where the pictures of a split may lie, the likeliest first."""
     folder = file.parent.parent if file.parent.name == "annotations" else file.parent
-    alike = [name for name in ALIASES if plain(name) == yearless(own)]
-    names = dict.fromkeys([own, split, yearless(own), *alike])
+    alike = [name for name in ALIASES if canonical(name) == without_year(own)]
+    names = dict.fromkeys([own, split, without_year(own), *alike])
     named = [place / name for name in names for place in (folder, folder / "images")]
     others = [folder / name for name in ("images", "JPEGImages", "data")]
     return [*dict.fromkeys(named), *others, folder]

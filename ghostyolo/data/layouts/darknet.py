@@ -9,15 +9,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ghostyolo.data.class_names import read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
-from ghostyolo.data.layouts.base import Layout, with_suffix
+from ghostyolo.data.layouts.base import Entry, Layout, with_suffix
 from ghostyolo.data.layouts.labels_txt import add_pictures
 from ghostyolo.data.paths import locate, read_lines, read_list, swap_folder
-from ghostyolo.data.splits import spelled
+from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
 
 SPLITS = {"train": "train", "val": "valid", "test": "test"}  # ours -> the key
@@ -26,13 +25,6 @@ KEYS |= {"saveweights", "savelast", *SPLITS.values()}
 YEARS = ("train2017", "val2017", "train2014", "val2014")
 
 logger = logging.getLogger(__name__)
-
-
-class Option(NamedTuple):
-    """The value of a key in a .data file, and its line."""
-
-    value: str
-    span: Span
 
 
 def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -59,18 +51,18 @@ def splits(path: Path) -> list[str]:
     return _present(read_options(path))
 
 
-def split_key(split: str, options: Mapping[str, Option], path: Path) -> str:
+def split_key(split: str, options: Mapping[str, Entry], path: Path) -> str:
     """Return the key of a split. Raises DataError if the file does not have it."""
-    return SPLITS[spelled(split, _present(options), Span(str(path)))]
+    return SPLITS[find_split(split, _present(options), Span(str(path)))]
 
 
-def _present(options: Mapping[str, Option]) -> list[str]:
+def _present(options: Mapping[str, Entry]) -> list[str]:
     return [ours for ours, key in SPLITS.items() if key in options]
 
 
-def read_options(path: Path) -> dict[str, Option]:
+def read_options(path: Path) -> dict[str, Entry]:
     """Read key = value lines; of equal keys the first counts, as in Darknet, with a warning."""
-    options: dict[str, Option] = {}
+    options: dict[str, Entry] = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line or line[0] in "#;":
             continue
@@ -85,11 +77,11 @@ def read_options(path: Path) -> dict[str, Option]:
                 else "is unknown and has no effect"
             )
             logger.warning("%s: key '%s' %s", span, key, why)
-        options.setdefault(key, Option(value, span))
+        options.setdefault(key, Entry(value, span))
     return options
 
 
-def check_count(names: int, stated: Option | None) -> None:
+def check_count(names: int, stated: Entry | None) -> None:
     """Raise DataError if a file states another number of classes than there are names."""
     if stated and stated.value != str(names):
         message = f"{stated.value} classes, but there are {names} names"
@@ -104,7 +96,7 @@ def label_path(picture: str) -> str:
     return os.path.splitext(picture)[0] + ".txt"
 
 
-def _names(options: dict[str, Option], folders: Sequence[Path], span: Span) -> tuple[str, ...]:
+def _names(options: dict[str, Entry], folders: Sequence[Path], span: Span) -> tuple[str, ...]:
     option = options.get("names") or options.get("labels")
     if option is None:
         raise DataError("no key 'names'", span=span, hint="add names = FILE, or give --names")

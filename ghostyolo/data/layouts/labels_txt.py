@@ -33,7 +33,7 @@ def add_pictures(
         files = candidates(picture)
         file = next(filter(os.path.isfile, files), None)
         if file is None:
-            builder.count(missing, Span(files[0]))
+            builder.count_defect(missing, Span(files[0]))
         builder.add(picture, image_id, size, read_labels(file, size, builder) if file else ())
     if builder.samples and builder.defects[missing] == len(builder.samples):
         picture = builder.samples[0].path
@@ -50,7 +50,7 @@ def read_labels(path: str, size: Size, builder: DatasetBuilder) -> Iterable[Labe
     try:
         lines = read_lines(path)
     except DataError as error:
-        builder.unparsed(error)
+        builder.count_unreadable_labels(error)
         return
     for number, line in enumerate(lines, 1):
         if not line:
@@ -58,16 +58,16 @@ def read_labels(path: str, size: Size, builder: DatasetBuilder) -> Iterable[Labe
         span = Span(path, number)
         cls, values = _numbers(line)
         if cls is None:
-            builder.count(MALFORMED, span)
+            builder.count_defect(MALFORMED, span)
             continue
         if not 0 <= cls < len(builder.names):
-            builder.unknown(str(cls), span)
+            builder.count_unknown_class(str(cls), span)
             continue
         if len(values) == 4:
             with np.errstate(invalid="ignore"):  # infinite sides, which are counted
                 x1, y1, x2, y2 = cxcywh_to_xyxy(values)
         else:
-            builder.count("polygon taken as its box", span)
+            builder.count_defect("polygon taken as its box", span)
             (x1, x2), (y1, y2) = ((side.min(), side.max()) for side in (values[::2], values[1::2]))
         yield Label((x1 * w, y1 * h, x2 * w, y2 * h), cls, False, span)
 

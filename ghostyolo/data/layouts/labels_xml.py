@@ -53,7 +53,7 @@ def add_picture(
         annotation = read_annotation(file)
     except DataError as error:
         builder.listed[picture] = None
-        builder.unparsed(error)
+        builder.count_unreadable_labels(error)
         return
     size = builder.size(picture, _size(annotation))
     if size is not None:
@@ -115,12 +115,12 @@ def _labels(
     for item in annotation.findall("object"):
         name, span = _text(item, "name"), _span(path, item)
         if name not in index:
-            builder.unknown(f"'{name}'", span)
+            builder.count_unknown_class(f"'{name}'", span)
             continue
         try:
             x1, y1, x2, y2 = (float(_text(item, corner)) for corner in CORNERS)
         except ValueError:
-            builder.count(MALFORMED, span)
+            builder.count_defect(MALFORMED, span)
             continue
         ignore = _text(item, "difficult") == "1"
         yield Label((x1 - first, y1 - first, x2, y2), index[name], ignore, span)

@@ -17,7 +17,7 @@ from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts import labels_txt, labels_xml
 from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.paths import SUFFIXES, pictures_below, read_list, subfolders, swap_folder
-from ghostyolo.data.splits import DRAWN, draw_pictures, is_split, log_drawn, spelled
+from ghostyolo.data.splits import DRAWN, draw_pictures, find_split, is_split, log_drawn
 from ghostyolo.errors import DataError, Span
 
 PICTURES = ("images", "JPEGImages")
@@ -25,7 +25,7 @@ FORMATS = {each.suffix: each for each in (labels_txt.FORMAT, labels_xml.FORMAT)}
 NAMES = ("classes.txt", "*.names", "_darknet.labels")  # labelImg's, Darknet's, Roboflow's
 
 
-class Parts(NamedTuple):
+class Reading(NamedTuple):
     """How a folder can be read.
 
     pictures: those of each split, or of "" where there are no splits. labelled: the suffix of the
@@ -63,7 +63,7 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
     if names is None:
         message = f"its classes have no names: no {', '.join(NAMES)} beside pictures or labels"
         raise DataError(message, span=span, hint="give --names FILE, one name a line")
-    own = spelled(split, _names_of_splits(found), span)
+    own = find_split(split, _names_of_splits(found), span)
     pictures = found.pictures.get(own, everything)
     if "" in found.pictures:
         pictures = draw_pictures(root, everything, own)
@@ -73,7 +73,7 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
     return builder.finish()
 
 
-def readings(root: Path) -> list[Parts]:
+def readings(root: Path) -> list[Reading]:
     """Return the ways in which a folder can be read: by its splits if it has some, else as a whole.
 
     Raises DataError if it lists pictures of splits of which none has a label file.
@@ -88,7 +88,7 @@ def readings(root: Path) -> list[Parts]:
     return found or _labelled(root, _whole_readings(root))
 
 
-def only_reading(root: Path) -> Parts:
+def only_reading(root: Path) -> Reading:
     """Return how a folder is to be read. Raises DataError if it can be in more ways than one."""
     (found, *others), span = readings(root), Span(str(root))
     if others:
@@ -104,7 +104,7 @@ def only_reading(root: Path) -> Parts:
     return found
 
 
-def _names_of_splits(found: Parts) -> list[str]:
+def _names_of_splits(found: Reading) -> list[str]:
     return list(DRAWN) if list(found.pictures) == [""] else list(found.pictures)
 
 
@@ -147,7 +147,7 @@ def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
     yield "the folder itself", {"": beside}
 
 
-def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Parts]:
+def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Reading]:
     """Return the readings in which a picture has a label file."""
     found = []
     suffixes = [suffix for suffix in FORMATS if any(root.rglob(f"*{suffix}"))]
@@ -160,7 +160,7 @@ def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) 
                 del pictures[split]
             seen = labelled | seen
         if seen:
-            found.append(Parts(place, pictures, seen))
+            found.append(Reading(place, pictures, seen))
     return found
 
 
@@ -171,7 +171,7 @@ def _first_labelled(root: Path, pictures: Sequence[str], suffix: str) -> str | N
     return None
 
 
-def _names(root: Path, found: Parts) -> tuple[str, ...] | None:
+def _names(root: Path, found: Reading) -> tuple[str, ...] | None:
     """Return the names that lie beside pictures or labels, None if none do.
 
     Raises DataError if lists of names differ.

@@ -16,7 +16,7 @@ from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.layouts.labels_xml import add_picture, collect_names
 from ghostyolo.data.paths import SUFFIXES, read_lines
-from ghostyolo.data.splits import spelled
+from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
 
 
@@ -44,7 +44,7 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     Raises DataError if there is no such split or no folder of pictures.
     """
     places = roots(folder)
-    own = spelled(
+    own = find_split(
         split, splits(folder), Span(str(_main(places[0]) if len(places) == 1 else folder))
     )
     files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))

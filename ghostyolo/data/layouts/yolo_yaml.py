@@ -8,27 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import yaml
 
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
-from ghostyolo.data.layouts.base import Layout, with_suffix
-from ghostyolo.data.layouts.darknet import Option, check_count
+from ghostyolo.data.layouts.base import Entry, Layout, with_suffix
+from ghostyolo.data.layouts.darknet import check_count
 from ghostyolo.data.layouts.labels_txt import add_pictures
 from ghostyolo.data.paths import locate, pictures_below, read_list, swap_folder
-from ghostyolo.data.splits import spelled
+from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
 
 SPLITS = ("train", "val", "valid", "validation", "test")
-
-
-class Entry(NamedTuple):
-    """A value at the top of a YAML file."""
-
-    value: Any
-    span: Span
 
 
 def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -40,10 +32,10 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     Raises DataError if a file or key is missing, or the names do not fit `nc`.
     """
     entries = read_entries(path)
-    key = spelled(split, _present(entries), Span(str(path)))
+    key = find_split(split, _present(entries), Span(str(path)))
     names = names or _names(entries, path)
     if "nc" in entries:
-        check_count(len(names), Option(str(entries["nc"].value), entries["nc"].span))
+        check_count(len(names), Entry(str(entries["nc"].value), entries["nc"].span))
     root = str(entries["path"].value) if "path" in entries else "."
     folders = [path.parent / root, Path(root), path.parent]
     builder = DatasetBuilder(names, split, str(path))
