@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from torch import Tensor
 from ghostyolo.convert import named_tensors
 from ghostyolo.convert.tensor_pairs import HINT, OWN, differences, fill, fitting, label, pairs
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.layers import Layer, LayerError
+from ghostyolo.layers import LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, Node, weights_file
+from ghostyolo.network import Network, weights_file
+from ghostyolo.network.difference import node_difference
 from ghostyolo.ops.convolution import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS
 
@@ -236,7 +237,10 @@ def _copy_shared(model: Model, other: Model) -> Report:
     network, stopped = model.network, ""
     matched: list[Stored] = []
     for mine, its in zip(network, other.network, strict=False):
-        if difference := _difference(network, mine, other.network, its):
+        difference = node_difference(mine, its)
+        if weights.stored(network, mine) != weights.stored(other.network, its):
+            difference = difference or "has weights of another shape there"
+        if difference:
             stopped = f"{label(mine)} {difference}"
             break
         matched += [(mine.index, name) for name, _ in weights_file.stored(network, mine)]
@@ -248,21 +252,6 @@ def _copy_shared(model: Model, other: Model) -> Report:
         for index, name in matched:
             ours[index][name].copy_(theirs[index][name])
     return _report(OWN, network, matched, stopped)
-
-
-def _difference(network: Network, mine: Node, other: Network, its: Node) -> str:
-    """Return how two nodes differ in what they compute, "" if they do not."""
-    if mine.layer.kind != its.layer.kind:
-        return f"is [{its.layer.kind}] there"
-    if (mine.inputs, mine.refs) != (its.inputs, its.refs):
-        return "reads other layers there"
-    shared = Layer.keys()  # the keys of every kind are about training and files
-    for key in [item.name for item in fields(mine.layer) if item.name not in shared]:
-        here, there = getattr(mine.layer, key), getattr(its.layer, key)
-        if here != there:
-            return f"has {key}={here}, {there} there"
-    alike = weights_file.stored(network, mine) == weights_file.stored(other, its)
-    return "" if alike else "has weights of another shape there"
 
 
 def _report(source: str, network: Network, filled: Iterable[Stored], stopped: str = "") -> Report:

@@ -32,15 +32,15 @@ def text(network: Network, result: Ghostified) -> str:
     lines = [f"{'#':>4} {'options':<22} {'shape':<13} {'MACs':>14} {'now':>14}  result"]
     now = [row.macs for row in info.rows(result.network)]
     for row in info.rows(network):
-        ghost, text = result.ghosts.get(row.index), result.reasons.get(row.index, "")
-        if not ghost and not text:
+        ghost, becomes = result.ghosts.get(row.index), result.reasons.get(row.index, "")
+        if not ghost and not becomes:
             continue
         if ghost:
-            text = f"ghost module {ghost.out}: {ghost.split.primary} + {ghost.split.cheap} maps"
+            becomes = f"ghost module {ghost.out}: {ghost.split.primary} + {ghost.split.cheap} maps"
         new = ghost.convolutions if ghost else (result.places[row.index],)
         shape, macs = "x".join(map(str, row.shape)), sum(now[index] for index in new)
         lines.append(
-            f"{row.index:>4} {row.detail:<22} {shape:<13} {row.macs:>14,} {macs:>14,}  {text}"
+            f"{row.index:>4} {row.detail:<22} {shape:<13} {row.macs:>14,} {macs:>14,}  {becomes}"
         )
     before, after = _costs(network), _costs(result.network)
     lines.append("")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.network.difference import node_difference
 from ghostyolo.network.weights_file import stored
 from ghostyolo.parity import known_differences
 from ghostyolo.parity.difference import difference, on_device_of, relative_difference
@@ -77,19 +78,10 @@ def cfg_differences(ours: Network, theirs: Network | None) -> Iterator[tuple[int
     if theirs is None:
         return
     for a, b in zip(ours, theirs, strict=False):
+        if text := node_difference(a, b):
+            yield a.index, f"layer {a.index} [{a.layer.kind}] {text}"
         if a.layer.kind != b.layer.kind:
-            yield a.index, f"layer {a.index} is [{a.layer.kind}] here, [{b.layer.kind}] there"
             return  # below, layers no longer correspond
-        mine, other = dict(a.layer.items()), dict(b.layer.items())
-        found = [
-            f"{key}={mine.get(key, 'default')} here, {other.get(key, 'default')} there"
-            for key in {**mine, **other}
-            if mine.get(key) != other.get(key)
-        ]
-        if a.inputs != b.inputs:
-            found.append(f"reads layers {a.inputs} here, {b.inputs} there")
-        if found:
-            yield a.index, f"layer {a.index} [{a.layer.kind}] {'; '.join(found)}"
     if len(ours) != len(theirs):
         yield min(len(ours), len(theirs)), f"{len(ours)} layers here, {len(theirs)} there"
 

@@ -488,7 +488,9 @@ def test_shared_layers_end_where_the_cfgs_part(tmp_path: Path) -> None:
     model = Model(loads(SMALL.replace("size=1\nact", "size=1\nstopbackward=1\nact"), path="a.cfg"))
     report = convert.load_backbone(model, tmp_path / "x.safetensors", source=source.network)
     assert len(report.matched) == 5
-    assert report.stopped == ("layer 1 [convolutional] (a.cfg:13) has activation=relu, leaky there")
+    assert report.stopped == (
+        "layer 1 [convolutional] (a.cfg:13) activation=relu here, leaky there"
+    )
 
 
 def test_detector_to_detector_keeps_all_but_the_outputs(tmp_path: Path) -> None:
