@@ -1,4 +1,4 @@
-"""Detections drawn on their picture, readable on 100 pixels and on 4000."""
+"""Draw detections on their image, readable at 100 pixels and at 4000."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GOLDEN_RATIO = 0.6180339887
 TONES = ((0.85, 1.0), (0.6, 0.8), (1.0, 0.65))  # saturation and value
-SMALLEST_TEXT = 0.35  # the scale of OpenCV's font at which digits can still be told apart
+SMALLEST_TEXT = 0.35  # scale of OpenCV's font at which digits are still legible
 
 
 def draw(image: np.ndarray, detections: Detections, names: Sequence[str] = ()) -> np.ndarray:
-    """Return a copy of a picture with its detections: a box, the class's name and the score each.
+    """Return a copy of an image with a box, the class name and the score of each detection.
 
-    image: (H, W, 3) uint8 RGB. The better a detection's score, the later it is drawn, so that it
-    covers the others. A class beyond `names` shows its number; a name wider than the picture is
-    shortened. Boxes that are not finite are left out, all others cut to the picture.
+    image: (H, W, 3) uint8 RGB. Detections are drawn in ascending order of score, so that the best
+    cover the others. A class without a name is shown by its number; a name wider than the image is
+    shortened. Boxes that are not finite are left out, all others are clipped to the image.
     """
     canvas = np.ascontiguousarray(image).copy()
     thickness = max(1, round(_unit(canvas) / 300))
@@ -40,14 +40,14 @@ def draw(image: np.ndarray, detections: Detections, names: Sequence[str] = ()) -
 
 
 def class_colour(cls: int) -> Colour:
-    """Return the RGB colour of a class, always the same one and far from its neighbours'."""
+    """Return the RGB colour of a class, always the same and unlike those of the next classes."""
     hue = (cls * GOLDEN_RATIO) % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, *TONES[cls % len(TONES)])
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _pixels(box_xyxy_px: np.ndarray, shape: tuple[int, ...]) -> Box:
-    """Return the outermost pixels that a box covers within the picture."""
+    """Return the outermost pixels of a box within the image."""
     h, w = shape[:2]
     left, top = np.floor(box_xyxy_px[:2])
     right, bottom = np.ceil(box_xyxy_px[2:]) - 1
@@ -56,7 +56,7 @@ def _pixels(box_xyxy_px: np.ndarray, shape: tuple[int, ...]) -> Box:
 
 
 def _label(canvas: np.ndarray, name: str, score: str, box: Box, colour: Colour) -> None:
-    """Write name and score on a filled ground that lies within the picture, near the box's top."""
+    """Write name and score on a filled rectangle within the image, near the top of the box."""
     h, w = canvas.shape[:2]
     scale = max(SMALLEST_TEXT, _unit(canvas) / 1100)
     weight = max(1, round(scale * 1.4))
@@ -72,7 +72,7 @@ def _label(canvas: np.ndarray, name: str, score: str, box: Box, colour: Colour) 
 
 
 def _label_top(box: Box, label_h: int) -> int:
-    """Choose a place above the box; without room there, inside a large box or below a small one."""
+    """Return the label's top: above the box if it fits, else in a tall box or below a low one."""
     _, top, _, bottom = box
     if top >= label_h:
         return top - label_h
@@ -90,11 +90,11 @@ def _fitted(name: str, score: str, width: int, scale: float, weight: int) -> tup
 
 
 def _unit(canvas: np.ndarray) -> float:
-    """Return the measure that lines and letters grow with: the side of a square as large."""
+    """Return the side of a square of the image's area, with which lines and letters scale."""
     return float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
 
 
 def _contrast(colour: Colour) -> Colour:
-    """Return black or white, whichever reads better. Source: ITU-R BT.601, luma."""
+    """Return black or white, whichever contrasts more. Source: ITU-R BT.601, luma."""
     red, green, blue = colour
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

@@ -32,10 +32,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file beside `path`; when all of it is on the disk, put it in that place.
+    """Open a temporary file beside `path`; rename it to `path` when all of it is on the disk.
 
-    A link is followed, and the permissions of what stood there are kept. Raises `OptionError` when
-    it cannot be written.
+    A link is followed, and the permissions of the old file are kept. Raises `OptionError` if it
+    cannot be written.
     """
     target = os.path.realpath(path)
     beside = f"{target}.part"
@@ -58,6 +58,6 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file from its parts. Raises `OptionError` when it cannot be written."""
+    """Write a file from its parts, whole or not at all. Raises `OptionError` if that fails."""
     with writing(path) as file:
         file.writelines(chunks)

@@ -1,4 +1,4 @@
-"""Feed mutated cfgs and weights to the readers, which may refuse them and do nothing else.
+"""Feed mutated cfgs and weights to the parsers, which must read them or refuse them with an error.
 
 Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--seed S] [FILE.cfg ...]
 """
@@ -28,26 +28,16 @@ if TYPE_CHECKING:
     from ghostyolo.model.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS, CALLS = 1.0, 4  # the longest call; the calls that are timed together
-BYTES = 1 << 30  # that the process may grow by
+SECONDS, CALLS = 1.0, 4  # the most time for one call; the calls that are timed together
+BYTES = 1 << 30  # by which the process may grow
 NUMBERS = (
     "0", "-1", "-0", "1", "3", "255", "65536", "2147483647", "2147483648", "-2147483649",
     "99999999999999999999", "9" * 5000, "1e9", "1e308", "1e999", "-1e999", "nan", "inf", "-inf",
     "0x10", "1_000", "\u0663", "\uff11", ".5", "-.5", "+", "-", "1,2,3", ",", ",,,,", "-1,-2", "",
 )  # fmt: skip
-BYTES_SEEN = (
-    b"\x00",
-    b"\xff",
-    b"\xfe\xff",
-    b"\xef\xbb\xbf",
-    b"=",
-    b"[",
-    b"]",
-    b"#",
-    b";",
-    b"\r",
-    b"\n",
-)
+ODD_BYTES = (
+    b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"=", b"[", b"]", b"#", b";", b"\r", b"\n",
+)  # fmt: skip
 Mutation = Callable[[random.Random, bytes], bytes]
 
 
@@ -60,13 +50,13 @@ def flip(rng: random.Random, data: bytes) -> bytes:
 
 
 def splice(rng: random.Random, data: bytes) -> bytes:
-    """Put odd bytes somewhere."""
+    """Insert unusual bytes."""
     place = rng.randrange(len(data))
-    return data[:place] + rng.choice(BYTES_SEEN) * rng.choice((1, 1, 3)) + data[place:]
+    return data[:place] + rng.choice(ODD_BYTES) * rng.choice((1, 1, 3)) + data[place:]
 
 
 def drop(rng: random.Random, data: bytes) -> bytes:
-    """Leave lines out, or all behind one."""
+    """Delete some lines, or all after one."""
     lines = data.split(b"\n")
     place = rng.randrange(len(lines))
     if rng.random() < 0.1:
@@ -76,7 +66,7 @@ def drop(rng: random.Random, data: bytes) -> bytes:
 
 
 def repeat(rng: random.Random, data: bytes) -> bytes:
-    """Write a line several times."""
+    """Repeat a line."""
     lines = data.split(b"\n")
     place = rng.randrange(len(lines))
     lines[place:place] = [lines[place]] * rng.choice((1, 2, 300))
@@ -84,7 +74,7 @@ def repeat(rng: random.Random, data: bytes) -> bytes:
 
 
 def swap(rng: random.Random, data: bytes) -> bytes:
-    """Exchange two sections."""
+    """Swap two sections."""
     parts = data.split(b"\n[")
     first, second = rng.randrange(len(parts)), rng.randrange(len(parts))
     parts[first], parts[second] = parts[second], parts[first]
@@ -92,7 +82,7 @@ def swap(rng: random.Random, data: bytes) -> bytes:
 
 
 def number(rng: random.Random, data: bytes) -> bytes:
-    """Give a key another value."""
+    """Replace the values of some keys by unusual numbers."""
     lines = data.split(b"\n")
     places = [place for place, line in enumerate(lines) if b"=" in line]
     for place in rng.sample(places, min(len(places), rng.choice((1, 1, 2, 4)))):
@@ -101,7 +91,7 @@ def number(rng: random.Random, data: bytes) -> bytes:
 
 
 def exchange(rng: random.Random, data: bytes) -> bytes:
-    """Give a key the value of another."""
+    """Copy the value of one key to another."""
     lines = data.split(b"\n")
     places = [place for place, line in enumerate(lines) if b"=" in line]
     if len(places) > 1:
@@ -112,7 +102,7 @@ def exchange(rng: random.Random, data: bytes) -> bytes:
 
 
 def deepen(rng: random.Random, data: bytes) -> bytes:
-    """Add layers that refer far back, and double each time."""
+    """Append many layers whose inputs lie far back or whose outputs grow each time."""
     count = rng.choice((3, 40, 400))
     extra = rng.choice((
         b"[route]\nlayers=-1,-1\n",
@@ -131,12 +121,12 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def read_cfg(data: bytes, folder: Path) -> None:
-    """Read a cfg in every way that there is. Raises `CfgError` if it is none."""
+    """Read a cfg by lint, with and without compat, and again as written. Raises `CfgError`."""
     path = folder / "fuzz.cfg"
     path.write_bytes(data)
     for finding in lint.check_file(path):
         if not finding.span or not finding.rule or not finding.hint:
-            raise AssertionError(f"a finding without place, rule or hint: {finding}")
+            raise AssertionError(f"a finding without line, rule or hint: {finding}")
     compat = Findings(quiet=True, compat=True)
     load(path, findings=compat)
     network = load(path)
@@ -145,20 +135,20 @@ def read_cfg(data: bytes, folder: Path) -> None:
 
 
 def read_weights(model: Model, data: bytes, folder: Path) -> None:
-    """Read a `.weights`. Raises `WeightsError` if it is none of the model's network."""
+    """Read a `.weights` file. Raises `WeightsError` if it does not fit the model's network."""
     path = folder / "fuzz.weights"
     path.write_bytes(data)
     model.load_weights(path)
 
 
 def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
-    """Return what is wrong with how a call ended; "refused" and "read" are both right."""
+    """Return the result of a call: "read" and "refused" are right, everything else is a bug."""
     start = time.process_time()
     try:
         call()
         result = "read"
     except refusal as error:
-        result = "refused" if error.diagnostic.span else f"refused without a place: {error}"
+        result = "refused" if error.diagnostic.span else f"refused without a line: {error}"
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         name = Path(last.filename).name
@@ -168,26 +158,26 @@ def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
 
 
 def fuzz_cfgs(count: int, seed: int, files: list[Path], keep: Path) -> Counter[str]:
-    """Read `count` mutated cfgs; return how often each end came, keep those that ended wrong."""
+    """Read `count` mutated cfgs; return how often each result came, and keep what showed a bug."""
     seeds = [path.read_bytes() for path in files]
-    ends: Counter[str] = Counter()
+    results: Counter[str] = Counter()
     for trial in range(count):
         rng = random.Random(f"{seed} {trial}")
         data = rng.choice(seeds)
         for _ in range(rng.choice((1, 1, 2, 3))):
             data = rng.choice(MUTATIONS)(rng, data or b"\n")
-        end = problem(lambda data=data: read_cfg(data, keep), CfgError)  # type: ignore[misc]
-        ends[end] += 1
-        if end not in ("read", "refused") and ends[end] == 1:
+        result = problem(lambda data=data: read_cfg(data, keep), CfgError)  # type: ignore[misc]
+        results[result] += 1
+        if result not in ("read", "refused") and results[result] == 1:
             (keep / f"{seed}-{trial}.cfg").write_bytes(data)
-    return ends
+    return results
 
 
 def fuzz_weights(count: int, seed: int, keep: Path) -> Counter[str]:
     """Read `count` mutated `.weights` into a model of every kind of layer."""
     from ghostyolo.model.model import Model
 
-    ends: Counter[str] = Counter()
+    results: Counter[str] = Counter()
     for path in sorted((ROOT / "tests/cases/kinds").glob("*.cfg")):
         model, whole = Model(load(path)), keep / "whole.weights"
         model.save_weights(whole)
@@ -197,8 +187,8 @@ def fuzz_weights(count: int, seed: int, keep: Path) -> Counter[str]:
             cut = rng.choice((len(data), len(data), rng.randrange(len(data)), rng.randrange(24)))
             changed = flip(rng, data[:cut] or b"\n") + rng.randbytes(rng.choice((0, 0, 4, 7, 4000)))
             call = lambda: read_weights(model, changed, keep)  # noqa: B023, E731
-            ends[problem(call, WeightsError)] += 1
-    return ends
+            results[problem(call, WeightsError)] += 1
+    return results
 
 
 def limit() -> None:
@@ -214,7 +204,7 @@ def main() -> int:
     p.add_argument("--cfgs", type=int, default=2000, metavar="N")
     p.add_argument("--weights", type=int, default=200, metavar="N")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--keep", type=Path, help="folder for the inputs that ended wrong")
+    p.add_argument("--keep", type=Path, help="folder for the inputs that showed a bug")
     args = p.parse_args()
     logging.disable()
     files = args.files or [
@@ -227,12 +217,12 @@ def main() -> int:
         keep.mkdir(parents=True, exist_ok=True)
         if sys.platform == "linux":
             limit()
-        ends = fuzz_cfgs(args.cfgs, args.seed, files, keep) if args.cfgs else Counter()
+        results = fuzz_cfgs(args.cfgs, args.seed, files, keep) if args.cfgs else Counter()
         if args.weights:
-            ends += fuzz_weights(args.weights, args.seed, keep)
-    for end, times in ends.most_common():
-        print(f"{times:>8} {end}")
-    return int(not set(ends) <= {"read", "refused"})
+            results += fuzz_weights(args.weights, args.seed, keep)
+    for result, times in results.most_common():
+        print(f"{times:>8} {result}")
+    return int(not set(results) <= {"read", "refused"})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ghostyolo info: the layers of a cfg and what they cost."""
+"""ghostyolo info: print the layers of a cfg and their cost."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""GhostNet: ghost modules, ghost bottlenecks, and the table they are stacked by.
+"""GhostNet: ghost modules, ghost bottlenecks, and the table of its bottlenecks.
 
 Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR 2020, table 1 and figures
 2 and 3; details that the paper leaves open from huawei-noah/Efficient-AI-Backbones,
 ghostnet_pytorch/ghostnet.py.
 
 GhostNetV2 (Tang et al., NeurIPS 2022) is not here: its attention filters with depthwise kernels of
-1x5 and 5x1 pixels, while `[convolutional]` has one size for both sides (a 5x5 kernel of zeros but
-for a line computes the same, until training moves the zeros), and spreads the 3x3 gates of a 7x7
-map over 7x7 pixels, while `[upsample]` repeats each pixel a whole number of times.
+1x5 and 5x1 pixels, while `[convolutional]` has one size for both sides (a 5x5 kernel with zeros
+outside one line computes the same until training changes the zeros), and it resizes 3x3 gates to
+7x7 pixels, while `[upsample]` repeats each pixel a whole number of times.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """MobileNetV3, large and small: inverted residuals with squeeze-excite and hard swish.
 
 Source: Howard et al., Searching for MobileNetV3, ICCV 2019, tables 1 and 2; details that the paper
-leaves open (what is rounded to 8, the squeezed widths) from torchvision, models/mobilenetv3.py. How
-a width acts is what gives the 4.0 M and 2.0 M parameters of table 3 at 0.75, and the networks that
-timm has weights for (timm, models/mobilenetv3.py): it multiplies what blocks put out, they expand
-that by the table's factor, and the features before the classes are as many at every width.
+leaves open (what is rounded to 8, the squeezed widths) from torchvision, models/mobilenetv3.py. The
+width multiplies the output channels of blocks, which expand their inputs by the table's factor; the
+features before the classes are as many at every width. This gives the 4.0 M and 2.0 M parameters of
+table 3 at 0.75, and the networks that timm has weights for (timm, models/mobilenetv3.py).
 """
 
 from __future__ import annotations

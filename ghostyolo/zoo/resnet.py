@@ -1,4 +1,4 @@
-"""ResNet for ImageNet, and the thin ones for CIFAR.
+"""ResNet for ImageNet, and the narrow ones for CIFAR.
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and section 4.2.
 A bottleneck strides in its 3x3 convolution, as in torchvision, models/resnet.py, not in its first.

@@ -53,7 +53,9 @@ class ShuffleNetV1(ScaledFamily):
         yield NO_LOCAL_AVGPOOL
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
-        stem = ceil(STEM * self.width / self.groups) * self.groups  # what a unit adds is grouped
+        stem = (
+            ceil(STEM * self.width / self.groups) * self.groups
+        )  # a multiple of groups, as units add grouped channels
         x = _stem(network, stem)
         yield 4, x
         for level, units in enumerate(UNITS):
@@ -97,9 +99,9 @@ FAMILIES: dict[str, Family] = {"shufflenetv1": ShuffleNetV1(), "shufflenetv2": S
 def unit(
     network: Network, x: Node, out: int, groups: tuple[int, int], *, stride: int, name: str
 ) -> Node:
-    """Add a unit of V1: 1x1, shuffle, depthwise, 1x1; x is added, or joined when it shrinks.
+    """Add a unit of V1: 1x1, shuffle, depthwise, 1x1; x is added, or concatenated if stride is 2.
 
-    groups: of the two 1x1 convolutions; what the first mixes, the second reads shuffled.
+    groups: of the two 1x1 convolutions; the shuffle is between their groups.
     """
     first, second = groups
     middle = out // SHRINK
@@ -109,7 +111,7 @@ def unit(
     if stride == 1:
         y = conv(network, y, out, groups=second, activation="linear", name=name_out)
         return add_relu(network, y, x, name=f"{name}, sum")
-    y = conv(network, y, out - x.shape.c, groups=second, name=name_out)  # x is positive as it is
+    y = conv(network, y, out - x.shape.c, groups=second, name=name_out)  # x is not negative
     around = LocalAvgpool(size=3, stride=2, padding=2)
     x = network.add(around, x, name=f"{name}, around")
     return concat(network, x, y, name=name)
@@ -118,10 +120,10 @@ def unit(
 def shuffled_conv(
     network: Network, x: Node, filters: int, groups: int, readers: int, *, name: str
 ) -> Node:
-    """Add a 1x1 convolution whose channels stand as `readers` groups read them after a shuffle.
+    """Add a 1x1 convolution with its channels in the order in which `readers` groups read them.
 
-    Without groups of its own any order serves. Where a reader takes as many channels from each
-    group, its piece is one grouped section, else one for each group.
+    Without groups of its own the order is free. If a reader takes equally many channels from each
+    group, its piece is one grouped section, else one section for each group.
     """
     if groups == 1:
         return conv(network, x, filters, name=name)
@@ -142,7 +144,7 @@ def shuffled_conv(
 def stage(network: Network, x: Node, half: int, units: int, name: str) -> Node:
     """Add a stage of V2; in its first unit, both branches read all of x and halve its size.
 
-    The other units read half of the channels and pass the rest on, up to a later reader.
+    Each other unit reads half of the channels and passes the rest on to later readers.
     """
     pieces, _ = plan_stage(half, units)
     around = depthwise(network, x, 3, stride=2, name=f"{name}, unit 1, around depthwise")
@@ -167,7 +169,7 @@ def _split(network: Network, x: Node, pieces: Pieces, name: str) -> dict[int, No
 
 
 def _read(network: Network, made: list[dict[int, Node]], reader: int, name: str) -> Node:
-    """Join what a reader takes."""
+    """Concatenate the pieces of a reader."""
     return concat(network, *(nodes[reader] for nodes in made if reader in nodes), name=name)
 
 

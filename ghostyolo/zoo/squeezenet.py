@@ -18,7 +18,7 @@ DROPOUT = 0.5
 
 
 class FireModule(NamedTuple):
-    """A fire module: channels squeezed to, and channels of each of the two expansions."""
+    """A fire module: its squeezed channels, and the channels of each of its two expansions."""
 
     squeeze: int
     expand: int
@@ -48,7 +48,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class SqueezeNet(Family):
-    """pad: of the first convolution; 0 as published, 1 where maps must halve exactly."""
+    """pad: of the first convolution; 0 as published, 1 to halve the sizes of maps exactly."""
 
     variant: str = "1.1"
     pad: int = 0
@@ -82,7 +82,7 @@ FAMILIES: dict[str, Family] = {f"squeezenet{variant}": SqueezeNet(variant) for v
 
 
 def fire(network: Network, x: Node, module: FireModule, *, name: str) -> Node:
-    """Squeeze the channels, then expand them by 1x1 and by 3x3 kernels side by side."""
+    """Add a fire module: squeeze the channels, expand by 1x1 and by 3x3 kernels side by side."""
     x = conv(network, x, module.squeeze, norm=False, name=f"{name}, squeeze")
     one = conv(network, x, module.expand, norm=False, name=f"{name}, expand 1x1")
     three = conv(network, x, module.expand, 3, norm=False, name=f"{name}, expand 3x3")

@@ -24,12 +24,12 @@ from ghostyolo.zoo.vgg import CONVOLUTIONS
 
 
 class StateDictLayer(NamedTuple):
-    """A layer with weights: what precedes `.weight` in its name, and in that of its batch norm.
+    """A layer with weights: the prefixes of `.weight` for its convolution and its batch norm.
 
     matrix: whether the weights are a matrix where the cfg has a 1x1 convolution. biased: whether
-    the convolution has a bias before its batch norm, which Darknet's have not. rows: which of the
-    checkpoint's `filters` the section has, all in their order when empty. order: for each input
-    channel of the section its place in the checkpoint.
+    the convolution has a bias before its batch norm, as no convolution of Darknet's. rows: indices
+    of the checkpoint's `filters` that the section has; empty for all in their order. order: for
+    each input channel of the section, its index in the checkpoint.
     """
 
     conv: str
@@ -271,8 +271,10 @@ STATE_DICTS = {
 
 
 class Gates(NamedTuple):
-    """A network's squeeze-excites. divisors: what divides the tensors of others to become ours, by
-    node and name; soft: the `[scale_channels]` whose gate is no hard sigmoid.
+    """A network's squeeze-excite blocks.
+
+    divisors: by which the tensors of other people's checkpoints are divided, by node and name.
+    soft: the `[scale_channels]` nodes whose gate is not a hard sigmoid.
     """
 
     divisors: dict[tuple[int, str], int]
@@ -280,7 +282,7 @@ class Gates(NamedTuple):
 
 
 def gates(network: Network) -> Gates:
-    """Find the gates, and the factors that `squeeze_excite` leaves to the weights around one."""
+    """Find the gates, and the factors that `squeeze_excite` leaves to the weights around them."""
     divisors: dict[tuple[int, str], int] = {}
     soft = []
     for node in network:

@@ -51,7 +51,7 @@ class VGG(Family):
 
 
 class CifarVGG(VGG):
-    """The pixels that are left are averaged; at 32x32 that is one."""
+    """The last map is averaged; at 32x32 it is one pixel."""
 
     size = CIFAR
     classes = 10
@@ -73,10 +73,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def _seven(network: Network, x: Node) -> Node:
-    """Bring a map to 7x7 pixels as torchvision's adaptive pooling does, where windows are equal.
+    """Pool a map to 7x7 pixels as torchvision's adaptive pooling does where its windows are equal.
 
-    At other sizes its windows differ in size and overlap, which no section of Darknet does: of
-    10x10 pixels, windows of 2, 2, 3, 2, 3, 2 and 2 begin at 0, 1, 2, 4, 5, 7 and 8.
+    At other sizes its windows differ in size and overlap, which no section of Darknet can do: of
+    10 pixels, windows of 2, 2, 3, 2, 3, 2 and 2 begin at 0, 1, 2, 4, 5, 7 and 8.
     """
     _, h, w = x.shape
     if h == w and h % SIDE == 0:
