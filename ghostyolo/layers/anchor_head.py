@@ -1,4 +1,4 @@
-"""What `[yolo]` and `[Gaussian_yolo]` share: keys, anchors, the way from a grid to boxes.
+"""What `[yolo]` and `[Gaussian_yolo]` share: keys, anchors, decoding.
 
 Source: AlexeyAB/darknet src/parser.c parse_yolo, parse_gaussian_yolo.
 """
@@ -24,7 +24,7 @@ BOX_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
 
 @options
 class Anchored(Head):
-    """One scale: a slot of channels for each anchor of `mask`, classes last in it."""
+    """One scale: for each anchor of `mask` a slot of channels, the classes last."""
 
     cxcywh: ClassVar[tuple[int, int, int, int]]  # where a slot has the box
     before_classes: ClassVar[
@@ -148,7 +148,7 @@ class Anchored(Head):
         ]
 
     def side_factor(self, value: Any, xp: Any) -> Any:
-        """Return the factor of an anchor's side."""
+        """Return the factor by which an anchor's side is multiplied."""
         return xp.exp(value)
 
 

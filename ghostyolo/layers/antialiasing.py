@@ -1,4 +1,4 @@
-"""`antialiasing` of `[convolutional]` and `[maxpool]`: stride 1, then a blur that has the stride.
+"""`antialiasing` of `[convolutional]` and `[maxpool]`: stride 1, then a blur with the stride.
 
 1 is the 3x3 binomial kernel, 2 the mean of 2x2 pixels without padding.
 Source: AlexeyAB/darknet src/convolutional_layer.c make_convolutional_layer, src/maxpool_layer.c

@@ -1,8 +1,10 @@
-"""What every layer kind has: its keys, its shape, its cost, its stored numbers, its module.
+"""What every layer kind has: its keys, shape, cost, weights and torch module.
 
-A kind is one file of this package. It subclasses `Layer`, names its section in `names`, and is
-found in `KINDS` from then on. `module()` is the one place where torch is imported inside a
-function: reading and writing cfgs costs no torch.
+A kind is one file of this package: a subclass of `Layer` that names its section in `names`, by
+which `KINDS` finds it. All that the program asks of a kind is a member here, and the defaults are
+safe: a kind that says nothing of its training, cost or form in other programs is refused there.
+`module()` is the one place where torch is imported inside a function: reading and writing cfgs
+does not load it.
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ ACTIVATIONS = (
     "normalize_channels", "normalize_channels_softmax", "normalize_channels_softmax_maxval",
 )  # fmt: skip
 ACROSS_CHANNELS = tuple(f"normalize_channels{end}" for end in ("", "_softmax", "_softmax_maxval"))
-# What Darknet's activate_array computes as zero; some kinds know one or the other by themselves.
+# What Darknet's activate_array computes as zero; some kinds implement some of them by themselves.
 UNKNOWN_TO_ACTIVATE_ARRAY = ("swish", "mish", "hard_mish", *ACROSS_CHANNELS)
 KINDS: dict[str, type[Layer]] = {}
 
 SILENT_DIFFERENCE = "it computes something else without a word"
 
-# "products": convolutions or matrix products, which `macs` counts; "elementwise": little with each
-# number that is moved; "other": neither; "none": nothing, not even a copy.
+# "products": convolutions or matrix products, counted by `macs`; "elementwise": few operations on
+# each number; "other": neither; "none": inference leaves it out.
 Operations = Literal["unknown", "products", "elementwise", "other", "none"]
 # How a layer treats the order of its inputs' channels. "fixed": it knows them by number; "kept":
 # channel k is made of channel k of each input; "joined": they come one after the other;
@@ -80,7 +82,7 @@ class LayerError(ValueError):
 
 @options
 class Layer(Options):
-    """A layer without a place: its kind and its options.
+    """The kind of a layer and its options, without its place in a network.
 
     Shapes are of one image. The methods take the shapes of the layer's inputs.
     """
@@ -94,15 +96,13 @@ class Layer(Options):
     decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # by weight decay
     clipped: ClassVar[tuple[str, ...]] = ()  # by `clip`, after each update
 
-    # What the rest of the program may do with a kind. Who says nothing is refused.
+    # What the program may do with a kind; the defaults refuse.
     trained: ClassVar[bool] = False  # whether training does with it what Darknet does
     operations: ClassVar[Operations] = "unknown"  # what inference spends on it
     opencv: ClassVar[Importer | None] = None  # how OpenCV's importer reads it, None: not at all
     hank_ai: ClassVar[bool] = False  # whether hank-ai's fork of Darknet has it
     order: ClassVar[ChannelOrder] = "fixed"  # see `channel_order`
-    resizable: ClassVar[bool] = (
-        False  # whether Darknet's resize_network can: training with random=1
-    )
+    resizable: ClassVar[bool] = False  # whether Darknet can resize it, as random=1 asks for
     # Activations that are zero in Darknet's implementation of the kind.
     zero_activations: ClassVar[tuple[str, ...]] = UNKNOWN_TO_ACTIVATE_ARRAY
 
@@ -139,7 +139,7 @@ class Layer(Options):
         """Raise `LayerError` where a side reference must not name that other layer."""
 
     def when_referenced(self) -> Layer:
-        """Return the layer as it computes where another layer's option names it."""
+        """Return the layer as Darknet computes it when another layer refers to it by index."""
         return self
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
@@ -154,7 +154,7 @@ class Layer(Options):
         return ""
 
     def weights_to_load(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
-        """Return those of `weights` that a file to be read holds.
+        """Return those of `weights` that are read from a file.
 
         Source: src/parser.c load_weights_upto.
         """
@@ -215,7 +215,7 @@ class Layer(Options):
         return 0.0
 
     def summary(self) -> str:
-        """Return what sets this layer apart, in a few words for a table."""
+        """Return its main options in a few words, for a table."""
         return ""
 
     def module(self, *inputs: Shape) -> Module:

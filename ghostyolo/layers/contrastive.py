@@ -12,7 +12,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Contrastive(Layer):
-    """Counts in training only; in inference its output stays zero."""
+    """A loss for training, which is not implemented; in inference its output is zero."""
 
     names = ("contrastive",)
     refs = {"yolo_layer": "side"}

@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Cost(Layer):
-    """Counts in training only; in inference its output stays zero, and the result is above it."""
+    """Used in training only; in inference its output is zero, and the network ends above it."""
 
     names = ("cost",)
     has_output = False

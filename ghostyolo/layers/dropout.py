@@ -1,4 +1,4 @@
-"""`[dropout]`: in training, zero a share of the values and scale the rest.
+"""`[dropout]`: in training, zero a fraction of the values and scale the rest.
 
 Source: AlexeyAB/darknet src/parser.c parse_dropout, src/dropout_layer.c.
 """
@@ -11,9 +11,9 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Dropout(Layer):
-    """Works on the buffer of the layer above: whoever reads that layer sees dropped values too.
+    """Works in place: layers that refer to the layer above get the dropped values too.
 
-    DropBlock exists in Darknet's GPU build only; as in its CPU build, plain dropout stands in.
+    DropBlock exists in Darknet's GPU build only; like its CPU build, this is plain dropout.
     """
 
     names = ("dropout",)

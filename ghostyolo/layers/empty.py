@@ -1,4 +1,4 @@
-"""`[empty]`: nothing, at the place of a layer.
+"""`[empty]`: a layer that changes nothing.
 
 Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (EMPTY).
 """
@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import options
 
 @options
 class Empty(Layer):
-    """The output of the layer above, by another index."""
+    """The output of the layer above, under an index of its own."""
 
     names = ("empty", "silence")
     trained = True

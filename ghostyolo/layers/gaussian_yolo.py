@@ -1,4 +1,4 @@
-"""`[Gaussian_yolo]`: `[yolo]` that also tells how unsure it is of each coordinate.
+"""`[Gaussian_yolo]`: `[yolo]` that also predicts the uncertainty of each coordinate.
 
 Source: AlexeyAB/darknet src/parser.c parse_gaussian_yolo, src/gaussian_yolo_layer.c; Choi et al.
 2019.
@@ -13,7 +13,7 @@ from ghostyolo.layers.base import Module, Shape
 from ghostyolo.layers.head import NMS_KINDS, Head, array_module
 from ghostyolo.syntax.options import key, options
 
-# What x and y tell of a box, as the way from there to its centre in widths and heights.
+# The centre of a box less the point that x and y predict, in widths and heights.
 POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 
 
@@ -26,7 +26,7 @@ class GaussianYolo(Anchored):
     before_classes = 9
     hank_ai = resizable = True
 
-    decode_above = Head.decode_above  # the uncertainties have a part in the classes
+    decode_above = Head.decode_above  # the uncertainties lower the class probabilities
 
     uc_normalizer: float = key(1.0)
     nms_kind: str = key("default", choices=NMS_KINDS)
@@ -47,7 +47,7 @@ class GaussianYolo(Anchored):
         n, _, h, w = output.shape
         maps = output.reshape(n, len(self.mask), self.before_classes + self.classes, h, w)
         certainty = 1 - by_slot(maps[:, :, 1:8:2], xp).mean(-1)
-        if way := POINTS[self.yolo_point]:
-            centre = boxes[..., :2] + way * boxes[..., 2:]
+        if offset := POINTS[self.yolo_point]:
+            centre = boxes[..., :2] + offset * boxes[..., 2:]
             boxes = xp.concatenate((centre, boxes[..., 2:]), -1)
         return boxes, objectness, classes * certainty[..., None]

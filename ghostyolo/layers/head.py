@@ -1,7 +1,7 @@
-"""What every head has, and what the kinds of heads share.
+"""What all heads have: anchors, decoding, suppression, and the check of the `filters` above.
 
-That the `filters` above a head fit its anchors and classes is checked by `check_channels`, with the
-rule `head-filters`.
+`check_channels` checks that the `filters` above a head fit its anchors and classes (the finding
+head-filters of lint).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Head(Layer):
 
         output: (N, C, H, W), numpy or torch, as Darknet holds it. size: the network's (h, w).
         Returns boxes (N, n, 4) as cx, cy, w, h relative to the network's input, objectness (N, n)
-        and class probabilities (N, n, classes). A score is the product of the two; a head that
-        does not drop boxes by their objectness gives 1 there and has it in the classes.
+        and class probabilities (N, n, classes). A score is the product of the two; a head
+        whose objectness has no threshold of its own gives 1 there and has it in the classes.
         """
         raise LayerError("does not decode its output", "define `decode` in its class")
 

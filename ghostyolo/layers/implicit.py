@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Implicit(Layer):
-    """The same for every picture; what stands above only tells how many pictures there are."""
+    """The same for every picture; the layer above only gives the batch size."""
 
     names = ("implicit",)
     decayed = clipped = ("weight",)

@@ -1,4 +1,4 @@
-"""`[local]`: a convolution whose kernels differ from place to place.
+"""`[local]`: a convolution with weights of its own at each place.
 
 Source: AlexeyAB/darknet src/parser.c parse_local, src/local_layer.c.
 """

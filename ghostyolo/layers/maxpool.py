@@ -13,7 +13,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Maxpool(Pooling):
-    """Pixels outside never win. With `maxpool_depth` the largest of channels, pixel by pixel."""
+    """Pixels outside do not count. With `maxpool_depth` the maximum over channels at each pixel."""
 
     names = ("maxpool", "max")
     trained = hank_ai = resizable = True

@@ -8,7 +8,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Pooling(Layer):
-    """`padding` counts both sides together."""
+    """`padding` is the sum of both sides."""
 
     stride: int = key(1, always=True, training="any")
     stride_x: int = key(derive=lambda layer: layer.stride, training="any")

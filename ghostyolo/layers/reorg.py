@@ -22,12 +22,12 @@ class Reorg(Reorg3d):
     opencv = Importer(ignores=("reverse",))
 
     @property
-    def quantum(self) -> int:
+    def channel_multiple(self) -> int:
         return self.stride**2
 
     def shape(self, *inputs: Shape) -> Shape:
         shape = super().shape(*inputs)
-        if inputs[0].c % self.quantum:
+        if inputs[0].c % self.channel_multiple:
             message = f"stride={self.stride} squared does not divide {inputs[0].c} channels"
             raise LayerError(message, "use a divisor, or [reorg3d]", "stride")
         return shape

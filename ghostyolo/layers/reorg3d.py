@@ -24,8 +24,8 @@ class Reorg3d(Layer):
     reverse: int = key(0, training="any")
 
     @property
-    def quantum(self) -> int:
-        """Return what the input channels of `reverse` are a multiple of."""
+    def channel_multiple(self) -> int:
+        """Return the number of which the input channels must be a multiple for `reverse`."""
         return self.stride**4
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -34,8 +34,8 @@ class Reorg3d(Layer):
         if s < 1:
             raise LayerError(f"stride={s} is below 1", "set stride=1 or more")
         if self.reverse:
-            if c % self.quantum:
-                message = f"{c} channels are not a multiple of {self.quantum} for stride={s}"
+            if c % self.channel_multiple:
+                message = f"{c} channels, stride={s} needs a multiple of {self.channel_multiple}"
                 raise LayerError(message, "use a smaller stride", "stride")
             return Shape(c // (s * s), h * s, w * s)
         if h % s or w % s:

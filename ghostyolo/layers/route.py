@@ -53,7 +53,7 @@ class Route(Layer):
         return "joined" if self.groups == 1 else "fixed"
 
     def numbers_moved(self, out: Shape, *inputs: Shape) -> int:
-        """Return 0 where it names one layer: the route is a view of that one's map."""
+        """Return 0 for one source, of which the output is a view."""
         return super().numbers_moved(out, *inputs) if len(inputs) > 1 else 0
 
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:

@@ -26,7 +26,7 @@ _NO_NORM = "weights_type needs a weights_normalization; Darknet stops without on
 
 @options
 class Shortcut(Layer):
-    """A sum with the shape of its first input; of a source with more channels the first count."""
+    """A sum with the shape of its first input; further channels of other sources are not added."""
 
     names = ("shortcut",)
     refs = {"from": "data"}
@@ -65,7 +65,7 @@ class Shortcut(Layer):
         return out.size * (len(inputs) - 1) * (2 if self.weighted else 1) / 1e9
 
     def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
-        """Yield also those of a sum of k: it is run as k - 1 sums of two."""
+        """Yield also those of a sum of k, which is run as k - 1 sums of two."""
         yield from (3 * out.size for _ in inputs[2:])
         yield from super().further_passes(out, *inputs)
 

@@ -1,7 +1,7 @@
-"""A model for inference and for files: statistics folded in, operators that every runtime has.
+"""Fold batch norms into the layers of a model, and use operators that every runtime has.
 
-Modules of `ops` answer by `folded` what stands for them; of torch's own, those below stay as they
-are. Any other is refused, for its statistics or operators are not known.
+Each module of `ops` returns its folded form by its method `folded`; those of torch that are listed
+below stay as they are. Any other module is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def folded(model: Model) -> Model:
 
 
 def folded_layer(module: nn.Module, node: Node) -> nn.Module:
-    """Return the module that stands for a node's in inference. Raises `CfgError` as `folded`."""
+    """Return the folded form of a node's module. Raises `CfgError` as `folded`."""
     return _folded(module, node).eval().requires_grad_(False)
 
 
@@ -42,6 +42,6 @@ def _folded(module: nn.Module, node: Node) -> nn.Module:
         return module
     if make := getattr(module, "folded", None):
         return make()
-    message = f"its module {type(module).__name__} does not say what it is in inference"
+    message = f"its module {type(module).__name__} has no folded form"
     hint = "give the module a method `folded`"
     raise node.error(message, hint)

@@ -74,7 +74,7 @@ def gain(network: Network, module: Module) -> Gain:
 
 
 def is_elementwise(node: Node) -> bool:
-    """Return whether a node does little with each number that it moves.
+    """Return whether a node does few operations on each number that it moves.
 
     Depthwise convolutions count, as in ShuffleNet V2 (section 2, G4).
     """

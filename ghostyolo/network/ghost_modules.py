@@ -1,4 +1,4 @@
-"""Ghost modules that a network has already."""
+"""Find the ghost modules of a network."""
 
 from __future__ import annotations
 

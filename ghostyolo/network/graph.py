@@ -1,4 +1,4 @@
-"""Nodes, shapes and references: the one representation of a network, and its spelling as a cfg."""
+"""The graph of a network: nodes, shapes and references; read from cfg text and written as such."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Node:
 
     @property
     def shares_with(self) -> int | None:
-        """Return the node whose weights it computes with, None where it has its own, or none."""
+        """Return the node whose weights it uses, None where it uses no other's."""
         return next((index for key, index in self.refs if self.layer.refs[key] == "weights"), None)
 
     def error(self, problem: str | LayerError, hint: str = "") -> CfgError:
@@ -55,7 +55,7 @@ class Node:
 
 
 class Assumed(Layer):
-    """Stands for a section that is wrong, where the reader goes on to find what else is."""
+    """A placeholder for a section with an error, so that the rest can be checked."""
 
     @property
     def kind(self) -> str:
@@ -88,9 +88,10 @@ class Network:
         return tuple(self.shape(index) for index in node.inputs)
 
     def computed_layers(self) -> list[Layer]:
-        """Return the layers as they compute at their places; one that an option names may differ.
+        """Return the layers as they are computed: one that others refer to may differ from its cfg.
 
-        With the option counts the layer above; of a sum's sources only the first, as in Darknet.
+        A layer with such an option refers to the one above too; of the sources of a sum only the
+        first counts, as in Darknet.
         """
         named = {
             index
@@ -139,7 +140,7 @@ class Network:
         return node
 
     def assume(self, index: int, span: Span, doubt: int) -> None:
-        """Let a node that is wrong pass for one like the node above, each side larger by doubt."""
+        """Put a placeholder at an index: the shape of the node above, each side larger by doubt."""
         inputs: tuple[int, ...] = (index - 1,)
         shape = self.shape(index - 1)
         if index < len(self):
@@ -185,7 +186,7 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
     for the rest.
     """
     findings = findings or Findings()
-    kinds = layers.KINDS  # before any key is judged: one that no kind knows may be a slip
+    kinds = layers.KINDS  # all kinds, so that a key of any of them is known
     sections = syntax.parse(text, path, findings)
     if not sections or sections[0].name not in NetOptions.names:
         span, name = (sections[0].span, sections[0].name) if sections else (Span(path), "")
@@ -221,7 +222,7 @@ def _index(item: Node | int) -> int:
 
 
 def _check_magnitude(layer: Layer, shape: Shape, inputs: list[Shape]) -> None:
-    """Raise `LayerError` before a slip of the keyboard asks for all memory."""
+    """Raise `LayerError` for a size that must be a typing error, before memory is allocated."""
     floats = max((prod(size) for _, size in layer.weights(*inputs)), default=0)
     for what, value, most in (("values", shape.size, MAX_VALUES), ("weights", floats, MAX_WEIGHTS)):
         if value > most:

@@ -1,6 +1,6 @@
 """What a network costs: one row per node, and the totals.
 
-Two views of the same rows are printed: the layers with their parameters, and what bounds them.
+Two views of it are printed: the parameters of the layers, and their cost model (`--cost`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Row:
     """One node, for one image.
 
     parameters: trained numbers; stored: with running statistics. bflops: as Darknet counts.
-    numbers: read and written, weights too. flops_per_byte: of a convolution's two operations a
-    multiply-add. breaks: guidelines, in words. elementwise: whether it does little with each
-    number. piece: whether a route joins it with other convolutions. gain: of the ghost module that
+    numbers: read and written, weights included. flops_per_byte: two FLOPs for a
+    multiply-add. breaks: guidelines of ShuffleNet V2, in words. elementwise: see `is_elementwise`.
+    piece: whether a route joins it with other convolutions. gain: of the ghost module that
     ends here. seconds: predicted for a machine.
     """
 
@@ -127,7 +127,7 @@ def as_dict(network: Network) -> dict[str, Any]:
 
 
 def cost_as_dict(network: Network, machine: Machine | None = None) -> dict[str, Any]:
-    """Return what bounds the layers, the sums and the machine for a program to read."""
+    """Return the cost model's rows, totals and machine for a program to read."""
     found = _chosen(rows(network, machine), _COST_TOTALS, _COST)
     table = found.pop("table")
     return {**found, "machine": asdict(machine) if machine else None, "table": table}
@@ -158,7 +158,7 @@ def text(network: Network) -> str:
 
 
 def cost_text(network: Network, machine: Machine | None = None) -> str:
-    """Return what bounds the layers, and the sums, for a person to read."""
+    """Return the cost model's rows and totals for a person to read."""
     table = rows(network, machine)
     total = totals(table)
     time = f"{'ms':>8} " if machine else ""
@@ -209,7 +209,7 @@ def _row(
 def _chosen(
     table: list[Row], of_totals: tuple[str, ...], of_rows: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return some totals and, of each row, some columns."""
+    """Return the named totals and the named columns of each row."""
     sums, columns = asdict(totals(table)), map(asdict, table)
     shown = [{name: row[name] for name in of_rows} for row in columns]
     return {**{name: sums[name] for name in of_totals}, "table": shown}

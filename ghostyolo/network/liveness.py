@@ -1,4 +1,4 @@
-"""Which outputs of a network are still to be read: what has to be held at once."""
+"""Liveness: until when each output of a network is needed, and how much is held at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ghostyolo.network import IMAGE, Network
 
 
 def last_uses(network: Network) -> list[list[int]]:
-    """Return, for each node, the outputs that nobody reads after it."""
+    """Return, for each node, the outputs that no later node reads."""
     last = {index: node.index for node in network for index in (*node.inputs, node.index)}
     uses: list[list[int]] = [[] for _ in network]
     for index, reader in last.items():
@@ -15,7 +15,7 @@ def last_uses(network: Network) -> list[list[int]]:
 
 
 def most_numbers(network: Network) -> int:
-    """Return the numbers of the largest set of maps of one image that are needed at once."""
+    """Return the largest number of values that one image needs to be held at once."""
     held, most = {IMAGE: network.options.shape.size}, 0
     for node, dead in zip(network, last_uses(network), strict=True):
         held[node.index] = node.shape.size

@@ -1,7 +1,7 @@
-"""What an exported file says about itself: enough to turn its outputs into boxes with names.
+"""The metadata of an exported file, from which its outputs become boxes with class names.
 
-Every value is text, for that is what the formats store. `cfg` holds the network's whole cfg, so a
-reader needs no other file; the other keys repeat what small programs want of it.
+Every value is text, as the formats store it. `cfg` holds the whole cfg of the network, so that a
+reader needs no other file; the other keys repeat parts of it for small programs.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Metadata:
 
 
 def read(properties: Mapping[str, str], path: str) -> Metadata:
-    """Return what a file says about itself. Raises `DataError` if it does not say it."""
+    """Return the metadata of a file. Raises `DataError` if it has none."""
     span, hint = Span(path), "export it with ghostyolo export"
     try:
         names = json.loads(properties["names"])
@@ -91,7 +91,7 @@ def output_name(network: Network, node: Node) -> str:
 
 
 def _head(network: Network, node: Node) -> dict[str, object]:
-    """Return what a head's decoding needs, in the words of the cfg."""
+    """Return what is needed to decode a head, by the keys of the cfg."""
     keys = ("classes", "mask", "anchors", "num", "scale_x_y", "new_coords", "nms_kind", "beta_nms")
     found = {key: getattr(node.layer, key) for key in keys if hasattr(node.layer, key)}
     return {

@@ -1,4 +1,4 @@
-"""What a network's end says: boxes of so many classes, or the class of the picture."""
+"""The outputs of a network: those of its detection heads, or of a classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ghostyolo.network import IMAGE, Network, Node
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """How a classifier ends.
+    """The output of a classifier.
 
     logits: the node whose output, divided by the temperature, becomes probabilities by softmax.
     source: the layer that has an output for each class, at the logits or before a pool above them.
@@ -28,7 +28,7 @@ class ClassifierOutput:
 
     @property
     def temperature(self) -> float:
-        """Return what logits are divided by."""
+        """Return the temperature by which logits are divided."""
         return getattr(self.softmax.layer, "temperature", 1.0) if self.softmax else 1.0
 
 
@@ -38,13 +38,13 @@ def detection_heads(network: Network) -> list[tuple[Node, Head]]:
 
 
 def output_nodes(network: Network) -> list[Node]:
-    """Return the nodes whose outputs are the network's: its heads, else its last but losses."""
+    """Return the nodes whose outputs are the network's: heads, or the last that is no loss."""
     found = [node for node, _ in detection_heads(network)]
     return found or [node for node in network if node.layer.has_output][-1:]
 
 
 def classifier_output(network: Network) -> ClassifierOutput | None:
-    """Return how a classifier ends, None for a network that is none.
+    """Return the output of a classifier, None for a network that is none.
 
     It has no heads, and its last result is a [softmax], or numbers without an activation that stand
     where one has its input: of a global [avgpool], a [connected] or a [convolutional] of one pixel.
@@ -65,7 +65,7 @@ def classifier_output(network: Network) -> ClassifierOutput | None:
 
 
 def class_counts(network: Network) -> list[tuple[Node, int]]:
-    """Return the nodes that tell classes apart, heads or a classifier's last, and of how many."""
+    """Return the nodes that predict classes, heads or a classifier's, each with their number."""
     end = classifier_output(network)
     if end:
         return [(end.source, end.classes)]
@@ -73,7 +73,7 @@ def class_counts(network: Network) -> list[tuple[Node, int]]:
 
 
 def _source(network: Network, node: Node) -> Node | None:
-    """Return the layer that makes the logits, through a pool; None if it makes no plain ones."""
+    """Return the layer that makes the logits, above a pool or not; None if it activates them."""
     while node.layer.keeps_logits and node.inputs[0] != IMAGE:
         node = network[node.inputs[0]]
     return (

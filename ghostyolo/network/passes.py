@@ -1,4 +1,4 @@
-"""Passes: a network in, a network out. References follow, because every node goes through `add`."""
+"""Passes: functions from a network to a changed one. `Network.add` checks every node again."""
 
 from __future__ import annotations
 

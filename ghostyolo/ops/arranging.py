@@ -1,4 +1,4 @@
-"""Values moved about: cropped, repeated, reordered."""
+"""Modules that crop, repeat and reorder values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ghostyolo.ops.plain import Plain
 class Crop(Plain):
     """The middle h x w pixels; adjust: stretched from [0, 1] to [-1, 1].
 
-    Darknet moves and mirrors the window in training, which is not done here.
+    Darknet shifts and flips the window in training, which is not implemented.
     Source: AlexeyAB/darknet src/crop_layer.c.
     """
 

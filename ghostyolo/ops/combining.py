@@ -1,4 +1,4 @@
-"""Several maps to one, or one from none."""
+"""Modules that combine several maps, and one that makes a map of learned numbers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Product(Plain):
 
 
 class Constant(Plain):
-    """Learned numbers, the same for every image; of the input only the batch counts."""
+    """Learned numbers, the same for every image; the input only gives the batch size."""
 
     def __init__(self, shape: tuple[int, ...], mean: float, deviation: float) -> None:
         super().__init__()

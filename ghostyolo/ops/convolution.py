@@ -54,7 +54,7 @@ class Convolution(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the weights anew: uniform within sqrt(2 / fan-in), biases zero.
+        """Initialise the weights: uniform within sqrt(2 / fan-in), biases zero.
 
         Source: AlexeyAB/darknet src/convolutional_layer.c make_convolutional_layer.
         """
@@ -70,7 +70,7 @@ class Convolution(nn.Module):
         return self.blur(self.act(x if self.norm is None else self.norm(x)))
 
     def share(self, other: Convolution) -> None:
-        """Compute with the stored numbers of another convolution."""
+        """Use the weights and batch norm of another convolution."""
         self.conv.weight, self.conv.bias, self.norm = other.conv.weight, other.conv.bias, other.norm
 
     def folded(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The ends of a network: class probabilities, losses, the activations of detection heads."""
+"""Modules of output layers: class probabilities, losses, the activations of detection heads."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class YoloActivation(nn.Module):
         return torch.cat((xy, wh, rest), 2).reshape(n, c, h, w)
 
     def folded(self) -> nn.Module:
-        """Return the same by numbers of each channel; with new_coords no logistic is left."""
+        """Return the same function with coefficients for each channel."""
         centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
         if self.new_coords:
             centre = (self.scale_x_y, 0.0, centre[2])
@@ -80,7 +80,7 @@ class GaussianActivation(nn.Module):
         return torch.cat(parts, 2).reshape(n, c, h, w)
 
     def folded(self) -> nn.Module:
-        """Return the same by numbers of each channel."""
+        """Return the same function with coefficients for each channel."""
         centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
         box = [centre, _LOGISTIC, centre, _LOGISTIC, _KEPT, _LOGISTIC, _KEPT, _LOGISTIC]
         return ChannelwiseActivation(self.anchors, box)

@@ -1,4 +1,4 @@
-"""Modules that need no other form in inference, nor in a file for another runtime."""
+"""The base of modules that are exported as they are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from torch import nn
 
 
 class Plain(nn.Module):
-    """A module without statistics to fold, made of operators that every runtime has."""
+    """A module without batch norm to fold, whose operators every runtime has."""
 
     def folded(self) -> nn.Module:
-        """Return the module that stands for this one in inference: itself."""
+        """Return the module to be used in inference: this one."""
         return self

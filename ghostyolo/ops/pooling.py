@@ -1,4 +1,4 @@
-"""Pooling, and what else looks at windows or at neighbouring channels."""
+"""Pooling, blur, and normalisation over neighbouring channels."""
 
 from __future__ import annotations
 

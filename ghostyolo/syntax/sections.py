@@ -1,4 +1,4 @@
-"""Text to sections: knows lines, not layers.
+"""Split the text of a cfg into sections and options. Layers are not known here.
 
 Source: AlexeyAB/darknet src/parser.c read_cfg, src/option_list.c read_option, src/utils.c strip.
 """
@@ -83,7 +83,7 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
 
 
 def distinct(section: Section, findings: Findings) -> Iterator[Option]:
-    """Yield the options that count: the first of each key, with a value."""
+    """Yield the options that Darknet uses: the first of each key that has a value."""
     seen: dict[str, Option] = {}
     for option in section.options:
         first = seen.setdefault(option.key, option)
@@ -119,7 +119,7 @@ def _section_name(line: str, span: Span, findings: Findings) -> str:
 
 
 def trailing_comment(option: Option, comment: str, section: str, findings: Findings) -> None:
-    """Warn of a comment behind a value, which is no part of it."""
+    """Warn of a comment behind a value, which Darknet does not read."""
     message = f"'{comment}' behind the value of '{option.key}' is not read"
     hint = "comments stand on lines of their own"
     edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)

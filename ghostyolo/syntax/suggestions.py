@@ -1,4 +1,4 @@
-"""Slips of the keyboard: which word was meant."""
+"""Suggestions for misspelt words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, choices: Iterable[str], distance: int | None = None) -> str | None:
-    """Return the choice with the fewest edits from word, or None beyond `distance` (a third)."""
+    """Return the choice with the fewest edits from word, None if that is more than `distance`.
+
+    distance: by default a third of the word's letters.
+    """
     limit = max(1, len(word) // 3) if distance is None else distance
     ranked = sorted((edits(word, choice), choice) for choice in choices)
     return ranked[0][1] if ranked and ranked[0][0] <= limit else None
@@ -17,7 +20,7 @@ def edits(a: str, b: str) -> int:
 
     Source: optimal string alignment distance, Damerau 1964.
     """
-    if abs(len(a) - len(b)) > 3:  # far, however far
+    if abs(len(a) - len(b)) > 3:  # too far for any use of it
         return max(len(a), len(b))
     before: list[int] = []
     row = list(range(len(b) + 1))

@@ -1,6 +1,6 @@
-"""The values of options: text to number or word as Darknet reads it, and back to text.
+"""Convert the values of options: text to number or word as Darknet does it, and back to text.
 
-Where Darknet reads a mistake in its own way, `Findings.compat` decides whether that is done here.
+`Findings.compat` decides whether a mistake is an error here or read as Darknet reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a cfg may ask of training and does not get: it is refused, not overlooked."""
+"""Refuse what a cfg asks of training and training does not implement."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def check_teacher(network: Network, teacher: Network) -> None:
     """Raise `CfgError` for a teacher whose outputs mean something else than the network's."""
     for own, other in zip_longest(_answers(network), _answers(teacher), fillvalue="nothing"):
         if own != other:
-            message = f"the teacher answers {other}, the network {own}"
+            message = f"the teacher's output is {other}, the network's {own}"
             hint = "teach by a network with the same heads, such as the one it was made from"
             raise CfgError(message, hint=hint)
 
 
 def _answers(network: Network) -> Iterator[str]:
-    """Say of each output of a network what its numbers mean."""
+    """Yield what each output of a network means."""
     if end := classifier_output(network):
         yield f"one of {end.classes} classes"
     for node, head in detection_heads(network):
@@ -73,7 +73,7 @@ def _answers(network: Network) -> Iterator[str]:
 
 
 def _check(network: Network, task: Task) -> None:
-    """Raise `CfgError` for what no training can honour, or not that of the task."""
+    """Raise `CfgError` for layers and keys that the training of the task does not honour."""
     for node in network:
         try:
             node.layer.check_training()
@@ -101,7 +101,7 @@ def _check(network: Network, task: Task) -> None:
 
 
 def _not_honoured(options: Options, task: Task) -> Iterator[tuple[str, Any]]:
-    """Yield the keys that have another value than the one that training honours, and that one."""
+    """Yield the keys whose value training does not honour, with the value that it honours."""
     for key, item in options.keys().items():
         default = options.default(key)
         if item.metadata["training"] not in ("any", task) and getattr(options, key) != default:

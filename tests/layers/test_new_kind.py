@@ -43,7 +43,7 @@ activation=linear
 
 
 class Gate(nn.Module):
-    """What the kind computes, with no word of what stands for it in a file."""
+    """What the kind computes; it has no folded form."""
 
     def __init__(self, gain: float) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_its_training_is_refused(kind: Any) -> None:
 
 
 def test_its_file_is_refused(kind: type[Layer]) -> None:
-    with pytest.raises(CfgError, match=HERE + "its module Gate does not say what it is in"):
+    with pytest.raises(CfgError, match=HERE + "its module Gate has no folded form"):
         folded(Model(read()))
 
 

@@ -108,9 +108,9 @@ def test_a_network_comes_near_its_teacher(data: Path, tmp_path: Path) -> None:
 def test_another_kind_of_answers_is_refused(old: str, new: str, said: str) -> None:
     network = loads(tiny.CFG)
     check_teacher(network, loads(tiny.CFG.replace("filters=8", "filters=12")))
-    with pytest.raises(CfgError, match=f"the teacher answers .*{said}.*, the network"):
+    with pytest.raises(CfgError, match=f"the teacher's output is .*{said}.*, the network"):
         check_teacher(network, loads(tiny.CFG.replace(old, new)))
-    with pytest.raises(CfgError, match=r"the teacher answers one of \d classes"):
+    with pytest.raises(CfgError, match=r"the teacher's output is one of \d classes"):
         check_teacher(network, loads(pictures.CFG))
 
 
