@@ -68,9 +68,9 @@ def test_boxes_and_suppression(path: Path) -> None:
         left[rows[kept], labels[kept]] = values[kept]
         np.testing.assert_allclose(left, held[name], atol=1e-5, err_msg=kind)
 
-    found = detector.detections_of(
-        heads, outputs, [where], thresh=golden["thresh"], iou_thresh=golden["nms"]
-    )[0]
+    thresholds = {"thresh": golden["thresh"], "nms": golden["nms"]}
+    detect = detector.Detector(model.network, lambda images: outputs, **thresholds)
+    found = detect.detections(outputs, [where])[0]
     want = held[names[heads[-1].nms_kind]]
     np.testing.assert_allclose(found.scores, -np.sort(-want[want > 0]), atol=1e-5)
     for thresh, (count, probabilities) in golden["n_at_thresh"].items():

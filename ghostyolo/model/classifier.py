@@ -9,7 +9,7 @@ import numpy as np
 
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
-from ghostyolo.errors import CfgError
+from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.model.detector import Run, check_takes_pictures
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import ClassifierOutput, classifier_output, detection_heads
@@ -45,6 +45,14 @@ def classifier_output_of(network: Network) -> ClassifierOutput:
         raise CfgError("it has no class probabilities", span=span, hint="add a [softmax]")
     check_takes_pictures(network)
     return found
+
+
+def check_no_thresholds(thresh: float | None, nms: float | None) -> None:
+    """Raise `OptionError` where a threshold of detection is given for a classifier."""
+    if (thresh, nms) != (None, None):
+        raise OptionError(
+            "--thresh and --nms are for boxes", hint="leave them out for a classifier"
+        )
 
 
 def center(image: np.ndarray, size: Size) -> np.ndarray:

@@ -31,7 +31,7 @@ class Detector:
     run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU above
     which the box of the lower score is suppressed (NMS). max_detections: kept in one picture, by
     score. boxes: "" where `run` gives the outputs of heads, else the format of the decoded boxes
-    that it gives, see `_detections`. Raises `CfgError` for a network without heads.
+    that it gives, see `detections`. Raises `CfgError` for a network without heads.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Detector:
         inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
         places = [preprocess(image, size, letterbox, planes)[1] for image, planes in pairs]
-        return self._detections(self.run(inputs), places)
+        return self.detections(self.run(inputs), places)
 
-    def _detections(
+    def detections(
         self, outputs: Sequence[np.ndarray], places: Sequence[Placement]
     ) -> list[Detections]:
         """Return the detections of each picture, highest score first, from all heads' outputs.
