@@ -3,6 +3,7 @@
     network = ghostyolo.load("ghostnet.cfg")     # Network; loads(text); dumps(network) -> text
     model = ghostyolo.Model(network)             # an nn.Module that computes what Darknet computes
     detections = model.detect("dog.jpg")         # boxes of the picture, in pixels
+    run = ghostyolo.train("ghostnet.cfg", "DATA", epochs=100, adapt=True)
 
 Names that need torch or numpy are imported when first used.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
     from ghostyolo.model.model import Model
     from ghostyolo.network import Network, Node, dumps, load, loads
+    from ghostyolo.training.run import train
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -26,10 +28,12 @@ _HOMES = {
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
     "model.model": ("Model",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
+    "training.run": ("train",),
 }
 __all__ = [
     "CfgError", "DataError", "Dataset", "Detections", "GhostyoloError", "Model", "Network", "Node",
     "OptionError", "Sample", "WeightsError", "dumps", "load", "loads", "open_dataset", "read_image",
+    "train",
 ]  # fmt: skip
 
 

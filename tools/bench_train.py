@@ -33,9 +33,12 @@ from ghostyolo.distributed import World
 from ghostyolo.network import passes
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training import allocator
-from ghostyolo.training.loop import TrainConfig, plan, start, train
+from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.gradient import gradient
+from ghostyolo.training.loop import fit
+from ghostyolo.training.observers import Observer
+from ghostyolo.training.setup import initial_state, set_learning_rate, update_config
 from ghostyolo.training.state import State
-from ghostyolo.training.step import gradient, set_rate
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 
@@ -86,9 +89,11 @@ def configured(folder: Path, args: argparse.Namespace) -> TrainConfig:
 
 def parts_of_a_step(config: TrainConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time the bare network, then with loss and update, then with the loader, in turns."""
-    state = start(config)
+    state = initial_state(config)
     size = config.network.options.size
-    batches = Batches(config.train, config.settings(), config.batch, size, workers=config.workers)
+    batches = Batches(
+        config.train, config.augmentation(), config.batch, size, workers=config.workers
+    )
     held = batches.batch_at(0)
     loaded = batches.iterate(1, 1 << 30)
     kinds: dict[str, Callable[[], object]] = {
@@ -120,8 +125,8 @@ def bare(state: State, images: torch.Tensor) -> None:
 
 def step(state: State, batch: tuple[torch.Tensor, torch.Tensor], config: TrainConfig) -> None:
     """Do one update as `train` does."""
-    set_rate(state, config.network.options)
-    state.advance(gradient(state, *batch, plan(config, World())))
+    set_learning_rate(state, config.network.options)
+    state.advance(gradient(state, *batch, update_config(config, World())))
 
 
 def in_turns(kinds: dict[str, Callable[[], object]], steps: int) -> dict[str, list[float]]:
@@ -160,15 +165,13 @@ def own_epochs(config: TrainConfig) -> list[float]:
     network = passes.rebuild(config.network, options=options)
     ends: list[float] = []
 
-    class Clock:
-        def step(self, state: State, *_: object) -> None:
+    class Clock(Observer):
+        def updated(self, state: State, *_: object) -> None:
             if state.iteration % epoch == 0:
                 ends.append(time.monotonic())
 
-        def validated(self, row: dict[str, float]) -> None: ...
-
     with tempfile.TemporaryDirectory() as folder:
-        train(replace(config, network=network, folder=Path(folder) / "run"), Clock())
+        fit(replace(config, network=network, folder=Path(folder) / "run"), Clock())
     return [b - a for a, b in zip(ends, ends[1:], strict=False)]
 
 

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from ghostyolo.training.state import State
-    from ghostyolo.training.tensorboard import TensorBoard
+from ghostyolo.training.observers import Observer
 
-SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # of a validation, as far as it has them
+if TYPE_CHECKING:
+    from ghostyolo.training.config import TrainConfig
+    from ghostyolo.training.state import State
+
+SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # shown of a validation, where it has them
 LOG_SECONDS = 15.0  # between two lines of a log
 
 
 class Progress:
-    """Counts towards a total. unit: what is counted, with its plural's s left out."""
+    """Progress towards a total. unit: what is counted, in the singular; its plural adds an s."""
 
     def __init__(self, total: int, what: str, unit: str, *, start: int = 0) -> None:
         self.total, self.what, self.unit = total, what, unit
         self.done, self.start = start, start
         self.began = self.said = time.monotonic()
-        self.bar = (
-            tqdm(total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True)
-            if sys.stderr.isatty()
-            else None
+        # without a terminal the bar is disabled
+        self.bar = tqdm(
+            total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True, disable=None
         )
 
     def advance_to(self, done: int, note: str = "") -> None:
         """Show how many are done, with a note behind."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
-            self.bar.update(done - self.bar.n)
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(done - self.bar.n)
         self.done = done
         now = time.monotonic()
-        if self.bar is None and (now - self.said > LOG_SECONDS or done == self.total):
+        if self.bar.disable and (now - self.said > LOG_SECONDS or done == self.total):
             self.said = now
             left = (now - self.began) / max(1, done - self.start) * (self.total - done)
             wait = tqdm.format_interval(left)
@@ -51,69 +50,35 @@ class Progress:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
+        """Remove the bar."""
+        self.bar.close()
 
 
-class TrainProgress:
-    """What a person sees of a training run."""
+class TrainProgress(Observer):
+    """Shows a training run: a bar with the loss, and a line for each validation."""
 
-    def __init__(self, total: int, warning: str | None = None) -> None:
-        """total: iterations. warning: to be told once the run is under way."""
-        self.total, self.warning = total, warning
-        self.progress: Progress | None = None  # from the first update on: a run may be resumed
+    progress: Progress | None = None
 
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
-        """Show an update: the smoothed loss, the learning rate, pictures a second."""
+    def started(self, config: TrainConfig, state: State) -> None:
+        """Show the bar."""
+        self.progress = Progress(config.iterations, "train", "iteration", start=state.iteration)
+
+    def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
+        """Show the smoothed loss, the learning rate and pictures per second."""
+        assert self.progress is not None
         parts = ", ".join(f"{name} {part:.2f}" for name, part in state.parts.items())
         loss = f"loss {state.loss:.2f}" + (f" ({parts})" if len(state.parts) > 1 else "")
-        note = f"{loss}, rate {rate:.3g}, {images_per_second:.1f} pictures/s"
-        self._from(state.iteration).advance_to(state.iteration, note)
+        note = f"{loss}, rate {learning_rate:.3g}, {images_per_second:.1f} pictures/s"
+        self.progress.advance_to(state.iteration, note)
 
     def validated(self, row: dict[str, float]) -> None:
-        """Show a validation."""
+        """Show the scores of a validation."""
+        assert self.progress is not None
         scores = [f"{key} {row[key]:.3f}" for key in SCORES if key in row]
         line = ", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores])
-        self._from(int(row["iteration"])).say(line)
+        self.progress.say(line)
 
-    def close(self) -> None:
-        """Take the bar away."""
+    def closed(self) -> None:
+        """Remove the bar."""
         if self.progress is not None:
             self.progress.close()
-
-    def _from(self, iteration: int) -> Progress:
-        if self.progress is None:
-            self.progress = Progress(self.total, "train", "iteration", start=iteration)
-            if self.warning:
-                self.progress.say(f"ghostyolo: {self.warning}")
-        return self.progress
-
-
-class Watch:
-    """All who watch a run, and the wish to leave it: the update under way is finished first."""
-
-    def __init__(self, observers: Sequence[TrainProgress | TensorBoard]) -> None:
-        self.observers = observers
-        self.stopping = 0  # number of the signal
-
-    def stop(self, signal: int) -> None:
-        """Leave the run after the update under way."""
-        self.stopping = signal
-
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
-        """Tell all of an update. Raises `KeyboardInterrupt` with the signal's number."""
-        for observer in self.observers:
-            observer.step(state, rate, images_per_second)
-        if self.stopping:
-            raise KeyboardInterrupt(self.stopping)
-
-    def validated(self, row: dict[str, float]) -> None:
-        """Tell all of a validation."""
-        for observer in self.observers:
-            observer.validated(row)
-
-    def close(self) -> None:
-        """Let all of them end."""
-        for observer in self.observers:
-            observer.close()

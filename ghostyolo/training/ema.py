@@ -1,6 +1,6 @@
-"""A moving average of a model's tensors, which is measured and saved in place of the last values.
+"""The exponential moving average of a model's tensors, which is validated and saved in their place.
 
-Source: Polyak & Juditsky 1992 (averaging); Tarvainen & Valpola 2017 (the short start).
+Source: Polyak & Juditsky 1992 (averaging); Tarvainen & Valpola 2017 (the warm-up).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """The average of all parameters and of the running statistics of batch norm.
+    """The moving average of all parameters and of the running statistics of batch norm.
 
-    horizon: updates over which it reaches back; it starts short and grows to that.
+    horizon: number of updates that it reaches back; the decay is 1 - 1 / horizon after a warm-up.
     """
 
     def __init__(self, model: nn.Module, horizon: float) -> None:
@@ -26,37 +26,35 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model's present values."""
+        """Update the averages with the current values of the model."""
         self.updates += 1
         decay = (1 - 1 / self.horizon) * (1 - math.exp(-2 * self.updates / self.horizon))
         torch._foreach_lerp_(self.tensors, self._own, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model have the averages inside the block."""
+        """Exchange the tensors of the model for the averages inside the block."""
         self._exchange()
         try:
             yield
         finally:
             self._exchange()
 
-    def state(self) -> dict[str, int | list[Tensor]]:
-        """Return what `restore` takes."""
+    def state_dict(self) -> dict[str, int | list[Tensor]]:
+        """Return what `load_state_dict` reads."""
         return {"updates": self.updates, "tensors": self.tensors}
 
     @torch.no_grad()
-    def restore(self, state: dict[str, int | list[Tensor]]) -> None:
-        """Take up what `state` returned."""
+    def load_state_dict(self, state: dict[str, int | list[Tensor]]) -> None:
+        """Restore what `state_dict` returned."""
         self.updates = state["updates"]  # type: ignore[assignment]
-        for mine, saved in zip(self.tensors, state["tensors"], strict=True):  # type: ignore[arg-type]
-            mine.copy_(saved)
+        torch._foreach_copy_(self.tensors, state["tensors"])  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for own, average in zip(self._own, self.tensors, strict=True):
-            kept = own.clone()
-            own.copy_(average)
-            average.copy_(kept)
+        own = [tensor.clone() for tensor in self._own]
+        torch._foreach_copy_(self._own, self.tensors)
+        torch._foreach_copy_(self.tensors, own)
 
 
 def _averaged(model: nn.Module) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""In which numbers the forward pass is computed; the loss always has float32."""
+"""Mixed precision: the dtype of the forward pass. The loss is always computed in float32."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from ghostyolo.errors import OptionError
+from ghostyolo.training.options import AMP
 
-NAMES = ("auto", "off", "bf16", "fp16")
 _FIRST_FP16 = (7, 0)  # compute capability of the first GPUs whose fp16 is faster: Volta
 
 
 def dtype_of(name: str, device: str) -> torch.dtype | None:
-    """Return the dtype of the forward pass, None for float32, by one of `NAMES`.
+    """Return the dtype of the forward pass, None for float32, by one of the names in `AMP`.
 
     auto: bf16, else fp16, on a GPU that has it in hardware; float32 elsewhere.
-    Raises `OptionError` for a name that is none.
+    Raises `OptionError` for an unknown name.
     """
-    if name not in NAMES:
-        raise OptionError(f"amp={name}", hint=f"use one of {', '.join(NAMES)}")
+    if name not in AMP:
+        raise OptionError(f"amp={name}", hint=f"use one of {', '.join(AMP)}")
     if name != "auto":
         return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     if torch.device(device).type != "cuda":
@@ -30,12 +30,11 @@ def dtype_of(name: str, device: str) -> torch.dtype | None:
 
 
 def forward(dtype: torch.dtype | None, device: str) -> AbstractContextManager[None]:
-    """Return the context of a forward pass."""
-    if dtype is None:
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype)
+    """Return the context in which a forward pass is computed in that dtype."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype) if dtype else nullcontext()
 
 
 def scaler(dtype: torch.dtype | None, device: str) -> torch.amp.GradScaler:
-    """Return what keeps small gradients from vanishing in fp16; it does nothing for the others."""
+    """Return the gradient scaler; it is enabled for fp16 only, where small gradients underflow."""
     return torch.amp.GradScaler(torch.device(device).type, enabled=dtype == torch.float16)

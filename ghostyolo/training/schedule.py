@@ -7,10 +7,9 @@ Source of all formulas: AlexeyAB/darknet src/network.c, get_current_rate.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
 def learning_rate(options: Any, iteration: int, rng: np.random.Generator | None = None) -> float:
@@ -25,7 +24,9 @@ def learning_rate(options: Any, iteration: int, rng: np.random.Generator | None 
     if iteration < options.burn_in:
         return options.learning_rate * (iteration / options.burn_in) ** options.power
     if options.policy == "random":
-        return options.learning_rate * _draw(rng) ** options.power
+        if rng is None:
+            raise ValueError("policy=random needs a random generator; pass rng")
+        return options.learning_rate * rng.random() ** options.power
     return _POLICIES.get(options.policy, _constant)(options, iteration)
 
 
@@ -88,12 +89,6 @@ _POLICIES = {
     "sigmoid": _sigmoid,
     "sgdr": _sgdr,
 }
-
-
-def _draw(rng: np.random.Generator | None) -> float:
-    if rng is None:
-        raise ValueError("policy=random needs a random generator; pass rng")
-    return rng.random()
 
 
 def _need(condition: bool, found: str, hint: str) -> None:

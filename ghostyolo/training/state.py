@@ -17,21 +17,27 @@ from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 from ghostyolo.training.ema import Ema
 
-Chance = dict[str, torch.Tensor]  # the states of torch's random generators, by device
+RngState = dict[str, torch.Tensor]  # of torch's random number generators, by device
 
-_PLAIN = ("iteration", "best", "stale", "skipped", "parts", "rows", "seconds", "noted")
+VERSION = 2  # of the format of a checkpoint
+_RENAMED = {
+    "chances": "rng_states",
+    "noted": "defects",
+}  # keys of version 1, which has no "version"
+_VALUES = ("iteration", "best", "stale", "skipped", "parts", "rows", "seconds", "defects")
+_PARTS = ("model", "optimizer", "ema", "scaler")
+_KEYS = {"identity", "rng_states", *_PARTS, *_VALUES}
 
 
 @dataclass
 class State:
     """What changes while training.
 
-    ema: what is measured and saved, if not the weights themselves. scaler: of the gradient, in
-    fp16. iteration: updates done. best: highest score on val. stale: validations since it was
-    reached. skipped: updates in a row that fp16 could not hold. parts: of the loss, by name, and
-    `loss`, their sum; both smoothed as Darknet does what it prints. rows: the table of results so
-    far. seconds: by what they were spent on. noted: defects that reading the training pictures
-    showed, each as path and defect.
+    ema: what is validated and saved, if not the weights themselves. scaler: of the gradient, in
+    fp16. iteration: updates done. best: highest score on val. stale: validations since then.
+    skipped: consecutive updates whose gradient overflowed fp16. parts: terms of the loss by name,
+    smoothed as what Darknet prints; `loss` is their sum. rows: of results.csv. seconds: time spent,
+    by phase. defects: found while reading the training pictures, each as path and defect.
     """
 
     model: Model
@@ -45,7 +51,7 @@ class State:
     parts: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    noted: list[tuple[str, str]] = field(default_factory=list)
+    defects: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def loss(self) -> float:
@@ -53,17 +59,16 @@ class State:
         return sum(self.parts.values()) if self.parts else math.nan
 
     def advance(self, parts: dict[str, float]) -> None:
-        """Change the weights by the gradient that lies in the model; parts: of its loss.
+        """Update the weights by the gradient in the model; parts: of its loss.
 
-        Where fp16 could not hold the gradient, only its scale is lowered. The scaler's own `step`
-        is not used: after a first update that it skips, fused SGD goes on with a momentum that was
-        never set.
+        Where the gradient overflowed fp16, only its scale is lowered. The scaler's own `step` is
+        not used: if it skips the first update, fused SGD continues with uninitialised momentum.
         """
-        whole = all(map(math.isfinite, parts.values()))
+        finite = all(map(math.isfinite, parts.values()))
         self.scaler.update()
         self.iteration += 1
-        self.skipped = 0 if whole else self.skipped + 1
-        if not whole:
+        self.skipped = 0 if finite else self.skipped + 1
+        if not finite:
             return
         self.optimizer.step()
         self._clamp()
@@ -71,8 +76,8 @@ class State:
             self.ema.update()
         self.parts = {k: 0.9 * self.parts.get(k, part) + 0.1 * part for k, part in parts.items()}
 
-    def judge(self, score: float) -> bool:
-        """Take in a validation and return whether no earlier one was better."""
+    def record_score(self, score: float) -> bool:
+        """Record the score of a validation and return whether it is the best, or equal to it."""
         self.stale = 0 if score > self.best else self.stale + 1
         if score < self.best:
             return False
@@ -80,62 +85,60 @@ class State:
         return True
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Let the model have the averaged weights, if there are any, inside a block."""
+        """Give the model the averaged weights, if there are any, inside a block."""
         return self.ema.applied() if self.ema else nullcontext()
 
     def save_weights(self, path: Path, batch: int) -> None:
-        """Write the model's weights; batch: pictures of an update."""
+        """Write the weights of the model; batch: the batch size."""
         self.model.seen = self.iteration * batch
         self.model.save_weights(path)
 
-    def chance(self) -> Chance:
-        """Return where torch's random generators stand."""
+    def rng_state(self) -> RngState:
+        """Return the states of torch's random number generators."""
         device = next(self.model.parameters()).device
         states = {"cpu": torch.get_rng_state()}
         return {**states, "cuda": torch.cuda.get_rng_state()} if device.type == "cuda" else states
 
-    def save(self, path: Path, identity: dict[str, str], chances: list[Chance]) -> None:
-        """Write all of it, with what the run is made of, beside the file and rename.
-
-        chances: of every process of the run.
-        """
+    def save(self, path: Path, identity: dict[str, str], rng_states: list[RngState]) -> None:
+        """Write a checkpoint. identity: what the run is made of. rng_states: of every rank."""
         content = {
+            "version": VERSION,
             "identity": identity,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state() if self.ema else None,
-            "scaler": self.scaler.state_dict(),
-            "chances": chances,
-            **{name: getattr(self, name) for name in _PLAIN},
+            **{name: part.state_dict() if part else None for name, part in self._parts().items()},
+            "rng_states": rng_states,
+            **{name: getattr(self, name) for name in _VALUES},
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
         replace(path, [buffer.getbuffer()])
 
     def restore(self, path: Path, identity: dict[str, str], rank: int = 0) -> None:
-        """Take up a saved run as one of its processes.
+        """Restore a checkpoint as one of the ranks.
 
-        Raises `WeightsError` if it is none, `OptionError` if another's.
+        Raises `WeightsError` if the file is not a checkpoint that can be read, `OptionError` if it
+        is of another run.
         """
         content = _read(path)
         for name, value in identity.items():
             if content["identity"].get(name) != value:
                 hint = "resume with the options that the run was started with"
                 raise OptionError(f"the run has another {name}", span=Span(str(path)), hint=hint)
-        self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        if self.ema:
-            self.ema.restore(content["ema"])
-        self.scaler.load_state_dict(content["scaler"])
-        for name in _PLAIN:
+        for name, part in self._parts().items():
+            if part:
+                part.load_state_dict(content[name])
+        for name in _VALUES:
             setattr(self, name, content[name])
-        chance = content["chances"][rank]
-        torch.set_rng_state(chance["cpu"])
-        if "cuda" in chance:
-            torch.cuda.set_rng_state(chance["cuda"])
+        rng_state = content["rng_states"][rank]
+        torch.set_rng_state(rng_state["cpu"])
+        if "cuda" in rng_state:
+            torch.cuda.set_rng_state(rng_state["cuda"])
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what has a state dict, by its key in a checkpoint."""
+        return {name: getattr(self, name) for name in _PARTS}
 
     def _clamp(self) -> None:
-        """Keep weights within the `clip` of their layer.
+        """Clamp weights to the `clip` of their layer.
 
         Source: AlexeyAB/darknet src/convolutional_kernels.cu update_convolutional_layer_gpu.
         """
@@ -146,19 +149,24 @@ class State:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, with the keys of this version."""
     span = Span(str(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"identity", "model", "optimizer", "ema", "scaler", "chances", *_PLAIN}
-        missing -= content.keys()
+        content = {_RENAMED.get(key, key): value for key, value in content.items()}
+        version = int(content.get("version", 1))
+        damaged = not content.keys() >= _KEYS
     except FileNotFoundError:
         hint = "start it without --resume"
         if path.parent.is_dir():
-            hint = "it was taken away, so start anew with another --name"
+            hint = "it was deleted, so start anew with another --name"
         raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
     except Exception:  # torch raises whatever the damage leads to
-        missing = {"all"}
-    if missing:
+        version, damaged = 0, True
+    if version > VERSION:
+        message = f"the checkpoint has format version {version}, this program reads up to {VERSION}"
+        raise WeightsError(message, span=span, hint="resume with the ghostyolo that wrote it")
+    if damaged:
         message, hint = "not a checkpoint, or a damaged one", "start the run anew"
         raise WeightsError(message, span=span, hint=hint)
     return content

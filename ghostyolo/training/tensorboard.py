@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard."""
+"""A log of the run for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostyolo.errors import OptionError
+from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.observers import Observer
+from ghostyolo.training.state import State
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from ghostyolo.training.state import State
 
 SCORES = ("AP", "AP50", "AP75", "VOC", "top-1", "top-5")
 
 
-class TensorBoard:
-    """An observer that writes losses, rate, speed and scores over the iterations into a folder.
+class TensorBoard(Observer):
+    """Writes losses, learning rate, speed and scores by iteration into a folder.
 
-    Raises `OptionError` where the package is missing.
+    Raises `OptionError` if the package is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         if importlib.util.find_spec("tensorboard") is None:
-            message, hint = "--tensorboard needs a package that is not there", "pip install it"
-            raise OptionError(message, hint=f"{hint}: pip install 'ghostyolo[tensorboard]'")
+            message = "--tensorboard needs a package that is not installed"
+            raise OptionError(message, hint="pip install 'ghostyolo[tensorboard]'")
         self.folder = folder
-        self.writer: SummaryWriter | None = None  # from the first word on: a run may be resumed
+        self.writer: SummaryWriter | None = None
 
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
-        """Write an update: the smoothed parts of the loss, the rate, pictures a second."""
-        numbers = {"loss/all": state.loss, "rate": rate, "pictures per second": images_per_second}
+    def started(self, config: TrainConfig, state: State) -> None:
+        """Open the log; values of a killed run after its checkpoint are written again."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(self.folder, purge_step=state.iteration + 1)
+
+    def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
+        """Write the smoothed terms of the loss, the learning rate, and pictures per second."""
+        numbers = {"loss/all": state.loss, "rate": learning_rate}
+        numbers["pictures per second"] = images_per_second
         if len(state.parts) > 1:
             numbers |= {f"loss/{name}": part for name, part in state.parts.items()}
         self._write(numbers, state.iteration)
@@ -41,16 +50,12 @@ class TensorBoard:
         scores = {f"val/{name}": row[name] for name in SCORES if name in row}
         self._write({**scores, "epoch": row["epoch"]}, int(row["iteration"]))
 
-    def close(self) -> None:
-        """Let everything reach the disk."""
-        if self.writer is not None:
+    def closed(self) -> None:
+        """Write everything to the disk."""
+        if self.writer:
             self.writer.close()
 
     def _write(self, numbers: dict[str, float], iteration: int) -> None:
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # what a run that was killed wrote beyond its checkpoint comes again
-            self.writer = SummaryWriter(self.folder, purge_step=iteration)
+        assert self.writer
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, iteration)

@@ -16,7 +16,7 @@ from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.syntax.options import Options
-from ghostyolo.training.recipe import MIXTURES, mixture
+from ghostyolo.training.augmentation import MIXTURES, mixture
 from ghostyolo.training.schedule import learning_rate
 
 Task = Literal["detectors", "classifiers"]

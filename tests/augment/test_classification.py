@@ -14,16 +14,17 @@ from ghostyolo.augment.classification import ClassificationAugmentation, compose
 from ghostyolo.augment.detection import Augmentation
 from ghostyolo.augment.mosaic import Picture
 from ghostyolo.errors import CfgError, OptionError
-from ghostyolo.loss.entropy import LogitRun, cost, targets
+from ghostyolo.loss import cross_entropy
+from ghostyolo.loss.cross_entropy import ClassLogits, probabilities
 from ghostyolo.model.classifier import center
 from ghostyolo.network import loads
-from ghostyolo.training.recipe import CLASSIFIER, mixture
-from ghostyolo.training.recipe import crops as crops_of
+from ghostyolo.training import augmentation
+from ghostyolo.training.augmentation import mixture
 from ghostyolo.training.unsupported import check_classifier
 from support import pictures
 
 PLAIN = ClassificationAugmentation(min_crop=32, max_crop=32)
-RECIPE = CLASSIFIER["cross-entropy"]
+LOSS = cross_entropy.CONFIG
 
 
 def noise(h: int, w: int, seed: int = 0) -> np.ndarray:
@@ -165,18 +166,18 @@ def test_mixture_is_what_darknet_makes_of_the_keys(
 ) -> None:
     network = loads(pictures.CFG.replace("max_batches=6", f"max_batches=6\n{keys}"))
     assert mixture(network) == number
-    assert crops_of(network, RECIPE).mixtures == kinds
-    assert crops_of(network, RECIPE, finish=True).mixed == 0
+    assert augmentation.classification(network, LOSS).mixtures == kinds
+    assert augmentation.classification(network, LOSS, no_mosaic=True).mixed == 0
 
 
 def test_crops_are_the_cfgs() -> None:
     keys = "min_crop=28\nmax_crop=40\nangle=7\naspect=.75\nhue=.1\nflip=0\nblur=5"
     network = loads(pictures.CFG.replace("max_batches=6", f"max_batches=6\n{keys}"))
     look = Augmentation(hue=0.1, saturation=1.2, exposure=1.2)
-    assert crops_of(network, RECIPE) == ClassificationAugmentation(
+    assert augmentation.classification(network, LOSS) == ClassificationAugmentation(
         28, 40, 7, 0.75, 0.5, (), 5, look
     )
-    assert crops_of(loads(pictures.CFG), RECIPE).max_crop == 64
+    assert augmentation.classification(loads(pictures.CFG), LOSS).max_crop == 64
 
 
 # --- targets and the loss
@@ -185,7 +186,7 @@ def test_crops_are_the_cfgs() -> None:
 def test_targets_are_shares() -> None:
     truths = torch.tensor([[0, 1, 2], [1, 0.3, 0], [1, 0.7, 1], [2, 0.5, 1], [2, 0.5, 1]])
     want = torch.tensor([[0, 0, 1, 0], [0.3, 0.7, 0, 0], [0, 1, 0, 0]])
-    torch.testing.assert_close(targets(truths, 3, 4), want)
+    torch.testing.assert_close(probabilities(truths, 3, 4), want)
 
 
 def test_label_smoothing_is_the_formula() -> None:
@@ -197,7 +198,7 @@ def test_label_smoothing_is_the_formula() -> None:
 
     truths = torch.tensor([[0, 1, 3], [1, 0.25, 0], [1, 0.75, 4]])
     want = torch.stack((smooth(3), 0.25 * smooth(0) + 0.75 * smooth(4)))
-    found = targets(truths, 2, classes, eps)
+    found = probabilities(truths, 2, classes, eps)
     torch.testing.assert_close(found, want)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
 
@@ -208,11 +209,11 @@ def test_gradient_is_probability_less_target(temperature: float) -> None:
     torch.manual_seed(0)
     logits = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
     truths = torch.tensor([[0, 1, 2], [1, 0.5, 0], [1, 0.5, 5], [2, 1, 1], [3, 1, 4]])
-    found = cost(LogitRun(logits, temperature, 0.2), truths.double(), (32, 32))
+    found = cross_entropy.loss(ClassLogits(logits, temperature, 0.2), truths.double(), (32, 32))
     found.total.backward()
-    want = targets(truths.double(), 4, 6, 0.2)
-    probabilities = (logits.detach() / temperature).softmax(1)
-    torch.testing.assert_close(logits.grad, probabilities - want)
+    want = probabilities(truths.double(), 4, 6, 0.2)
+    predicted = (logits.detach() / temperature).softmax(1)
+    torch.testing.assert_close(logits.grad, predicted - want)
     shown = torch.nn.functional.cross_entropy(logits.detach() / temperature, want, reduction="sum")
     torch.testing.assert_close(found.parts["loss"], shown)
     assert float(found.divisor) == 4
@@ -220,7 +221,8 @@ def test_gradient_is_probability_less_target(temperature: float) -> None:
 
 def test_huge_logits_cost_a_number() -> None:
     logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], requires_grad=True)
-    found = cost(LogitRun(logits), torch.tensor([[0, 1.0, 0], [1, 1, 0]]), (32, 32))
+    truths = torch.tensor([[0, 1.0, 0], [1, 1, 0]])
+    found = cross_entropy.loss(ClassLogits(logits), truths, (32, 32))
     assert float(found.total.detach()) == 2e4
     found.total.backward()
     assert torch.isfinite(logits.grad).all()

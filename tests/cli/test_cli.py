@@ -638,7 +638,7 @@ def test_adapt_rewrites_the_heads(run: Command, cfg: Path, tmp_path: Path) -> No
     assert_refused(
         done,
         f"{cfg}:36: [yolo] classes=6, {folder} has 1 (ring); "
-        "give --adapt to rewrite the heads for these",
+        "give --adapt to rewrite the last layers for these",
     )
     code, _, _ = run("train", cfg, folder, "--val-split", "none", "--adapt", "--workers", "0")
     assert code == 0
@@ -664,7 +664,7 @@ REFUSED = {
     "--set net.cutmix=1": "[net] cutmix=1 without mosaic=1 is for classifiers; "
     "run with --set net.cutmix=0",
     "--set net.track=1": "[net] track=1 cannot be honoured in training; run with --set net.track=0",
-    "--val-split none --patience 2": "--patience needs a val split to watch; give --val-split",
+    "--val-split none --patience 2": "--patience needs a validation set; give --val-split",
     "--set net.max_batches=0": "[net] max_batches=0; set it, or give --epochs",
     "--set net.policy=steps": "[net] the learning rate cannot be computed from 0 steps and "
     "0 scales; give each step its scale",
@@ -836,7 +836,7 @@ def test_tensorboard_that_is_missing(
     run: Command, cfg: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    message = "--tensorboard needs a package that is not there; pip install it: "
+    message = "--tensorboard needs a package that is not installed; "
     done = run("train", cfg, data, "--tensorboard")
     assert_refused(done, f"{message}pip install 'ghostyolo[tensorboard]'")
 

@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from ghostyolo.cli import progress as console
+from ghostyolo.training.observers import Interruption
 
 
 def state(iteration: int) -> Any:
     return SimpleNamespace(iteration=iteration, loss=1.5, parts={"loss": 1.5})
+
+
+def train_progress(iterations: int, start: int = 0) -> console.TrainProgress:
+    progress = console.TrainProgress()
+    progress.started(SimpleNamespace(iterations=iterations), state(start))
+    return progress
 
 
 @pytest.fixture
@@ -37,11 +44,11 @@ def test_log_has_a_line_now_and_then(clock: list[float], capsys: pytest.CaptureF
 def test_time_left_counts_from_where_a_run_was_resumed(
     clock: list[float], capsys: pytest.CaptureFixture
 ) -> None:
-    progress = console.TrainProgress(1000)
+    progress = train_progress(1000, 901)
     for iteration in range(901, 906):
-        progress.step(state(iteration), 0.001, 3.21)
+        progress.updated(state(iteration), 0.001, 3.21)
         clock[0] += 10
-    progress.close()
+    progress.closed()
     lines = capsys.readouterr().err.splitlines()
     assert (
         lines[0] == "train 903/1000 iterations, loss 1.50, rate 0.001, 3.2 pictures/s, 16:10 left"
@@ -49,7 +56,7 @@ def test_time_left_counts_from_where_a_run_was_resumed(
 
 
 def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
-    progress = console.TrainProgress(10)
+    progress = train_progress(10)
     progress.validated({"iteration": 1, "epoch": 2.5, "loss": 3, "AP": 0.1, "AP50": 0.25})
     progress.validated({"iteration": 2, "epoch": 3, "loss": 3})
     assert capsys.readouterr().err.splitlines() == [
@@ -59,19 +66,18 @@ def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_stop_comes_after_an_update() -> None:
-    watch = console.Watch([console.TrainProgress(10)])
-    watch.step(state(1), 0.1, 1)
-    watch.stop(15)
+    interruption = Interruption()
+    interruption.updated(state(1), 0.1, 1)
+    interruption.signal = 15
     with pytest.raises(KeyboardInterrupt) as caught:
-        watch.step(state(2), 0.1, 1)
-    watch.close()
+        interruption.updated(state(2), 0.1, 1)
     assert caught.value.args == (15,)
 
 
 def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
-    progress, now = console.TrainProgress(3), state(3)
+    progress, now = train_progress(3), state(3)
     now.parts = {"box": 1.0, "class": 0.5}
-    progress.step(now, 0.1, 1)
+    progress.updated(now, 0.1, 1)
     assert capsys.readouterr().err.startswith(
         "train 3/3 iterations, loss 1.50 (box 1.00, class 0.50), rate 0.1, 1.0 pictures/s"
     )

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ghostyolo.boxes import ciou, iou
-from ghostyolo.loss import HeadRun, modern
+from ghostyolo.loss import modern
+from ghostyolo.loss.base import HeadOutput
 from ghostyolo.ops.heads import YoloActivation
 from support.head_runs import CLASSES, SIZE, make_runs
 
@@ -28,7 +29,7 @@ def make_truths(seed: int, count: int = 6, images: int = 2) -> torch.Tensor:
 class Literal:
     """The rules over plain numbers: every slot of the image is looked at for every truth."""
 
-    def __init__(self, runs: list[HeadRun], truths: torch.Tensor) -> None:
+    def __init__(self, runs: list[HeadOutput], truths: torch.Tensor) -> None:
         self.heads = [run.head for run in runs]
         self.boxes, self.scores = [], []
         for run in runs:
@@ -124,7 +125,7 @@ KEYS = ({}, {"scale_x_y": 1.1}, {"new_coords": 1, "scale_x_y": 2.0})
 @pytest.mark.parametrize("seed", range(6))
 def test_slots_and_costs_obey_the_rules(seed: int, keys: dict[str, float]) -> None:
     runs, truths = make_runs(seed, **keys), make_truths(seed)
-    literal, cost = Literal(runs, truths), modern.cost(runs, truths, SIZE)
+    literal, cost = Literal(runs, truths), modern.loss(runs, truths, SIZE)
     assert int(cost.divisor) == len(literal.matches)
     shown = [float(cost.parts[name]) for name in ("box", "objectness", "class")]
     assert shown == pytest.approx(literal.cost(), rel=1e-4)
@@ -133,13 +134,15 @@ def test_slots_and_costs_obey_the_rules(seed: int, keys: dict[str, float]) -> No
 
 def test_images_add_up_and_do_not_see_each_other() -> None:
     runs, truths = make_runs(3), make_truths(3, 8)
-    whole = modern.cost(runs, truths, SIZE)
+    whole = modern.loss(runs, truths, SIZE)
     parts = []
     for image in (0, 1):
         mine = truths[truths[:, 0] == image].clone()
         mine[:, 0] = 0
-        alone = [HeadRun(h, raw[image : image + 1], out[image : image + 1]) for h, raw, out in runs]
-        parts.append(modern.cost(alone, mine, SIZE))
+        alone = [
+            HeadOutput(h, raw[image : image + 1], out[image : image + 1]) for h, raw, out in runs
+        ]
+        parts.append(modern.loss(alone, mine, SIZE))
     torch.testing.assert_close(sum(part.total for part in parts), whole.total)
     assert sum(part.divisor for part in parts) == whole.divisor
 
@@ -149,18 +152,18 @@ def test_every_truth_has_a_slot_however_odd_its_shape_and_place() -> None:
     odd = [(0.5, 0.5, 0.9, 0.01), (1.0, 1.0, 0.1, 0.1), (0.0, 0.0, 0.002, 0.002), (0.5, 0.5, 1, 1)]
     for box in odd:
         truths = torch.tensor([[0, *box, 1]])
-        assert modern.cost(make_runs(1, 1), truths, SIZE).divisor >= 1, box
+        assert modern.loss(make_runs(1, 1), truths, SIZE).divisor >= 1, box
 
 
 def test_two_truths_alike_share_no_slot() -> None:
     truths = make_truths(5, 1).repeat(2, 1)
     runs = make_runs(5)
-    assert modern.cost(runs, truths, SIZE).divisor == modern.cost(runs, truths[:1], SIZE).divisor
+    assert modern.loss(runs, truths, SIZE).divisor == modern.loss(runs, truths[:1], SIZE).divisor
 
 
 def test_without_truths_everything_is_background() -> None:
     runs = make_runs(2)
-    cost = modern.cost(runs, torch.zeros(0, 6), SIZE)
+    cost = modern.loss(runs, torch.zeros(0, 6), SIZE)
     cost.total.backward()
     assert (cost.divisor, cost.parts["box"], cost.parts["class"]) == (1, 0, 0)
     for run in runs:
@@ -172,7 +175,7 @@ def test_without_truths_everything_is_background() -> None:
 def test_labels_are_smoothed() -> None:
     truths = make_truths(4)
     plain, smooth = (
-        modern.cost(make_runs(4, **k), truths, SIZE) for k in ({}, {"label_smooth_eps": 0.2})
+        modern.loss(make_runs(4, **k), truths, SIZE) for k in ({}, {"label_smooth_eps": 0.2})
     )
     assert smooth.divisor == plain.divisor
     assert smooth.parts["box"] == plain.parts["box"]
@@ -183,7 +186,7 @@ def test_gradient_is_that_of_the_total() -> None:
     """By objectness and classes; that of the boxes is held in the tests of the IoU family."""
     rng = torch.Generator().manual_seed(0)
     runs, truths = (
-        [HeadRun(h, raw.detach().double(), out) for h, raw, out in make_runs(7)],
+        [HeadOutput(h, raw.detach().double(), out) for h, raw, out in make_runs(7)],
         make_truths(7),
     )
     direction = [torch.randn(run.raw.shape, generator=rng).double() for run in runs]
@@ -193,10 +196,10 @@ def test_gradient_is_that_of_the_total() -> None:
 
     def total(step: float) -> torch.Tensor:
         moved = [
-            HeadRun(h, raw + step * d, out)
+            HeadOutput(h, raw + step * d, out)
             for (h, raw, out), d in zip(runs, direction, strict=True)
         ]
-        return modern.cost(moved, truths, SIZE).total
+        return modern.loss(moved, truths, SIZE).total
 
     for run in runs:
         run.raw.requires_grad_()
@@ -207,12 +210,12 @@ def test_gradient_is_that_of_the_total() -> None:
 
 def test_huge_and_half_precision_outputs_stay_numbers() -> None:
     runs, truths = make_runs(1), make_truths(1)
-    huge = [HeadRun(h, (raw.detach() * 1e4).requires_grad_(), out) for h, raw, out in runs]
-    cost = modern.cost(huge, truths, SIZE)
+    huge = [HeadOutput(h, (raw.detach() * 1e4).requires_grad_(), out) for h, raw, out in runs]
+    cost = modern.loss(huge, truths, SIZE)
     cost.total.backward()
     assert cost.total.isfinite() and all(run.raw.grad.isfinite().all() for run in huge)
-    half = [HeadRun(h, raw.detach().bfloat16().requires_grad_(), out) for h, raw, out in runs]
-    assert modern.cost(half, truths, SIZE).total.dtype == torch.float32
+    half = [HeadOutput(h, raw.detach().bfloat16().requires_grad_(), out) for h, raw, out in runs]
+    assert modern.loss(half, truths, SIZE).total.dtype == torch.float32
 
 
 def test_descent_ends_at_the_truths() -> None:
@@ -221,11 +224,11 @@ def test_descent_ends_at_the_truths() -> None:
     runs = make_runs(0, 1)
     optimizer = torch.optim.Adam([run.raw for run in runs], lr=0.1)
     for _ in range(400):
-        cost = modern.cost(runs, truths, SIZE)
+        cost = modern.loss(runs, truths, SIZE)
         optimizer.zero_grad()
         (cost.total / cost.divisor).backward()
         optimizer.step()
-    activated = [HeadRun(h, raw, YoloActivation(2, 1.0, False)(raw)) for h, raw, _ in runs]
+    activated = [HeadOutput(h, raw, YoloActivation(2, 1.0, False)(raw)) for h, raw, _ in runs]
     decoded = [run.head.decode(run.output.detach(), SIZE) for run in activated]
     boxes, objectness, classes = (torch.cat(part, 1) for part in zip(*decoded, strict=True))
     for row in truths:

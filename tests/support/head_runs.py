@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.loss import HeadRun
+from ghostyolo.loss.base import HeadOutput
 from ghostyolo.ops.heads import YoloActivation
 
 SIZE = (64, 96)  # of the input, (h, w) in pixels
@@ -17,7 +17,7 @@ ANCHORS = (10, 8, 16, 24, 30, 20, 40, 50)
 CLASSES = 3
 
 
-def make_runs(seed: int, images: int = 2, **keys: object) -> list[HeadRun]:
+def make_runs(seed: int, images: int = 2, **keys: object) -> list[HeadOutput]:
     """Return two heads, at strides 8 and 16, that say something random."""
     rng = torch.Generator().manual_seed(seed)
     runs = []
@@ -27,5 +27,5 @@ def make_runs(seed: int, images: int = 2, **keys: object) -> list[HeadRun]:
         raw = torch.randn(images, 2 * (5 + CLASSES), h, w, generator=rng)
         raw = raw.sigmoid() if head.new_coords else raw
         activate = YoloActivation(2, head.scale_x_y, bool(head.new_coords))
-        runs.append(HeadRun(head, raw.requires_grad_(), activate(raw)))
+        runs.append(HeadOutput(head, raw.requires_grad_(), activate(raw)))
     return runs

@@ -11,6 +11,7 @@ import torch
 from ghostyolo.data import open_dataset
 from ghostyolo.network import loads
 from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.observers import Observer
 from ghostyolo.training.state import State
 from support import ROOT, tiny
 
@@ -27,8 +28,8 @@ def variables() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-class Silent:
-    """Hears all and remembers; may stop a run after an update."""
+class Silent(Observer):
+    """Records what it is told; may stop a run after an update."""
 
     def __init__(self, stop_after: int = 0) -> None:
         self.stop_after = stop_after
@@ -36,9 +37,9 @@ class Silent:
         self.rates: list[float] = []
         self.rows: list[dict[str, float]] = []
 
-    def step(self, state: State, rate: float, images_per_second: float) -> None:
+    def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
         self.losses.append(state.loss)
-        self.rates.append(rate)
+        self.rates.append(learning_rate)
         assert images_per_second > 0
         if state.iteration == self.stop_after:
             raise KeyboardInterrupt

@@ -27,7 +27,7 @@ from ghostyolo.network.outputs import class_counts, classifier_output
 from ghostyolo.runtime.registry import installed_versions
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.loop import train
+from ghostyolo.training.loop import fit
 from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.task import CLASSIFICATION, DETECTION, task_of
 from ghostyolo.zoo import networks
@@ -178,7 +178,7 @@ def test_accuracy_is_a_count(data: Path) -> None:
 def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
     settings = config(text=pictures.CFG.replace("max_batches=6", "max_batches=60"), val_every=30)
     observer = runs.Silent()
-    state = train(settings, observer)
+    state = fit(settings, observer)
     assert observer.losses[-1] < 0.5 * observer.losses[0]
     assert state.best == 1.0 and state.ema is not None
     with (settings.folder / "results.csv").open() as file:
@@ -193,11 +193,11 @@ def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
 def test_interrupted_run_goes_on_bit_for_bit(keys: str, config: Callable[..., TrainConfig]) -> None:
     """Also with dropout, whose chance is torch's."""
     text = with_net(keys).replace("[softmax]", "[dropout]\nprobability=.3\n\n[softmax]")
-    train(config("whole", text), runs.Silent())
+    fit(config("whole", text), runs.Silent())
     with pytest.raises(KeyboardInterrupt):
-        train(config("parts", text), runs.Silent(stop_after=3))
+        fit(config("parts", text), runs.Silent(stop_after=3))
     torch.manual_seed(99)
-    train(config("parts", text, workers=2), runs.Silent(), resume=True)
+    fit(config("parts", text, workers=2), runs.Silent(), resume=True)
     whole, parts = (config(name, text).folder for name in ("whole", "parts"))
     assert runs.same(runs.checkpoint(whole), runs.checkpoint(parts))
     for name in ("best.weights", "last.weights", "results.csv", "model.cfg", "model.names"):
@@ -208,8 +208,8 @@ def test_subdivisions_change_nothing_without_batch_norm(
     config: Callable[..., TrainConfig],
 ) -> None:
     text = with_net("mixup=1\nlabel_smooth_eps=.2").replace("batch_normalize=1\n", "")
-    whole = train(config("a", text, val=None), runs.Silent())
-    halves = train(
+    whole = fit(config("a", text, val=None), runs.Silent())
+    halves = fit(
         config("b", text.replace("subdivisions=1", "subdivisions=2"), val=None), runs.Silent()
     )
     assert halves.loss == pytest.approx(whole.loss, rel=1e-4)
@@ -219,12 +219,12 @@ def test_subdivisions_change_nothing_without_batch_norm(
 
 def test_numbers_that_run_away_stop_the_run(config: Callable[..., TrainConfig]) -> None:
     text = pictures.CFG.replace("learning_rate=0.02", "learning_rate=1e30")
-    with pytest.raises(NanError, match=r"the loss is no number after iteration .*; its pictures:"):
-        train(config(text=text), runs.Silent())
+    with pytest.raises(NanError, match=r"the loss is not finite after iteration .*; its pictures:"):
+        fit(config(text=text), runs.Silent())
 
 
 def test_bfloat16_trains(config: Callable[..., TrainConfig]) -> None:
-    state = train(config(amp="bf16"), runs.Silent())
+    state = fit(config(amp="bf16"), runs.Silent())
     assert state.iteration == 6 and np.isfinite(state.loss)
 
 
@@ -382,7 +382,7 @@ def test_backbone_goes_into_a_detector(
     size, small = (64, 64), {"batch": 4, "max_batches": 2, "burn_in": 0}
     net = networks.classifier(GhostNet(width=0.5), classes=3, size=size)
     net = passes.rebuild(net, options=net.options.changed(**small))
-    train(config(network=net, val=None), runs.Silent())
+    fit(config(network=net, val=None), runs.Silent())
     (tmp_path / "d.cfg").write_text(
         dumps(networks.detector(GhostNet(width=0.5), classes=6, size=size))
     )

@@ -20,7 +20,8 @@ import torch
 from ghostyolo import cli
 from ghostyolo.distributed import PeerError, World, joined, own_device
 from ghostyolo.errors import OptionError
-from ghostyolo.training.loop import plan, train
+from ghostyolo.training.loop import fit
+from ghostyolo.training.setup import update_config
 from support import runs, tiny
 
 ALIKE = 1e-4  # of a loss, and of the largest weight of a layer
@@ -58,15 +59,15 @@ def agrees(world: World, data: Path, folder: Path) -> None:
 
     And count what either has found wrong with a picture.
     """
-    for text in (tiny.CFG.replace("batch=2", "batch=4"), DROPOUT):
-        config = runs.configured(data, folder / "agrees", text, loss="modern")
+    for number, text in enumerate((tiny.CFG.replace("batch=2", "batch=4"), DROPOUT)):
+        config = runs.configured(data, folder / f"agrees{number}", text, loss="modern")
         config.train.add_defect(f"{world.rank}.jpg", "of one")
         config.train.add_defect("2.jpg", "of both")
-        state = train(config, runs.Silent(), world=world)
+        state = fit(config, runs.Silent(), world=world)
         assert config.train.defects == {"of one": 2, "of both": 1}
         a, b = world.gather({**state.model.state_dict(), "rows": state.rows, "parts": state.parts})
         assert runs.same(a, b)
-        chances = world.gather(state.chance())
+        chances = world.gather(state.rng_state())
         assert not torch.equal(chances[0]["cpu"], chances[1]["cpu"])
 
 
@@ -75,12 +76,12 @@ def goes_on(world: World, data: Path, folder: Path) -> None:
     val = runs.open_dataset(data, "val")
     config = runs.configured(data, folder / "parts", DROPOUT, loss="modern", val=val, val_every=2)
     try:
-        train(config, runs.Silent(stop_after=3 * world.rank), world=world)
+        fit(config, runs.Silent(stop_after=3 * world.rank), world=world)
         raise AssertionError("went on")
     except KeyboardInterrupt:
         pass
-    state = train(config, runs.Silent(), resume=True, world=world)
-    whole = train(replace(config, folder=folder / "whole"), runs.Silent(), world=world)
+    state = fit(config, runs.Silent(), resume=True, world=world)
+    whole = fit(replace(config, folder=folder / "whole"), runs.Silent(), world=world)
     assert runs.same(state.model.state_dict(), whole.model.state_dict())
     if world.first:
         assert runs.same(*(runs.checkpoint(folder / run) for run in ("parts", "whole")))
@@ -260,7 +261,7 @@ def test_passes_are_no_larger_than_in_one_process(
 ) -> None:
     text = tiny.CFG.replace("batch=2", f"batch={batch}")
     text = text.replace("subdivisions=1", f"subdivisions={subdivisions}")
-    step = plan(runs.configured(data, tmp_path, text), World(0, size))
+    step = update_config(runs.configured(data, tmp_path, text), World(0, size))
     assert step.subdivisions == passes
     assert batch // size // passes <= batch // subdivisions
 
@@ -272,7 +273,7 @@ def test_batch_that_cannot_be_shared(
     text = tiny.CFG.replace("batch=2", f"batch={batch}")
     text = text.replace("subdivisions=1", f"subdivisions={subdivisions}")
     with pytest.raises(OptionError, match=f"{size} processes cannot share a batch of {batch}"):
-        plan(runs.configured(data, tmp_path, text), World(0, size))
+        update_config(runs.configured(data, tmp_path, text), World(0, size))
 
 
 if __name__ == "__main__":

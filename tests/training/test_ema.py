@@ -75,7 +75,7 @@ def test_restored_average_goes_on_bit_for_bit() -> None:
     first, second = Ema(a, 5), Ema(b, 5)
     for seed in range(4):
         if seed == 2:
-            second.restore(first.state())
+            second.load_state_dict(first.state_dict())
         for model in (a, b):
             move(model, seed)
         first.update()

@@ -20,21 +20,24 @@ import torch
 from ghostyolo.augment.batches import Batches
 from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.errors import CfgError, OptionError
-from ghostyolo.loss import Cost, HeadRun
+from ghostyolo.loss import darknet
+from ghostyolo.loss.base import HeadOutput, LossSum
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, loads, passes, weights_file
-from ghostyolo.training.loop import NanError, TrainConfig, start, train
-from ghostyolo.training.recipe import RECIPES, augmentation
+from ghostyolo.training import augmentation
+from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.gradient import UpdateConfig, gradient
+from ghostyolo.training.loop import fit
+from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.schedule import input_size, learning_rate, stretched
+from ghostyolo.training.setup import initial_state, optimizer, set_learning_rate
 from ghostyolo.training.state import State
-from ghostyolo.training.step import Step, gradient, optimizer, set_rate
 from support import ROOT, goldens, tiny
 from support.runs import Silent
 
 PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")
 LIMIT = 1e-5  # of the largest magnitude in the tensor
-DARKNET = RECIPES["darknet"]
-LOSSES = pytest.mark.parametrize("loss", RECIPES)
+DARKNET = darknet.CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def assert_same(a: State, b: State) -> None:
 def batch(data: Path, count: int = 4, text: str = tiny.CFG) -> tuple[torch.Tensor, torch.Tensor]:
     network = loads(text)
     dataset = open_dataset(data, "train")
-    return Batches(dataset, augmentation(network, DARKNET), count, (64, 64)).batch_at(0)
+    return Batches(dataset, augmentation.detection(network, DARKNET), count, (64, 64)).batch_at(0)
 
 
 # --- one update
@@ -107,8 +110,9 @@ def test_updates_are_darknets(path: Path) -> None:
     items = [(n, *item) for n in model.network for item in weights_file.stored(model.network, n)]
     checked = 0
     for update in (1, 2, 3):
-        set_rate(state, model.network.options)
-        cost = gradient(state, images, truths, Step(DARKNET, golden["subdivisions"]))["loss"]
+        set_learning_rate(state, model.network.options)
+        update_ = UpdateConfig(DARKNET, golden["subdivisions"])
+        cost = gradient(state, images, truths, update_)["loss"]
         costs = [sub["cost"] for sub in golden["iters"][update - 1]["sub"]]
         assert cost * count == pytest.approx(sum(costs), rel=1e-5)
         state.optimizer.step()
@@ -135,8 +139,8 @@ def test_update_is_the_formula(data: Path) -> None:
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     kept = {name: torch.zeros_like(p) for name, p in before.items()}
     for _ in range(2):
-        rate = set_rate(state, options)
-        gradient(state, images, truths, Step(DARKNET))
+        rate = set_learning_rate(state, options)
+        gradient(state, images, truths, UpdateConfig(DARKNET))
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None
             decay = options.decay if name.endswith("conv.weight") else 0.0
@@ -165,8 +169,8 @@ def test_layers_have_rates_of_their_own(data: Path) -> None:
     images, truths = batch(data)
     for each in (model, plain):
         state = State(each.train(), optimizer(each, DARKNET))
-        set_rate(state, each.network.options)
-        gradient(state, images, truths, Step(DARKNET))
+        set_learning_rate(state, each.network.options)
+        gradient(state, images, truths, UpdateConfig(DARKNET))
         state.optimizer.step()
     for name, factor in (("0.conv.weight", 0), ("1.conv.weight", 1), ("2.conv.bias", 0.5)):
         moved = model.state_dict()[f"layers.{name}"] - before[f"layers.{name}"]
@@ -179,7 +183,7 @@ def test_subdivisions_change_nothing_without_batch_norm(data: Path) -> None:
     state, (images, truths) = State(model, optimizer(model, DARKNET)), batch(data)
     found = []
     for subdivisions in (1, 2, 4):
-        cost = gradient(state, images, truths, Step(DARKNET, subdivisions))["loss"]
+        cost = gradient(state, images, truths, UpdateConfig(DARKNET, subdivisions))["loss"]
         found.append((cost, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     (cost, whole), *parts = found
     for other, pieces in parts:
@@ -189,7 +193,7 @@ def test_subdivisions_change_nothing_without_batch_norm(data: Path) -> None:
 
 
 def test_untrained_heads_expect_little(config: Callable[..., TrainConfig]) -> None:
-    state = start(config())
+    state = initial_state(config())
     out = state.model.trace(torch.rand(1, 3, 64, 64))[-1].view(1, 2, 11, 4, 4)
     assert out[:, :, 4].max() < 0.05
     assert abs(float(out[:, :, 5:].mean()) - 0.5) < 0.05
@@ -201,11 +205,11 @@ def test_untrained_heads_expect_little(config: Callable[..., TrainConfig]) -> No
 def test_four_updates_are_two_and_two(config: Callable[..., TrainConfig], data: Path) -> None:
     """Through a checkpoint, in which everything lies; with validation on the way."""
     val = open_dataset(data, "val")
-    whole = train(config("whole", val=val, val_every=1), Silent())
+    whole = fit(config("whole", val=val, val_every=1), Silent())
     with pytest.raises(KeyboardInterrupt):
-        train(config("parts", val=val, val_every=1), Silent(stop_after=2))
+        fit(config("parts", val=val, val_every=1), Silent(stop_after=2))
     torch.manual_seed(99)
-    parts = train(config("parts", val=val, val_every=1), Silent(), resume=True)
+    parts = fit(config("parts", val=val, val_every=1), Silent(), resume=True)
     assert_same(whole, parts)
     for name in ("best.weights", "last.weights", "results.csv", "model.cfg", "model.names"):
         a, b = (config(run).folder / name for run in ("whole", "parts"))
@@ -218,21 +222,20 @@ from pathlib import Path
 import torch
 from ghostyolo.data import open_dataset
 from ghostyolo.network import load
-from ghostyolo.training.loop import TrainConfig, train
-class Silent:
-    step = validated = lambda *_: None
+from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.loop import fit
 cfg, data, folder = map(Path, sys.argv[1:])
 config = TrainConfig(load(cfg), open_dataset(data, "train"), None, folder, "darknet", workers=2)
-train(config, Silent(), resume=True)
+fit(config, resume=True)
 """
 
 
 def test_another_process_goes_on_bit_for_bit(
     config: Callable[..., TrainConfig], data: Path, tmp_path: Path
 ) -> None:
-    whole = train(config("whole"), Silent())
+    whole = fit(config("whole"), Silent())
     with pytest.raises(KeyboardInterrupt):
-        train(config("parts"), Silent(stop_after=3))
+        fit(config("parts"), Silent(stop_after=3))
     words = [str(tiny.write(tmp_path)), str(data), str(config("parts").folder)]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *words], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
@@ -245,21 +248,21 @@ def test_another_process_goes_on_bit_for_bit(
 def test_interruption_at_a_validation_loses_nothing(
     config: Callable[..., TrainConfig], data: Path
 ) -> None:
-    whole = train(config("whole", val_every=2), Silent())
+    whole = fit(config("whole", val_every=2), Silent())
     with pytest.raises(KeyboardInterrupt):
-        train(config("parts", val_every=2), Silent(stop_after=2))
-    assert_same(whole, train(config("parts", val_every=2), Silent(), resume=True))
+        fit(config("parts", val_every=2), Silent(stop_after=2))
+    assert_same(whole, fit(config("parts", val_every=2), Silent(), resume=True))
 
 
 def test_finished_run_has_nothing_to_go_on_with(config: Callable[..., TrainConfig]) -> None:
-    first, observer = train(config(), Silent()), Silent()
-    assert_same(first, train(config(), observer, resume=True))
+    first, observer = fit(config(), Silent()), Silent()
+    assert_same(first, fit(config(), observer, resume=True))
     assert not observer.losses
 
 
 def test_run_leaves_its_files(config: Callable[..., TrainConfig], data: Path) -> None:
     settings = config(val=open_dataset(data, "val"), val_every=2, save_every=1)
-    state, folder = train(settings, Silent()), settings.folder
+    state, folder = fit(settings, Silent()), settings.folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
         "results.csv",
@@ -305,23 +308,23 @@ def test_damaged_pictures_stop_no_run_and_stand_in_its_report(
 def test_loss_falls_on_what_is_seen_again_and_again(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=60").replace("jitter=.2", "jitter=0")
     observer = Silent()
-    train(config(text=text), observer)
+    fit(config(text=text), observer)
     assert observer.losses[-1] < 0.5 * observer.losses[0]
 
 
 def test_seed_decides_everything(config: Callable[..., TrainConfig]) -> None:
-    a, b, other = (train(config(str(i), seed=seed), Silent()) for i, seed in enumerate((5, 5, 6)))
+    a, b, other = (fit(config(str(i), seed=seed), Silent()) for i, seed in enumerate((5, 5, 6)))
     assert_same(a, b)
     assert a.loss != other.loss
 
 
 def test_workers_change_nothing(config: Callable[..., TrainConfig]) -> None:
-    assert_same(train(config("a"), Silent()), train(config("b", workers=2), Silent()))
+    assert_same(fit(config("a"), Silent()), fit(config("b", workers=2), Silent()))
 
 
 def test_weights_are_a_start(config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     path = tiny.eager_weights(tmp_path)
-    state, model = start(config(), str(path)), Model(loads(tiny.CFG))
+    state, model = initial_state(config(weights=str(path))), Model(loads(tiny.CFG))
     model.load_weights(path)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state.model.state_dict()[name]), name
@@ -332,15 +335,15 @@ def test_rates_follow_the_cfg(config: Callable[..., TrainConfig]) -> None:
         "max_batches=4", "max_batches=4\nburn_in=2\npower=2\npolicy=steps\nsteps=3,4\nscales=.1,.1"
     )
     observer = Silent()
-    train(config(text=text), observer)
+    fit(config(text=text), observer)
     assert observer.rates == pytest.approx([0.0025, 0.01, 0.001, 0.0001])
 
 
 def test_random_rate_is_drawn_from_the_seed(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=4\npolicy=random\npower=1")
     first, second = Silent(), Silent()
-    train(config("a", text=text), first)
-    train(config("b", text=text), second)
+    fit(config("a", text=text), first)
+    fit(config("b", text=text), second)
     assert first.rates == second.rates
     assert len(set(first.rates)) == 4
     assert all(0 <= rate <= 0.01 for rate in first.rates)
@@ -349,7 +352,7 @@ def test_random_rate_is_drawn_from_the_seed(config: Callable[..., TrainConfig]) 
 def test_sizes_are_drawn_for_ten_iterations(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace("jitter=.2", "jitter=.2\nrandom=1")
     observer = Silent()
-    state = train(config(text=text, save_every=1), observer)
+    state = fit(config(text=text, save_every=1), observer)
     assert state.iteration == 4
 
 
@@ -361,33 +364,32 @@ def test_numbers_that_run_away_stop_the_run(
     text = tiny.CFG.replace("max_batches=4", "max_batches=40")
     settings = config(text=text, save_every=1)
     with pytest.raises(KeyboardInterrupt):
-        train(settings, Silent(stop_after=2))
+        fit(settings, Silent(stop_after=2))
     good = (settings.folder / "last.weights").read_bytes()
     cost = {"loss": lambda x: x * torch.nan, "gradient": lambda x: x.sqrt() * 0}[fault]
 
-    def broken(runs: Sequence[HeadRun], *_: object) -> Cost:
+    def broken(runs: Sequence[HeadOutput], *_: object) -> LossSum:
         total = cost(runs[0].raw * 0).sum()
-        return Cost(total, total.detach() * 0 + 1, {"loss": total.detach()})
+        return LossSum(total, total.detach() * 0 + 1, {"loss": total.detach()})
 
-    recipe = replace(DARKNET, loss=broken)
-    monkeypatch.setitem(RECIPES, "darknet", recipe)
-    message = r"the loss is no number after iteration 2 \(loss nan\): .*last.weights holds"
+    monkeypatch.setattr(darknet, "CONFIG", replace(DARKNET, function=broken))
+    message = r"the loss is not finite after iteration 2 \(loss nan\): .*last.weights has the last"
     with pytest.raises(NanError, match=message):
-        train(settings, Silent(), resume=True)
+        fit(settings, Silent(), resume=True)
     assert (settings.folder / "last.weights").read_bytes() == good
 
 
 def test_huge_rate_is_found_out(config: Callable[..., TrainConfig]) -> None:
     text = PLAIN.replace("learning_rate=0.01", "learning_rate=1e30")
     with pytest.raises(NanError, match="after iteration") as caught:
-        train(config(text=text.replace("max_batches=4", "max_batches=40")), Silent())
-    assert "lower the rate" in str(caught.value)
+        fit(config(text=text.replace("max_batches=4", "max_batches=40")), Silent())
+    assert "lower the learning rate" in str(caught.value)
     assert not (config().folder / "last.weights").exists()
 
 
 def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], data: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(config(), Silent(stop_after=1))
+        fit(config(), Silent(stop_after=1))
     others: dict[str, TrainConfig] = {
         "cfg": config(text=tiny.CFG.replace("decay=0.01", "decay=0.02")),
         "seed": config(seed=1),
@@ -397,7 +399,7 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
     }
     for what, other in others.items():
         with pytest.raises(OptionError, match=f"the run has another {what}; resume with"):
-            train(other, Silent(), resume=True)
+            fit(other, Silent(), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -421,13 +423,13 @@ def test_what_cannot_be_honoured_is_refused(
         text = text.replace("width=64\nheight=64", "width=16\nheight=16")
     settings = config(network=loads(text, path="x.cfg"))
     with pytest.raises(CfgError, match=message):
-        train(settings, Silent())
+        fit(settings, Silent())
     assert not settings.folder.exists()
 
 
 def test_network_without_heads_is_refused(config: Callable[..., TrainConfig]) -> None:
     with pytest.raises(CfgError, match=r"no detection head, so no boxes; add a \[yolo\]"):
-        train(config(text=tiny.CFG.partition("[yolo]")[0]), Silent())
+        fit(config(text=tiny.CFG.partition("[yolo]")[0]), Silent())
 
 
 def test_adapted_heads_train(config: Callable[..., TrainConfig], data: Path) -> None:
@@ -439,7 +441,7 @@ def test_adapted_heads_train(config: Callable[..., TrainConfig], data: Path) -> 
         path=dataset.path,
     )
     network: Network = passes.reclass(loads(tiny.CFG), 1)
-    state = train(config(network=network, train=ones), Silent())
+    state = fit(config(network=network, train=ones), Silent())
     assert state.model.layers[2].conv.weight.shape[0] == 12
     assert json.dumps(state.loss) != "NaN"
 

@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from ghostyolo.augment.batches import Batches
+from ghostyolo.distributed import World
 from ghostyolo.errors import OptionError
-from ghostyolo.loss import Cost
+from ghostyolo.loss.base import LossSum
 from ghostyolo.network import loads
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.loop import compiled, plan, start, train
+from ghostyolo.training.gradient import gradient
+from ghostyolo.training.loop import fit
+from ghostyolo.training.setup import compiled, initial_state, update_config
 from ghostyolo.training.state import State
-from ghostyolo.training.step import World, gradient
 from support import runs, tiny
 
 DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,8 +44,8 @@ def scaled(state: State, scale: float) -> State:
 def gradients(config: TrainConfig) -> list[torch.Tensor]:
     """Return the gradient of a batch, unscaled."""
     torch.manual_seed(0)
-    state, step = scaled(start(config), 64), plan(config, World())
-    images, truths = Batches(config.train, config.settings(), 2, (64, 64)).batch_at(0)
+    state, step = scaled(initial_state(config), 64), update_config(config, World())
+    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
     gradient(state, images, truths, step)
     return [p.grad for p in state.model.parameters() if p.grad is not None]
 
@@ -69,14 +71,16 @@ def test_gradients_are_near_those_of_float32(amp: str, limit: float, config: Tra
 def test_loss_has_float32_and_the_network_has_not(amp: str, config: TrainConfig) -> None:
     seen: list[torch.dtype] = []
 
-    def loss(runs_: object, truths: torch.Tensor, size: tuple[int, int]) -> Cost:
+    def loss(runs_: object, truths: torch.Tensor, size: tuple[int, int]) -> LossSum:
         seen.extend(tensor.dtype for run in runs_ for tensor in run[1:])  # type: ignore[attr-defined]
-        return config.recipe.loss(runs_, truths, size)  # type: ignore[arg-type]
+        return config.loss_config.function(runs_, truths, size)  # type: ignore[arg-type]
 
-    state, step = start(config), plan(replace(config, amp=amp), World())
+    state, update = initial_state(config), update_config(replace(config, amp=amp))
     state.model.layers[1].register_forward_hook(lambda *args: seen.append(args[2].dtype))
-    images, truths = Batches(config.train, config.settings(), 2, (64, 64)).batch_at(0)
-    gradient(state, images, truths, replace(step, recipe=replace(config.recipe, loss=loss)))
+    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    gradient(
+        state, images, truths, replace(update, loss=replace(config.loss_config, function=loss))
+    )
     assert seen == [DTYPES[amp], torch.float32, torch.float32]
 
 
@@ -84,16 +88,16 @@ def test_fp16_goes_on_with_its_scale(config: TrainConfig) -> None:
     """And skips an update whose gradient it cannot hold, without touching a weight."""
     text = tiny.CFG.replace("max_batches=4", "max_batches=16")
     config = replace(config, amp="fp16", network=loads(text))
-    whole = train(replace(config, folder=config.folder / "whole"), runs.Silent())
+    whole = fit(replace(config, folder=config.folder.parent / "whole"), runs.Silent())
     with pytest.raises(KeyboardInterrupt):
-        train(config, runs.Silent(stop_after=9))
-    train(config, runs.Silent(), resume=True)
+        fit(config, runs.Silent(stop_after=9))
+    fit(config, runs.Silent(), resume=True)
     assert whole.skipped == 0 < len(whole.optimizer.state)
-    assert runs.same(runs.checkpoint(config.folder), runs.checkpoint(config.folder / "whole"))
+    assert runs.same(*map(runs.checkpoint, (config.folder, config.folder.parent / "whole")))
     before = {k: v.clone() for k, v in whole.model.state_dict().items()}
     state = scaled(whole, 1e38)
-    images, truths = Batches(config.train, config.settings(), 2, (64, 64)).batch_at(0)
-    parts = gradient(state, images, truths, plan(config, World()))
+    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    parts = gradient(state, images, truths, update_config(config, World()))
     shown, scale = state.parts, state.scaler.get_scale()
     state.advance(parts)
     assert (state.iteration, state.skipped, state.parts) == (17, 1, shown)
@@ -104,10 +108,10 @@ def test_fp16_goes_on_with_its_scale(config: TrainConfig) -> None:
 
 def test_other_precision_is_another_run(config: TrainConfig) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(config, runs.Silent(stop_after=1))
+        fit(config, runs.Silent(stop_after=1))
     with pytest.raises(OptionError, match="the run has another precision"):
-        train(replace(config, amp="bf16"), runs.Silent(), resume=True)
-    state = train(replace(config, amp="auto"), runs.Silent(), resume=True)
+        fit(replace(config, amp="bf16"), runs.Silent(), resume=True)
+    state = fit(replace(config, amp="auto"), runs.Silent(), resume=True)
     assert state.iteration == 4
 
 
@@ -121,8 +125,8 @@ def test_compiled_run_is_the_run(config: TrainConfig, data: Path) -> None:
         seen.append(len(graph.graph.nodes))
         return graph.forward
 
-    plain, step = start(config), plan(config, World())
-    model = start(config).model
+    plain, update = initial_state(config), update_config(config)
+    model = initial_state(config).model
     model.load_state_dict(plain.model.state_dict())
     _dynamo.reset()
     run = torch.compile(model.run, backend=backend)
@@ -130,4 +134,4 @@ def test_compiled_run_is_the_run(config: TrainConfig, data: Path) -> None:
     want = plain.model.run(x, keep)
     assert all(torch.equal(want[i], y) for i, y in run(x, keep).items())
     assert len(seen) == 1  # one graph: nothing falls back to Python
-    assert compiled(step, model).run is not None
+    assert compiled(update, model).run is not None

@@ -15,23 +15,23 @@ import pytest
 import torch
 
 from ghostyolo import cli
-from ghostyolo.training.loop import train
-from ghostyolo.training.recipe import RECIPES
+from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.training.loop import fit
 from support import ROOT, runs, tiny
 
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from ghostyolo.training.loop import train
+from ghostyolo.training.loop import fit
 from support import runs
 class Killer(runs.Silent):
-    def step(self, state, rate, speed):
+    def updated(self, state, rate, speed):
         if state.iteration == 13:
             os.kill(os.getpid(), signal.SIGKILL)
 for loss in sys.argv[3:]:
     if not os.fork():
         config = runs.resumable(Path(sys.argv[1]), Path(sys.argv[2], loss), loss)
-        train(config, Killer())
+        fit(config, Killer())
     assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
 """
 
@@ -43,16 +43,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_that_was_killed_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
     """From the checkpoint of iteration 10, three updates before the kill; by each loss."""
-    words = [sys.executable, "-c", SCRIPT, str(data), str(tmp_path / "killed"), *RECIPES]
+    words = [sys.executable, "-c", SCRIPT, str(data), str(tmp_path / "killed"), *LOSSES]
     done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for loss in RECIPES:
+    for loss in LOSSES:
         killed, whole = tmp_path / "killed" / loss, tmp_path / "whole" / loss
         assert runs.checkpoint(killed)["iteration"] == 10
         with pytest.raises(KeyboardInterrupt):
-            train(runs.resumable(data, killed, loss), runs.Silent(stop_after=32), resume=True)
+            fit(runs.resumable(data, killed, loss), runs.Silent(stop_after=32), resume=True)
         with pytest.raises(KeyboardInterrupt):
-            train(runs.resumable(data, whole, loss), runs.Silent(stop_after=32))
+            fit(runs.resumable(data, whole, loss), runs.Silent(stop_after=32))
         a, b = runs.checkpoint(killed), runs.checkpoint(whole)
         assert a["iteration"] == 32
         assert (a["ema"] is not None) == (loss == "modern")
@@ -66,15 +66,15 @@ def test_defects_found_before_a_run_was_left_are_counted_after_it(tmp_path: Path
     odd = data / "JPEGImages" / "train_00003.jpg"
     cv2.imwrite(str(odd), cv2.imread(str(odd), cv2.IMREAD_GRAYSCALE))
     with pytest.raises(KeyboardInterrupt):
-        train(runs.configured(data, tmp_path / "run"), runs.Silent(stop_after=4))
+        fit(runs.configured(data, tmp_path / "run"), runs.Silent(stop_after=4))
     again = runs.configured(data, tmp_path / "run")
     assert not again.train.defects
-    train(again, runs.Silent(), resume=True)
+    fit(again, runs.Silent(), resume=True)
     assert again.train.defects == {"grey picture, read as RGB": 1}
 
 
 def test_comparison_finds_a_single_bit(data: Path, tmp_path: Path) -> None:
-    train(runs.configured(data, tmp_path), runs.Silent())
+    fit(runs.configured(data, tmp_path), runs.Silent())
     a, b = runs.checkpoint(tmp_path), runs.checkpoint(tmp_path)
     assert runs.same(a, b)
     value = b["optimizer"]["state"][3]["momentum_buffer"].view(-1)
@@ -132,7 +132,7 @@ def test_full_disk_leaves_the_old_checkpoint(
         folder = tmp_path / "disk/tiny"
         start = runs.configured(data, folder, loss="modern")
         with pytest.raises(KeyboardInterrupt):
-            train(start, runs.Silent(stop_after=2))
+            fit(start, runs.Silent(stop_after=2))
         before = left(folder)
         free = os.statvfs(folder)
         filler = free.f_bavail * free.f_bsize - len(before["checkpoint.pt"]) // 2
@@ -181,7 +181,7 @@ def test_run_that_was_killed_before_it_saved_starts_again(
     before = left(folder)
     capsys.readouterr()
     assert go(cfg, data, tmp_path, "--resume") == 1
-    told = "no checkpoint to resume; it was taken away, so start anew with another --name\n"
+    told = "no checkpoint to resume; it was deleted, so start anew with another --name\n"
     assert capsys.readouterr().err == f"ghostyolo: {folder}/checkpoint.pt: {told}"
     (folder / "report.html").unlink()
     rows = (folder / "results.csv").read_text()

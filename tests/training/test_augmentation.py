@@ -1,12 +1,14 @@
-"""What a recipe and a cfg together say of pictures."""
+"""How a loss and a cfg together say that pictures are changed."""
 
 from __future__ import annotations
 
 import pytest
 
 from ghostyolo.augment.detection import Augmentation
+from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.loss import loss_config
 from ghostyolo.network import Network, loads
-from ghostyolo.training.recipe import RECIPES, augmentation
+from ghostyolo.training import augmentation
 from support import tiny
 
 
@@ -15,10 +17,10 @@ def network(net: str = "", head: str = "") -> Network:
     return loads(text + head)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_pictures_change_as_the_cfg_says(name: str) -> None:
     net = "letter_box=1\nflip=0\nmosaic=1\nmosaic_bound=1\nblur=3\ngaussian_noise=5"
-    got = augmentation(network(net, "resize=1.4\n"), RECIPES[name])
+    got = augmentation.detection(network(net, "resize=1.4\n"), loss_config(name))
     assert got == Augmentation(
         jitter=0.2,
         resize=1.4,
@@ -27,16 +29,16 @@ def test_pictures_change_as_the_cfg_says(name: str) -> None:
         saturation=1.5,
         exposure=1.5,
         letter_box=True,
-        mosaic=RECIPES[name].mosaic,
+        mosaic=loss_config(name).mosaic,
         mosaic_bound=True,
         blur=3,
         gaussian_noise=5,
-        visible=RECIPES[name].visible,
+        visible=loss_config(name).min_visible,
     )
 
 
-def test_darknets_recipe_adds_nothing() -> None:
-    got = augmentation(network(), RECIPES["darknet"])
+def test_darknets_loss_adds_nothing() -> None:
+    got = augmentation.detection(network(), loss_config("darknet"))
     assert (got.mosaic, got.mixup, got.visible) == (0, 0, 0)
 
 
@@ -45,12 +47,12 @@ def test_darknets_recipe_adds_nothing() -> None:
     [("mixup=1", 0, 0.5), ("mosaic=1\nmixup=1", 0.5, 0), ("mosaic=1\ncutmix=1", 0.5, 0)],
 )
 def test_of_two_mixtures_mosaic_comes_first(net: str, mosaic: float, mixup: float) -> None:
-    got = augmentation(network(net), RECIPES["darknet"])
+    got = augmentation.detection(network(net), loss_config("darknet"))
     assert (got.mosaic, got.mixup) == (mosaic, mixup)
 
 
 def test_the_end_of_a_run_shows_whole_pictures() -> None:
     made = network("mosaic=1", "resize=1.4\n")
-    calm = augmentation(made, RECIPES["modern"], finish=True)
-    assert (calm.mosaic, calm.mixup, calm.resize) == (0, 0, 1)
-    assert 0 < calm.jitter < augmentation(made, RECIPES["modern"]).jitter
+    last = augmentation.detection(made, loss_config("modern"), no_mosaic=True)
+    assert (last.mosaic, last.mixup, last.resize) == (0, 0, 1)
+    assert 0 < last.jitter < augmentation.detection(made, loss_config("modern")).jitter

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from ghostyolo.augment.batches import Batches
+from ghostyolo.distributed import World
 from ghostyolo.errors import CfgError
-from ghostyolo.training.loop import plan, start, train
-from ghostyolo.training.recipe import RECIPES
+from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.training.gradient import gradient
+from ghostyolo.training.loop import fit
+from ghostyolo.training.setup import initial_state, set_learning_rate, update_config
 from ghostyolo.training.state import State
-from ghostyolo.training.step import World, gradient, set_rate
 from support import runs, tiny
 
 
@@ -34,15 +36,15 @@ def tensors(state: State, layer: int) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in state.model.layers[layer].state_dict().items()}
 
 
-@pytest.mark.parametrize("loss", RECIPES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_layers_up_to_stopbackward_stay(loss: str, data: Path, tmp_path: Path) -> None:
     """Weights, running statistics and their averages; through validations as well."""
     val = runs.open_dataset(data, "val")
     settings = {"loss": loss, "val": val, "val_every": 1}
     config = runs.configured(data, tmp_path, with_key(1, "stopbackward=1"), **settings)
     torch.manual_seed(config.seed)
-    before = start(config)
-    state = train(config, runs.Silent())
+    before = initial_state(config)
+    state = fit(config, runs.Silent())
     for layer in (0, 1):
         for name, tensor in tensors(before, layer).items():
             assert torch.equal(tensor, tensors(state, layer)[name]), (layer, name)
@@ -63,9 +65,9 @@ def test_stop_cuts_every_way_back(data: Path, tmp_path: Path) -> None:
     for changed in (text, with_key(1, "stopbackward=1", text)):
         config = runs.configured(data, tmp_path, changed)
         torch.manual_seed(0)
-        state = start(config)
-        images, truths = Batches(config.train, config.settings(), 2, (64, 64)).batch_at(0)
-        gradient(state, images, truths, plan(config, World()))
+        state = initial_state(config)
+        images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+        gradient(state, images, truths, update_config(config, World()))
         found.append([[p.grad for p in layer.parameters()] for layer in state.model.layers])
     whole, stopped = found
     assert all(g is not None and g.abs().max() > 0 for g in (*whole[0], *whole[1]))
@@ -86,16 +88,16 @@ def test_what_cannot_be_frozen_is_refused(
     layer: int, key: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CfgError, match=message):
-        train(runs.configured(data, tmp_path / "run", with_key(layer, key)), runs.Silent())
+        fit(runs.configured(data, tmp_path / "run", with_key(layer, key)), runs.Silent())
     assert not (tmp_path / "run").exists()
 
 
 def test_clip_limits_the_weights_of_its_layer(data: Path, tmp_path: Path) -> None:
     """After one update they are those of a run without, but for what lies beyond."""
     one = tiny.CFG.replace("max_batches=4", "max_batches=1")
-    free = train(runs.configured(data, tmp_path / "a", one), runs.Silent())
+    free = fit(runs.configured(data, tmp_path / "a", one), runs.Silent())
     text = with_key(0, "clip=.1", one)
-    held = train(runs.configured(data, tmp_path / "b", text), runs.Silent())
+    held = fit(runs.configured(data, tmp_path / "b", text), runs.Silent())
     for layer in range(3):
         for name, tensor in tensors(free, layer).items():
             want = tensor.clamp(-0.1, 0.1) if (layer, name) == (0, "conv.weight") else tensor
@@ -107,13 +109,17 @@ def test_adam_is_darknets(data: Path, tmp_path: Path) -> None:
     """In its own form: on sums over the batch, which grow against the gradient, decay on all."""
     text = tiny.CFG.replace("max_batches=4", "max_batches=4\nadam=1\nB1=.8\nB2=.99\neps=.01")
     config = runs.configured(data, tmp_path, text)
-    state, step, options = start(config), plan(config, World()), config.network.options
-    batches = Batches(config.train, config.settings(), 2, (64, 64))
+    state, step, options = (
+        initial_state(config),
+        update_config(config, World()),
+        config.network.options,
+    )
+    batches = Batches(config.train, config.augmentation(), 2, (64, 64))
     w = {name: p.detach().numpy().copy() for name, p in state.model.named_parameters()}
     m = {name: np.zeros_like(value) for name, value in w.items()}
     v = {name: np.zeros_like(value) for name, value in w.items()}
     for t in (1, 2, 3):
-        rate = set_rate(state, options)
+        rate = set_learning_rate(state, options)
         parts = gradient(state, *batches.batch_at(t), step)
         for name, parameter in state.model.named_parameters():
             sums = -parameter.grad.numpy() * config.batch
@@ -131,7 +137,7 @@ def test_adam_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=4\nadam=1")
     config = runs.configured(data, tmp_path / "parts", text, loss="modern")
     with pytest.raises(KeyboardInterrupt):
-        train(config, runs.Silent(stop_after=2))
-    train(config, runs.Silent(), resume=True)
-    train(replace(config, folder=tmp_path / "whole"), runs.Silent())
+        fit(config, runs.Silent(stop_after=2))
+    fit(config, runs.Silent(), resume=True)
+    fit(replace(config, folder=tmp_path / "whole"), runs.Silent())
     assert runs.same(runs.checkpoint(config.folder), runs.checkpoint(tmp_path / "whole"))

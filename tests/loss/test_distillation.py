@@ -12,22 +12,24 @@ import torch
 
 from ghostyolo.data import open_dataset
 from ghostyolo.errors import CfgError
-from ghostyolo.loss import HeadRun, entropy, teacher
-from ghostyolo.loss.entropy import LogitRun
+from ghostyolo.loss import cross_entropy, distillation
+from ghostyolo.loss.base import HeadOutput
+from ghostyolo.loss.cross_entropy import ClassLogits
 from ghostyolo.model.model import Model
 from ghostyolo.network import loads
 from ghostyolo.training.config import Teacher
-from ghostyolo.training.loop import start, train
+from ghostyolo.training.loop import fit
+from ghostyolo.training.setup import initial_state
 from ghostyolo.training.unsupported import check_teacher
 from support import pictures, runs, tiny
 from support.head_runs import SIZE, make_runs
 
 
-def detached(runs: list[HeadRun]) -> list[HeadRun]:
+def detached(runs: list[HeadOutput]) -> list[HeadOutput]:
     return [run._replace(raw=run.raw.detach()) for run in runs]
 
 
-def moved(run: HeadRun, by: float, seed: int) -> HeadRun:
+def moved(run: HeadOutput, by: float, seed: int) -> HeadOutput:
     """Return a run whose numbers are others; probabilities, those of new_coords, stay such."""
     noise = by * torch.randn(run.raw.shape, generator=torch.Generator().manual_seed(seed))
     raw = (run.raw.logit() + noise).sigmoid() if run.head.new_coords else run.raw + noise
@@ -37,11 +39,11 @@ def moved(run: HeadRun, by: float, seed: int) -> HeadRun:
 @pytest.mark.parametrize("new_coords", [0, 1])
 def test_to_answer_as_the_teacher_costs_least(new_coords: int) -> None:
     shown = detached(make_runs(0, new_coords=new_coords, scale_x_y=1.1))
-    least = teacher.cost(shown, shown, SIZE)
+    least = distillation.distillation_loss(shown, shown, SIZE)
     assert least.parts["box"].abs() < 1e-3
     for seed in range(5):
         others = [moved(run, 0.1, seed) for run in shown]
-        cost = teacher.cost(others, shown, SIZE)
+        cost = distillation.distillation_loss(others, shown, SIZE)
         assert cost.total > least.total
         assert float(cost.total) == pytest.approx(sum(map(float, cost.parts.values())), rel=1e-5)
         assert cost.divisor == least.divisor
@@ -52,16 +54,16 @@ def test_what_the_teacher_takes_for_nothing_has_no_box_or_class() -> None:
     for run in shown:
         run.raw.view(2, 2, 8, *run.raw.shape[2:])[:, :, 4] = -20
     others = [moved(run, 9, 2) for run in shown]
-    cost = teacher.cost(others, shown, SIZE)
+    cost = distillation.distillation_loss(others, shown, SIZE)
     assert cost.parts["box"] == cost.parts["class"] == 0 < cost.parts["objectness"]
     assert cost.divisor == 1, "no division by nothing"
 
 
 def test_a_classifier_learns_its_teachers_probabilities() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])
-    shown = LogitRun(logits, temperature=2.0)
-    own = LogitRun(torch.zeros(2, 3, requires_grad=True), temperature=2.0)
-    cost = entropy.imitation(own, shown, SIZE)
+    shown = ClassLogits(logits, temperature=2.0)
+    own = ClassLogits(torch.zeros(2, 3, requires_grad=True), temperature=2.0)
+    cost = cross_entropy.distillation_loss(own, shown, SIZE)
     (gradient,) = torch.autograd.grad(cost.total, own.logits)
     assert torch.allclose(gradient, 1 / 3 - (logits / 2).softmax(1), atol=1e-6)
     assert cost.divisor == 2
@@ -82,17 +84,17 @@ def test_a_network_comes_near_its_teacher(data: Path, tmp_path: Path) -> None:
     config = replace(config, val=None, teacher=Teacher(loads(text), weights))
     x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     model = Model(loads(text), weights).eval()
-    state = train(config, runs.Silent())
+    state = fit(config, runs.Silent())
     with torch.no_grad(), state.averaged():
         wanted, got = model(x)[0], state.model.eval()(x)[0]
         torch.manual_seed(config.seed)
-        fresh = start(config).model.eval()(x)[0]
+        fresh = initial_state(config).model.eval()(x)[0]
     assert (got - wanted).abs().mean() < (fresh - wanted).abs().mean() / 2
     bare = open_dataset(data, "train")
     nothing = {"boxes_xyxy_px": np.zeros((0, 4), np.float32), "classes": np.zeros(0, np.int64)}
     nothing["ignore"] = np.zeros(0, bool)
     bare = replace(bare, samples=[replace(sample, **nothing) for sample in bare.samples])
-    other = train(replace(config, train=bare, folder=tmp_path / "b"), runs.Silent())
+    other = fit(replace(config, train=bare, folder=tmp_path / "b"), runs.Silent())
     for a, b in zip(state.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -1,0 +1,69 @@
+"""The loss of a classifier: cross entropy between its softmax and the labels or a teacher."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ghostyolo.loss.base import LossConfig, LossSum
+
+
+class ClassLogits(NamedTuple):
+    """The output of a classifier: logits (N, K), before temperature and softmax.
+
+    smoothing: [net] label_smooth_eps, the probability that a picture shows another class.
+    """
+
+    logits: Tensor
+    temperature: float = 1.0
+    smoothing: float = 0.0
+
+
+def loss(output: ClassLogits, targets: Tensor, size: tuple[int, int]) -> LossSum:
+    """Return the loss of a mini-batch, to be divided by its pictures.
+
+    targets: (M, 3), see `probabilities`. size: of the input; it has no influence.
+    The total is temperature times the cross entropy, so that the gradient of a logit is its
+    probability minus the target, as in Darknet; what is logged is the cross entropy.
+    Source: AlexeyAB/darknet src/blas.c softmax_x_ent_cpu, src/softmax_layer.c.
+    """
+    count, classes = output.logits.shape
+    wanted = probabilities(targets, count, classes, output.smoothing)
+    return _cross_entropy(output, wanted.to(output.logits.dtype))
+
+
+def distillation_loss(output: ClassLogits, teacher: ClassLogits, size: tuple[int, int]) -> LossSum:
+    """Return the loss as `loss` does, with the teacher's probabilities in place of labels.
+
+    Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015.
+    """
+    return _cross_entropy(output, (teacher.logits / teacher.temperature).softmax(1))
+
+
+def probabilities(targets: Tensor, count: int, classes: int, smoothing: float = 0.0) -> Tensor:
+    """Return the target probabilities of `count` pictures, (N, K); each row adds up to 1.
+
+    targets: (M, 3), rows of the index of a picture, a share of that picture, and the class that the
+    share shows. Of a share, 1 - smoothing goes to its class, the rest equally to all others.
+    Source: AlexeyAB/darknet src/data.c fill_truth_smooth.
+    """
+    shares = torch.zeros((count, classes), dtype=targets.dtype, device=targets.device)
+    indices = targets[:, 0].long(), targets[:, 2].long()
+    shares.index_put_(indices, targets[:, 1], accumulate=True)
+    if smoothing == 0 or classes == 1:
+        return shares
+    return shares * (1 - smoothing) + (1 - shares) * smoothing / (classes - 1)
+
+
+def _cross_entropy(output: ClassLogits, wanted: Tensor) -> LossSum:
+    """Return the cross entropy with target probabilities, (N, K)."""
+    log_probabilities = (output.logits / output.temperature).log_softmax(1)
+    entropy = -(wanted * log_probabilities).sum()
+    divisor = torch.full((), len(wanted), dtype=entropy.dtype, device=entropy.device)
+    return LossSum(entropy * output.temperature, divisor, {"loss": entropy.detach()})
+
+
+# The loss is a mean over pictures, as Darknet's is, so the learning rate is that of the cfg.
+CONFIG = LossConfig(loss, nesterov=True, ema=0.02)

@@ -1,0 +1,69 @@
+"""How pictures are changed in training: what the keys of `[net]`, the heads and the loss say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ghostyolo.augment.classification import ClassificationAugmentation
+from ghostyolo.augment.detection import Augmentation
+from ghostyolo.layers.yolo import Yolo
+from ghostyolo.loss.base import MIXED, LossConfig
+from ghostyolo.network import Network
+
+# What the keys mixup, cutmix and mosaic of [net] ask for. Source: src/parser.c parse_net_options.
+MIXTURES = ((), ("mixup",), ("cutmix",), ("mosaic",), ("cutmix", "mosaic"))
+
+
+def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) -> Augmentation:
+    """Return the augmentation of a detector; jitter and resize are those of the last head.
+
+    no_mosaic: whether this is the last part of the run, see `LossConfig`.
+    """
+    options = network.options
+    last = [node.layer for node in network if isinstance(node.layer, Yolo)][-1]
+    settings = replace(
+        _appearance(network),
+        jitter=last.jitter,
+        resize=last.resize,
+        letter_box=bool(options.letter_box),
+        mosaic=loss.mosaic if options.mosaic else 0.0,
+        mosaic_bound=bool(options.mosaic_bound),
+        mixup=MIXED if options.mixup and not options.mosaic else 0.0,
+        blur=options.blur,
+        gaussian_noise=options.gaussian_noise,
+        visible=loss.min_visible,
+    )
+    if not no_mosaic:
+        return settings
+    return replace(settings, jitter=settings.jitter / 4, resize=1.0, mosaic=0.0, mixup=0.0)
+
+
+def classification(
+    network: Network, loss: LossConfig, *, no_mosaic: bool = False
+) -> ClassificationAugmentation:
+    """Return the augmentation of a classifier; no_mosaic: as in `detection`."""
+    options = network.options
+    return ClassificationAugmentation(
+        min_crop=options.min_crop,
+        max_crop=options.max_crop,
+        angle=options.angle,
+        aspect=options.aspect,
+        mixed=0.0 if no_mosaic else MIXED,
+        mixtures=MIXTURES[mixture(network)],
+        blur=options.blur,
+        appearance=_appearance(network),
+    )
+
+
+def _appearance(network: Network) -> Augmentation:
+    options = network.options
+    colour = {name: getattr(options, name) for name in ("hue", "saturation", "exposure")}
+    return Augmentation(flip=bool(options.flip), **colour)
+
+
+def mixture(network: Network) -> int:
+    """Return Darknet's number of a classifier's mixture of pictures, an index of `MIXTURES`."""
+    options = network.options
+    if options.cutmix:
+        return 4 if options.mosaic else 2
+    return 3 if options.mosaic else options.mixup

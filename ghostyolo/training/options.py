@@ -1,0 +1,85 @@
+"""What a user can choose of a training run: names, defaults and help of the options.
+
+`ghostyolo.train` takes them as keywords, `ghostyolo train` as words. This file loads no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ghostyolo.distributed import AUTO
+from ghostyolo.errors import OptionError
+from ghostyolo.loss import CLASSIFICATION, DETECTION
+from ghostyolo.network import Network
+
+LOSSES = {**DETECTION, **CLASSIFICATION}
+AMP = ("auto", "off", "bf16", "fp16")
+PROJECT = "runs/train"
+VALIDATIONS = 20  # of a run
+MAX_WORKERS = 4
+WORKERS = f"one for every four threads, up to {MAX_WORKERS}; with a GPU {MAX_WORKERS}"
+BN_MOMENTUM = 0.1
+
+
+def _option(default: Any, text: str, **details: Any) -> Any:
+    """Return a field with its help and `argparse` details: metavar, choices, kind.
+
+    kind: "int"; "count", a whole number of 1 or more; "fraction", a number from 0 to 1.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, **details})
+
+
+_count = partial(_option, kind="count", metavar="N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The options of a training run. Raises `OptionError` for a number out of range.
+
+    Fields without a help text here are described in `ghostyolo.train`.
+    """
+
+    split: str = "train"
+    names: str | Path | tuple[str, ...] | None = None
+    device: str = AUTO
+    folder: str | Path | None = None
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: tuple[str | Path | Network, str | Path] | None = None
+    val_split: str = _option("val", "split to validate on, or 'none'")
+    adapt: bool = _option(False, "rewrite the heads for the classes of DATA")
+    weights: str | None = _option(None, "start from this .weights file", metavar="FILE")
+    epochs: int | None = _count(
+        None, "passes over the pictures; the learning rate is stretched to it"
+    )
+    batch: int | None = _count(None, "batch size, instead of [net]'s")
+    loss: str = _option(
+        "",
+        f"loss function: {'; '.join(f'{name} {text}' for name, text in LOSSES.items())} "
+        f"({next(iter(DETECTION))}; of a classifier {next(iter(CLASSIFICATION))})",
+        choices=tuple(LOSSES),
+    )
+    seed: int = _option(0, "random seed", kind="int")
+    amp: str = _option(AMP[0], "precision; auto: bf16 or fp16 on a GPU that has it", choices=AMP)
+    compile: bool = _option(False, "compile the forward pass with torch.compile")
+    workers: int | None = _option(None, f"processes that prepare pictures ({WORKERS})", kind="int")
+    val_every: int | None = _count(None, f"epochs between validations ({VALIDATIONS} in all)")
+    save_every: int = _count(0, "also save every N iterations")
+    patience: int = _count(0, "stop after N validations without a better AP or top-1")
+    bn_momentum: float = _option(BN_MOMENTUM, "momentum of batch norm statistics", kind="fraction")
+    resume: bool = _option(False, "continue a run from its checkpoint")
+    tensorboard: bool = _option(False, "also write a log for TensorBoard")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.metadata.get("kind")
+            if value == field.default:
+                continue
+            if kind == "count" and value < 1:
+                raise OptionError(f"{field.name}={value}", hint="give 1 or more")
+            if kind == "fraction" and not 0 <= value <= 1:
+                raise OptionError(f"{field.name}={value}", hint="give a number from 0 to 1")

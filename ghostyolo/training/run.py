@@ -1,0 +1,223 @@
+"""A whole training run, as `ghostyolo train` does it: from its options to its report."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostyolo import report
+from ghostyolo.data import Dataset
+from ghostyolo.data.class_names import adapted, check_classes
+from ghostyolo.distributed import joined, pick_device
+from ghostyolo.errors import DataError, Findings, OptionError, Span
+from ghostyolo.evaluation.validation import Validation, validate
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network, load, passes
+from ghostyolo.network.net_options import NetOptions, read_net
+from ghostyolo.syntax.sections import Option, Section
+from ghostyolo.syntax.values import write
+from ghostyolo.training.config import Teacher, TrainConfig
+from ghostyolo.training.loop import fit
+from ghostyolo.training.observers import Observer, deferred_signals
+from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
+from ghostyolo.training.schedule import stretched
+from ghostyolo.training.state import State
+from ghostyolo.training.task import task_of
+from ghostyolo.training.tensorboard import TensorBoard
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended. rank: of this process; rank 0 wrote the files.
+
+    validation: of the best weights on val; None on other ranks and without val.
+    """
+
+    folder: Path
+    state: State
+    validation: Validation | None = None
+    rank: int = 0
+
+    @property
+    def weights(self) -> Path:
+        """Return the file of the best weights."""
+        return self.folder / "best.weights"
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Return the scores of the best weights on val, by name; empty without val."""
+        return self.validation.metrics.row() if self.validation else {}
+
+
+def train(
+    cfg: str | Path | Network,
+    data: str | Path,
+    *,
+    observers: Sequence[Observer] = (),
+    command: Sequence[str] = (),
+    **options: Any,
+) -> Run:
+    """Train a detector or classifier on a data set and write the run into a folder.
+
+    cfg: a `.cfg` file or a network. data: a data set, as `open_dataset` or, for a classifier,
+    `open_classification` takes it. observers: are told of the progress, in rank 0. command: the
+    words of the command line, for the report.
+
+    options: the fields of `TrainOptions`, all optional, such as `epochs=100`, `batch=16`,
+    `adapt=True`. Without a help text there are: split: to train on ("train"). names: class names or
+    a file of them. device: "auto", "cpu", "cuda:1" ... folder: of the run, empty or new unless
+    `resume` (runs/train/ and the name of the cfg). overrides: keys of `[net]`, such as
+    `{"learning_rate": 0.01}`. teacher: (cfg, weights) of a trained network with the same heads,
+    whose predictions replace the labels.
+
+    The first Ctrl-C or SIGTERM ends the update, saves the run and raises KeyboardInterrupt.
+
+    Raises `GhostyoloError` of a kind that says what is wrong: `CfgError`, `DataError`,
+    `WeightsError`, `OptionError` or `NanError`.
+    """
+    chosen = TrainOptions(**options)
+    with joined(chosen.device) as world:
+        config = prepare(cfg, data, chosen, pick_device(world.device))
+        watching = list(observers) if world.first else []
+        if world.first and chosen.tensorboard:
+            watching.append(TensorBoard(config.folder / "tensorboard"))
+        try:
+            with deferred_signals() as interruption:
+                observing = (*watching, interruption)
+                state = fit(config, *observing, resume=chosen.resume, world=world)
+        except KeyboardInterrupt:
+            if world.first and config.checkpoint.exists():
+                logger.warning("--resume goes on with %s", config.folder)
+            raise
+        finally:
+            for observer in watching:
+                observer.closed()
+    if not world.first:
+        return Run(config.folder, state, rank=world.rank)
+    if state.iteration < config.iterations:
+        waited = f"{' and '.join(config.task.scores)} no better in {state.stale} validations"
+        done = f"{state.iteration} of {config.iterations} iterations"
+        logger.warning("%s, stopped after %s", waited, done)
+    return Run(config.folder, state, _write_report(config, state, command))
+
+
+def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> Validation | None:
+    """Write report.html and return the validation of the best weights that it shows."""
+    validation = None
+    if config.val is not None:
+        best = Model(config.network, config.folder / "best.weights").to(config.device)
+        validation = validate(best, config.val)
+    page = report.RunReport(
+        title=config.folder.name,
+        network=config.network,
+        command=command,
+        rows=state.rows,
+        seconds=state.seconds,
+        train=config.train,
+        validation=validation,
+        weights="best.weights",
+        versions=report.versions(config.device),
+        date=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    report.write(config.folder / "report.html", page)
+    return validation
+
+
+def prepare(
+    cfg: str | Path | Network, data: str | Path, options: TrainOptions, device: str
+) -> TrainConfig:
+    """Return the configuration of a run, with the data sets opened.
+
+    Raises `CfgError`, `DataError` and `OptionError` for what cannot be trained.
+    """
+    network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), Path(cfg).stem)
+    task = task_of(network)
+    task.check_loss(options.loss)
+    train = task.read(data, options.split, options.names)
+    val = _validation_set(network, data, options, train)
+    if options.adapt:
+        network = adapted(network, train)
+    check_classes(network, train, "give --adapt to rewrite the last layers for these")
+    network = passes.rebuild(network, options=net_options(network.options, len(train), options))
+    epoch = len(train) / network.options.batch  # in iterations
+    epochs = network.options.max_batches / epoch
+    if options.patience and val is None:
+        raise OptionError("--patience needs a validation set", hint="give --val-split")
+    val_every = options.val_every or max(1.0, epochs / VALIDATIONS)
+    unchanged = (
+        "loss", "weights", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
+    )  # fmt: skip
+    return TrainConfig(
+        network=network,
+        train=train,
+        val=val,
+        folder=Path(options.folder or Path(PROJECT, stem)),
+        workers=_workers(device) if options.workers is None else options.workers,
+        device=device,
+        val_every=max(1, round(val_every * epoch)),
+        teacher=_teacher(options, network),
+        **{name: getattr(options, name) for name in unchanged},
+    )
+
+
+def _validation_set(
+    network: Network, data: str | Path, options: TrainOptions, train: Dataset
+) -> Dataset | None:
+    if options.val_split == "none":
+        return None
+    try:
+        names = options.names or train.names
+        return task_of(network).read(data, options.val_split, names)
+    except DataError as error:
+        found = error.diagnostic
+        hint = str(found.hint).replace("--split", "--val-split")
+        hint += "; or give --val-split none to train without"
+        raise DataError(found.message, span=found.span, hint=hint) from None
+
+
+def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOptions:
+    """Return `[net]` with the overrides, the batch size and the length of the run applied.
+
+    pictures: of an epoch. Raises `CfgError` and `OptionError` for values that are not valid.
+    """
+    span, values = Span("--set"), dict(options.overrides)
+    if options.batch is not None:
+        values["batch"] = options.batch
+    net = net.set([(key, write(value)) for key, value in values.items()], span)
+    if net.subdivisions > 0 and net.batch % net.subdivisions:
+        message = f"batch={net.batch} is not a multiple of subdivisions={net.subdivisions}"
+        raise OptionError(message, hint="change one, such as --set net.subdivisions=1")
+    lines = tuple(Option(key, value, span) for key, value in net.items())
+    net = read_net(Section("net", lines, span), Findings(strict=True))
+    if options.epochs is None:
+        return net
+    return stretched(net, math.ceil(options.epochs * pictures / net.batch))
+
+
+def _workers(device: str) -> int:
+    """Return how many worker processes keep the device busy.
+
+    On a CPU, preparing a picture takes one core a twentieth of the time that training on it takes
+    all cores.
+    """
+    return min(MAX_WORKERS, torch.get_num_threads() // 4) if device == "cpu" else MAX_WORKERS
+
+
+def _teacher(options: TrainOptions, network: Network) -> Teacher | None:
+    """Return the teacher, resized to the input of the network."""
+    if options.teacher is None:
+        return None
+    if options.loss == "darknet":
+        raise OptionError("--loss darknet learns from labels", hint="leave it or --teacher out")
+    cfg, weights = options.teacher
+    teacher = cfg if isinstance(cfg, Network) else load(cfg)
+    return Teacher(passes.resize(teacher, network.options.size), str(weights))
