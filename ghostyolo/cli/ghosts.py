@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.ghostify.ghost_maps_figure import write_figure
 
     model = shared.read_model(shared.read_network(args), args)
-    x = picture_input(model.network, args.input)
+    x = picture_input(model.network, args.input, hint="give a network that takes pictures")
     found = analyse(model, x, layers=args.layer, threshold=args.threshold, dw=args.dw)
     if args.out:
         write_figure(args.out, found)

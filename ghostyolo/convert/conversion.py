@@ -37,7 +37,7 @@ Stored = tuple[int, str]  # a stored tensor: the index of its node, its name the
 
 
 @dataclass(frozen=True)
-class Report:
+class Conversion:
     """What became of a network's tensors, by their names in `Model.state_dict`.
 
     source: the kind of the file. matched: filled from it. kept: left at their initialisation.
@@ -71,7 +71,7 @@ def convert(
     eps: float | None = None,
     backbone_only: bool = False,
     source: Network | None = None,
-) -> Report:
+) -> Conversion:
     """Fill a model from a file of any format and write its weights in another; log a warning.
 
     kind: what the file is, see `load`. to: the family whose names the new file has, ours if empty.
@@ -91,7 +91,7 @@ def convert(
     return report
 
 
-def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = None) -> Report:
+def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = None) -> Conversion:
     """Fill a model from a file of any format, all or nothing.
 
     kind: `partial` or a family, where content and name do not say it. eps: of the batch norms of a
@@ -116,7 +116,7 @@ def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = 
     fill(model.tensors(), matched, named.tensors)
     options = model.network.options
     model.seen = named.seen or named.iteration * options.mini_batch * options.subdivisions
-    return _report(kind, model.network, (pair.stored for pair in matched))
+    return _conversion(kind, model.network, (pair.stored for pair in matched))
 
 
 def load_backbone(
@@ -126,7 +126,7 @@ def load_backbone(
     source: Network | None = None,
     kind: str = "",
     eps: float | None = None,
-) -> Report:
+) -> Conversion:
     """Fill the first layers of a model from those of another network; leave the rest as it is.
 
     source: the other network; needed unless the file is a foreign checkpoint. Layers are shared up
@@ -151,7 +151,7 @@ def load_backbone(
             raise misfit or LayerError("the cfg has no layers with weights", HINT)
     fill(model.tensors(), matched, named.tensors)
     stored = (pair.stored for pair in matched)
-    report = _report(kind, model.network, stored, stopped=str(misfit or ""))
+    report = _conversion(kind, model.network, stored, stopped=str(misfit or ""))
     last = matched[-1].node.index
     shared = [unlike for node, unlike in differences(model.network, kind) if node.index < last]
     return replace(report, warning=str(shared[0])) if shared else report
@@ -176,7 +176,7 @@ def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None =
     named_tensors.write(path, values, seen=model.seen, wrapped=kind == OWN)
 
 
-def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) -> Report:
+def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) -> Conversion:
     if kind in STATE_DICTS:
         hint = f"give a file in {SUFFIXES}"
         raise LayerError(f"holds no names, as weights of {kind} would", hint)
@@ -184,7 +184,9 @@ def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) 
     file = weights.opened(path, model.network, partial=kind == PARTIAL or None)
     file.fill(model.tensors())
     model.seen = file.header.seen
-    report = _report(DARKNET, model.network, ((node.index, name) for node, name, _ in file.items))
+    report = _conversion(
+        DARKNET, model.network, ((node.index, name) for node, name, _ in file.items)
+    )
     return replace(report, stopped="the file holds no more" if report.kept else "")
 
 
@@ -232,7 +234,7 @@ def _check_eps(kind: str, eps: float | None) -> None:
         raise OptionError(f"eps {eps:g}", hint="give the model's, such as 1e-5 or 1e-3")
 
 
-def _copy_shared(model: Model, other: Model) -> Report:
+def _copy_shared(model: Model, other: Model) -> Conversion:
     """Copy the tensors of the first layers, as long as those of two networks are the same."""
     network, stopped = model.network, ""
     matched: list[Stored] = []
@@ -251,10 +253,12 @@ def _copy_shared(model: Model, other: Model) -> Report:
     with torch.no_grad():
         for index, name in matched:
             ours[index][name].copy_(theirs[index][name])
-    return _report(OWN, network, matched, stopped)
+    return _conversion(OWN, network, matched, stopped)
 
 
-def _report(source: str, network: Network, filled: Iterable[Stored], stopped: str = "") -> Report:
+def _conversion(
+    source: str, network: Network, filled: Iterable[Stored], stopped: str = ""
+) -> Conversion:
     matched = tuple(f"layers.{index}.{name}" for index, name in filled)
     every = (
         f"layers.{node.index}.{name}"
@@ -262,7 +266,8 @@ def _report(source: str, network: Network, filled: Iterable[Stored], stopped: st
         for name, _ in weights_file.stored(network, node)
     )
     known = set(matched)
-    return Report(source, matched, tuple(name for name in every if name not in known), stopped)
+    kept = tuple(name for name in every if name not in known)
+    return Conversion(source, matched, kept, stopped)
 
 
 @contextmanager
