@@ -22,7 +22,7 @@ from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.blocks import conv, hard_swish
 from ghostyolo.zoo.channel_shuffle import plan_stage
-from ghostyolo.zoo.families import FAMILIES
+from ghostyolo.zoo.families import FAMILIES, make_family
 from ghostyolo.zoo.ghostnet import GhostNet, ghost
 from ghostyolo.zoo.shufflenet import shuffled_conv, stage
 from ghostyolo.zoo.squeezenet import SqueezeNet
@@ -326,6 +326,20 @@ def test_tasks(family: str) -> None:
         network = generated(f"--family {family} --task {task}")
         assert loads(dumps(network)) == network
     assert generated(f"--family {family} --task classify --classes 5")[-1].shape == (5, 1, 1)
+
+
+def test_library_builds_what_the_generator_does() -> None:
+    family = make_family("mobilenetv2", width=0.5, activation=None)
+    built = networks.build("detect", family, classes=3, size=(96, 128), neck="fpn")
+    assert built == generated(
+        "--family mobilenetv2 --width 0.5 --classes 3 --size 96x128 --neck fpn"
+    )
+    with pytest.raises(OptionError, match="family mobilenetv9; use one of ghostnet"):
+        make_family("mobilenetv9")
+    with pytest.raises(OptionError, match="task paint; use one of detect, classify, backbone"):
+        networks.build("paint", family)
+    with pytest.raises(OptionError, match="gate soft; use one of logistic, hard"):
+        networks.backbone(GhostNet(gate="soft"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
