@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_dict(args.sheet)))
     else:
-        print(*summary_table.lines(found), sep="\n")
-        print(f"{args.sheet}: written\n" if args.sheet else "", end="")
+        written = [f"{args.sheet}: written"] if args.sheet else []
+        print(*summary_table.lines(found), *written, sep="\n")
     return int(not found.complete)
 
 

@@ -200,8 +200,8 @@ def _own(folder: Path) -> Path:
 
 LAYOUT = Layout(
     name="pictures and labels",
-    wants="picture with a .txt or .xml file of boxes beside it, or in labels or annotations beside "
-    "its folder images",
+    wants=f"picture with a {' or '.join(FORMATS)} file of boxes beside it, or in labels or "
+    "annotations beside its folder images",
     find=find,
     splits=splits,
     read=open_folders,
