@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what val takes."""
-    from ghostyolo.evaluation.validation import NMS, THRESH
+    from ghostyolo.evaluation.validation import THRESH
+    from ghostyolo.model.detector import NMS
 
     model_argument.add_model(p)
     shared.add_data(p, "val")

@@ -17,12 +17,11 @@ from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes
 from ghostyolo.distributed import World
-from ghostyolo.errors import OptionError
 from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
-from ghostyolo.model.classifier import Classifier
-from ghostyolo.model.detector import NMS, Detector
+from ghostyolo.model.classifier import Classifier, check_no_thresholds
+from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output
 
@@ -80,20 +79,16 @@ def validate(
 
     data: a data set, or the path of one, which is opened with `split` and `names`. weights: the
     file beside which the names of the classes may lie; the data set must have them in the same
-    order. thresh, nms: the confidence threshold (THRESH) and the IoU threshold of
-    non-maximum suppression (NMS) of a detector. world: the processes that share the pictures.
+    order. thresh, nms: the confidence threshold (THRESH) and the IoU threshold of non-maximum
+    suppression (NMS) of a detector. world: the processes that share the pictures.
 
     Raises `DataError` as opening the data does, `OptionError` for data of other classes than the
     network's and for thresholds of a classifier.
     """
     clock = [time.monotonic()]
     classifies = classifier_output(model.network) is not None
-    given = {"thresh": thresh, "nms": nms}
-    thresholds = {name: value for name, value in given.items() if value is not None}
-    if classifies and thresholds:
-        raise OptionError(
-            "--thresh and --nms are for boxes", hint="leave them out for a classifier"
-        )
+    if classifies:
+        check_no_thresholds(thresh, nms)
     if isinstance(data, Dataset):
         dataset = data
     else:
@@ -104,7 +99,7 @@ def validate(
         check_class_order(model.network, dataset, weights)
     clock.append(time.monotonic())
     predictions, dataset = predict(
-        model, dataset, **thresholds, world=world, on_progress=on_progress
+        model, dataset, thresh=thresh, nms=nms, world=world, on_progress=on_progress
     )
     clock.append(time.monotonic())
     metrics = score(predictions, dataset)
@@ -119,8 +114,8 @@ def predict(
     model: Predictor,
     dataset: Dataset,
     *,
-    thresh: float = THRESH,
-    nms: float = NMS,
+    thresh: float | None = None,
+    nms: float | None = None,
     world: World = World(),  # noqa: B008 (a value)
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[Predictions, Dataset]:
@@ -132,6 +127,7 @@ def predict(
     if classifier_output(model.network):
         compute: Callable[[list[np.ndarray]], Iterable[Any]] = model.classifier()
     else:
+        thresh = THRESH if thresh is None else thresh
         compute = model.detector(thresh=thresh, nms=nms, max_detections=MAX_DETECTIONS)
     own = replace(dataset, samples=dataset.samples[world.rank :: world.size])
     parts = world.gather(predict_all(compute, own, on_progress))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ghostyolo.boxes import Detections
+from ghostyolo.model.classifier import check_no_thresholds
 from ghostyolo.model.detector import NMS, THRESH
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.prediction.results import class_rows, detection_rows
@@ -61,10 +62,11 @@ def task_of(
 
     names: of the classes, as far as they are known. thresh, nms: the defaults of requests. The
     network has been run once: the first picture takes longer than others. Raises `CfgError` for a
-    network that is for neither.
+    network that is for neither, `OptionError` for thresholds of a classifier.
     """
     black = np.zeros((*runtime.network.options.size, 3), np.uint8)
     if classifier_output(runtime.network):
+        check_no_thresholds(thresh, nms)
         classifier = runtime.classifier()
         classifier([black])
         return classification(lambda images, options: list(classifier(images)), names)
@@ -73,9 +75,8 @@ def task_of(
         return runtime.detector(max_detections=MAX_DETECTIONS, **options._asdict())(images)
 
     detect([black], DetectOptions(thresh=1.0))
-    given = {"thresh": thresh, "nms": nms}
-    defaults = {name: value for name, value in given.items() if value is not None}
-    return detection(detect, names, DetectOptions(**defaults))
+    defaults = DetectOptions(THRESH if thresh is None else thresh, NMS if nms is None else nms)
+    return detection(detect, names, defaults)
 
 
 def detection(
@@ -84,9 +85,11 @@ def detection(
     defaults: DetectOptions = DetectOptions(),  # noqa: B008
 ) -> Task:
     """Return the task of detection."""
-    return Task(
-        "detect", compute, "detections", lambda found, _: detection_rows(found, names), defaults
-    )
+
+    def rows(found: Detections, options: DetectOptions) -> list[dict[str, Any]]:
+        return detection_rows(found, names)
+
+    return Task("detect", compute, "detections", rows, defaults)
 
 
 def classification(compute: Compute, names: Sequence[str]) -> Task:
