@@ -20,7 +20,6 @@ def blurred(x: Shape, antialiasing: int, stride: tuple[int, int]) -> Shape:
     size = kernel_size(antialiasing)
     h, w = ((side + size - 4) // step + 1 for side, step in zip(x[1:], stride, strict=True))
     if h < 1 or w < 1:
-        raise LayerError(
-            f"antialiasing={antialiasing} leaves nothing of {x}", "set antialiasing=1", "vanishing"
-        )
+        message = f"antialiasing={antialiasing} leaves nothing of {x}"
+        raise LayerError(message, "set antialiasing=1", "vanishing")
     return Shape(x.c, h, w)

@@ -228,6 +228,13 @@ def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
     return sum(prod(shape) for _, shape in weights)
 
 
+def at_least_one(layer: Layer, *keys: str) -> None:
+    """Raise `LayerError` for the first of the keys that is below 1."""
+    for name in keys:
+        if (value := getattr(layer, name)) < 1:
+            raise LayerError(f"{name}={value} is below 1", f"set {name}=1 or more")
+
+
 def pair(inputs: Shapes) -> tuple[Shape, Shape]:
     """Return the layer above and the one that `from` names.
 
@@ -243,6 +250,5 @@ def same_size(inputs: tuple[Shape, ...], hint: str) -> None:
     for index, shape in enumerate(inputs[1:], start=2):
         if shape[1:] != inputs[0][1:]:
             first, other = (f"{s.h}x{s.w}" for s in (inputs[0], shape))
-            raise LayerError(
-                f"input 1 is {first} (HxW), input {index} is {other}", hint, "size-mismatch"
-            )
+            message = f"input 1 is {first} (HxW), input {index} is {other}"
+            raise LayerError(message, hint, "size-mismatch")

@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_connected, src/connected_layer.c.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, LayerError, Module, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, Module, Shape, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
@@ -25,8 +25,7 @@ class Connected(Layer):
     activation: str = key("logistic", choices=ACTIVATIONS, always=True, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
-        if self.output < 1:
-            raise LayerError(f"output={self.output} is below 1", "set output=1 or more")
+        at_least_one(self, "output")
         return Shape(self.output, 1, 1)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

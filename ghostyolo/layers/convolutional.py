@@ -17,6 +17,7 @@ from ghostyolo.layers.base import (
     Module,
     Shape,
     Shapes,
+    at_least_one,
 )
 from ghostyolo.syntax.options import key, options
 
@@ -113,35 +114,26 @@ class Convolutional(Layer):
             for side, stride in zip(x[1:], self.strides, strict=True)
         )
         if h < 1 or w < 1:
-            raise LayerError(
-                f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
-            )
+            message = f"a {self.size}x{self.size} kernel leaves nothing of {x}"
+            raise LayerError(message, "set pad=1", "vanishing")
         return Shape(self.filters, h, w)
 
     def _check(self, x: Shape) -> None:
-        least = {"filters": 1, "size": 1, "stride_x": 1, "stride_y": 1, "groups": 1, "dilation": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                value = getattr(self, name)
-                raise LayerError(f"{name}={value} is below {low}", f"set {name}={low} or more")
+        at_least_one(self, "filters", "size", "stride_x", "stride_y", "groups", "dilation")
         for what, channels in (("input channels", x.c), ("filters", self.filters)):
             if channels % self.computed_groups:
                 message = f"groups={self.groups} does not divide {channels} {what}"
-                raise LayerError(
-                    message, "choose groups that divide the input channels and filters", "groups"
-                )
+                hint = "choose groups that divide the input channels and filters"
+                raise LayerError(message, hint, "groups")
         wide = self.computed_dilation * (self.size - 1) + 1
         sides = [
             (side + 2 * self.pad_px * self.computed_dilation - wide) // stride + 1
             for side, stride in zip(x[1:], self.strides, strict=True)
         ]
         if sides != list(self._convolved(x)[1:]):
+            message = f"dilation={self.dilation} needs {self.size // 2} pixels of padding"
             hint = "use an odd size with pad=1; Darknet's sizes are wrong otherwise"
-            raise LayerError(
-                f"dilation={self.dilation} needs {self.size // 2} pixels of padding",
-                hint,
-                "dilation",
-            )
+            raise LayerError(message, hint, "dilation")
 
     def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if other.weights(*other_inputs) != self.weights(*inputs):

@@ -58,9 +58,9 @@ class Detection(Head):
 
         from ghostyolo.ops import heads
 
-        return (
-            heads.DetectionActivation(self.cells, self.classes) if self.softmax else nn.Identity()
-        )
+        if not self.softmax:
+            return nn.Identity()
+        return heads.DetectionActivation(self.cells, self.classes)
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Turn the vector into boxes, cell by cell.

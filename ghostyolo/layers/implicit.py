@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_implicit, src/representation_layer.c
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, LayerError, Module, Shape
+from ghostyolo.layers.base import Layer, Module, Shape, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
@@ -24,9 +24,7 @@ class Implicit(Layer):
     atoms: int = key(1, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
-        if min(self.filters, self.atoms) < 1:
-            message = f"filters={self.filters} atoms={self.atoms}"
-            raise LayerError(message, "set both to 1 or more")
+        at_least_one(self, "filters", "atoms")
         return Shape(self.filters, self.atoms, 1)
 
     def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:

@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_local, src/local_layer.c.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Module, Shape
+from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Module, Shape, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
@@ -26,16 +26,11 @@ class Local(Layer):
 
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
-        for name in ("filters", "size", "stride"):
-            if getattr(self, name) < 1:
-                raise LayerError(
-                    f"{name}={getattr(self, name)} is below 1", f"set {name}=1 or more"
-                )
+        at_least_one(self, "filters", "size", "stride")
         sides = [self._side(side) for side in x[1:]]
         if min(sides) < 1:
-            raise LayerError(
-                f"a {self.size}x{self.size} kernel leaves nothing of {x}", "set pad=1", "vanishing"
-            )
+            message = f"a {self.size}x{self.size} kernel leaves nothing of {x}"
+            raise LayerError(message, "set pad=1", "vanishing")
         for side, out in zip(x[1:], sides, strict=True):
             if out != (side + 2 * self.pad - self.size) // self.stride + 1:
                 hint = "use size=3 with pad=1, or pad=0; Darknet's sizes are wrong otherwise"

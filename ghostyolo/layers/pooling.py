@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, LayerError, Shape
+from ghostyolo.layers.base import Layer, LayerError, Shape, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
@@ -25,8 +25,7 @@ class Pooling(Layer):
         return self._pooled(inputs[0])
 
     def _pooled(self, x: Shape) -> Shape:
-        if min(self.size, self.stride_x, self.stride_y) < 1:
-            raise LayerError(f"size={self.size} stride={self.stride}", "set both to 1 or more")
+        at_least_one(self, "size", "stride_x", "stride_y")
         h, w = (
             (side + self.padding - self.size) // stride + 1
             for side, stride in zip(x[1:], self.strides, strict=True)

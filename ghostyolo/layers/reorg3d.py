@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_reorg, src/blas.c reorg_cpu.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, LayerError, Module, Shape
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
@@ -31,17 +31,15 @@ class Reorg3d(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         c, h, w = inputs[0]
         s = self.stride
-        if s < 1:
-            raise LayerError(f"stride={s} is below 1", "set stride=1 or more")
+        at_least_one(self, "stride")
         if self.reverse:
             if c % self.channel_multiple:
                 message = f"{c} channels, stride={s} needs a multiple of {self.channel_multiple}"
                 raise LayerError(message, "use a smaller stride", "stride")
             return Shape(c // (s * s), h * s, w * s)
         if h % s or w % s:
-            raise LayerError(
-                f"stride={s} does not divide {h}x{w}", "use an input size that it divides", "stride"
-            )
+            message = f"stride={s} does not divide {h}x{w}"
+            raise LayerError(message, "use an input size that it divides", "stride")
         return Shape(c * s * s, h // s, w // s)
 
     def module(self, *inputs: Shape) -> Module:

@@ -39,10 +39,8 @@ class Route(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         same_size(inputs, "route layers of one size, or resample one of them")
         if not 0 <= self.group_id < self.groups:
-            last = self.groups - 1
-            raise LayerError(
-                f"group_id={self.group_id} of groups={self.groups}", f"use 0 to {last}"
-            )
+            message = f"group_id={self.group_id} of groups={self.groups}"
+            raise LayerError(message, f"use 0 to {self.groups - 1}")
         for shape in inputs:
             if shape.c % self.groups:
                 message = f"groups={self.groups} does not divide {shape.c} channels"

@@ -25,10 +25,8 @@ class Sam(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         above, source = pair(inputs)
         if above != source:
-            hint = "multiply layers of one shape"
-            raise LayerError(
-                f"the layer above is {above}, from= is {source}", hint, "size-mismatch"
-            )
+            message = f"the layer above is {above}, from= is {source}"
+            raise LayerError(message, "multiply layers of one shape", "size-mismatch")
         return source
 
     def module(self, *inputs: Shape) -> Module:

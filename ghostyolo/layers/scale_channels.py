@@ -27,10 +27,9 @@ class ScaleChannels(Layer):
         gate, scaled = pair(inputs)
         wanted = Shape(1, scaled.h, scaled.w) if self.scale_wh else Shape(scaled.c, 1, 1)
         if gate != wanted:
+            message = f"the gate is {gate}, scaling {scaled} needs {wanted}"
             hint = f"let the layer above give {wanted}, or correct from="
-            raise LayerError(
-                f"the gate is {gate}, scaling {scaled} needs {wanted}", hint, "gate-shape"
-            )
+            raise LayerError(message, hint, "gate-shape")
         return scaled
 
     def module(self, *inputs: Shape) -> Module:

@@ -30,9 +30,8 @@ class Upsample(Layer):
             return Shape(x.c, x.h * self.stride, x.w * self.stride)
         step = -self.stride
         if not step or x.h % step or x.w % step:
-            raise LayerError(
-                f"stride={self.stride} does not divide {x.h}x{x.w}", "use a divisor", "stride"
-            )
+            message = f"stride={self.stride} does not divide {x.h}x{x.w}"
+            raise LayerError(message, "use a divisor", "stride")
         return Shape(x.c, x.h // step, x.w // step)
 
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
