@@ -119,22 +119,20 @@ class Network:
         """
         above = len(self.nodes) - 1
         indices = [_index(item) for item in inputs] or [above]
-        for index in (*indices, *map(_index, refs.values())):
-            if not IMAGE <= index <= above:
-                message = f"refers to layer {index}, above it are layers 0 to {above}"
-                hint = "correct the index"
-                raise CfgError(
-                    message, span=span, section=layer.kind, hint=hint, rule="dangling-reference"
-                )
-        if layer.takes_previous and indices[0] != above:
-            self.add(Route(), indices[0], name=name, span=span)
-            above = indices[0] = above + 1
-        if IMAGE in indices and (above >= 0 or not layer.takes_previous):
-            hint = "only the first layer reads the image"
-            message, rule = "cannot refer to the image", "dangling-reference"
-            raise CfgError(message, span=span, section=layer.kind, hint=hint, rule=rule)
-        side = tuple((name_, _index(item)) for name_, item in refs.items())
-        shape = self._infer(layer, indices, [self.nodes[index] for _, index in side], span)
+        side = tuple((key, _index(item)) for key, item in refs.items())
+        try:
+            for index in (*indices, *dict(side).values()):
+                if not IMAGE <= index <= above:
+                    message = f"refers to layer {index}, above it are layers 0 to {above}"
+                    raise LayerError(message, "correct the index", "dangling-reference")
+            if layer.takes_previous and indices[0] != above:
+                self.add(Route(), indices[0], name=name, span=span)
+                above = indices[0] = above + 1
+            shape = self._infer(layer, indices, [self.nodes[index] for _, index in side])
+        except LayerError as error:
+            hint = error.hint.replace("the layer above", self._place(indices[0]))
+            kind, rule = layer.kind, error.rule
+            raise CfgError(str(error), span=span, section=kind, hint=hint, rule=rule) from None
         node = Node(above + 1, layer, tuple(indices), side, shape, name, span)
         self.nodes.append(node)
         return node
@@ -149,23 +147,22 @@ class Network:
         shape = Shape(*(side + doubt for side in shape))
         self.nodes.append(Node(index, Assumed(), inputs, (), shape, span=span))
 
-    def _infer(
-        self, layer: Layer, indices: list[int], side: list[Node], span: Span | None
-    ) -> Shape:
+    def _infer(self, layer: Layer, indices: list[int], side: list[Node]) -> Shape:
+        """Return the shape of a new layer's output. Raises `LayerError`."""
+        if IMAGE in indices and (self.nodes or not layer.takes_previous):
+            hint = "only the first layer reads the image"
+            raise LayerError("cannot refer to the image", hint, "dangling-reference")
         inputs = [self.shape(index) for index in indices]
-        try:
-            shape = layer.shape(*inputs)
-            _check_magnitude(layer, shape, inputs)
-            for node in side:
-                layer.check_reference(tuple(inputs), node.layer, self.input_shapes(node))
-            return shape
-        except LayerError as misfit:
-            above = self.nodes[indices[0]].span if indices[0] != IMAGE else None
-            line = f"the layer above (line {above.line})" if above else "the layer above"
-            hint = misfit.hint.replace("the layer above", line)
-            raise CfgError(
-                str(misfit), span=span, section=layer.kind, hint=hint, rule=misfit.rule
-            ) from None
+        shape = layer.shape(*inputs)
+        _check_magnitude(layer, shape, inputs)
+        for node in side:
+            layer.check_reference(tuple(inputs), node.layer, self.input_shapes(node))
+        return shape
+
+    def _place(self, index: int) -> str:
+        """Return the words "the layer above" for a node, with its line where that is known."""
+        span = self.nodes[index].span if 0 <= index < len(self) else None
+        return f"the layer above (line {span.line})" if span else "the layer above"
 
 
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
@@ -243,8 +240,7 @@ def _add_section(
     if kind.refs and "data" in kind.refs.values() and not data:
         name = next(name for name, role in kind.refs.items() if role == "data")
         hint = f"add {name}=INDEX, relative to this layer when negative"
-        message, rule = f"{name}= is missing", "missing-reference"
-        raise CfgError(message, span=section.span, section=section.name, hint=hint, rule=rule)
+        raise section.error(f"{name}= is missing", hint, rule="missing-reference")
     inputs = [len(network) - 1, *data] if kind.takes_previous else data
     network.add(layer, *inputs, name=section.comment, span=section.span, **side)
 
@@ -262,9 +258,7 @@ def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgErro
         message = "unknown section"
         hint = f"did you mean [{near}]?" if near else f"use one of {', '.join(sorted(kinds))}"
         edits = (Edit(section.span.line, f"[{near}]"),) if near else ()
-    return CfgError(
-        message, span=section.span, section=section.name, hint=hint, rule=rule, edits=edits
-    )
+    return section.error(message, hint, rule=rule, edits=edits)
 
 
 def _read_references(
@@ -302,7 +296,7 @@ def _absolute(part: str, option: Option, section: Section, here: int, findings: 
         if not here:
             hint = "no layer stands above this one; begin with a [convolutional]"
         rule = "dangling-reference" if absolute < 0 else "forward-reference"
-        raise CfgError(message, span=option.span, section=section.name, hint=hint, rule=rule)
+        raise section.error(message, hint, rule=rule, span=option.span)
     return absolute
 
 

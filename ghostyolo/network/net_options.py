@@ -139,7 +139,7 @@ def _check_net(options: NetOptions, section: Section, findings: Findings) -> Non
             span, hint = at.get(key_, section.span), f"set {key_}, in pixels, to 1..{MAX_SIDE}"
             if key_ == "channels":
                 hint = "set channels=3 for colour pictures"
-            raise CfgError(f"{key_}={value}", span=span, section=name, hint=hint, rule="net-size")
+            raise section.error(f"{key_}={value}", hint, rule="net-size", span=span)
     if options.policy not in POLICIES:
         near = nearest(options.policy, POLICIES)
         hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(POLICIES)}"
@@ -149,7 +149,7 @@ def _check_net(options: NetOptions, section: Section, findings: Findings) -> Non
     span = at.get("batch", section.span)
     if options.subdivisions < 1 or options.batch < 1:
         message, hint = f"batch={options.batch} subdivisions={options.subdivisions}", "set both to "
-        raise CfgError(message, span=span, section=name, hint=hint + "1 or more", rule="batch")
+        raise section.error(message, hint + "1 or more", rule="batch", span=span)
     if options.batch % options.subdivisions:
         used = options.batch // options.subdivisions * options.subdivisions
         message = f"batch={options.batch} is not a multiple of subdivisions={options.subdivisions}"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ghostyolo.errors import Edit, Findings, Span
+from ghostyolo.errors import CfgError, Edit, Findings, Span
 
 # The shape behind a node's comment in cfgs written here; it is derived, so never read back.
 _SHAPE_NOTE = r"\s*->\s*\d+x\d+x\d+\s*$"
@@ -39,6 +39,18 @@ class Section:
     options: tuple[Option, ...]
     span: Span
     comment: str = ""
+
+    def error(
+        self,
+        message: str,
+        hint: str,
+        rule: str,
+        span: Span | None = None,
+        edits: tuple[Edit, ...] = (),
+    ) -> CfgError:
+        """Return an error in this section; span: the line of one of its options."""
+        span = span or self.span
+        return CfgError(message, span=span, section=self.name, hint=hint, rule=rule, edits=edits)
 
 
 def parse(text: str, path: str, findings: Findings) -> list[Section]:
