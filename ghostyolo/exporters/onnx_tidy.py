@@ -1,7 +1,7 @@
-"""Rewrites of an ONNX graph: what is known beforehand is worked out, pads join their pooling.
+"""Rewrites of an ONNX graph: constants are folded, and paddings become part of their pooling.
 
-OpenCV reads a graph without the arithmetic on shapes that tracing leaves in it, and quantisation
-finds no padding value that would stretch its ranges.
+OpenCV needs a graph without the arithmetic on shapes that tracing leaves in it, and quantisation
+one without padding values, which would widen its ranges.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from onnx.reference import ReferenceEvaluator
 
 LARGE = 1 << 12  # values of a tensor that is a weight, not a shape
 SMALL = 1 << 20  # values of a result worth storing in the file
-LOWEST = -1e30  # a padding value below it never is the largest
+LOWEST = -1e30  # a padding value below it is never the maximum
 Known = dict[str, np.ndarray]
 
 
 def tidy(model: ModelProto) -> ModelProto:
-    """Return the model with known values worked out and nothing in it that no output needs.
+    """Return the model with constants folded and without nodes that no output needs.
 
-    The shapes of what is between inputs and outputs are in it, where they are known.
+    The shapes of its tensors are in it, where they are known.
     """
     weights, inputs = _without_weights(model.graph), len(model.graph.input)
     model.graph.input.extend(
@@ -49,7 +49,7 @@ def tidy(model: ModelProto) -> ModelProto:
 
 
 def _without_weights(graph: GraphProto) -> list[TensorProto]:
-    """Take the large tensors out of a graph, which shape inference would copy again and again."""
+    """Take the large tensors out of a graph, since every shape inference copies them."""
     large = [t for t in graph.initializer if np.prod(t.dims, dtype=int) > LARGE]
     small = [t for t in graph.initializer if np.prod(t.dims, dtype=int) <= LARGE]
     del graph.initializer[:]
@@ -58,7 +58,7 @@ def _without_weights(graph: GraphProto) -> list[TensorProto]:
 
 
 def _fold(model: ModelProto) -> bool:
-    """Replace nodes whose inputs are known by their results; return whether any were."""
+    """Replace nodes whose inputs are constants by their outputs; return whether any were."""
     graph, known = model.graph, dict[str, np.ndarray]()
     for tensor in graph.initializer:
         known[tensor.name] = numpy_helper.to_array(tensor)
@@ -95,14 +95,14 @@ def _static_shapes(graph: GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _results(
     node: NodeProto, known: Known, shapes: dict[str, tuple[int, ...]], model: ModelProto
 ) -> Known:
-    """Return the results of a node that are known now."""
+    """Return the outputs of a node that are constant."""
     if node.op_type == "Shape" and node.input[0] in shapes and not node.attribute:
         return {node.output[0]: np.array(shapes[node.input[0]], np.int64)}
     inputs = [name for name in node.input if name]
     if not all(name in known for name in inputs):
         return {}
     if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-        return {}  # a runtime wants to see them
+        return {}  # runtimes look for them
     graph = helper.make_graph(
         [node],
         "known",

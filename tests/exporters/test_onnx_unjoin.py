@@ -63,10 +63,10 @@ def test_dense_connections_stay_within_the_limit() -> None:
     """Twelve layers that each join their channels to all before: few parts, few convolutions."""
     before, after = both(random_model(loads(NET + DENSE)), ExportSettings())
     assert 1 < kinds(after)["Concat"] <= kinds(before)["Concat"] / 2
-    assert kinds(after)["Conv"] <= onnx_unjoin.MOST * kinds(before)["Conv"]
+    assert kinds(after)["Conv"] <= onnx_unjoin.MAX_PARTS * kinds(before)["Conv"]
     for node in after.graph.node:
         if node.op_type == "Concat":
-            assert len(node.input) <= onnx_unjoin.MOST + 1
+            assert len(node.input) <= onnx_unjoin.MAX_PARTS + 1
     assert_same(before, after, np.random.default_rng(0).random((1, 3, 24, 16), np.float32))
 
 
