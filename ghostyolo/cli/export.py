@@ -139,7 +139,9 @@ def _lines(result: ExportResult) -> Iterator[str]:
     files = " and ".join(map(str, result.files))
     yield f"wrote {files}: {result.size / 1e6:.1f} MB, {result.format}, {result.layout}"
     runtime, deviation = result.runtime, result.deviation
-    if deviation is None:
+    if not runtime:
+        yield f"not verified: no runtime here reads {result.format} files"
+    elif deviation is None:
         yield f"not run: {runtime} is not installed ({RUNTIMES[runtime].install})"
     else:
         yield (

@@ -19,7 +19,8 @@ class Format(NamedTuple):
 
     title: as help texts name it. module, int8_module: what writes it, "" for no 8 bits. suffixes:
     those that mean it, the usual one first. required_suffix: whether no other will do. extra: of
-    this package, which installs the libraries. runtime: the one that a written file is checked in.
+    this package, which installs the libraries. runtime: that a written file is verified in, ""
+    if none here reads it.
     beside: the suffixes of further files that belong to it.
     """
 

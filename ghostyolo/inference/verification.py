@@ -35,10 +35,11 @@ def verify(
 ) -> Deviation | None:
     """Run a file, in the runtime of its format, and the model on one random input.
 
-    Returns None if the runtime is not installed. Raises `DataError` if it cannot open the file.
+    Returns None if there is none, or it is not installed. Raises `DataError` if it cannot open the
+    file.
     """
     runtime = FORMATS[format_name].runtime
-    if installed_version(runtime) is None:
+    if not runtime or installed_version(runtime) is None:
         return None
     shape = (settings.batch, *model.network.options.shape)
     images = np.random.default_rng(0).random(shape, np.float32)

@@ -14,7 +14,6 @@ from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters.formats import format_of
 from ghostyolo.exporters.settings import ExportSettings, Suppression
-from ghostyolo.inference import export_cache
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads
@@ -258,39 +257,6 @@ def test_torch_stays_away_from_exported_files(name: str, folder: Path) -> None:
     others = {"onnxruntime", "openvino"} - {name}
     heavy = {"torch", "matplotlib", "onnx", "yaml", "tqdm", "jinja2", "faster_coco_eval", *others}
     assert not modules & heavy
-
-
-def test_fastest_comes_first_and_is_compared_once(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source = (folder / "tiny.cfg", folder / "tiny.weights")
-    assert open_runtime(*source, device="cpu").name == "openvino"
-    (path,) = export_cache.folder().glob("*.onnx")
-    version = installed_versions()["openvino"]
-    assert 0 < (export_cache.read_deviation(path, f"openvino {version}") or 0) < CLOSE
-    export_cache.write_deviation(path, f"openvino {version}", 0.01)  # as if measured
-    assert open_runtime(*source, device="cpu").name == "onnxruntime"
-    assert open_runtime(folder / "tiny.onnx").name == "openvino"
-    assert open_runtime(folder / "tiny.torchscript").name == "torch"
-
-
-def test_cache_knows_contents_and_forgets_the_oldest(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    network, weights = loads(tiny.CFG), folder / "tiny.weights"
-    first = export_cache.exported(network, weights, 1)
-    stamp = first.stat().st_ino
-    assert export_cache.exported(network, weights, 1).stat().st_ino == stamp, "it is not made again"
-    other = tmp_path / "other.weights"
-    other.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
-    monkeypatch.setattr(export_cache, "MOST_BYTES", first.stat().st_size + 1)
-    assert export_cache.exported(network, other, 1) != first
-    assert sorted(p.suffix for p in export_cache.folder().iterdir()) == [".onnx"], (
-        "no room for both"
-    )
-    assert not first.exists()
 
 
 def refused(folder: Path) -> dict[str, tuple[dict[str, object], str]]:

@@ -1,0 +1,75 @@
+"""The export job: what it returns, warns of and refuses before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ghostyolo.errors import OptionError
+from ghostyolo.exporters.settings import ExportSettings, Suppression
+from ghostyolo.inference.export_job import export_model
+from ghostyolo.model.model import Model
+from ghostyolo.sample_data.painter import write_dataset
+from support import tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return Model(tiny.write(tmp_path), tiny.eager_weights(tmp_path)).eval()
+
+
+def test_result_says_what_was_written(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    found = export_model(model, path, sample_language="python", score=lambda each: id(each.network))
+    assert found.files == (path,)
+    assert found.size == path.stat().st_size > found.float_size
+    assert (found.format, found.layout, found.int8) == ("onnx", "raw", False)
+    assert found.deviation and found.deviation.relative < 1e-5
+    assert found.sample == tmp_path / "x_opencv.py" and found.sample.is_file()
+    cfg, file = found.scores
+    assert cfg == "the cfg in torch" and file.startswith("the file in openvino ")
+    assert found.scores[cfg] == id(model.network) != found.scores[file]
+
+
+def test_both_files_of_ir_are_named(model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    found = export_model(model, tmp_path / "x.xml")
+    assert found.files == (tmp_path / "x.xml", tmp_path / "x.bin")
+    assert found.size == sum(path.stat().st_size for path in found.files)
+
+
+def test_few_pictures_are_warned_of(
+    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures = sorted(write_dataset(tmp_path / "d", {"train": 2}, size=(96, 128)).rglob("*.jpg"))
+    found = export_model(model, tmp_path / "x.onnx", pictures=pictures)
+    assert found.int8 and found.deviation and 0 < found.deviation.relative < 0.2
+    assert "ranges from 2 pictures only; give 32 or more like yours" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "options", "message"),
+    [
+        ("x.pt", ExportSettings(), {"sample_language": "cpp"}, "--sample cpp reads ONNX"),
+        (
+            "x.onnx",
+            ExportSettings(boxes="xyxy", suppression=Suppression()),
+            {"score": lambda each: 0},
+            "before suppression; leave --nms out",
+        ),
+        ("x", ExportSettings(), {}, "no suffix names its format"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_writing(
+    name: str,
+    settings: ExportSettings,
+    options: dict[str, object],
+    message: str,
+    model: Model,
+    tmp_path: Path,
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OptionError, match=message):
+        export_model(model, tmp_path / name, settings, **options)  # type: ignore[arg-type]
+    assert sorted(tmp_path.iterdir()) == before
