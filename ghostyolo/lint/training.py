@@ -82,7 +82,7 @@ def burn_in(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             return
 
 
-def pictures(cfg: ParsedCfg) -> Iterator[Diagnostic]:
+def augmentation(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Check augmentation keys that a detector's training ignores, or that stop it."""
     net = cfg.network.options
     if not cfg.heads:
@@ -113,4 +113,4 @@ def gpu(cfg: ParsedCfg) -> Iterator[Diagnostic]:
                 yield cfg.note("gpu-only", node, key, message, hint)
 
 
-CHECKS = (policy, steps, burn_in, pictures, gpu)
+CHECKS = (policy, steps, burn_in, augmentation, gpu)

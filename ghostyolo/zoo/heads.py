@@ -1,4 +1,4 @@
-"""Heads: one `[yolo]` per stride, each behind a depthwise separable and a linear convolution."""
+"""Heads: one `[yolo]` per stride, each after a depthwise separable and a linear convolution."""
 
 from __future__ import annotations
 

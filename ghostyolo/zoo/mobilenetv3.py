@@ -65,7 +65,7 @@ SMALL = (
     InvertedResidual(5, 576, 96, True, HS, 1),
 )
 TABLES = {"large": LARGE, "small": SMALL}
-TAIL = {"large": 960, "small": 576}  # channels behind the table
+TAIL = {"large": 960, "small": 576}  # channels after the table
 FEATURES = {"large": 1280, "small": 1024}
 
 

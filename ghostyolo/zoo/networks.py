@@ -1,4 +1,4 @@
-"""Whole networks: `[net]` with settings that train well, a backbone, and what stands on it."""
+"""Whole networks: `[net]` with good training settings, a backbone, and a classifier or heads."""
 
 from __future__ import annotations
 

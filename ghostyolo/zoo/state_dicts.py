@@ -216,7 +216,7 @@ def _half(nodes: Sequence[Node]) -> int:
 def squeezenet(variant: str, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/squeezenet.py."""
     yield StateDictLayer("features.0")
-    place = 2  # an activation stands at 1
+    place = 2  # an activation has index 1
     for modules in TABLES[variant].stages:
         for _fire in modules:
             place += 1
