@@ -42,6 +42,13 @@ class Head(Layer):
     def check_boxes(self) -> None:
         """Raise `LayerError` where the head computes but cannot make boxes."""
 
+    def with_classes(self, classes: int) -> tuple[Head, int]:
+        """Return the head for another number of classes, and the channels that it needs.
+
+        Raises `LayerError` for a kind that does not say how.
+        """
+        raise LayerError("cannot change its classes", "write the cfg for them by hand")
+
     def meaning(self, x: Shape) -> str:
         """Return what its outputs mean, for an input of shape x.
 

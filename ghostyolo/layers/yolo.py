@@ -9,7 +9,7 @@ from typing import Any
 
 from ghostyolo.layers.anchor_head import Anchored
 from ghostyolo.layers.base import Importer, Module, Shape
-from ghostyolo.layers.head import NMS_KINDS
+from ghostyolo.layers.head import NMS_KINDS, Head
 from ghostyolo.syntax.options import key, options
 
 
@@ -34,6 +34,10 @@ class Yolo(Anchored):
     dets_for_track: int = key(1, training="any")
     dets_for_show: int = key(1, training="any")
     track_ciou_norm: float = key(0.01, training="any")
+
+    def with_classes(self, classes: int) -> tuple[Head, int]:
+        head = self.changed(classes=classes, counters_per_class=())
+        return head, head.needed_channels
 
     def meaning(self, x: Shape) -> str:
         kind = f"scale_x_y={self.scale_x_y:g} new_coords={self.new_coords}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ghostyolo.errors import OptionError
-from ghostyolo.layers import Layer
-from ghostyolo.layers.yolo import Yolo
+from ghostyolo.layers import Layer, LayerError
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
-from ghostyolo.network.outputs import classifier_output
+from ghostyolo.network.outputs import classifier_output, detection_heads
 
 
 def rebuild(
@@ -39,29 +37,28 @@ def resize(network: Network, size: tuple[int, int]) -> Network:
 def reclass(network: Network, classes: int) -> Network:
     """Return the network for another number of classes: heads and their convolutions.
 
-    These are `[yolo]` heads; of a classifier it is the layer with an output for each class.
-    Raises `CfgError` where a head does not stand right below a convolution.
+    Of a classifier it is the layer with an output for each class. Raises `CfgError` for a head that
+    is not a `[yolo]`, or does not stand right below a convolution.
     """
-    feeds: dict[int, int] = {}
+    layers: dict[int, Layer] = {}
+
+    def set_channels(node: Node, channels: int) -> None:
+        layers[node.index] = node.layer.changed(**{node.layer.channels_key: channels})
+
     if end := classifier_output(network):
         if not end.source.layer.channels_key or end.source.shape.c != end.classes:
             hint = "put a [connected] or [convolutional] with an output for each class there"
             raise end.source.error("cannot change its classes", hint)
-        feeds[end.source.index] = classes
-    for node in network:
-        if isinstance(node.layer, Yolo):
-            above = network[node.inputs[0]]
-            if not above.layer.channels_key:
-                hint = "put a [convolutional] above each head"
-                message = f"cannot change its classes: [{above.layer.kind}] stands above it"
-                raise node.error(message, hint)
-            feeds[above.index] = len(node.layer.mask) * (5 + classes)
-
-    def change(node: Node) -> Layer:
-        if isinstance(node.layer, Yolo):
-            return replace(node.layer, classes=classes, counters_per_class=())
-        if node.index in feeds:
-            return replace(node.layer, **{node.layer.channels_key: feeds[node.index]})
-        return node.layer
-
-    return rebuild(network, change)
+        set_channels(end.source, classes)
+    for node, head in detection_heads(network):
+        above = network[node.inputs[0]]
+        if not above.layer.channels_key:
+            hint = "put a [convolutional] above each head"
+            message = f"cannot change its classes: [{above.layer.kind}] stands above it"
+            raise node.error(message, hint)
+        try:
+            layers[node.index], channels = head.with_classes(classes)
+        except LayerError as error:
+            raise node.error(error) from None
+        set_channels(above, channels)
+    return rebuild(network, lambda node: layers.get(node.index, node.layer))

@@ -17,7 +17,7 @@ from ghostyolo.layers import Head, base
 from ghostyolo.layers.base import Importer, Layer, Shape
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
-from ghostyolo.network import dumps, info, loads
+from ghostyolo.network import dumps, info, loads, passes
 from ghostyolo.ops.plain import Plain
 from ghostyolo.syntax.options import key, options
 from ghostyolo.training.unsupported import check_classifier, check_detector
@@ -180,5 +180,7 @@ def test_a_head_that_no_loss_knows_is_not_trained() -> None:
         text = TEXT.replace("[swiglu]\ngain=2\n", "").replace("[avgpool]\n[softmax]", "[centers]")
         with pytest.raises(CfgError, match=r"x\.cfg:13: \[centers\] no loss is written for it"):
             check_detector(read(text))
+        with pytest.raises(CfgError, match=r"\[centers\] cannot change its classes"):
+            passes.reclass(read(text), 3)
     finally:
         del base.KINDS["centers"]
