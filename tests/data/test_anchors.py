@@ -295,7 +295,7 @@ def test_command_writes_what_it_prints(run: Command, data: Path, tmp_path: Path)
     code, out, _ = run(data, cfg, "--out", cfg, "--size", "128x64")
     assert code == 0 and f"{cfg}: written" in out
     assert load(cfg).options.size == (128, 64)
-    assert heads(load(cfg))[0].pairs == tuple((w, 2 * h) for w, h in printed)
+    assert heads(load(cfg))[0].all_anchors == tuple((w, 2 * h) for w, h in printed)
 
 
 def test_command_that_training_names_fits_the_anchors(
