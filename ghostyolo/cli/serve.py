@@ -19,24 +19,19 @@ def options(p: argparse.ArgumentParser) -> None:
     from ghostyolo.model.detector import NMS, THRESH
     from ghostyolo.runtime.registry import AUTO, CHOICES
 
-    p.add_argument("source", metavar="SOURCE", help="a cfg, or a file of ghostyolo export")
+    p.add_argument("source", metavar="SOURCE", help="a cfg, or an exported file")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
     shared.add_run(p)
     p.add_argument("--runtime", default=AUTO, choices=CHOICES, help=f"what computes ({AUTO})")
-    p.add_argument("--threads", type=shared.count, help="of the runtime (all)")
+    p.add_argument("--threads", type=shared.count, help="threads that compute (all)")
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     p.add_argument("--port", type=_port, default=8000, help="0 takes any free one (8000)")
-    p.add_argument(
-        "--batch",
-        type=shared.count,
-        default=8,
-        help="pictures at once, where their number is open (8)",
-    )
-    p.add_argument("--queue", type=shared.count, default=32, help="requests inside at once (32)")
-    p.add_argument("--max-mb", type=shared.count, default=16, help="of one picture's file (16)")
-    p.add_argument("--max-mpixels", type=shared.count, default=32, help="of one picture (32)")
+    p.add_argument("--batch", type=shared.count, default=8, help="largest batch size (8)")
+    p.add_argument("--queue", type=shared.count, default=32, help="most requests at once (32)")
+    p.add_argument("--max-mb", type=shared.count, default=16, help="largest picture file (16)")
+    p.add_argument("--max-mpixels", type=shared.count, default=32, help="largest picture (32)")
     p.add_argument("--access-log", action="store_true", help="log every request")
 
 
@@ -83,7 +78,7 @@ def _runtime(args: argparse.Namespace) -> Runtime:
     from ghostyolo.runtime.registry import is_exported
 
     if args.weights is None and not is_exported(args.source):
-        hint = "give WEIGHTS, or a file of ghostyolo export"
+        hint = "give WEIGHTS, or an exported file"
         raise OptionError("a cfg alone computes nothing", span=Span(args.source), hint=hint)
     return open_runtime(
         args.source,

@@ -1,9 +1,9 @@
 """Average precision from detections and truths, by COCO's rules and by PASCAL VOC's.
 
-COCO's numbers come from faster-coco-eval, which computes what pycocotools does in a tenth of the
-time; VOC's are computed here. Truths to be ignored (`Sample.ignore`) are to each what it has for
-that: COCO's `iscrowd`, which takes the fraction of the detection inside the truth for its IoU;
-VOC's `difficult`, which takes the IoU. Either excuses any number of detections.
+COCO's numbers come from faster-coco-eval, which computes the same as pycocotools in a tenth of the
+time; VOC's are computed here. An ignored truth (`Sample.ignore`) is `iscrowd` in COCO, where the
+overlap is the fraction of the detection inside the truth, and `difficult` in VOC, where it is the
+IoU. In both it excuses any number of detections.
 """
 
 from __future__ import annotations

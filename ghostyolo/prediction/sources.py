@@ -20,7 +20,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", 
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 ADDRESS = re.compile(r"(rtsp|rtmp|http|https|udp|tcp)://")
 STDIN = Path("-")
-FPS = 25.0  # of a stream that does not say
+FPS = 25.0  # of a stream that does not state it
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def image_id(row: dict[str, Any], number: int) -> int:
 def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, Any]]:
     """Return the detections of a picture as COCO's evaluation reads them.
 
-    80 classes are taken for COCO's; others are numbered from 1. Boxes are x, y, w, h in pixels.
+    If there are 80 classes, their ids are COCO's; else classes are numbered from 1. Boxes are x, y,
+    w, h in pixels.
     """
     ids = COCO_IDS if classes == len(COCO_IDS) else range(1, classes + 1)
     picture = image_id(row, number)

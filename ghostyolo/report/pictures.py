@@ -80,20 +80,20 @@ def with_most_errors(
 
 def first_readable(
     samples: Sequence[Sample], order: Sequence[int], count: int
-) -> Iterable[tuple[int, np.ndarray]]:
-    """Return index and picture of the first `count` samples in an order that can be read.
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield index and picture of the first `count` samples in an order that can be read.
 
     Pictures may be gone since the validation; twice as many as wanted are tried.
     """
-    return islice(_readable(samples, order[: 2 * count]), count)
-
-
-def _readable(samples: Sequence[Sample], order: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    for row in order:
+    for row in order[: 2 * count]:
+        if not count:
+            return
         try:
-            yield row, read_image(samples[row].path)
+            image = read_image(samples[row].path)
         except DataError:
             continue
+        count -= 1
+        yield row, image
 
 
 def resized(image: np.ndarray, long_side: int) -> np.ndarray:

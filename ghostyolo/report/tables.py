@@ -15,7 +15,7 @@ from ghostyolo.network import Network
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.network.outputs import detection_heads
 
-MAX_CLASSES = 20  # a matrix of more cannot be read
+MAX_CLASSES = 20  # a larger matrix is unreadable
 MAX_PAIRS = 10
 SMALL, MEDIUM = 32**2, 96**2  # areas; source: cocodataset/cocoapi, cocoeval.py, areaRng
 
@@ -23,7 +23,7 @@ SMALL, MEDIUM = 32**2, 96**2  # areas; source: cocodataset/cocoapi, cocoeval.py,
 def scores_by_size(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, str, int, float]]:
     """Return name, bounds, number of truths and AP of small, medium and large boxes.
 
-    The bounds are COCO's, which counts a box on a bound for both sizes; here it is the larger one.
+    The bounds are COCO's. A box on a bound counts for both sizes there, for the larger one here.
     """
     kept = [sample.boxes_xyxy_px[~sample.ignore] for sample in samples]
     boxes = np.concatenate([np.zeros((0, 4)), *kept])

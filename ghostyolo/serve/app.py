@@ -64,7 +64,7 @@ class Service:
                 await asyncio.wait_for(incoming.drain(body), DRAIN_SECONDS)
             return _refusal(error)
         except ClientDisconnect:
-            return Response(status_code=400)  # which nobody reads
+            return Response(status_code=400)  # the client has gone
 
     async def health(self, request: Request) -> Response:
         """Answer whether pictures are taken, how many are inside, and what is computed."""
