@@ -54,7 +54,7 @@ class TrainOptions:
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA")
     weights: str | None = _option(None, "start from this .weights file", metavar="FILE")
     epochs: int | None = _count(
-        None, "passes over the pictures; the learning rate is stretched to it"
+        None, "passes over the data, instead of [net]'s max_batches"
     )
     batch: int | None = _count(None, "batch size, instead of [net]'s")
     loss: str = _option(
