@@ -52,7 +52,8 @@ class LossConfig:
     of updates that the moving average of the weights reaches back, as a share of the run; 0 for no
     average. no_mosaic: last share of the run, trained without mosaic and mixup and with little
     jitter. min_visible: least share of a box's area that a crop must leave for the box to stay.
-    mosaic: share of the pictures that are mosaics where the cfg has mosaic=1.
+    mosaic: share of the pictures that are mosaics where the cfg has mosaic=1. distillation: whether
+    a teacher may replace the labels; its loss is then that of the task, with these hyperparameters.
     """
 
     function: LossFunction
@@ -63,3 +64,4 @@ class LossConfig:
     no_mosaic: float = 0.0
     min_visible: float = 0.0
     mosaic: float = MIXED
+    distillation: bool = False

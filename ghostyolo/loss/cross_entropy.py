@@ -66,4 +66,4 @@ def _cross_entropy(output: ClassLogits, wanted: Tensor) -> LossSum:
 
 
 # The loss is a mean over pictures, as Darknet's is, so the learning rate is that of the cfg.
-CONFIG = LossConfig(loss, nesterov=True, ema=0.02)
+CONFIG = LossConfig(loss, nesterov=True, ema=0.02, distillation=True)

@@ -185,4 +185,5 @@ CONFIG = LossConfig(
     no_mosaic=0.15,
     min_visible=0.25,
     mosaic=1.0,
+    distillation=True,
 )

@@ -53,9 +53,7 @@ class TrainOptions:
     val_split: str = _option("val", "split to validate on, or 'none'")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA")
     weights: str | None = _option(None, "start from this .weights file", metavar="FILE")
-    epochs: int | None = _count(
-        None, "passes over the data, instead of [net]'s max_batches"
-    )
+    epochs: int | None = _count(None, "passes over the data, instead of [net]'s max_batches")
     batch: int | None = _count(None, "batch size, instead of [net]'s")
     loss: str = _option(
         "",

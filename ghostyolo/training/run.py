@@ -18,6 +18,7 @@ from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Span
 from ghostyolo.evaluation.validation import Validation, validate
+from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, passes
 from ghostyolo.network.net_options import NetOptions, read_net
@@ -216,8 +217,9 @@ def _teacher(options: TrainOptions, network: Network) -> Teacher | None:
     """Return the teacher, resized to the input of the network."""
     if options.teacher is None:
         return None
-    if options.loss == "darknet":
-        raise OptionError("--loss darknet learns from labels", hint="leave it or --teacher out")
+    if not loss_config(task_of(network).check_loss(options.loss)).distillation:
+        message, hint = f"--loss {options.loss} learns from labels", "leave it or --teacher out"
+        raise OptionError(message, hint=hint)
     cfg, weights = options.teacher
     teacher = cfg if isinstance(cfg, Network) else load(cfg)
     return Teacher(passes.resize(teacher, network.options.size), str(weights))
