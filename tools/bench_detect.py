@@ -1,6 +1,6 @@
 """Hold detection to its bars: tools/bench_detect.py [CFG [WEIGHTS]] [--pictures N] [--json].
 
-Prints, all measured in turns within one run so that what else the machine does meets all alike:
+Prints, all measured in turns within one run so that other load slows all of them alike:
 - the time of torch's eager path, folded and channels-last, over that of the network as it is
   trained (its own batch norms, NCHW);
 - each installed runtime's time for one input;
@@ -9,7 +9,8 @@ Prints, all measured in turns within one run so that what else the machine does 
 - the growth of memory over one run of the network, over its weights and the largest set of maps
   that are live at once.
 Without CFG it is the 80-class GhostNet detector at 416x416, with random weights, which find nothing
-that would be drawn. Run it on a quiet machine.
+that would be drawn. Run it on an idle machine. Each runtime by itself, with its start and memory,
+is measured by `ghostyolo bench`.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[d
     data = write_dataset(folder / "data", {"train": args.pictures + 1}, size=(480, 640))
     pictures = sorted((data / "JPEGImages").iterdir())
     words = ["detect", folder / "x.cfg", weights, "--out", folder / "out"]
-    words += [] if args.weights else ["--thresh", "0.9"]  # random ones find thousands of things
+    words += [] if args.weights else ["--thresh", "0.9"]  # random ones find thousands of objects
     words += ["--runtime", args.runtime, "--batch", args.batch, "--threads", args.threads]
     shape = (args.batch, *network.options.shape)
     runtime = open_runtime(
@@ -134,7 +135,7 @@ def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[d
 
 
 def detect(words: list[object]) -> None:
-    """Run the command in this process, unheard."""
+    """Run the command in this process, without its output."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if cli.main([str(word) for word in words]):
             raise SystemExit("detect failed")
@@ -154,7 +155,7 @@ def in_turns(calls: dict[str, Callable[[], object]], runs: int, warm: int = 2) -
 
 
 def memory(network: Network, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, in a process of its own, how far opening and running the network go."""
+    """Measure, in a process of its own, the memory that opening and running the network take."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         grown, weights = pool.apply(_grown, (dumps(network), args.weights, args.threads))
@@ -163,9 +164,9 @@ def memory(network: Network, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _grown(text: str, weights: str | None, threads: int) -> tuple[int, int]:
-    """Return by how many bytes this process grew at most, and the bytes of the weights."""
+    """Return the growth of this process's peak memory, and the size of the weights, in bytes."""
     from ghostyolo.network import loads
-    from ghostyolo.runtime import pytorch  # noqa: F401 - imports are not the network's memory
+    from ghostyolo.runtime import pytorch  # noqa: F401 - imported before the memory is measured
 
     network = loads(text)
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Export cfgs, run the files in every program at hand and tell how far each is from the model.
+"""Export cfgs, run the files in every runtime and print how far each is from the model.
 
 python tools/export_tally.py [--opencv FOLDER] [--decode] [CFG ...]
 

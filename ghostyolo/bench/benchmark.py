@@ -175,10 +175,10 @@ def _start_runtimes(stack: ExitStack, settings: Settings, names: Sequence[str]) 
     for name in names:
         task = settings.task("network", name)
         if exporting and name != "torch":
-            with (
-                ExitStack() as once
-            ):  # leaves the export in the cache, so that no start includes it
-                exporting = isinstance(_start(once, task), GhostyoloError)
+            with ExitStack() as once:
+                found[name] = _start(once, task)  # whose export no later start includes
+            if exporting := isinstance(found[name], GhostyoloError):
+                continue
         found[name] = _start(stack, task)
     return found
 
