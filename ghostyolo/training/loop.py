@@ -57,9 +57,7 @@ def fit(
     """
     if world.first and not resume:
         folder.check_unused(config)
-    config.task.check(config.network)
-    if config.teacher:
-        unsupported.check_teacher(config.network, config.teacher.network)
+    _check(config)
     update = setup.update_config(config, world)
     if torch.device(config.device).type == "cpu":
         allocator.keep_freed()
@@ -103,6 +101,13 @@ def fit(
             break
         timer.lap("the rest")
     return state
+
+
+def _check(config: TrainConfig) -> None:
+    """Raise `CfgError` for what training does not support."""
+    config.task.check(config.network)
+    if config.teacher:
+        unsupported.check_teacher(config.network, config.teacher.network)
 
 
 def _log_warnings(config: TrainConfig) -> None:

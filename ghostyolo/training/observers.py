@@ -1,4 +1,4 @@
-"""Who is told of the progress of a run, and how Ctrl-C waits for the end of an update."""
+"""Observers of a run, and how Ctrl-C is deferred to the end of an update."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def train(
     """Train a detector or classifier on a data set and write the run into a folder.
 
     cfg: a `.cfg` file or a network. data: a data set, as `open_dataset` or, for a classifier,
-    `open_classification` takes it. observers: are told of the progress, in rank 0. command: the
+    `open_classification` takes it. observers: are called in rank 0 only. command: the
     words of the command line, for the report.
 
     options: the fields of `TrainOptions`, all optional, such as `epochs=100`, `batch=16`,
