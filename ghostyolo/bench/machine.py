@@ -18,15 +18,15 @@ from ghostyolo.network.cost import Machine
 Clock = Callable[[], float]
 SIDE = 1024  # of the matrices that are multiplied
 COPIED = 1 << 24  # floats, 64 MB: beyond the caches
-SMALL = 4  # channels and pixels a side of maps that take no time of their own
+SMALL = 4  # channels, height and width of maps that cost no more than the call
 SECONDS = 0.3  # for each of the three measures
 
 
 def machine(path: Path | None = None, *, fresh: bool = False) -> Machine:
-    """Return this machine's roofline from the cache, measured where it has none or `fresh` says so.
+    """Return this machine's roofline from the cache, measured if it has none or if `fresh`.
 
     path: the cache, by default ghostyolo/machine.json among the user's caches.
-    Raises `OptionError` when the cache cannot be written.
+    Raises `OptionError` if the cache cannot be written.
     """
     path = path or cache_path()
     known = _read(path)
@@ -72,7 +72,7 @@ def _best(call: Callable[[], object], seconds: float, clock: Clock) -> float:
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """Return what is kept; a cache that is damaged or of another form counts as empty."""
+    """Return the contents of the cache; a damaged one counts as empty."""
     try:
         known = json.loads(path.read_text())
         return {name: asdict(Machine(**rates)) for name, rates in known.items()}

@@ -44,7 +44,7 @@ def _table(rows: Sequence[RuntimeResult]) -> Iterator[str]:
 
 
 def _summary(report: Report) -> Iterator[str]:
-    """Yield what the machine can do, and what the network is to take of it."""
+    """Yield what the machine can do, what the network needs of it, and what the columns are."""
     bounds, machine = [layer.bound for layer in report.layers], report.machine
     macs, moved = sum(row.macs for row in bounds), sum(row.bytes for row in bounds)
     counts = {by: sum(row.by == by for row in bounds) for by in (ARITHMETIC, MEMORY)}
