@@ -28,7 +28,7 @@ families and the options of each:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help of a fixed width: asking the terminal for its width would slow every start."""
+    """Format help for a fixed width: to ask the terminal for its width would slow every start."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=98)
@@ -37,7 +37,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the generator's options."""
     p = argparse.ArgumentParser(
-        allow_abbrev=False,  # the cfg quotes the words, and they are to mean the same later
+        allow_abbrev=False,  # the cfg quotes the command, whose options must keep their meaning
         prog="python -m ghostyolo.gencfg",
         description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) or of another small "
         "network to standard output.",
@@ -48,38 +48,40 @@ def parser() -> argparse.ArgumentParser:
         "--task",
         choices=networks.TASKS,
         default="detect",
-        help="detector with [yolo] heads, the paper's classifier, or neither (detect)",
+        help="write a detector, the classifier of the paper, or the backbone alone (detect)",
     )
     p.add_argument(
         "--family",
         choices=FAMILIES,
         default="ghostnet",
         metavar="NAME",
-        help="which network, of those listed below (ghostnet)",
+        help="backbone family, one of those listed below (ghostnet)",
     )
     for name, uses in _family_options().items():
         _add_family_option(p, name, uses)
     classes = p.add_mutually_exclusive_group()
-    text = f"number of classes ({networks.CLASSES}; classify: the paper's)"
+    text = f"number of classes ({networks.CLASSES}; for classify as in the paper)"
     classes.add_argument("--classes", type=int, help=text)
     classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
     size = "x".join(map(str, networks.SIZE))
-    text = f"input size in pixels ({size}; classify: the paper's)"
+    text = f"input size in pixels ({size}; for classify as in the paper)"
     p.add_argument("--size", metavar="HxW", help=text)
-    p.add_argument("--neck", choices=NECKS, help=f"how scales are joined ({networks.NECK})")
-    text = f"channels of neck and heads ({networks.NECK_WIDTH})"
+    p.add_argument(
+        "--neck", choices=NECKS, help=f"how maps of several strides are joined ({networks.NECK})"
+    )
+    text = f"channels of the neck and the heads ({networks.NECK_WIDTH})"
     p.add_argument("--neck-width", type=int, help=text)
     heads = ",".join(map(str, networks.HEADS))
-    text = f"strides of the heads, among 4, 8, 16, 32 ({heads})"
+    text = f"strides of the heads: some of 4, 8, 16, 32 ({heads})"
     p.add_argument("--heads", metavar="STRIDES", help=text)
-    text = "anchors in pixels of the input, for the heads from fine to coarse (COCO's)"
+    text = "anchors in pixels of the input, those of the smallest stride first (COCO's)"
     p.add_argument("--anchors", metavar="W,H,W,H,...", help=text)
     p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     return p
 
 
 def _family_options() -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Return what each option of a family is, by option and by family."""
+    """Return the arguments and the default of each family option, by option and by family."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for family, instance in FAMILIES.items():
         for name, argument in instance.options().items():
@@ -91,7 +93,7 @@ def _family_options() -> dict[str, dict[str, Mapping[str, Any]]]:
 def _add_family_option(
     p: argparse.ArgumentParser, name: str, uses: dict[str, Mapping[str, Any]]
 ) -> None:
-    """Declare an option with the choices, helps and defaults of all families that have it."""
+    """Declare an option with the choices, help texts and defaults of all families that have it."""
     choices = [use.get("choices") for use in uses.values()]
     helps: dict[str, list[str]] = {}
     for family, use in uses.items():
@@ -104,7 +106,7 @@ def _add_family_option(
 
 
 def _options_by_family() -> list[str]:
-    """Return a line for each set of options and the families that have them."""
+    """Return a line for each group of families that have the same options."""
     having: dict[tuple[str, ...], list[str]] = {}
     for name, family in FAMILIES.items():
         having.setdefault(tuple(family.options()), []).append(name)
@@ -119,7 +121,7 @@ def _flag(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the generator; return the exit code: 0 done, 1 the options do not fit, 2 usage."""
+    """Run the generator; return the exit code: 0 success, 1 invalid values, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(words)
     try:
@@ -154,7 +156,7 @@ def build(args: argparse.Namespace, comment: str) -> Network:
 
 
 def _command(words: list[str]) -> str:
-    """Return the command that writes the same file, without where it goes."""
+    """Return the command that writes the same cfg, without its --out option."""
     kept, skip = [], False
     for word in words:
         if not skip and not word.startswith("--out"):

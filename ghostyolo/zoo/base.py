@@ -1,8 +1,8 @@
-"""What the generator asks of a family of networks: its options, its layers, its published settings.
+"""The base classes of network families: options, layers and published settings.
 
 A family is a frozen dataclass. A field made by `option` becomes an option of the generator under
-the field's name, and the methods walk the tables of the paper. A new family is one module: the
-class, and a dictionary `FAMILIES` of its instances by name, which families.py lists.
+the field's name; the methods add the layers of the paper's tables to a network. A new family is one
+module: the class, and a dictionary `FAMILIES` of its instances by name, which families.py lists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ghostyolo.errors import OptionError
 from ghostyolo.network import Network, Node
-from ghostyolo.zoo.blocks import GATES, make_divisible
+from ghostyolo.zoo.blocks import GATES, linear, make_divisible, pool
 
 NO_RELU6 = (
     "The activations are relu6: OpenCV's Darknet importer refuses this, and Darknet's CPU build "
@@ -44,10 +44,10 @@ CIFAR_TRAINING = {
 
 
 def option(default: Any, text: str, **argument: Any) -> Any:
-    """Return a field of a family that is an option of the generator.
+    """Return a dataclass field that becomes an option of the generator.
 
-    text: its help, to which the default is added. argument: what `argparse` takes beside: `type`,
-    `metavar` and `choices`, to which `Family.check` holds the value.
+    text: the help, to which the generator adds the default. argument: further arguments of
+    `add_argument`: `type`, `metavar` and `choices`; `Family.check` refuses other values.
     """
     return field(default=default, metadata={"help": text, **argument})
 
@@ -60,45 +60,45 @@ def gate_option(default: str) -> Any:
 
 @dataclass(frozen=True)
 class Family:
-    """A network without a task. The methods add to a network whose image has any size."""
+    """A backbone and its classifier, for images of any size. Methods add layers to a network."""
 
     size: ClassVar[tuple[int, int]] = IMAGENET  # of the published network's images, (h, w)
     classes: ClassVar[int] = 1000
-    training: ClassVar[dict[str, Any]] = {}  # [net] options that differ from GhostNet's
+    training: ClassVar[dict[str, Any]] = {}  # [net] options that differ from those of GhostNet
 
     @classmethod
     def options(cls) -> dict[str, Mapping[str, Any]]:
-        """Return what `option` was given for each option, by name."""
+        """Return the help and the other arguments of each option, by its name."""
         return {item.name: item.metadata for item in fields(cls) if item.metadata}
 
     def check(self) -> None:
-        """Raise `OptionError` for options that make no network."""
+        """Raise `OptionError` for options from which no network can be built."""
         for name, argument in self.options().items():
             check_choice(name, getattr(self, name), argument.get("choices"))
 
     def notes(self) -> Iterator[str]:
-        """Yield what the readers of the cfg must know, for its first lines."""
+        """Yield remarks for the first lines of the cfg, such as which programs cannot read it."""
         yield from ()
 
     def for_detection(self) -> Family:
-        """Return the family with padding that halves the sizes of maps exactly."""
+        """Return the family with paddings for which a stride of 2 halves each map exactly."""
         return self
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
-        """Add all layers before the classifier; yield stride and last node of each block.
+        """Add all layers before the classifier; yield the stride and the last node of each block.
 
-        The last node of each stride is what a detector reads.
+        A detector reads the last node of each stride.
         """
         raise NotImplementedError
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
-        """Add the classifier up to the input of the softmax."""
-        raise NotImplementedError
+        """Add the classifier up to its logits, by default average pooling and a linear layer."""
+        return linear(network, pool(network, x), classes)
 
 
 @dataclass(frozen=True)
 class ScaledFamily(Family):
-    """A family with a width multiplier, the paper's alpha, for its channel counts."""
+    """A family with a width multiplier for its channel counts (alpha in the papers)."""
 
     divisor: ClassVar[int] = 8  # of every channel count
 
@@ -111,7 +111,7 @@ class ScaledFamily(Family):
             raise OptionError(f"width {self.width:g}", hint=hint)
 
     def channels(self, base: int) -> int:
-        """Return a channel count of the paper's table at this width."""
+        """Return a channel count of the paper's table, scaled by the width multiplier."""
         return make_divisible(base * self.width, self.divisor)
 
 

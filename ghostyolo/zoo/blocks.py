@@ -1,4 +1,4 @@
-"""Building blocks that the families share, each a function (network, x, ...) -> Node."""
+"""Blocks that the families share: each function (network, x, ...) adds layers, returns the last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 
 GATES = ("logistic", "hard")
-HARD_SWISH = "hswish"  # Darknet has no such activation: `conv` writes it as sections
+HARD_SWISH = "hswish"  # no activation of Darknet: `conv` writes it as several sections
 
 
 def conv(
@@ -34,8 +34,8 @@ def conv(
 ) -> Node:
     """Add a convolution with batch norm, or with a bias instead if norm is False.
 
-    pad: 1 for size // 2 pixels around the map, 0 for none. activation: one of Darknet's, or
-    `HARD_SWISH`, which is added as sections of its own.
+    pad: 1 for a padding of size // 2 pixels, 0 for none. activation: one of Darknet's, or
+    `HARD_SWISH`, which becomes sections of its own.
     """
     hard = activation == HARD_SWISH
     layer = Convolutional(
@@ -64,9 +64,10 @@ def squeeze_excite(
 ) -> Node:
     """Scale each channel by a gate computed from the channel means.
 
-    reduced: channels between its two 1x1 convolutions. gate "hard" computes x + x * hardtan(v / 3),
-    which is 2 x times the hard sigmoid relu6(v + 3) / 6 = (1 + hardtan(v / 3)) / 2. The factor 1/2
-    belongs into the weights of the next convolution, the 1/3 into those that compute v.
+    reduced: channels between its two 1x1 convolutions, of which the second computes v. gate: the
+    sigmoid of v if "logistic". "hard" computes x + x * hardtan(v / 3), which is 2 x times the hard
+    sigmoid relu6(v + 3) / 6 = (1 + hardtan(v / 3)) / 2: a checkpoint's weights are divided by 3 in
+    the convolution that computes v, and by 2 in the convolution that follows.
     Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018.
     """
     squeezed = network.add(Avgpool(), x, name=f"{name} squeeze")
@@ -99,7 +100,7 @@ def hard_swish(network: Network, x: Node, *, name: str = "") -> Node:
 def maxpool(
     network: Network, x: Node, size: int, *, stride: int = 2, padding: int, name: str = ""
 ) -> Node:
-    """Add a max pooling; padding: pixels of both sides together, an odd one is right and below."""
+    """Add a max pooling; padding: pixels of both sides together; an odd one is right and below."""
     layer = Maxpool(size=size, stride=stride, padding=padding)
     return network.add(layer, x, name=name)
 
@@ -114,7 +115,7 @@ def pool(network: Network, x: Node) -> Node:
     return network.add(Avgpool(), x, name="pool")
 
 
-def logits(network: Network, x: Node, classes: int) -> Node:
+def linear(network: Network, x: Node, classes: int) -> Node:
     """Add the linear layer of a classifier to pooled features."""
     return conv(network, x, classes, norm=False, activation="linear", name="classes")
 
@@ -124,18 +125,13 @@ def concat(network: Network, *inputs: Node, name: str = "") -> Node:
     return network.add(Route(), *inputs, name=name)
 
 
-def add(network: Network, *inputs: Node, name: str = "") -> Node:
-    """Sum maps of one shape."""
-    return network.add(Shortcut(), *inputs, name=name)
-
-
-def add_relu(network: Network, *inputs: Node, name: str = "") -> Node:
-    """Sum maps of one shape, or of more channels in the first, and apply ReLU."""
-    return network.add(Shortcut(activation="relu"), *inputs, name=name)
+def add(network: Network, *inputs: Node, activation: str = "linear", name: str = "") -> Node:
+    """Sum maps of one size; the sum has the channels of the first, further ones are left out."""
+    return network.add(Shortcut(activation=activation), *inputs, name=name)
 
 
 def make_divisible(value: float, divisor: int = 4) -> int:
-    """Round a channel count to a multiple, never below nine tenths of it.
+    """Round a channel count to a multiple of the divisor that is at least nine tenths of it.
 
     Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py _make_divisible.
     """

@@ -1,10 +1,10 @@
-"""Channel shuffles in a format that has none: which channels each convolution reads.
+"""Channel shuffles without a section that shuffles: which channels each convolution reads.
 
 A `[route]` concatenates maps and cannot reorder channels. But a shuffle only decides which channels
-are read together further down, and the order of channels that are read together is free, because
-the weights that read them can be permuted. So each convolution before a shuffle is written as
-several sections, one for each reader of its channels, and each reader concatenates its pieces. The
-weights and multiply-adds are as many as in the paper.
+a later convolution reads together, and their order is free, because the weights that read them can
+be permuted. So each convolution before a shuffle is written as several sections, one for each
+reader of its channels, and each reader concatenates its pieces. The numbers of weights and of
+multiply-adds are those of the paper.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Pieces = tuple[tuple[int, ...], ...]
 
 
 def shuffled(maps: list[list[Channel]]) -> list[Channel]:
-    """Return the channels of maps of one width after a shuffle: the first of each, the second, ...
+    """Shuffle the channels of maps of one width: the first channel of each, then the second, ...
 
     Source: Zhang et al., ShuffleNet, CVPR 2018, figure 1.
     """
@@ -27,10 +27,10 @@ def shuffled(maps: list[list[Channel]]) -> list[Channel]:
 class ShufflePlan(NamedTuple):
     """How the sections of a ShuffleNetV2 stage share its channels.
 
-    The readers are the units 1, 2, ..., and last the end of the stage. pieces: for each convolution
-    before a shuffle (unit 0 has two, each other unit one) and each reader, the indices of the
-    channels that the reader takes. order: for each reader, the indices of its input channels here
-    among its input channels in the paper.
+    The readers are the units 1, 2, ..., and last what follows the stage. pieces: for each
+    convolution before a shuffle (unit 0 has two, each other unit one) and each reader, the indices
+    of the channels that the reader takes. order: for each reader and each of its input channels,
+    the index which that channel has in the paper's network.
     """
 
     pieces: tuple[Pieces, ...]
@@ -62,13 +62,15 @@ def plan_stage(half: int, units: int) -> ShufflePlan:
 
 
 def grouped_pieces(filters: int, groups: int) -> list[list[int]]:
-    """Return how many channels each group of the next convolution reads of each of this one's.
+    """Return how many channels each group after a shuffle reads from each group before it.
 
-    filters: of a grouped convolution before a shuffle. Rows are the groups of the next convolution,
-    columns those of this one.
+    filters: of the grouped convolution before the shuffle. Rows are the groups of the convolution
+    after it, columns those of the one before it.
     """
     each = filters // groups
     counts = [[0] * groups for _ in range(groups)]
-    for place in range(filters):  # after the shuffle, the channel at `place` is of group % groups
+    for place in range(
+        filters
+    ):  # after the shuffle, a channel at `place` is of group place % groups
         counts[place // each][place % groups] += 1
     return counts

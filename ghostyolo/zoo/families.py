@@ -1,4 +1,4 @@
-"""All families, by the names that the generator has for them. A new module gets a line here."""
+"""All families, by their names in the generator. A new module gets a line here."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def make_family(name: str, **options: Any) -> Family:
-    """Return a family with some of its options changed; a value of None leaves the default.
+    """Return a family with some of its options changed; None leaves the default.
 
-    Raises `OptionError` for another name, and for options that the family does not have.
+    Raises `OptionError` for an unknown name, and for options that the family does not have.
     """
     check_choice("family", name, tuple(FAMILIES))
     family = FAMILIES[name]

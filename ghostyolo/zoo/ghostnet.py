@@ -1,4 +1,4 @@
-"""GhostNet: ghost modules, ghost bottlenecks, and the table of its bottlenecks.
+"""GhostNet: ghost modules, ghost bottlenecks, and the table of the bottlenecks.
 
 Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR 2020, table 1 and figures
 2 and 3; details that the paper leaves open from huawei-noah/Efficient-AI-Backbones,
@@ -27,7 +27,7 @@ from ghostyolo.zoo.blocks import (
     conv,
     depthwise,
     dropout,
-    logits,
+    linear,
     make_divisible,
     pool,
     squeeze_excite,
@@ -35,7 +35,7 @@ from ghostyolo.zoo.blocks import (
 
 
 class GhostBottleneck(NamedTuple):
-    """A bottleneck of the table; se: its squeezed channels as a fraction of its expanded ones."""
+    """A row of the table; se: ratio of squeezed to expanded channels, 0 without squeeze-excite."""
 
     stage: int
     size: int  # of the depthwise kernel
@@ -45,7 +45,7 @@ class GhostBottleneck(NamedTuple):
     stride: int
 
 
-# Table 1 of the paper; a stage holds the bottlenecks of one output size.
+# Table 1 of the paper; the bottlenecks of a stage have one output size.
 TABLE = (
     GhostBottleneck(1, 3, 16, 16, 0, 1),
     GhostBottleneck(2, 3, 48, 24, 0, 2),
@@ -80,18 +80,19 @@ def whole_numbers(text: str) -> int | tuple[int, ...]:
 
 @dataclass(frozen=True)
 class GhostNet(ScaledFamily):
-    """How ghost modules are built.
+    """GhostNet with the options of its ghost modules and of squeeze-excite.
 
-    ratio: s of the paper, one or one for each stage. dw_size: its d, one kernel or several side by
-    side. gate: of squeeze-excite. se: the bottlenecks that have it, those of table 1, all or none.
+    ratio: s of the paper, one for all stages or one for each. dw_size: d of the paper, one kernel
+    size or several side by side. gate: of squeeze-excite. se: which bottlenecks have
+    squeeze-excite, those of table 1, all or none.
     """
 
     divisor: ClassVar[int] = 4
 
     ratio: int | tuple[int, ...] = option(
         2,
-        "maps of a ghost module for each of its intrinsic maps, one number or one for each of the "
-        "five stages: 2,2,4,2,2",
+        "ratio of all maps of a ghost module to its intrinsic maps, one number or one for each of "
+        "the five stages: 2,2,4,2,2",
         type=whole_numbers,
         metavar="S",
     )
@@ -112,7 +113,7 @@ class GhostNet(ScaledFamily):
         return (self.ratio,) * STAGES if isinstance(self.ratio, int) else self.ratio
 
     def squeezed(self, row: GhostBottleneck) -> int:
-        """Return the channels between a bottleneck's squeeze and excitation, 0 without."""
+        """Return the squeezed channels of a bottleneck, 0 without squeeze-excite."""
         ratio = {"published": row.se, "all": SE_RATIO, "none": 0}[self.se]
         return make_divisible(ratio * self.channels(row.exp)) if ratio else 0
 
@@ -164,7 +165,7 @@ class GhostNet(ScaledFamily):
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = conv(network, x, self.channels(TAIL), name="tail")
         x = conv(network, pool(network, x), FEATURES, norm=False, name="features")
-        return logits(network, dropout(network, x, DROPOUT), classes)
+        return linear(network, dropout(network, x, DROPOUT), classes)
 
 
 FAMILIES: dict[str, Family] = {"ghostnet": GhostNet()}
@@ -188,8 +189,9 @@ def ghost(
 ) -> Node:
     """Add a ghost module: filters / ratio maps by convolution, the rest by cheap depthwise filters.
 
-    dw_size: of the cheap kernel; of several, each makes as many of the cheap maps. The output is
-    [primary, cheap] by channel. Raises `OptionError` unless ratio divides filters.
+    dw_size: size of the cheap kernel, or several sizes, each of which makes an equal part of the
+    cheap maps. The output is [primary, cheap] by channel. Raises `OptionError` unless ratio divides
+    filters.
     """
     if filters % ratio:
         divisors = [s for s in range(1, 9) if filters % s == 0]
@@ -213,10 +215,10 @@ def ghost(
 def _cheap(
     network: Network, x: Node, count: int, sizes: tuple[int, ...], *, activation: str, name: str
 ) -> list[Node]:
-    """Add `count` cheap maps of x, the intrinsic maps: equally many by a kernel of each size.
+    """Add `count` cheap maps of the intrinsic maps x, an equal number by a kernel of each size.
 
-    A kernel filters all intrinsic maps where that gives whole numbers of maps, else its own part
-    of them. Raises `OptionError` where the parts are unequal.
+    Each kernel filters all intrinsic maps if that gives a whole number of maps, else a part of its
+    own. Raises `OptionError` if the intrinsic maps do not divide into equal parts.
     """
     kinds = len(sizes)
     parts = 1 if count // x.shape.c % kinds == 0 else kinds
@@ -250,8 +252,8 @@ def bottleneck(
 ) -> Node:
     """Add a ghost bottleneck: expand, [downsample], [squeeze-excite to `reduced`], project, add x.
 
-    ghostnet: how its ghost modules are built; of a ratio for each stage the last counts. Where the
-    shapes differ, x goes through a depthwise and a 1x1 convolution on its way to the sum.
+    ghostnet: the options of its ghost modules, of which the last stage's ratio counts. Where the
+    shapes differ, x goes through a depthwise and a 1x1 convolution before the sum.
     """
     ratio, dw_size = ghostnet.ratios[-1], ghostnet.dw_size
     y = ghost(network, x, exp, ratio=ratio, dw_size=dw_size, name=f"{name}, ghost 1")

@@ -1,4 +1,4 @@
-"""Heads: one `[yolo]` per stride, each after a depthwise separable and a linear convolution."""
+"""Heads: a `[yolo]` for each stride, after a depthwise separable and a linear convolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.necks import SIZE
 
 # Anchors (w, h) for COCO at 416x416, by stride. Source: Redmon & Farhadi, YOLOv3, 2018, section
-# 2.3; those of stride 4 are half of stride 8's.
+# 2.3; those of stride 4 are half as large as those of stride 8.
 ANCHORS = {
     4: ((5, 7), (8, 15), (17, 12)),
     8: ((10, 13), (16, 30), (33, 23)),
@@ -34,7 +34,7 @@ LOSS: dict[str, Any] = {
 
 
 def default_anchors(strides: tuple[int, ...], size: tuple[int, int]) -> tuple[int, ...]:
-    """Return anchors for COCO at an input of (h, w) pixels: w, h, w, h, ... from fine to coarse."""
+    """Return COCO's anchors for an input of (h, w) pixels: w, h, w, h, ..., fine strides first."""
     h, w = size
     return tuple(
         max(1, round(side * scale / ANCHOR_SIZE))
@@ -47,7 +47,7 @@ def default_anchors(strides: tuple[int, ...], size: tuple[int, int]) -> tuple[in
 def yolo_heads(
     network: Network, maps: dict[int, Node], classes: int, anchors: tuple[float, ...]
 ) -> list[Node]:
-    """Add a head to each map, from fine to coarse; each gets the next part of the anchors."""
+    """Add a head to each map, smallest stride first; each gets the next part of the anchors."""
     num = len(anchors) // 2
     each = num // len(maps)  # anchors
     nodes = []

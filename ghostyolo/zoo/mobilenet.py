@@ -1,7 +1,7 @@
 """MobileNet V1 and V2: depthwise separable convolutions, then inverted residuals.
 
 Source: Howard et al., MobileNets, arXiv 1704.04861, table 1; Sandler et al., MobileNetV2, CVPR
-2018, tables 1 and 2. ReLU6 in V1 is that of its published weights; the paper says ReLU.
+2018, tables 1 and 2. V1 has ReLU6, as its published weights have; the paper says ReLU.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ghostyolo.zoo.blocks import (
     conv,
     depthwise,
     dropout,
-    logits,
+    linear,
     make_divisible,
     pool,
     squeeze_excite,
 )
 
-STEM, FEATURES = 32, 1280  # channels before the tables; V2's after, never below 1280
+STEM, FEATURES = 32, 1280  # channels before the tables; after that of V2, at least 1280
 DROPOUT = 0.2  # of V2; torchvision models/mobilenetv2.py
 
 # V1, table 1: output channels and stride of each separable convolution.
@@ -34,7 +34,7 @@ V1 = (
 
 
 class InvertedResiduals(NamedTuple):
-    """A row of V2's table 2: t, c, n, s; the stride is that of the first block."""
+    """A row of V2's table 2 (t, c, n, s there); only the first block has the stride."""
 
     expansion: int
     out: int
@@ -55,7 +55,7 @@ V2 = (
 
 @dataclass(frozen=True)
 class MobileNet(ScaledFamily):
-    """What V1 and V2 share. activation: relu6, or relu for OpenCV."""
+    """The base of V1 and V2. activation: relu6, or relu for OpenCV."""
 
     activation: str = option(
         "relu6", "relu6, or relu, which every program reads", choices=("relu6", "relu")
@@ -72,7 +72,7 @@ class MobileNet(ScaledFamily):
 
 
 class MobileNetV1(MobileNet):
-    """The classifier has no layer between pooling and classes."""
+    """Depthwise separable convolutions, pooling and a linear layer."""
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x, stride, act = self.stem(network), 2, self.activation
@@ -83,12 +83,9 @@ class MobileNetV1(MobileNet):
             x = conv(network, x, self.channels(out), activation=act, name=f"{name}, pointwise")
             yield stride, x
 
-    def logits(self, network: Network, x: Node, classes: int) -> Node:
-        return logits(network, pool(network, x), classes)
-
 
 class MobileNetV2(MobileNet):
-    """The classifier begins with a 1x1 convolution to 1280 channels, which only grow with width."""
+    """Inverted residuals, then a 1x1 convolution to 1280 channels, more where width is above 1."""
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x, stride = self.stem(network), 2
@@ -109,7 +106,7 @@ class MobileNetV2(MobileNet):
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         features = make_divisible(FEATURES * max(1.0, self.width), self.divisor)
         x = conv(network, x, features, activation=self.activation, name="tail")
-        return logits(network, dropout(network, pool(network, x), DROPOUT), classes)
+        return linear(network, dropout(network, pool(network, x), DROPOUT), classes)
 
 
 FAMILIES: dict[str, Family] = {"mobilenetv1": MobileNetV1(), "mobilenetv2": MobileNetV2()}
@@ -128,9 +125,9 @@ def inverted_residual(
     activation: str,
     name: str,
 ) -> Node:
-    """Expand to `exp` channels, filter each, [squeeze-excite to `reduced`], project linearly.
+    """Expand to `exp` channels, filter depthwise, [squeeze-excite to `reduced`], project to `out`.
 
-    x is added where the shapes are equal.
+    x is added where the shapes are equal. The projection has no activation.
     """
     y = x
     if exp != x.shape.c:

@@ -1,10 +1,10 @@
 """MobileNetV3, large and small: inverted residuals with squeeze-excite and hard swish.
 
 Source: Howard et al., Searching for MobileNetV3, ICCV 2019, tables 1 and 2; details that the paper
-leaves open (what is rounded to 8, the squeezed widths) from torchvision, models/mobilenetv3.py. The
-width multiplies the output channels of blocks, which expand their inputs by the table's factor; the
-features before the classes are as many at every width. This gives the 4.0 M and 2.0 M parameters of
-table 3 at 0.75, and the networks that timm has weights for (timm, models/mobilenetv3.py).
+leaves open (what is rounded to 8, the squeezed channels) from torchvision, models/mobilenetv3.py.
+The width multiplies the output channels of blocks, which expand their inputs by the table's factor;
+the number of features before the classes does not depend on it. This gives the 4.0 M and 2.0 M
+parameters of table 3 at 0.75, and the networks of timm's weights (timm, models/mobilenetv3.py).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.base import NO_HARDTAN, Family, ScaledFamily, gate_option, option
-from ghostyolo.zoo.blocks import HARD_SWISH, conv, dropout, logits, make_divisible, pool
+from ghostyolo.zoo.blocks import HARD_SWISH, conv, dropout, linear, make_divisible, pool
 from ghostyolo.zoo.mobilenet import inverted_residual
 
 STEM, DROPOUT = 16, 0.2
-FIXED_STEM = 0.75  # width below which the stem keeps its channels
+FIXED_STEM = 0.75  # below this width the stem keeps its channels
 RE, HS = False, True
 
 
@@ -71,12 +71,12 @@ FEATURES = {"large": 1280, "small": 1024}
 
 @dataclass(frozen=True)
 class MobileNetV3(ScaledFamily):
-    """variant: large or small. activation: the published hard swish, or swish; gate likewise."""
+    """variant: large or small. activation: hard swish as published, or swish. gate: see option."""
 
     variant: str = "large"
     activation: str = option(
         HARD_SWISH,
-        "exact hard swish in several sections, or swish, which is another function",
+        "hard swish, exact and in several sections, or swish, a similar function",
         choices=(HARD_SWISH, "swish"),
     )
     gate: str = gate_option("hard")
@@ -112,7 +112,7 @@ class MobileNetV3(ScaledFamily):
         x = conv(network, x, self.channels(TAIL[self.variant]), activation=act, name="tail")
         x, features = pool(network, x), FEATURES[self.variant]
         x = conv(network, x, features, norm=False, activation=act, name="features")
-        return logits(network, dropout(network, x, DROPOUT), classes)
+        return linear(network, dropout(network, x, DROPOUT), classes)
 
 
 FAMILIES: dict[str, Family] = {

@@ -1,4 +1,4 @@
-"""Necks: they join the maps of several strides and return maps of one width at each.
+"""Necks: they join the maps of several strides, and return maps with the same channels at each.
 
 Source: Lin et al., Feature Pyramid Networks, CVPR 2017 (top down); Liu et al., Path Aggregation
 Network, CVPR 2018 (and up again). The blocks that join are ghost bottlenecks here.
@@ -20,8 +20,9 @@ def add_neck(
 ) -> dict[int, Node]:
     """Join a backbone's maps, given by stride; return maps of `width` channels at each stride.
 
-    kind: "fpn" carries coarse maps down to the fine ones, "pan" carries the result up again,
-    "none" only brings each map to the width. ghostnet: how the ghost modules are built.
+    kind: "fpn" joins the maps from the largest stride to the smallest, "pan" then also from the
+    smallest to the largest, "none" only gives each map `width` channels. ghostnet: the options of
+    the ghost modules.
     """
     strides = sorted(features)
     maps = {

@@ -1,4 +1,4 @@
-"""Whole networks: `[net]` with good training settings, a backbone, and a classifier or heads."""
+"""Whole networks: `[net]` with training settings, backbone, and a classifier or neck and heads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build(
 ) -> Network:
     """Build the network of a task, one of `TASKS`.
 
-    classes, size, options: what `detector`, `classifier` or `backbone` takes; None leaves its
+    classes, size, options: arguments of `detector`, `classifier` or `backbone`; None leaves the
     default. Raises `OptionError` for an option that the task does not have.
     """
     check_choice("task", task, tuple(TASKS))
@@ -55,11 +55,11 @@ def detector(
     anchors: tuple[float, ...] = (),
     comment: str = "",
 ) -> Network:
-    """Build a YOLO detector on a family's backbone; neck and heads are the same for all.
+    """Build a YOLO detector on a family's backbone; neck and heads are the same for all families.
 
-    size: the input's (h, w) in pixels. heads: their strides, among 4, 8, 16 and 32. anchors: w, h,
-    w, h, ... in pixels of the input, dealt out to the heads from fine to coarse; COCO's by default.
-    Raises `OptionError` for values that do not fit each other.
+    size: the input's (h, w) in pixels. heads: their strides, some of 4, 8, 16 and 32. anchors: w,
+    h, w, h, ... in pixels of the input, in equal parts for the heads, smallest stride first; COCO's
+    by default. Raises `OptionError` for values that are invalid or do not fit each other.
     """
     family = family.for_detection()
     family.check()
@@ -79,9 +79,9 @@ def classifier(
     size: tuple[int, int] | None = None,
     comment: str = "",
 ) -> Network:
-    """Build the paper's classification network, for its own classes and image size by default.
+    """Build the classifier of a family, with the classes and image size of its paper by default.
 
-    Raises `OptionError`.
+    size: the input's (h, w) in pixels. Raises `OptionError` for invalid values.
     """
     network = backbone(family, size=size, comment=comment)
     classes = family.classes if classes is None else classes
@@ -91,7 +91,7 @@ def classifier(
 
 
 def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: str = "") -> Network:
-    """Build all but the classifier. Raises `OptionError`."""
+    """Build the family's layers before its classifier. Raises `OptionError` for invalid values."""
     size = size or family.size
     family.check()
     _check_size(size)
@@ -111,9 +111,9 @@ TASKS: dict[str, Callable[..., Network]] = {
 def _extended(
     network: Network, features: dict[int, Node], strides: tuple[int, ...]
 ) -> dict[int, Node]:
-    """Return a backbone's maps by stride, with blocks that shrink its last map to larger strides.
+    """Return a backbone's maps by stride, after adding blocks for strides above its largest.
 
-    Raises `OptionError` for a stride finer than the backbone has.
+    Raises `OptionError` for a stride below the backbone's smallest.
     """
     finest, stride = min(features), max(features)
     x = features[stride]
@@ -129,12 +129,12 @@ def _extended(
 
 
 def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
-    """Return `[net]` of a detector, by AlexeyAB's rule: 2000 iterations a class, at least 6000.
+    """Return `[net]` of a detector, by AlexeyAB's rule: 2000 iterations per class, at least 6000.
 
-    His batch size of 64 is for data sets as large as VOC. On a few hundred images many small steps
-    learn much faster than few large ones, and weight decay has fewer updates in which to act. The
-    rest was chosen on BCCD's validation set: a linear burn-in, then half a cosine; images are
-    scaled up more than they are distorted.
+    His batch size of 64 is for data sets as large as VOC. On a few hundred images training is much
+    faster with many small batches than with few large ones; weight decay is larger there, as it
+    acts in fewer iterations. The other values were chosen on BCCD's validation set: linear burn-in,
+    then half a cosine; images are enlarged more than their aspect is changed.
     """
     iterations = max(6000, 2000 * classes)
     large = classes >= VOC_CLASSES
@@ -162,7 +162,7 @@ def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
 def _classifier_net(size: tuple[int, int]) -> NetOptions:
     """Return `[net]` of a classifier, with GhostNet's published learning rate and weight decay.
 
-    These are 0.4 at batch size 1024, here in proportion to the batch size, and 4e-5.
+    These are 0.4 at batch size 1024, here scaled to the batch size of 128, and 4e-5.
     """
     return NetOptions(
         batch=128,

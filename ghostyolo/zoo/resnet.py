@@ -1,25 +1,28 @@
-"""ResNet for ImageNet, and the narrow ones for CIFAR.
+"""ResNets for ImageNet, and the narrow ResNets for CIFAR-10.
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and section 4.2.
-A bottleneck strides in its 3x3 convolution, as in torchvision, models/resnet.py, not in its first.
+The 3x3 convolution of a bottleneck has the stride, as in torchvision, models/resnet.py, not its
+first convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, Family
-from ghostyolo.zoo.blocks import add_relu, conv, logits, maxpool, pool
+from ghostyolo.zoo.blocks import add, conv, maxpool
 
 WIDTHS = (64, 128, 256, 512)  # of the stages of table 1
 EXPANSION = 4  # of a bottleneck
-# Blocks of each stage, by depth; from 50 layers on they are bottlenecks.
+# Blocks of each stage, by depth; networks of 50 layers and more have bottlenecks.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
           152: (3, 8, 36, 3)}  # fmt: skip
 CIFAR_WIDTHS = (16, 32, 64)
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
+
+Block = Callable[[Network, Node, int, int, str], Node]  # network, x, width, stride, name
 
 
 def bottlenecks(depth: int) -> bool:
@@ -38,19 +41,12 @@ class ResNet(Family):
         yield 2, x
         x = maxpool(network, x, 3, padding=2, name="pool 1")
         block = bottleneck if bottlenecks(self.depth) else basic
-        for level, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS[self.depth], strict=True)):
-            for place in range(blocks):
-                stride = 2 if level and not place else 1
-                name = f"stage {level + 1}, block {place + 1}"
-                x = block(network, x, width, stride=stride, name=name)
-            yield 4 << level, x
-
-    def logits(self, network: Network, x: Node, classes: int) -> Node:
-        return logits(network, pool(network, x), classes)
+        stages = _stages(network, x, block, WIDTHS, BLOCKS[self.depth])
+        yield from ((4 << level, last) for level, last in enumerate(stages))
 
 
 class CifarResNet(ResNet):
-    """depth: one of `CIFAR_DEPTHS`, 6 n + 2 with n blocks in each of three stages."""
+    """depth: one of `CIFAR_DEPTHS`, 6 n + 2 for n blocks in each of three stages."""
 
     size = CIFAR
     classes = 10
@@ -58,12 +54,9 @@ class CifarResNet(ResNet):
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x = conv(network, IMAGE, CIFAR_WIDTHS[0], 3, name="stem")
-        for level, width in enumerate(CIFAR_WIDTHS):
-            for place in range((self.depth - 2) // 6):
-                stride = 2 if level and not place else 1
-                name = f"stage {level + 1}, block {place + 1}"
-                x = basic_option_a(network, x, width, stride=stride, name=name)
-            yield 1 << level, x
+        blocks = ((self.depth - 2) // 6,) * len(CIFAR_WIDTHS)
+        stages = _stages(network, x, basic_option_a, CIFAR_WIDTHS, blocks)
+        yield from ((1 << level, last) for level, last in enumerate(stages))
 
 
 FAMILIES: dict[str, Family] = {
@@ -72,14 +65,23 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def basic(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
-    """Add two 3x3 convolutions and x, which goes through a 1x1 one where shapes differ."""
-    y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
-    y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
-    return _sum(network, x, y, stride, name)
+def _stages(
+    network: Network, x: Node, block: Block, widths: Sequence[int], blocks: Sequence[int]
+) -> Iterator[Node]:
+    """Add stages of blocks; yield the last node of each. All but the first halve the map."""
+    for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for place in range(count):
+            stride = 2 if level and not place else 1
+            x = block(network, x, width, stride, f"stage {level + 1}, block {place + 1}")
+        yield x
 
 
-def bottleneck(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+def basic(network: Network, x: Node, width: int, stride: int, name: str) -> Node:
+    """Add two 3x3 convolutions and x, through a 1x1 convolution where shapes differ."""
+    return _sum(network, x, _two_convs(network, x, width, stride, name), stride, name)
+
+
+def bottleneck(network: Network, x: Node, width: int, stride: int, name: str) -> Node:
     """Reduce, 3x3, expand fourfold; add x, through a 1x1 convolution where shapes differ."""
     y = conv(network, x, width, name=f"{name}, reduce")
     y = conv(network, y, width, 3, stride=stride, name=f"{name}, 3x3")
@@ -87,20 +89,24 @@ def bottleneck(network: Network, x: Node, width: int, *, stride: int, name: str)
     return _sum(network, x, y, stride, name)
 
 
-def basic_option_a(network: Network, x: Node, width: int, *, stride: int, name: str) -> Node:
+def basic_option_a(network: Network, x: Node, width: int, stride: int, name: str) -> Node:
     """Add a basic block with the paper's option A: where shapes differ, x is padded with zeros.
 
-    A pooling of 1x1 pixels takes every other pixel of x, and a `[shortcut]` adds the fewer channels
-    to the first ones of the sum.
+    A pooling of 1x1 pixels takes every other pixel of x, and a `[shortcut]` adds its channels to
+    the first channels of the sum.
     """
-    y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
-    y = conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
+    y = _two_convs(network, x, width, stride, name)
     if stride > 1:
         x = maxpool(network, x, 1, stride=stride, padding=0, name=f"{name}, every other pixel")
-    return add_relu(network, y, x, name=f"{name}, sum")
+    return add(network, y, x, activation="relu", name=f"{name}, sum")
+
+
+def _two_convs(network: Network, x: Node, width: int, stride: int, name: str) -> Node:
+    y = conv(network, x, width, 3, stride=stride, name=f"{name}, 3x3 first")
+    return conv(network, y, width, 3, activation="linear", name=f"{name}, 3x3 second")
 
 
 def _sum(network: Network, x: Node, y: Node, stride: int, name: str) -> Node:
     if x.shape != y.shape:
         x = conv(network, x, y.shape.c, stride=stride, activation="linear", name=f"{name}, around")
-    return add_relu(network, y, x, name=f"{name}, sum")
+    return add(network, y, x, activation="relu", name=f"{name}, sum")

@@ -1,4 +1,4 @@
-"""ShuffleNet V1 and V2; channel_shuffle.py explains how their channel shuffles are written.
+"""ShuffleNet V1 and V2; channel_shuffle.py explains how channel shuffles are written.
 
 Source: Zhang et al., ShuffleNet, CVPR 2018, table 1; Ma et al., ShuffleNet V2, ECCV 2018, table 5;
 details that the papers leave open from megvii-model/ShuffleNet-Series.
@@ -15,15 +15,15 @@ from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.base import IN_PIECES, NO_LOCAL_AVGPOOL, Family, ScaledFamily, option
-from ghostyolo.zoo.blocks import add_relu, concat, conv, depthwise, logits, maxpool, pool
+from ghostyolo.zoo.blocks import add, concat, conv, depthwise, maxpool
 from ghostyolo.zoo.channel_shuffle import Pieces, grouped_pieces, plan_stage
 
 STEM = 24
 UNITS = (4, 8, 4)  # of each stage, the first with stride 2
-# V1: output channels of the first stage by groups; each later stage has twice as many.
+# V1: output channels of the first stage by groups; each stage has twice those of the one before.
 V1 = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)
-SHRINK = 4  # output channels of a V1 unit to those between its convolutions
+SHRINK = 4  # ratio of the output channels of a V1 unit to those of its depthwise convolution
 # V2: output channels of the stages and of the last convolution, by width.
 V2 = {
     0.5: (48, 96, 192, 1024),
@@ -53,10 +53,8 @@ class ShuffleNetV1(ScaledFamily):
         yield NO_LOCAL_AVGPOOL
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
-        stem = (
-            ceil(STEM * self.width / self.groups) * self.groups
-        )  # a multiple of groups, as units add grouped channels
-        x = _stem(network, stem)
+        # a multiple of groups, as the first unit concatenates it with grouped channels
+        x = _stem(network, ceil(STEM * self.width / self.groups) * self.groups)
         yield 4, x
         for level, units in enumerate(UNITS):
             out = round(V1[self.groups] * self.width) << level
@@ -66,9 +64,6 @@ class ShuffleNetV1(ScaledFamily):
                 step = 1 if place else 2
                 x = unit(network, x, out, (first, self.groups), stride=step, name=name)
             yield 8 << level, x
-
-    def logits(self, network: Network, x: Node, classes: int) -> Node:
-        return logits(network, pool(network, x), classes)
 
 
 @dataclass(frozen=True)
@@ -89,8 +84,7 @@ class ShuffleNetV2(Family):
             yield 8 << level, x
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
-        x = conv(network, x, V2[self.width][-1], name="tail")
-        return logits(network, pool(network, x), classes)
+        return super().logits(network, conv(network, x, V2[self.width][-1], name="tail"), classes)
 
 
 FAMILIES: dict[str, Family] = {"shufflenetv1": ShuffleNetV1(), "shufflenetv2": ShuffleNetV2()}
@@ -101,7 +95,7 @@ def unit(
 ) -> Node:
     """Add a unit of V1: 1x1, shuffle, depthwise, 1x1; x is added, or concatenated if stride is 2.
 
-    groups: of the two 1x1 convolutions; the shuffle is between their groups.
+    groups: of the first and of the second 1x1 convolution.
     """
     first, second = groups
     middle = out // SHRINK
@@ -110,8 +104,10 @@ def unit(
     name_out = f"{name}, expand"
     if stride == 1:
         y = conv(network, y, out, groups=second, activation="linear", name=name_out)
-        return add_relu(network, y, x, name=f"{name}, sum")
-    y = conv(network, y, out - x.shape.c, groups=second, name=name_out)  # x is not negative
+        return add(network, y, x, activation="relu", name=f"{name}, sum")
+    y = conv(
+        network, y, out - x.shape.c, groups=second, name=name_out
+    )  # ReLU before the concatenation, as x is not negative
     around = LocalAvgpool(size=3, stride=2, padding=2)
     x = network.add(around, x, name=f"{name}, around")
     return concat(network, x, y, name=name)
@@ -122,8 +118,8 @@ def shuffled_conv(
 ) -> Node:
     """Add a 1x1 convolution with its channels in the order in which `readers` groups read them.
 
-    Without groups of its own the order is free. If a reader takes equally many channels from each
-    group, its piece is one grouped section, else one section for each group.
+    With one group the order is free. If a reader takes the same number of channels from each group,
+    its piece is one grouped section, else one section for each group.
     """
     if groups == 1:
         return conv(network, x, filters, name=name)
@@ -142,9 +138,9 @@ def shuffled_conv(
 
 
 def stage(network: Network, x: Node, half: int, units: int, name: str) -> Node:
-    """Add a stage of V2; in its first unit, both branches read all of x and halve its size.
+    """Add a stage of V2; in its first unit both branches read all of x and halve its size.
 
-    Each other unit reads half of the channels and passes the rest on to later readers.
+    Each other unit reads half of its input channels; the other half goes on to later readers.
     """
     pieces, _ = plan_stage(half, units)
     around = depthwise(network, x, 3, stride=2, name=f"{name}, unit 1, around depthwise")
@@ -169,7 +165,7 @@ def _split(network: Network, x: Node, pieces: Pieces, name: str) -> dict[int, No
 
 
 def _read(network: Network, made: list[dict[int, Node]], reader: int, name: str) -> Node:
-    """Concatenate the pieces of a reader."""
+    """Concatenate the pieces that a reader takes."""
     return concat(network, *(nodes[reader] for nodes in made if reader in nodes), name=name)
 
 

@@ -18,14 +18,14 @@ DROPOUT = 0.5
 
 
 class FireModule(NamedTuple):
-    """A fire module: its squeezed channels, and the channels of each of its two expansions."""
+    """A fire module: the squeezed channels, and the channels of each of its two expansions."""
 
     squeeze: int
     expand: int
 
 
 class SqueezeNetTable(NamedTuple):
-    """filters and size: of the first convolution. stages: fire modules, a pooling before each."""
+    """filters, size: of the first convolution. stages: fire modules, after a pooling each."""
 
     filters: int
     size: int
@@ -48,7 +48,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class SqueezeNet(Family):
-    """pad: of the first convolution; 0 as published, 1 to halve the sizes of maps exactly."""
+    """pad: of the first convolution; 0 as published, 1 for maps that halve exactly."""
 
     variant: str = "1.1"
     pad: int = 0

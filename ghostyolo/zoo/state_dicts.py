@@ -1,7 +1,7 @@
-"""State dicts of other people's checkpoints: the names of their tensors, how their numbers differ.
+"""State dicts of public checkpoints: the names of their tensors, and how their numbers differ.
 
-A family is a function that yields its layers in the order of our cfg's sections; `STATE_DICTS` is
-all that the rest of the package knows of it. The families' names and depths are those of the zoo.
+For each family a function yields the layers in the order of the sections of our cfg. The rest of
+the package uses only `STATE_DICTS`. The families' names and depths are those of the zoo.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class StateDictLayer(NamedTuple):
     """A layer with weights: the prefixes of `.weight` for its convolution and its batch norm.
 
     matrix: whether the weights are a matrix where the cfg has a 1x1 convolution. biased: whether
-    the convolution has a bias before its batch norm, as no convolution of Darknet's. rows: indices
-    of the checkpoint's `filters` that the section has; empty for all in their order. order: for
-    each input channel of the section, its index in the checkpoint.
+    the convolution has a bias before its batch norm, which no convolution of Darknet has. rows:
+    indices of those of the checkpoint's `filters` filters that the section has; empty for all, in
+    their order. order: for each input channel of the section, its index in the checkpoint.
     """
 
     conv: str
@@ -45,10 +45,11 @@ Layers = Iterator[StateDictLayer]
 
 
 class StateDict(NamedTuple):
-    """A family's layers. eps: of its batch norms; hard: whether its gates are hard sigmoids.
+    """A family's layers in a checkpoint, and the constants that its weights were trained with.
 
-    layers: takes the cfg's nodes with weights and yields the layers in their order; of no nodes,
-    those of the published width. activation: of its convolutions, beside linear ones.
+    layers: takes the nodes of the cfg that have weights, and yields the layers in their order; for
+    no nodes, those of the published width. eps: of the batch norms. hard: whether the gates are
+    hard sigmoids. activation: of the convolutions that are not linear.
     """
 
     layers: Callable[[Sequence[Node]], Layers]
@@ -64,9 +65,9 @@ class StateDict(NamedTuple):
 
 
 def ghostnet(_: Sequence[Node]) -> Layers:
-    """Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py; timm's are equal.
+    """Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py.
 
-    A stage ends where the stride changes.
+    timm has the same names. A stage ends where the stride changes.
     """
     yield StateDictLayer("conv_stem", "bn1")
     stage, place, stride, channels = -1, 0, 0, STEM
@@ -94,7 +95,7 @@ def _ghost_module(name: str) -> Layers:
 
 
 def _conv_norm(name: str) -> StateDictLayer:
-    """Return the convolution of a `Sequential` that begins with it and its batch norm."""
+    """Return a convolution and its batch norm, the first two modules of a `Sequential`."""
     return StateDictLayer(f"{name}.0", f"{name}.1")
 
 
@@ -136,7 +137,7 @@ def mobilenetv3(variant: str, _: Sequence[Node]) -> Layers:
 
 
 class TimmBlock(NamedTuple):
-    """A block of timm's: output channels, whether it expands, whether it has squeeze-excite."""
+    """A block of timm: its output channels, whether it expands, whether it has squeeze-excite."""
 
     out: int
     expands: bool
@@ -146,7 +147,7 @@ class TimmBlock(NamedTuple):
 def timm(blocks: Sequence[TimmBlock], tail: Sequence[StateDictLayer], _: Sequence[Node]) -> Layers:
     """Source: huggingface/pytorch-image-models, timm/models/_efficientnet_blocks.py.
 
-    A stage holds the blocks of one number of channels; tail: what follows them.
+    A stage holds the blocks with the same output channels. tail: the layers after the blocks.
     """
     yield StateDictLayer("conv_stem", "bn1")
     stage, place, before = -1, 0, 0
@@ -208,7 +209,7 @@ def shufflenetv2(nodes: Sequence[Node]) -> Layers:
 
 
 def _half(nodes: Sequence[Node]) -> int:
-    """Return the channels of a branch of the first stage: of its second depthwise convolution."""
+    """Return the channels of a branch of the first stage, taken from its second depthwise layer."""
     grouped = [node.shape.c for node in nodes if getattr(node.layer, "groups", 1) > 1]
     return grouped[1] if len(grouped) > 1 else shufflenet.V2[1.0][0] // 2
 
@@ -216,7 +217,7 @@ def _half(nodes: Sequence[Node]) -> int:
 def squeezenet(variant: str, _: Sequence[Node]) -> Layers:
     """Source: pytorch/vision, torchvision/models/squeezenet.py."""
     yield StateDictLayer("features.0")
-    place = 2  # an activation has index 1
+    place = 2  # index 1 is an activation
     for modules in TABLES[variant].stages:
         for _fire in modules:
             place += 1
@@ -271,10 +272,10 @@ STATE_DICTS = {
 
 
 class Gates(NamedTuple):
-    """A network's squeeze-excite blocks.
+    """The squeeze-excite gates of a network.
 
-    divisors: by which the tensors of other people's checkpoints are divided, by node and name.
-    soft: the `[scale_channels]` nodes whose gate is not a hard sigmoid.
+    divisors: by which the tensors of a checkpoint are divided, by node index and tensor name. soft:
+    the `[scale_channels]` nodes whose gate is not a hard sigmoid.
     """
 
     divisors: dict[tuple[int, str], int]
@@ -282,7 +283,7 @@ class Gates(NamedTuple):
 
 
 def gates(network: Network) -> Gates:
-    """Find the gates, and the factors that `squeeze_excite` leaves to the weights around them."""
+    """Find the gates, and the divisors that `squeeze_excite` needs in the weights around them."""
     divisors: dict[tuple[int, str], int] = {}
     soft = []
     for node in network:
@@ -299,7 +300,7 @@ def gates(network: Network) -> Gates:
 
 
 def _readers_of_sum(network: Network, scaled: Node, x: Node) -> list[Node]:
-    """Return the convolutions that read x + x * gate; none if anything else reads it."""
+    """Return the convolutions that read x + x * gate; none if another layer reads it too."""
     both = {scaled.index, x.index}
     sums = {n.index for n in network if isinstance(n.layer, Shortcut) and set(n.inputs) == both}
     readers = [node for node in network if sums & set(node.inputs)]

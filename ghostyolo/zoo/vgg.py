@@ -1,7 +1,7 @@
-"""VGG with batch norm or without, for ImageNet, and with it for CIFAR-10.
+"""VGG for ImageNet, with or without batch norm, and VGG-16 with batch norm for CIFAR-10.
 
-Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1, whose networks
-have none; batch norm as in torchvision, models/vgg.py. For CIFAR-10: Li et al., Pruning Filters for
+Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1, without batch
+norm; batch norm as in torchvision, models/vgg.py. For CIFAR-10: Li et al., Pruning Filters for
 Efficient ConvNets, ICLR 2017, section 4.1, the VGG-16 that the GhostNet paper compresses.
 """
 
@@ -17,7 +17,7 @@ from ghostyolo.layers.local_avgpool import LocalAvgpool
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.zoo.base import CIFAR, CIFAR_TRAINING, IMAGENET, Family, option
-from ghostyolo.zoo.blocks import conv, dropout, logits, maxpool, pool
+from ghostyolo.zoo.blocks import conv, dropout, linear, maxpool, pool
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -27,10 +27,10 @@ CIFAR_FEATURES = 512
 
 @dataclass(frozen=True)
 class VGG(Family):
-    """depth: one of `CONVOLUTIONS`, plus three connected layers. norm: of the convolutions."""
+    """depth: a key of `CONVOLUTIONS`; it counts three connected layers. norm: of convolutions."""
 
     depth: int = 16
-    norm: str = option("batch", "batch norm, or biases alone", choices=("batch", "none"))
+    norm: str = option("batch", "batch norm, or biases only", choices=("batch", "none"))
 
     def features(self, network: Network) -> Iterator[tuple[int, Node]]:
         x: Node | int = IMAGE
@@ -51,7 +51,7 @@ class VGG(Family):
 
 
 class CifarVGG(VGG):
-    """The last map is averaged; at 32x32 it is one pixel."""
+    """VGG for images of 32x32 pixels: average pooling, and one layer before the classes."""
 
     size = CIFAR
     classes = 10
@@ -59,11 +59,11 @@ class CifarVGG(VGG):
 
     @classmethod
     def options(cls) -> dict[str, Mapping[str, Any]]:
-        return {}  # published with batch norm alone
+        return {}  # published only with batch norm
 
     def logits(self, network: Network, x: Node, classes: int) -> Node:
         x = conv(network, pool(network, x), CIFAR_FEATURES, name="features")
-        return logits(network, x, classes)
+        return linear(network, x, classes)
 
 
 FAMILIES: dict[str, Family] = {
@@ -73,10 +73,12 @@ FAMILIES: dict[str, Family] = {
 
 
 def _seven(network: Network, x: Node) -> Node:
-    """Pool a map to 7x7 pixels as torchvision's adaptive pooling does where its windows are equal.
+    """Pool a map to 7x7 pixels, as torchvision's adaptive pooling does if its windows are equal.
 
-    At other sizes its windows differ in size and overlap, which no section of Darknet can do: of
-    10 pixels, windows of 2, 2, 3, 2, 3, 2 and 2 begin at 0, 1, 2, 4, 5, 7 and 8.
+    For other maps its windows differ in size and overlap, which no section of Darknet can do: over
+    10 pixels, windows of 2, 2, 3, 2, 3, 2 and 2 pixels begin at 0, 1, 2, 4, 5, 7 and 8.
+
+    Raises `OptionError` for such maps.
     """
     _, h, w = x.shape
     if h == w and h % SIDE == 0:
