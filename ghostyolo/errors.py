@@ -1,7 +1,7 @@
 """Errors and findings: each has a place, a message and a hint.
 
-GhostyoloError          what a user can cause; str() is the line that the command line prints
-├── CfgError            a cfg: unknown words, references that dangle, shapes that do not fit
+GhostyoloError          a mistake in the user's input; str() is the line that a command prints
+├── CfgError            a cfg: unknown words, references to no layer, shapes that do not match
 ├── WeightsError        a .weights file or a checkpoint that does not fit its network
 ├── DataError           a data set, a picture or a label that cannot be used
 └── OptionError         a command-line option or an argument of the library
@@ -23,10 +23,18 @@ class Span(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Place(NamedTuple):
+    """A line of a cfg, and the name of the section that the line belongs to, "" for none."""
+
+    span: Span
+    section: str
+
+
 class Edit(NamedTuple):
     """A change of one line of a cfg.
 
-    The line is replaced by `text`, deleted if that is empty, or kept with `text` below it.
+    `text` replaces the line; an empty `text` deletes it. below: keep the line and insert `text`
+    below it.
     """
 
     line: int
@@ -34,16 +42,19 @@ class Edit(NamedTuple):
     below: bool = False
 
 
-class Diagnostic(NamedTuple):
-    """One finding: where it is, which values disagree, and what to do about it."""
+Edits = tuple[Edit, ...]
 
-    severity: str  # "error", "warning" or, if it concerns other programs alone, "note"
+
+class Diagnostic(NamedTuple):
+    """One finding: its line, the values that disagree, and how to correct them."""
+
+    severity: str  # "error", "warning", or "note" if only other programs are affected
     span: Span | None
-    section: str  # the kind named in brackets, "" when the finding is not about a section
+    section: str  # the section's name without brackets, "" for a finding outside of sections
     message: str
     hint: str = ""
     rule: str = ""  # a key of `ghostyolo.lint.registry()`
-    edits: tuple[Edit, ...] = ()  # what fixes it, where the fix is certain
+    edits: Edits = ()  # the changes that fix it, where the fix is certain
 
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
@@ -52,7 +63,7 @@ class Diagnostic(NamedTuple):
         return f"{place}{section}{self.message}{hint}"
 
     def as_dict(self) -> dict[str, object]:
-        """Return what a program needs of it, for JSON."""
+        """Return the finding as a JSON object, with its place, message, hint and rule."""
         return {
             "path": self.span.path if self.span else "",
             "line": self.span.line if self.span else 0,
@@ -79,7 +90,7 @@ class GhostyoloError(Exception):
         section: str = "",
         hint: str = "",
         rule: str = "",
-        edits: tuple[Edit, ...] = (),
+        edits: Edits = (),
     ) -> None:
         self.diagnostic = Diagnostic("error", span, section, message, hint, rule, edits)
         super().__init__(str(self.diagnostic))
@@ -98,90 +109,72 @@ class DataError(GhostyoloError):
 
 
 class OptionError(GhostyoloError):
-    """A value given on the command line or to a function of the library that cannot be honoured."""
+    """An option of a command, or an argument of a function, with a value that cannot be used."""
 
 
 class Findings:
-    """Where findings about a cfg go, and how strictly what Darknet tolerates is taken.
+    """Receive the findings about a cfg, and decide how strictly its mistakes are treated.
 
-    sink: called with every Diagnostic; without one the first error raises `CfgError` and warnings
-    are logged. With one, parsing goes on after an error: the layer with the mistake is assumed to
-    have the shape of the one above. strict: a warning counts as an error. compat: where Darknet
-    reads a mistake in a way of its own, do the same and warn. quiet: do not log warnings. doubt:
-    added to each side of an assumed shape, so that a second reading tells which findings depend on
-    it.
+    callback: called with every Diagnostic. Without a callback the first error raises `CfgError`,
+    and warnings are logged. With a callback parsing continues after an error: the layer with the
+    mistake becomes a placeholder that has the shape of the layer above.
+    strict: treat warnings as errors. compat: where Darknet accepts a mistake and interprets it in
+    its own way, do the same and warn. quiet: do not log warnings. shape_offset: added to each side
+    of a placeholder's shape; findings that change with it depend on the placeholder.
     """
 
     def __init__(
         self,
-        sink: Callable[[Diagnostic], None] | None = None,
+        callback: Callable[[Diagnostic], None] | None = None,
         *,
         strict: bool = False,
         compat: bool = False,
         quiet: bool = False,
-        doubt: int = 0,
+        shape_offset: int = 0,
     ) -> None:
-        self.sink, self.strict, self.compat = sink, strict, compat
-        self.quiet, self.doubt = quiet, doubt
+        self.callback, self.strict, self.compat = callback, strict, compat
+        self.quiet, self.shape_offset = quiet, shape_offset
         self.errors = 0
 
-    def error(
-        self,
-        span: Span | None,
-        section: str,
-        message: str,
-        hint: str = "",
-        *,
-        rule: str = "",
-        edits: tuple[Edit, ...] = (),
-    ) -> None:
-        """Report a mistake; raise `CfgError` unless findings are collected."""
+    @classmethod
+    def ignored(cls) -> Findings:
+        """Return an object that ignores all findings, for a text that was checked before."""
+        return cls(lambda _: None)
+
+    def error(self, place: Place, message: str, hint: str, rule: str, edits: Edits = ()) -> None:
+        """Report a mistake; raise `CfgError` unless there is a callback."""
+        span, section = place
         self.collect(
             CfgError(message, span=span, section=section, hint=hint, rule=rule, edits=edits)
         )
 
     def collect(self, error: CfgError) -> None:
-        """Report an error that was raised; raise it again unless findings are collected."""
-        if self.sink is None:
+        """Report an error that was raised; raise it again unless there is a callback."""
+        if self.callback is None:
             raise error
         self.errors += 1
-        self.sink(error.diagnostic)
+        self.callback(error.diagnostic)
 
-    def warn(
-        self,
-        span: Span | None,
-        section: str,
-        message: str,
-        hint: str = "",
-        *,
-        rule: str = "",
-        edits: tuple[Edit, ...] = (),
-    ) -> None:
-        """Report something that is legal and probably a mistake."""
+    def warn(self, place: Place, message: str, hint: str, rule: str, edits: Edits = ()) -> None:
+        """Report something that is valid and probably a mistake."""
+        finding = Diagnostic("warning", *place, message, hint, rule, edits)
         if self.strict:
-            self.error(span, section, message, hint, rule=rule, edits=edits)
-            return
-        finding = Diagnostic("warning", span, section, message, hint, rule, edits)
-        if self.sink is None and not self.quiet:
-            import logging  # writing a cfg is not to wait for it
+            self.error(place, message, hint, rule, edits)
+        elif self.callback:
+            self.callback(finding)
+        elif not self.quiet:
+            import logging  # takes time that writing a cfg does not need
 
             logging.getLogger("ghostyolo").warning("%s", finding)
-        elif self.sink:
-            self.sink(finding)
 
-    def oddity(
-        self,
-        span: Span | None,
-        section: str,
-        message: str,
-        hint: str,
-        darknet: str,
-        *,
-        rule: str = "",
-        edits: tuple[Edit, ...] = (),
+    def quirk(
+        self, place: Place, message: str, hint: str, darknet: str, rule: str, edits: Edits = ()
     ) -> None:
-        """Report a mistake that Darknet reads in its own way: an error, with compat a warning."""
+        """Report a mistake that Darknet accepts; `darknet` says how Darknet interprets it.
+
+        It is an error, and with `compat` a warning.
+        """
         if self.compat:
-            self.warn(span, section, message, f"Darknet {darknet}", rule=rule, edits=edits)
+            self.warn(place, message, f"Darknet {darknet}", rule, edits)
         else:
-            self.error(span, section, message, hint, rule=rule, edits=edits)
+            self.error(place, message, hint, rule, edits)

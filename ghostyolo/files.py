@@ -1,4 +1,4 @@
-"""Making folders, and writing files so that a crash or a full disk leaves the old one whole."""
+"""Make folders, and replace files so that a crash or a full disk leaves the old file complete."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Return a folder that exists now. Raises `OptionError` if it cannot be made."""
-    from pathlib import Path  # writing a cfg is not to wait for it
+    """Create a folder if it does not exist, and return it. Raises `OptionError` if that fails."""
+    from pathlib import Path  # takes time that writing a cfg does not need
 
     folder = Path(path)
     try:
@@ -32,10 +32,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; rename it to `path` when all of it is on the disk.
+    """Open a temporary file beside `path`, and rename it to `path` once it is complete on disk.
 
-    A link is followed, and the permissions of the old file are kept. Raises `OptionError` if it
-    cannot be written.
+    If `path` is a symbolic link, the linked file is replaced. The new file keeps the permissions of
+    the old one. Raises `OptionError` if the file cannot be written.
     """
     target = os.path.realpath(path)
     beside = f"{target}.part"
@@ -58,6 +58,6 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file from its parts, whole or not at all. Raises `OptionError` if that fails."""
+    """Replace a file by chunks, completely or not at all. Raises `OptionError` if that fails."""
     with writing(path) as file:
         file.writelines(chunks)

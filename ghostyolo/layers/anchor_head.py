@@ -75,7 +75,7 @@ class Anchored(Head):
         """Return the input channels that this head needs."""
         return len(self.mask) * (self.before_classes + self.classes)
 
-    def oddities(self) -> Iterator[tuple[str, str, str]]:
+    def quirks(self) -> Iterator[tuple[str, str, str]]:
         yield from missing_anchors(self.anchors, self.num)
 
     def shape(self, *inputs: Shape) -> Shape:

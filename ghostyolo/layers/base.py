@@ -131,7 +131,7 @@ class Layer(Options):
         """Return the output's shape. Raises `LayerError` where the inputs do not fit."""
         return inputs[0]
 
-    def oddities(self) -> Iterator[tuple[str, str, str]]:
+    def quirks(self) -> Iterator[tuple[str, str, str]]:
         """Yield values that Darknet reads in its own way: message, hint, what Darknet does."""
         yield from ()
 

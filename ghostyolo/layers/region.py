@@ -53,7 +53,7 @@ class Region(Head):
     tree: str = key("")
     map: str = key("")
 
-    def oddities(self) -> Iterator[tuple[str, str, str]]:
+    def quirks(self) -> Iterator[tuple[str, str, str]]:
         yield from missing_anchors(self.anchors, self.num)
 
     @property

@@ -193,7 +193,7 @@ def add_filters_edit(cfg: ParsedCfg, finding: Diagnostic) -> Diagnostic:
     """Add the edit for the filters above a head, where only the head reads them."""
     section = cfg.by_line[finding.span.line] if finding.span else cfg.section(None)
     node = next(node for node in cfg.network if node.span == finding.span)
-    layer = KINDS[section.name].parse(section, Findings(lambda _: None))
+    layer = KINDS[section.name].parse(section, Findings.ignored())
     above, depth = cfg.network[node.index - 1], int(getattr(layer, "needed_channels", 0))
     if not isinstance(above.layer, Convolutional) or above.layer.groups > 1 or not depth:
         return finding

@@ -1,30 +1,31 @@
 """Check cfgs and fix them.
 
-A finding has a rule, which `registry` explains. The findings of the parser and those of the checks
-here are one list.
+Each finding has a rule, which `registry` explains. Findings come from the parser and from the
+checks of this folder.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ghostyolo.errors import CfgError, Diagnostic, Findings, Span, WeightsError
+from ghostyolo.errors import CfgError, Diagnostic, Findings, WeightsError
 from ghostyolo.files import replace
 from ghostyolo.lint import heads, portability, sizes, structure, training
 from ghostyolo.lint.edits import Change, apply
 from ghostyolo.lint.parsed_cfg import read
-from ghostyolo.network import load, weights_file
+from ghostyolo.network import graph, load, weights_file
 
 SEVERITIES = ("error", "warning", "note")
 _CHECKS = (*heads.CHECKS, *structure.CHECKS, *training.CHECKS, *portability.CHECKS)
 _ROUNDS = 20
-_DOUBT = 97  # a prime: what has to divide an assumed shape does not
+_SHAPE_OFFSET = 97  # a prime, so that strides and groups do not divide the shifted shape
 
 
 def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diagnostic]:
-    """Return the findings in a file, in the order of its lines; if it cannot be read, that.
+    """Return the findings in a file, in the order of its lines.
 
-    weights: a file whose length is checked too, unless the cfg has errors.
+    A file that cannot be read gives one finding that says so. weights: a `.weights` file, whose
+    length is checked if the cfg has no errors.
     """
     try:
         found = check(read_text(path), str(path))
@@ -39,7 +40,7 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
 
 
 def fix_file(path: str | Path) -> list[Change]:
-    """Fix a file as `fix` does and return what was changed, nothing if it cannot be read."""
+    """Fix a file as `fix` does; return the changes, none if the file cannot be read."""
     try:
         old = read_text(path)
     except CfgError:
@@ -51,32 +52,31 @@ def fix_file(path: str | Path) -> list[Change]:
 
 
 def read_text(path: str | Path) -> str:
-    """Return the text of a cfg with its line ends as they are. Raises `CfgError`."""
-    try:
-        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
-        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
+    """Return the text of a cfg, unchanged if it is written again. Raises `CfgError`."""
+    return graph.read_text(path, "surrogateescape")
 
 
 def check(text: str, path: str = "<cfg>") -> list[Diagnostic]:
     """Return the findings in the text of a cfg, in the order of its lines.
 
-    After an error the parser assumes a shape. A finding that depends on the assumed shape may be
-    false, so the text is parsed again with another one, and the findings of both are returned.
+    After an error the parser continues with a placeholder for the layer, whose shape is a guess.
+    A finding that depends on this guess may be false. The text is therefore parsed again with
+    another guess, and only the findings of both times are returned.
     """
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # to be printed
+    text = text.encode("utf-8", "surrogateescape").decode(
+        "utf-8", "replace"
+    )  # so that it can be printed
     found = _collect(text, path, 0)
     if any(finding.severity == "error" for finding in found):
-        again = set(_collect(text, path, _DOUBT))
+        again = set(_collect(text, path, _SHAPE_OFFSET))
         found = [finding for finding in found if finding in again]
     found = sizes.explain(text, path, found)
     return sorted(dict.fromkeys(found), key=lambda item: item.span.line if item.span else 0)
 
 
-def _collect(text: str, path: str, doubt: int) -> list[Diagnostic]:
+def _collect(text: str, path: str, shape_offset: int) -> list[Diagnostic]:
     found: list[Diagnostic] = []
-    cfg = read(text, path, Findings(found.append, doubt=doubt))
+    cfg = read(text, path, Findings(found.append, shape_offset=shape_offset))
     found = [
         heads.add_filters_edit(cfg, item) if item.rule == "head-filters" else item for item in found
     ]
@@ -86,9 +86,9 @@ def _collect(text: str, path: str, doubt: int) -> list[Diagnostic]:
 
 
 def fix(text: str, path: str = "<cfg>") -> tuple[str, list[Change]]:
-    """Return the text with every fix that is certain, and what was changed.
+    """Return the text with every certain fix applied, and the changes.
 
-    A fix may reveal another mistake, so this repeats until nothing is left to do.
+    A fix may reveal another mistake, so this repeats until there is nothing left to fix.
     """
     changes: list[Change] = []
     for _ in range(_ROUNDS):

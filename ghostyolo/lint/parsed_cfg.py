@@ -1,16 +1,16 @@
-"""A cfg as text and as a network, so that a finding knows the line of a key."""
+"""A cfg as text, as sections and as a network, so that findings can name the line of a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partialmethod
 from typing import TypeVar
 
 from ghostyolo.errors import Diagnostic, Edit, Findings, Span
 from ghostyolo.layers import Layer
 from ghostyolo.network import Network, Node, loads
-from ghostyolo.network.graph import Assumed
+from ghostyolo.network.graph import Placeholder
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.network.outputs import detection_heads
 from ghostyolo.syntax import sections as syntax
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind", bound=Layer)
 
 @dataclass(frozen=True)
 class ParsedCfg:
-    """What the checks look at. A node of None means `[net]`."""
+    """A cfg that is checked. A node of None stands for `[net]`."""
 
     text: str
     network: Network
@@ -29,12 +29,12 @@ class ParsedCfg:
 
     @cached_property
     def by_line(self) -> dict[int, Section]:
-        """Return the sections by the line where they begin."""
+        """Return the sections by the number of their first line."""
         return {section.span.line: section for section in self.sections}
 
     @cached_property
     def readers(self) -> dict[int, list[Node]]:
-        """Return the nodes that read each node's output, by its index."""
+        """Return, by the index of a node, the nodes that read its output."""
         found: dict[int, list[Node]] = {}
         for node in self.network:
             for index in set(node.inputs):
@@ -48,8 +48,8 @@ class ParsedCfg:
 
     @property
     def complete(self) -> bool:
-        """Return whether no layer had to be assumed."""
-        return not any(isinstance(node.layer, Assumed) for node in self.network)
+        """Return whether no node is a placeholder: every section was read without an error."""
+        return not any(isinstance(node.layer, Placeholder) for node in self.network)
 
     def section(self, node: Node | None) -> Section:
         """Return the section of a node."""
@@ -60,37 +60,23 @@ class ParsedCfg:
         return Section("net", (), Span("<cfg>"))
 
     def option(self, node: Node | None, key: str) -> Option | None:
-        """Return the line that gives a node's key its value: the first, as in Darknet."""
+        """Return the first line of a node's section with the key, which Darknet reads, or None."""
         return next((item for item in self.section(node).options if item.key == key), None)
 
     def span(self, node: Node | None, key: str = "") -> Span:
-        """Return the line of a node's key, or of its section where it has none."""
+        """Return the line of a node's key, or of its section if the key is not written."""
         option = self.option(node, key)
         return option.span if option else self.section(node).span
 
     def set(self, node: Node, key: str, value: str) -> Edit:
-        """Return the edit that gives a key of a node a value."""
+        """Return the edit that sets a key of a node."""
         section, option = self.section(node), self.option(node, key)
         if option:
             return Edit(option.span.line, f"{key}={value}")
         last = section.options[-1].span if section.options else section.span
         return Edit(last.line, f"{key}={value}", below=True)
 
-    def error(self, rule: str, node: Node | None, key: str, message: str, hint: str) -> Diagnostic:
-        """Return a finding that stops Darknet or ghostyolo."""
-        return self._finding("error", rule, node, key, message, hint)
-
-    def warn(
-        self, rule: str, node: Node | None, key: str, message: str, hint: str, *edits: Edit
-    ) -> Diagnostic:
-        """Return a finding about what is legal and probably a mistake."""
-        return self._finding("warning", rule, node, key, message, hint, *edits)
-
-    def note(self, rule: str, node: Node | None, key: str, message: str, hint: str) -> Diagnostic:
-        """Return a finding that concerns other programs alone."""
-        return self._finding("note", rule, node, key, message, hint)
-
-    def _finding(
+    def finding(
         self,
         severity: str,
         rule: str,
@@ -100,23 +86,28 @@ class ParsedCfg:
         hint: str,
         *edits: Edit,
     ) -> Diagnostic:
+        """Return a finding about a key of a node; severity: see `Diagnostic`."""
         name = self.section(node).name
         return Diagnostic(severity, self.span(node, key), name, message, hint, rule, edits)
 
+    error = partialmethod(finding, "error")
+    warn = partialmethod(finding, "warning")
+    note = partialmethod(finding, "note")
+
 
 def read(text: str, path: str, findings: Findings) -> ParsedCfg:
-    """Parse a cfg; with a sink in `findings`, go on after mistakes."""
+    """Parse a cfg; if `findings` has a callback, continue after mistakes."""
     network = loads(text, path=path, findings=findings)
-    return ParsedCfg(text, network, tuple(syntax.parse(text, path, Findings(lambda _: None))))
+    return ParsedCfg(text, network, tuple(syntax.parse(text, path, Findings.ignored())))
 
 
 def place(line: Span | None) -> str:
-    """Return "line N" for a message."""
+    """Return "line N" for a message, or "another line" if the line is not known."""
     return f"line {line.line}" if line else "another line"
 
 
 def layers(cfg: ParsedCfg, kind: type[Kind]) -> Iterator[tuple[Node, Kind]]:
-    """Yield the nodes of a kind, each with its layer."""
+    """Yield the nodes whose layers are of a kind, each with its layer."""
     for node in cfg.network:
         if isinstance(node.layer, kind):
             yield node, node.layer

@@ -13,7 +13,7 @@ from ghostyolo.layers import Layer
 from ghostyolo.layers.base import SILENT_DIFFERENCE
 from ghostyolo.lint.parsed_cfg import ParsedCfg
 from ghostyolo.network import Node
-from ghostyolo.network.graph import Assumed
+from ghostyolo.network.graph import Placeholder
 
 _OPENCV_ACTIVATIONS = ("linear", "relu", "leaky", "swish", "mish", "logistic", "tanh")
 
@@ -84,7 +84,7 @@ def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def _layers(cfg: ParsedCfg) -> list[Node]:
-    return [node for node in cfg.network if not isinstance(node.layer, Assumed)]
+    return [node for node in cfg.network if not isinstance(node.layer, Placeholder)]
 
 
 CHECKS = (opencv, opencv_keys, hank)

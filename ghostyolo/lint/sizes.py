@@ -15,7 +15,7 @@ def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
     mismatches = [item for item in found if item.rule in _RULES]
     if not mismatches:
         return found
-    cfg = read(text, path, Findings(lambda _: None))
+    cfg = read(text, path, Findings.ignored())
     sizes = next(filter(None, (_fitting(cfg, path, stride) for stride in _STRIDES)), [])
     if not sizes:
         return found

@@ -1,4 +1,4 @@
-"""The graph of a network: nodes, shapes and references; read from cfg text and written as such."""
+"""The graph of a network: nodes, shapes and references, read from the text of a cfg and written."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ghostyolo import layers
-from ghostyolo.errors import CfgError, Edit, Findings, Span
+from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax import sections as syntax
-from ghostyolo.syntax.sections import Option, Section, distinct, trailing_comment
+from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
 from ghostyolo.syntax.suggestions import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGE = -1  # the index of the network's input
-MAX_VALUES, MAX_WEIGHTS = 1 << 31, 1 << 28  # of one layer; Darknet counts in 32 bits, 1 GiB
+MAX_VALUES = 1 << 31  # in one layer's output; Darknet counts them with 32 bits
+MAX_WEIGHTS = 1 << 28  # in one tensor, 1 GiB
 _RECURRENT = ("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer at its place. Indices are absolute and count from 0; -1 is the image."""
+    """A layer in a network. Indices are absolute and count from 0; -1 is the image.
+
+    inputs: the indices of the nodes whose outputs it reads. name: the comment above its section.
+    """
 
     index: int
     layer: Layer
@@ -39,32 +43,32 @@ class Node:
 
     @property
     def shares_with(self) -> int | None:
-        """Return the node whose weights it uses, None where it uses no other's."""
+        """Return the index of the node whose weights this node uses, None if it has its own."""
         return next((index for key, index in self.refs if self.layer.refs[key] == "weights"), None)
 
     def error(self, problem: str | LayerError, hint: str = "") -> CfgError:
-        """Return the error that names the node's section and line."""
+        """Return an error about this node, with its section and line."""
         if isinstance(problem, LayerError):
             hint = problem.hint
         return CfgError(str(problem), span=self.span, section=self.layer.kind, hint=hint)
 
     @property
     def title(self) -> str:
-        """Return the last line of the comment above its section."""
+        """Return the last line of the comment above the section."""
         return self.name.splitlines()[-1] if self.name else ""
 
 
-class Assumed(Layer):
-    """A placeholder for a section with an error, so that the rest can be checked."""
+class Placeholder(Layer):
+    """Takes the place of a section with an error, so that the other sections can be checked."""
 
     @property
     def kind(self) -> str:
-        return "assumed"
+        return "placeholder"
 
 
 @dataclass
 class Network:
-    """A list of nodes in the order of the file; `add` is the only way in."""
+    """A list of nodes in the order of the file; `add` checks and appends each of them."""
 
     options: NetOptions
     nodes: list[Node] = field(default_factory=list)
@@ -84,23 +88,23 @@ class Network:
         return self.options.shape if index == IMAGE else self.nodes[index].shape
 
     def input_shapes(self, node: Node) -> tuple[Shape, ...]:
-        """Return the shapes that a node reads."""
+        """Return the shapes of a node's inputs."""
         return tuple(self.shape(index) for index in node.inputs)
 
     def computed_layers(self) -> list[Layer]:
-        """Return the layers as they are computed: one that others refer to may differ from its cfg.
+        """Return the layers as Darknet computes them, see `Layer.when_referenced`.
 
-        A layer with such an option refers to the one above too; of the sources of a sum only the
-        first counts, as in Darknet.
+        A layer counts as referenced if another layer refers to it by index, or has a reference and
+        reads it as the layer above. Of the references of a `[shortcut]` only the first counts.
         """
-        named = {
+        referenced = {
             index
             for node in self
             if "data" in node.layer.refs.values()
             for index in (node.inputs[:2] if node.layer.takes_previous else node.inputs)
         }
         pairs = ((node.index, node.layer) for node in self)
-        return [layer.when_referenced() if i in named else layer for i, layer in pairs]
+        return [layer.when_referenced() if i in referenced else layer for i, layer in pairs]
 
     def add(
         self,
@@ -112,10 +116,11 @@ class Network:
     ) -> Node:
         """Append a layer and return its node.
 
-        inputs: nodes or absolute indices; none means the node just above. Where a kind reads the
-        node just above and its first input is another one, a `[route]` to that is put in between.
+        inputs: nodes or absolute indices, by default the last node. If the layer always reads the
+        node above it, and its first input is another node, a `[route]` to that node is added first.
         refs: side references by key, such as share_index.
-        Raises `CfgError` when a reference dangles or the shapes do not fit.
+        Raises `CfgError` for a reference to a layer that does not exist, and if the shapes of the
+        inputs do not match the layer.
         """
         above = len(self.nodes) - 1
         indices = [_index(item) for item in inputs] or [above]
@@ -137,15 +142,18 @@ class Network:
         self.nodes.append(node)
         return node
 
-    def assume(self, index: int, span: Span, doubt: int) -> None:
-        """Put a placeholder at an index: the shape of the node above, each side larger by doubt."""
+    def add_placeholder(self, index: int, span: Span, shape_offset: int) -> None:
+        """Put a placeholder at an index, in place of the last node if that has the index.
+
+        It has the shape of the last node, with `shape_offset` added to each side.
+        """
         inputs: tuple[int, ...] = (index - 1,)
         shape = self.shape(index - 1)
         if index < len(self):
             node = self.nodes.pop()
             inputs, shape = node.inputs, node.shape
-        shape = Shape(*(side + doubt for side in shape))
-        self.nodes.append(Node(index, Assumed(), inputs, (), shape, span=span))
+        shape = Shape(*(side + shape_offset for side in shape))
+        self.nodes.append(Node(index, Placeholder(), inputs, (), shape, span=span))
 
     def _infer(self, layer: Layer, indices: list[int], side: list[Node]) -> Shape:
         """Return the shape of a new layer's output. Raises `LayerError`."""
@@ -160,38 +168,44 @@ class Network:
         return shape
 
     def _place(self, index: int) -> str:
-        """Return the words "the layer above" for a node, with its line where that is known."""
+        """Return "the layer above" for a message, with the line of the node if it has one."""
         span = self.nodes[index].span if 0 <= index < len(self) else None
         return f"the layer above (line {span.line})" if span else "the layer above"
 
 
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
-    """Read a cfg file. Raises `CfgError`, with file and line, for what is wrong in it."""
+    """Read a cfg file. Raises `CfgError`, with file and line, for a mistake in it."""
+    return loads(read_text(path), path=str(path), findings=findings)
+
+
+def read_text(path: str | Path, errors: str = "replace") -> str:
+    """Return the text of a cfg file with its line ends as they are. Raises `CfgError`.
+
+    errors: how bytes that are not UTF-8 are decoded, as in `open`.
+    """
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            text = file.read()
+        with open(path, encoding="utf-8", errors=errors, newline="") as file:
+            return file.read()
     except OSError as error:
         message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
         raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
-    return loads(text, path=str(path), findings=findings)
 
 
 def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:
-    """Read a cfg from its text; path names it in messages.
+    """Read a network from the text of a cfg. path: the name of the file in messages.
 
-    Raises `CfgError`; where `findings` collects them, returns what could be read, with `Assumed`
-    for the rest.
+    Raises `CfgError` for a mistake. If `findings` has a callback, a section with a mistake becomes
+    a `Placeholder` instead.
     """
     findings = findings or Findings()
     kinds = layers.KINDS  # all kinds, so that a key of any of them is known
     sections = syntax.parse(text, path, findings)
     if not sections or sections[0].name not in NetOptions.names:
-        span, name = (sections[0].span, sections[0].name) if sections else (Span(path), "")
-        message, hint = "the first section is not [net]", "add [net]"
+        place = sections[0].place if sections else Place(Span(path), "")
         if not findings.errors:
-            findings.error(span, name, message, hint, rule="no-net")
-        if not sections or name in kinds:
-            sections.insert(0, Section("net", (), span))
+            findings.error(place, "the first section is not [net]", "add [net]", rule="no-net")
+        if not sections or place.section in kinds:
+            sections.insert(0, Section("net", (), place.span))
     network = Network(read_net(sections[0], findings), comment=sections[0].comment)
     for index, section in enumerate(sections[1:]):
         errors = findings.errors
@@ -200,12 +214,12 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
         except CfgError as error:
             findings.collect(error)
         if findings.errors > errors:
-            network.assume(index, section.span, findings.doubt)
+            network.add_placeholder(index, section.span, findings.shape_offset)
     return network
 
 
 def dumps(network: Network) -> str:
-    """Write a network as a cfg: `loads(dumps(n)) == n`. References are relative."""
+    """Return the text of a network's cfg: `loads(dumps(n)) == n`. References are relative."""
     parts = [_section_text("net", network.comment, network.options.items())]
     for node in network:
         note = f"{node.name} -> {node.shape}" if node.name else ""
@@ -219,7 +233,7 @@ def _index(item: Node | int) -> int:
 
 
 def _check_magnitude(layer: Layer, shape: Shape, inputs: list[Shape]) -> None:
-    """Raise `LayerError` for a size that must be a typing error, before memory is allocated."""
+    """Raise `LayerError` for a layer too large to compute, before memory is allocated for it."""
     floats = max((prod(size) for _, size in layer.weights(*inputs)), default=0)
     for what, value, most in (("values", shape.size, MAX_VALUES), ("weights", floats, MAX_WEIGHTS)):
         if value > most:
@@ -234,8 +248,8 @@ def _add_section(
     if kind is None:
         raise _unknown_section(section, kinds)
     layer = kind.parse(section, findings)
-    for message, hint, darknet in layer.oddities():
-        findings.oddity(section.span, section.name, message, hint, darknet, rule="bad-value")
+    for message, hint, darknet in layer.quirks():
+        findings.quirk(section.place, message, hint, darknet, rule="bad-value")
     data, side = _read_references(kind, section, len(network), findings)
     if kind.refs and "data" in kind.refs.values() and not data:
         name = next(name for name, role in kind.refs.items() if role == "data")
@@ -247,12 +261,12 @@ def _add_section(
 
 def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:
     rule = "unknown-section"
-    edits: tuple[Edit, ...] = ()
+    edits: Edits = ()
     if section.name in _RECURRENT:
         rule = "recurrent-section"
         message, hint = "recurrent layers are not supported", "use a feed-forward network"
     elif section.name in NetOptions.names:
-        message, hint = "stands first, and once", "delete this section"
+        message, hint = "may only be the first section", "delete this section"
     else:
         near = nearest(section.name, kinds)
         message = "unknown section"
@@ -267,7 +281,7 @@ def _read_references(
     """Return the data references and the side references of a section, as absolute indices."""
     data: list[int] = []
     side: dict[str, int] = {}
-    for option in distinct(section, Findings(lambda _: None)):
+    for option in used_options(section, Findings.ignored()):
         if role := kind.refs.get(option.key):
             parts = (option.value or "").split(",")
             indices = [_absolute(part, option, section, here, findings) for part in parts]
@@ -279,22 +293,22 @@ def _read_references(
 
 
 def _absolute(part: str, option: Option, section: Section, here: int, findings: Findings) -> int:
-    """Return the index of the layer that one reference names; negative ones count from here."""
+    """Return the absolute index of a reference; a negative one is relative to layer `here`."""
     number, mark, note = part.partition("#")
     match = re.match(r"[+-]?[0-9]{1,9}", number)
     value = int(match[0]) if match else 0
     if not match or match[0] != number:
         message = f"{option.key}={option.value}: '{part}' is not a layer's index"
         hint, darknet = "write whole numbers, separated by commas", f"reads {value}"
-        findings.oddity(option.span, section.name, message, hint, darknet, rule="not-an-index")
+        findings.quirk(option.place, message, hint, darknet, rule="not-an-index")
     elif mark:
-        trailing_comment(option, f"#{note}", section.name, findings)
+        trailing_comment(option, f"#{note}", findings)
     absolute = value if value >= 0 else here + value
     if not 0 <= absolute < here:
-        message = f"{option.key}={option.value}: layer {absolute} does not stand above"
+        message = f"{option.key}={option.value}: layer {absolute} is not above this one"
         hint = f"this is layer {here}, use 0 to {here - 1} or -1 to -{here}"
         if not here:
-            hint = "no layer stands above this one; begin with a [convolutional]"
+            hint = "no layer is above this one; begin with a [convolutional]"
         rule = "dangling-reference" if absolute < 0 else "forward-reference"
         raise section.error(message, hint, rule=rule, span=option.span)
     return absolute

@@ -1,11 +1,11 @@
-"""The `[net]` section: the network's input, and how to train.
+"""The `[net]` section: the network's input, the learning rate schedule, and augmentation.
 
 Source: AlexeyAB/darknet src/parser.c parse_net_options.
 """
 
 from __future__ import annotations
 
-from ghostyolo.errors import CfgError, Edit, Findings, OptionError
+from ghostyolo.errors import CfgError, Edit, Findings, OptionError, Place
 from ghostyolo.layers import Shape
 from ghostyolo.syntax.options import Options, key, options
 from ghostyolo.syntax.sections import Section
@@ -13,7 +13,7 @@ from ghostyolo.syntax.suggestions import nearest
 
 MAX_SIDE = 1 << 14  # pixels
 POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "sgdr", "random")
-_INPUT = {"width": 416, "height": 416, "channels": 3}  # assumed to read on after a mistake
+_INPUT = {"width": 416, "height": 416, "channels": 3}  # used in place of invalid values
 
 
 @options
@@ -101,14 +101,14 @@ class NetOptions(Options):
 
     @property
     def mini_batch(self) -> int:
-        """Return the images of one forward pass, rounded down as in Darknet."""
+        """Return the number of images in one forward pass, rounded down as in Darknet."""
         return max(1, self.batch // self.subdivisions)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return height and width in pixels of "HxW", or of one number for a square.
+    """Return height and width in pixels, read from "HxW", or from one number for a square.
 
-    Raises `OptionError`.
+    Raises `OptionError` for other texts.
     """
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
@@ -118,21 +118,21 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def read_net(section: Section, findings: Findings) -> NetOptions:
-    """Read `[net]`; a size that is wrong is reported and assumed."""
+    """Read `[net]`. An invalid input size is reported, and replaced by a valid one."""
     options = NetOptions.parse(section, findings)
     clean = not findings.errors
     try:
         _check_net(options, section, findings)
     except CfgError as error:
-        if clean:  # else it follows from what was reported
+        if clean:  # otherwise the error may follow from one that was reported
             findings.collect(error)
     values = {name: getattr(options, name) for name in _INPUT}
     bad = [name for name, value in values.items() if not 0 < value <= MAX_SIDE]
-    return options.changed(**{name: _INPUT[name] + findings.doubt for name in bad})
+    return options.changed(**{name: _INPUT[name] + findings.shape_offset for name in bad})
 
 
 def _check_net(options: NetOptions, section: Section, findings: Findings) -> None:
-    name, at = section.name, {option.key: option.span for option in reversed(section.options)}
+    at = {option.key: option.span for option in reversed(section.options)}
     for key_ in _INPUT:
         value = getattr(options, key_)
         if not 0 < value <= MAX_SIDE:
@@ -143,16 +143,16 @@ def _check_net(options: NetOptions, section: Section, findings: Findings) -> Non
     if options.policy not in POLICIES:
         near = nearest(options.policy, POLICIES)
         hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(POLICIES)}"
-        message, darknet = f"unknown policy '{options.policy}'", "keeps the rate constant"
-        span = at.get("policy", section.span)
-        findings.oddity(span, name, message, hint, darknet, rule="unknown-policy")
+        message, darknet = f"unknown policy '{options.policy}'", "keeps the learning rate constant"
+        place = Place(at.get("policy", section.span), section.name)
+        findings.quirk(place, message, hint, darknet, rule="unknown-policy")
     span = at.get("batch", section.span)
     if options.subdivisions < 1 or options.batch < 1:
-        message, hint = f"batch={options.batch} subdivisions={options.subdivisions}", "set both to "
-        raise section.error(message, hint + "1 or more", rule="batch", span=span)
+        message = f"batch={options.batch} subdivisions={options.subdivisions}"
+        raise section.error(message, "set both to 1 or more", rule="batch", span=span)
     if options.batch % options.subdivisions:
         used = options.batch // options.subdivisions * options.subdivisions
         message = f"batch={options.batch} is not a multiple of subdivisions={options.subdivisions}"
-        hint = f"Darknet trains with {used} images a step"
+        hint = f"Darknet trains with {used} images in each iteration"
         edits = (Edit(span.line, f"batch={used}"),) if used and "batch" in at else ()
-        findings.warn(span, name, message, hint, rule="batch-multiple", edits=edits)
+        findings.warn(Place(span, section.name), message, hint, rule="batch-multiple", edits=edits)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, FrozenInstanceError, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from ghostyolo.errors import Edit, Findings, Span
+from ghostyolo.errors import Edit, Findings, Place, Span
 from ghostyolo.syntax import values
-from ghostyolo.syntax.sections import Option, Section, distinct
+from ghostyolo.syntax.sections import Option, Section, used_options
 from ghostyolo.syntax.suggestions import nearest
 from ghostyolo.syntax.values import LARGEST, Value
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
-        """Return a decorator that does nothing: only type checkers read what it says."""
+        """Return a decorator that does nothing: only type checkers use it."""
         return lambda decorator: decorator
 
 
-# Keys of recurrent sections, which have no class here, and of older Darknets.
+# Keys of recurrent sections, which have no class here, and of older versions of Darknet.
 # Source: AlexeyAB/darknet src/parser.c, cfg/writing.cfg.
 _OTHER_KEYS = frozenset({
     "hidden", "logistic", "shortcut", "bottleneck", "peephole", "history_size", "state_constrain",
@@ -47,10 +47,11 @@ def key(
 ) -> Any:
     """Declare a cfg key.
 
-    choices: the words it may be. always: write it even at its default, as other readers insist on
-    it. derive: the default where it depends on other keys, a function of the options. maximum: the
-    largest whole number it may be, where memory follows from it. training: which training honours
-    every value: any, that of detectors alone, or none, which refuses all but the default.
+    choices: the allowed words. always: write the key even if it has its default, because other
+    programs require it. derive: a function of the options that returns the default, where it
+    depends on other keys. maximum: the largest integer allowed, for a key that decides how much
+    memory is allocated. training: which training supports every value of the key: "any",
+    "detectors", or "" for none, which refuses all values but the default.
     """
     metadata = {
         "choices": tuple(choices), "always": always, "derive": derive, "maximum": maximum,
@@ -61,10 +62,10 @@ def key(
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def options(cls: type[Class]) -> type[Class]:
-    """Make a kind's annotated keys its fields, as in a frozen dataclass, keyword only.
+    """Make the annotated keys of a class its fields, like those of a frozen keyword-only dataclass.
 
-    `dataclass` would write and compile methods for each kind, which takes a third of the start-up
-    time of gencfg (22 ms); `Options` has them once for all kinds.
+    `dataclass` would generate and compile methods for each class, which takes a third of the
+    start-up time of gencfg (22 ms); here all classes inherit the methods of `Options`.
     """
     made: Any = dataclass(kw_only=True, init=False, repr=False, eq=False)(cls)
     inherited = {item.name for base in made.__mro__[1:-1] for item in fields(base)}
@@ -81,12 +82,12 @@ class Options:
     """The typed options of one kind of section."""
 
     names: ClassVar[tuple[str, ...]] = ()  # the section's name, then its aliases
-    # Keys that name other layers, and why: for their output ("data"), to compute with their weights
-    # ("weights"), or for something that inference does not need ("side").
+    # Keys that refer to other layers, with what is used of these: their output ("data"), their
+    # weights ("weights"), or something that only training needs ("side").
     refs: ClassVar[dict[str, str]] = {}
 
     _keys: ClassVar[dict[str, Field[Any]]]
-    _defaults: ClassVar[dict[str, Value]]  # None where it depends on other keys
+    _defaults: ClassVar[dict[str, Value]]  # None for a default that depends on other keys
     _derived: ClassVar[dict[str, Callable[[Any], Value]]]
 
     def __init__(self, **values: Value) -> None:
@@ -120,35 +121,38 @@ class Options:
 
     @classmethod
     def parse(cls: type[OptionsType], section: Section, findings: Findings) -> OptionsType:
-        """Read a section's options; the first of two equal keys wins, as in Darknet."""
+        """Read a section's options; of two lines with one key the first counts, as in Darknet."""
         found: dict[str, Value] = {}
         known = cls.keys()
-        for option in distinct(section, findings):
+        for option in used_options(section, findings):
             if option.key in known:
                 item = known[option.key]
-                found[option.key] = values.read(item, option, section.name, findings)
+                found[option.key] = values.read(item, option, findings)
             elif option.key not in cls.refs:
                 _unknown_key(cls, option, section, findings)
         return cls(**{name: value for name, value in found.items() if value is not None})
 
     def changed(self: OptionsType, **values: Value) -> OptionsType:
-        """Return the options with some values changed; derived defaults are derived anew."""
+        """Return the options with some values changed, and with derived defaults derived again."""
         for name, derive in self._derived.items():
             if name not in values and getattr(self, name) == derive(self):
                 values[name] = None
         return replace(self, **values)
 
     def set(self: OptionsType, texts: Iterable[tuple[str, str]], span: Span) -> OptionsType:
-        """Return the options with keys set from text, as a cfg would. Raises `CfgError`."""
+        """Return the options with keys set from text, which is read like a cfg's.
+
+        Raises `CfgError` for an unknown key and for a value that the key cannot have.
+        """
         findings = Findings(strict=True)
         given = {}
         for name, text in texts:
-            option = Option(name, "".join(text.split()), span)
+            option = Option(name, "".join(text.split()), Place(span, self.names[0]))
             if name not in self.keys():
                 near = nearest(name, self.keys())
                 hint = f"did you mean '{near}'?" if near else "see the cfg for its keys"
-                findings.error(span, self.names[0], f"unknown key '{name}'", hint)
-            given[name] = values.read(self.keys()[name], option, self.names[0], findings)
+                findings.error(option.place, f"unknown key '{name}'", hint, rule="unknown-key")
+            given[name] = values.read(self.keys()[name], option, findings)
         return self.changed(**given)
 
     def default(self, name: str) -> Value:
@@ -156,7 +160,7 @@ class Options:
         return self._derived[name](self) if name in self._derived else self._defaults[name]
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Yield as text the options that differ from their default or are always written."""
+        """Yield key and text of the options that are always written or differ from the default."""
         for name, item in self.keys().items():
             value = getattr(self, name)
             if value != self.default(name) or (item.metadata.get("always") and value != ()):
@@ -168,18 +172,12 @@ def _unknown_key(cls: type[Options], option: Option, section: Section, findings:
     message = f"unknown key '{option.key}'"
     if near and option.key not in _keys_anywhere():
         taken = any(other.key == near for other in section.options)
-        findings.oddity(
-            option.span,
-            section.name,
-            message,
-            f"did you mean '{near}'?",
-            "does not read the line",
-            rule="key-typo",
-            edits=() if taken else (Edit(option.span.line, f"{near}={option.value}"),),
-        )
+        edits = () if taken else (Edit(option.span.line, f"{near}={option.value}"),)
+        hint, darknet = f"did you mean '{near}'?", "does not read the line"
+        findings.quirk(option.place, message, hint, darknet, rule="key-typo", edits=edits)
     else:
         hint = "Darknet does not read it here; delete the line"
-        findings.warn(option.span, section.name, message, hint, rule="unknown-key")
+        findings.warn(option.place, message, hint, rule="unknown-key")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Split the text of a cfg into sections and options. Layers are not known here.
+"""Split the text of a cfg into sections and options; which sections are layers is not known here.
 
 Source: AlexeyAB/darknet src/parser.c read_cfg, src/option_list.c read_option, src/utils.c strip.
 """
@@ -9,46 +9,51 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ghostyolo.errors import CfgError, Edit, Findings, Span
+from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 
-# The shape behind a node's comment in cfgs written here; it is derived, so never read back.
-_SHAPE_NOTE = r"\s*->\s*\d+x\d+x\d+\s*$"
+# The shape that `dumps` writes after a layer's comment. It follows from the layer and is not read.
+_SHAPE_COMMENT = r"\s*->\s*\d+x\d+x\d+\s*$"
 _BLANKS = str.maketrans("", "", " \t\r\n")
 _BYTE_ORDER_MARK = "\ufeff"
-_MARKED = (
-    "an invisible byte-order mark stands before the first character",
+_BYTE_ORDER_MARK_FOUND = (
+    "an invisible byte-order mark precedes the first character",
     "save the file as UTF-8 without it",
-    "takes it for part of the first line",
+    "reads it as part of the first line",
 )
 
 
 @dataclass(frozen=True)
 class Option:
-    """One line `key=value`, without its blanks; value is None where the line has no `=`."""
+    """One line `key=value` without blanks; value is None if the line has no `=`."""
 
     key: str
     value: str | None
-    span: Span
+    place: Place
+
+    @property
+    def span(self) -> Span:
+        """Return the file and line."""
+        return self.place.span
 
 
 @dataclass(frozen=True)
 class Section:
-    """One `[name]` with its options in the order of the file, and the comment above it."""
+    """One `[name]`, its options in the order of the file, and the comment lines above it."""
 
     name: str
     options: tuple[Option, ...]
     span: Span
     comment: str = ""
 
+    @property
+    def place(self) -> Place:
+        """Return the line of the section's name."""
+        return Place(self.span, self.name)
+
     def error(
-        self,
-        message: str,
-        hint: str,
-        rule: str,
-        span: Span | None = None,
-        edits: tuple[Edit, ...] = (),
+        self, message: str, hint: str, rule: str, span: Span | None = None, edits: Edits = ()
     ) -> CfgError:
-        """Return an error in this section; span: the line of one of its options."""
+        """Return an error in this section. span: the line of one of its options, if it has it."""
         span = span or self.span
         return CfgError(message, span=span, section=self.name, hint=hint, rule=rule, edits=edits)
 
@@ -56,9 +61,9 @@ class Section:
 def parse(text: str, path: str, findings: Findings) -> list[Section]:
     """Split a cfg into sections as Darknet does.
 
-    Every blank is removed from a line, inside values too. Lines that begin with `#` or `;` are
-    comments; a `#` further right is not. Raises `CfgError` (through `findings`) for an option
-    before the first section and for text behind a section's bracket.
+    All blanks of a line are removed, also those inside values. A line that begins with `#` or `;`
+    is a comment; a `#` later in a line does not begin one. Raises `CfgError` (through `findings`)
+    for an option before the first section and for text after a section's bracket.
     """
     sections: list[Section] = []
     header: tuple[str, Span, str] | None = None
@@ -73,7 +78,9 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
         line, span = raw.translate(_BLANKS), Span(path, number)
         if number == 1 and line.startswith(_BYTE_ORDER_MARK):
             edits = (Edit(1, raw.replace(_BYTE_ORDER_MARK, "", 1).strip()),)
-            findings.oddity(span, "", *_MARKED, rule="byte-order-mark", edits=edits)
+            findings.quirk(
+                Place(span, ""), *_BYTE_ORDER_MARK_FOUND, rule="byte-order-mark", edits=edits
+            )
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line:
             continue
@@ -84,37 +91,32 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
             header = (_section_name(line, span, findings), span, _comment(comments))
             options, comments = [], []
         elif header is None:
-            message = f"{line[:40]!r} stands before the first section"
-            findings.error(span, "", message, "begin with [net]", rule="orphan-option")
+            message = f"{line[:40]!r} precedes the first section"
+            findings.error(Place(span, ""), message, "begin with [net]", rule="orphan-option")
         else:
             key, equals, value = line.partition("=")
-            options.append(Option(key, value if equals else None, span))
+            options.append(Option(key, value if equals else None, Place(span, header[0])))
             comments = []
     close()
     return sections
 
 
-def distinct(section: Section, findings: Findings) -> Iterator[Option]:
+def used_options(section: Section, findings: Findings) -> Iterator[Option]:
     """Yield the options that Darknet uses: the first of each key that has a value."""
     seen: dict[str, Option] = {}
     for option in section.options:
         first = seen.setdefault(option.key, option)
         if first is not option:
             message = f"duplicate key '{option.key}', the one in line {first.span.line} counts"
-            hint, edits = "delete one of the two", (Edit(option.span.line, ""),)
+            edits = (Edit(option.span.line, ""),)
             findings.warn(
-                option.span, section.name, message, hint, rule="duplicate-key", edits=edits
+                option.place, message, "delete one of the two", rule="duplicate-key", edits=edits
             )
         elif not option.value:
-            findings.oddity(
-                option.span,
-                section.name,
-                f"key '{option.key}' has no value",
-                f"write {option.key}=value or delete the line",
-                "takes the key as absent",
-                rule="no-value",
-            )
-            if option.value == "":  # Darknet drops `key=` at once, so a later duplicate counts
+            message = f"key '{option.key}' has no value"
+            hint, darknet = f"write {option.key}=value or delete the line", "ignores the key"
+            findings.quirk(option.place, message, hint, darknet, rule="no-value")
+            if option.value == "":  # Darknet discards `key=`, so that a later duplicate counts
                 del seen[option.key]
         else:
             yield option
@@ -123,20 +125,20 @@ def distinct(section: Section, findings: Findings) -> Iterator[Option]:
 def _section_name(line: str, span: Span, findings: Findings) -> str:
     name, _, rest = line[1:].partition("]")
     if rest or not line.endswith("]"):
-        hint = "write the section alone on its line, as [convolutional]"
+        hint = "write nothing but the section's name on its line, as [convolutional]"
         message = f"unexpected text in the section line '{line}'"
         edits = (Edit(span.line, f"[{name}]"),) if rest[:1] in ("#", ";") else ()
-        findings.error(span, name, message, hint, rule="section-text", edits=edits)
+        findings.error(Place(span, name), message, hint, rule="section-text", edits=edits)
     return name
 
 
-def trailing_comment(option: Option, comment: str, section: str, findings: Findings) -> None:
-    """Warn of a comment behind a value, which Darknet does not read."""
-    message = f"'{comment}' behind the value of '{option.key}' is not read"
-    hint = "comments stand on lines of their own"
+def trailing_comment(option: Option, comment: str, findings: Findings) -> None:
+    """Warn of a comment after a value, which Darknet does not read."""
+    message = f"'{comment}' after the value of '{option.key}' is not read"
+    hint = "write comments on lines of their own"
     edits = (Edit(option.span.line, f"{option.key}={(option.value or '').partition('#')[0]}"),)
-    findings.warn(option.span, section, message, hint, rule="trailing-comment", edits=edits)
+    findings.warn(option.place, message, hint, rule="trailing-comment", edits=edits)
 
 
 def _comment(lines: list[str]) -> str:
-    return "\n".join(re.sub(_SHAPE_NOTE, "", line) for line in lines).strip("\n")
+    return "\n".join(re.sub(_SHAPE_COMMENT, "", line) for line in lines).strip("\n")

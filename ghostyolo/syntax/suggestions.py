@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, choices: Iterable[str], distance: int | None = None) -> str | None:
-    """Return the choice with the fewest edits from word, None if that is more than `distance`.
+    """Return the choice with the smallest edit distance to a word, None if it exceeds `distance`.
 
-    distance: by default a third of the word's letters.
+    distance: the largest edit distance, by default a third of the length of the word.
     """
     limit = max(1, len(word) // 3) if distance is None else distance
     ranked = sorted((edits(word, choice), choice) for choice in choices)
@@ -16,11 +16,12 @@ def nearest(word: str, choices: Iterable[str], distance: int | None = None) -> s
 
 
 def edits(a: str, b: str) -> int:
-    """Return the number of insertions, deletions, changes and swaps of neighbours from a to b.
+    """Return the edit distance: insertions, deletions, substitutions and swaps of neighbours.
 
+    If the lengths differ by more than 3, return the longer length without counting.
     Source: optimal string alignment distance, Damerau 1964.
     """
-    if abs(len(a) - len(b)) > 3:  # too far for any use of it
+    if abs(len(a) - len(b)) > 3:
         return max(len(a), len(b))
     before: list[int] = []
     row = list(range(len(b) + 1))

@@ -1,6 +1,6 @@
 """Convert the values of options: text to number or word as Darknet does it, and back to text.
 
-`Findings.compat` decides whether a mistake is an error here or read as Darknet reads it.
+With `Findings.compat` a mistake gets the value that Darknet reads, otherwise it is an error.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ from dataclasses import Field
 from math import isinf
 from typing import Any
 
-from ghostyolo.errors import Edit, Findings
+from ghostyolo.errors import Edit, Edits, Findings
 from ghostyolo.syntax.sections import Option, trailing_comment
 from ghostyolo.syntax.suggestions import nearest
 
 Value = Any  # int | float | str | tuple of numbers, as the field's annotation says
-LARGEST = (1 << 31) - 1  # of a C int
+LARGEST = (1 << 31) - 1  # the largest C int
 _INT = r"[+-]?[0-9]+"
 _FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf"
-_DIGITS, _SHOWN = 10, 40  # of the largest number; of a value in a message
+_MOST_DIGITS = 10  # of a number of 32 bits
+_MOST_SHOWN = 40  # characters of a value in a message
 
 
-def read(item: Field[Any], option: Option, section: str, findings: Findings) -> Value:
-    """Return an option's value as its field declares it; None where a mistake was reported."""
-    return _Reader(item, option, section, findings).value()
+def read(item: Field[Any], option: Option, findings: Findings) -> Value:
+    """Return an option's value with the type of its field; None if a mistake was reported."""
+    return _Reader(item, option, findings).value()
 
 
 def write(value: Value) -> str:
-    """Return a value as cfg text that reads back to the same value."""
+    """Return the text of a value, from which `read` returns the same value."""
     if isinstance(value, tuple):
         return ",".join(write(item) for item in value)
     if isinstance(value, float):
@@ -37,7 +38,7 @@ def write(value: Value) -> str:
 
 
 def unknown_word(name: str, default: str) -> str | None:
-    """Return what Darknet takes an unknown word for, None where it stops.
+    """Return the word that Darknet uses in place of an unknown one, None if Darknet stops.
 
     Source: AlexeyAB/darknet src/activations.c get_activation, src/parser.c parse_yolo (iou_loss),
     parse_shortcut (weights_type).
@@ -47,10 +48,10 @@ def unknown_word(name: str, default: str) -> str | None:
 
 
 class _Reader:
-    """One option of a section, and where mistakes in it are reported."""
+    """One option, its field, and the object that receives its mistakes."""
 
-    def __init__(self, item: Field[Any], option: Option, section: str, findings: Findings) -> None:
-        self.item, self.option, self.section, self.findings = item, option, section, findings
+    def __init__(self, item: Field[Any], option: Option, findings: Findings) -> None:
+        self.item, self.option, self.findings = item, option, findings
         self.text = option.value or ""
 
     def value(self) -> Value:
@@ -61,7 +62,7 @@ class _Reader:
         if kind.startswith("tuple"):
             listed, mark, comment = self.text.partition("#")
             if mark:
-                self._trailing(mark + comment)
+                trailing_comment(self.option, mark + comment, self.findings)
             parts = [number(part) for part in listed.split(",")]
             return None if None in parts else tuple(parts)
         value = number(self.text)
@@ -77,20 +78,23 @@ class _Reader:
         near = nearest(word, choices)
         hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(choices)}"
         rule = "unknown-word"
-        edits: tuple[Edit, ...] = ()
+        edits: Edits = ()
         if word in choices:
             hint = f"move the comment to a line of its own; Darknet does not read '{word}' here"
             rule, edits = "word-comment", (Edit(self.option.span.line, f"{name}={word}"),)
         message, taken = f"unknown {name} '{self.text}'", unknown_word(name, str(self.item.default))
         if taken is None:
-            self._error(message, hint, rule=rule, edits=edits)
+            self.findings.error(self.option.place, message, hint, rule, edits)
         else:
-            self._oddity(message, hint, f"reads it as '{taken}'", rule=rule, edits=edits)
+            darknet = f"reads it as '{taken}'"
+            self.findings.quirk(self.option.place, message, hint, darknet, rule, edits)
         return taken
 
     def _integer(self, text: str) -> int | None:
         match = re.match(_INT, text)
-        if match and len(match[0].lstrip("+-0")) > _DIGITS:  # int() refuses thousands of digits
+        if (
+            match and len(match[0].lstrip("+-0")) > _MOST_DIGITS
+        ):  # int() refuses thousands of digits
             return self._too_large("not a number of 32 bits")
         value = int(match[0]) if match else 0
         if not -LARGEST - 1 <= value <= LARGEST:
@@ -105,31 +109,20 @@ class _Reader:
         return self._checked(text, match, value, "a number")
 
     def _checked(self, text: str, match: re.Match[str] | None, value: Any, wanted: str) -> Any:
-        """Return a number if nothing but a comment follows it."""
+        """Return the number that `match` read, None if other text than a comment follows it."""
         rest = text[match.end() :] if match else text
         if match and rest.startswith("#"):
-            self._trailing(rest)
+            trailing_comment(self.option, rest, self.findings)
         elif rest or not match:
             message = f"{self.option.key}={self.text}: '{text}' is not {wanted}"
             hint = f"write {self.option.key}={write(value)}" if value else f"write {wanted}"
-            self._oddity(message, hint, f"reads {write(value)}", rule="not-a-number")
+            darknet = f"reads {write(value)}"
+            self.findings.quirk(self.option.place, message, hint, darknet, rule="not-a-number")
             return value if self.findings.compat else None
         return value
 
     def _too_large(self, what: str) -> Any:
-        shown = self.text if len(self.text) < _SHOWN else f"{self.text[:_SHOWN]}..."
-        self._error(f"{self.option.key}={shown} is {what}", "correct the number", rule="magnitude")
+        shown = self.text if len(self.text) < _MOST_SHOWN else f"{self.text[:_MOST_SHOWN]}..."
+        message = f"{self.option.key}={shown} is {what}"
+        self.findings.error(self.option.place, message, "correct the number", rule="magnitude")
         return None
-
-    def _trailing(self, comment: str) -> None:
-        trailing_comment(self.option, comment, self.section, self.findings)
-
-    def _error(self, message: str, hint: str, *, rule: str, edits: tuple[Edit, ...] = ()) -> None:
-        self.findings.error(self.option.span, self.section, message, hint, rule=rule, edits=edits)
-
-    def _oddity(
-        self, message: str, hint: str, darknet: str, *, rule: str, edits: tuple[Edit, ...] = ()
-    ) -> None:
-        self.findings.oddity(
-            self.option.span, self.section, message, hint, darknet, rule=rule, edits=edits
-        )

@@ -16,7 +16,7 @@ from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.distributed import joined, pick_device
-from ghostyolo.errors import DataError, Findings, OptionError, Span
+from ghostyolo.errors import DataError, Findings, OptionError, Place, Span
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
@@ -197,7 +197,7 @@ def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOpt
     if net.subdivisions > 0 and net.batch % net.subdivisions:
         message = f"batch={net.batch} is not a multiple of subdivisions={net.subdivisions}"
         raise OptionError(message, hint="change one, such as --set net.subdivisions=1")
-    lines = tuple(Option(key, value, span) for key, value in net.items())
+    lines = tuple(Option(key, value, Place(span, "net")) for key, value in net.items())
     net = read_net(Section("net", lines, span), Findings(strict=True))
     if options.epochs is None:
         return net

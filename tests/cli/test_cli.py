@@ -119,7 +119,7 @@ def test_darknet_compat_reads_on(run: Command, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "the first section is not [net]; add [net]"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\n", "stands before the first section"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\n", "precedes the first section"),
     ],
 )
 def test_file_that_is_no_cfg(content: bytes, message: str, run: Command, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_first_duplicate_counts(caplog: pytest.LogCaptureFixture) -> None:
 def test_trailing_comment_behind_a_number_warns(caplog: pytest.LogCaptureFixture) -> None:
     network = loads(NET + "[convolutional]\nfilters=8 # eight\n", path="x.cfg")
     assert network[0].shape.c == 8
-    assert "x.cfg:6: [convolutional] '#eight' behind the value of 'filters'" in caplog.text
+    assert "x.cfg:6: [convolutional] '#eight' after the value of 'filters'" in caplog.text
 
 
 def test_unknown_key_of_another_kind_warns() -> None:
