@@ -1,5 +1,1 @@
-"""How fast a network runs here in each installed runtime, against what the machine could do."""
-
-from ghostyolo.bench.benchmark import LayerResult, Report, RuntimeResult, Settings, measure
-
-__all__ = ["LayerResult", "Report", "RuntimeResult", "Settings", "measure"]
+"""How fast a network runs on this machine in each installed runtime, and against its roofline."""

@@ -1,56 +1,33 @@
-"""How fast a network runs here in each installed runtime, against what the machine could do."""
+"""The benchmark: a network in each installed runtime, and the roofline of this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ghostyolo.bench import foreign_onnx, process, roofline
-from ghostyolo.bench.process import Process, Task
+import torch
+
+from ghostyolo.bench import foreign_onnx, layer_times, machine, process, roofline
+from ghostyolo.bench.process import Process, Settings
 from ghostyolo.bench.roofline import Bound
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import loads
 from ghostyolo.network.cost import Machine
 from ghostyolo.runtime.registry import RUNTIMES, check_name, installed_version, is_exported
 
-SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure. source: a cfg, with random weights where none are given, or an export.
-
-    runtimes: () for all that are installed. seconds: of runs of each. against: any other ONNX file.
-    layers: whether to time each layer of a cfg in torch.
-    """
-
-    source: str
-    weights: str | None = None
-    size: tuple[int, int] | None = None
-    batch: int = 1
-    threads: int = 1
-    runtimes: tuple[str, ...] = ()
-    seconds: float = SECONDS
-    against: str | None = None
-    layers: bool = False
-
-    def task(self, what: str, runtime: str = "torch") -> Task:
-        """Return the task of one runtime."""
-        return Task(what, runtime, self.source, self.weights, self.size, self.batch, self.threads)
-
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """The times of a batch in a runtime, in seconds. error: why it did not run, if it did not.
+    """The times of a batch in a runtime, in seconds.
 
-    cpu_s: processor time of a batch, of all threads, which other load changes little. start_s: from
-    a cold process to its first result, with the cfg already exported. peak_bytes: the peak memory,
-    grown_bytes: how much of that came after its imports. roofline: the machine's least time over
-    the median.
+    error: why the runtime failed, else "". start_s: from the start of the process to its first
+    result, with the cfg already exported. cpu_s: processor time of a batch, of all threads; other
+    load changes it little. peak_bytes: the peak memory; grown_bytes: how much of that came after
+    the imports. roofline: the least time by the machine's roofline over the median.
     """
 
     program: str
@@ -70,7 +47,7 @@ class RuntimeResult:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """A layer's least time on this machine, and torch's time if it was measured."""
+    """The least time of a layer by the roofline, and its time in torch if that was measured."""
 
     bound: Bound
     seconds: float | None = None
@@ -78,9 +55,11 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured. others: the other file's `rows`. ratios: our time over the other
-    file's, by runtime: a pair, by the clock and in processor time. least_bytes: the memory that
-    every program needs, see `roofline.least_bytes`.
+    """The results of a benchmark.
+
+    shape: (N, C, h, w) of the input. least_bytes: see `roofline.least_bytes`. timed: whether the
+    layers were timed in torch. others: the results of the other file. ratios: by runtime, our time
+    over the other file's: wall-clock time and processor time; "best" compares the fastest of each.
     """
 
     source: str
@@ -96,7 +75,7 @@ class Report:
     ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report for a program to read, with sums."""
+        """Return the report with sums over the layers, for JSON."""
         bounds = [layer.bound for layer in self.layers]
         sums = {
             "least_s": roofline.least_seconds(bounds),
@@ -111,32 +90,33 @@ Attempts = dict[str, "Process | GhostyoloError"]  # by runtime
 def measure(settings: Settings) -> Report:
     """Measure the runtimes in turns, each in a process of its own.
 
-    Raises `OptionError` if none of them runs the source.
+    The rates of the machine, and the layers, are measured in this process.
+    Raises `OptionError` for settings that do not fit, and if no runtime runs the source.
     """
-    names = _runtimes(settings)
+    _check(settings)
+    torch.set_num_threads(settings.threads)
+    before = machine.measure()
+    seconds = layer_times.layer_seconds(settings) if settings.layers else repeat(None)
     with ExitStack() as stack:
-        inside = _start(stack, settings.task("layers" if settings.layers else "machine"))
-        if isinstance(inside, GhostyoloError):
-            raise inside
-        attempts = _start_runtimes(stack, settings, names)
+        attempts = _start_runtimes(stack, settings)
         ours = _running(attempts)
         if not ours:
             raise OptionError("; ".join(dict.fromkeys(map(str, attempts.values()))))
-        shape = tuple(next(iter(ours.values())).answer["shape"])
-        other_attempts = _start_others(stack, settings, shape, list(ours))
+        answer = next(iter(ours.values())).answer
+        other_attempts = _start_others(stack, settings, answer["shape"], list(ours))
         others = _running(other_attempts)
         process.run_in_turns([*ours.values(), *others.values()], settings.seconds)
-        machine, seconds = inside.machine(), inside.answer["layers"]
-    network = loads(next(iter(ours.values())).answer["cfg"])
-    bounds = roofline.bounds(network, machine, shape[0])
+    rates = machine.best(before, machine.measure())
+    network, batch = loads(answer["cfg"]), answer["shape"][0]
+    bounds = roofline.bounds(network, rates, batch)
     return Report(
         source=settings.source,
-        shape=shape,
+        shape=tuple(answer["shape"]),
         threads=settings.threads,
-        machine=machine,
-        least_bytes=roofline.least_bytes(network, shape[0]),
+        machine=rates,
+        least_bytes=roofline.least_bytes(network, batch),
         rows=_results(attempts, roofline.least_seconds(bounds)),
-        layers=tuple(map(LayerResult, bounds, seconds or [None] * len(bounds))),
+        layers=tuple(map(LayerResult, bounds, seconds)),
         timed=settings.layers,
         against=settings.against or "",
         others=_results(other_attempts, None),
@@ -144,12 +124,8 @@ def measure(settings: Settings) -> Report:
     )
 
 
-def _runtimes(settings: Settings) -> list[str]:
-    """Return the runtimes that were asked for, or all that are installed.
-
-    Raises `OptionError` for an unknown one, for layers of an exported file, and if the other file
-    is missing.
-    """
+def _check(settings: Settings) -> None:
+    """Raise `OptionError` for settings that do not fit, or a missing other file."""
     if settings.layers and is_exported(settings.source):
         message, hint = "only layers of a cfg are timed", "leave --layers out"
         raise OptionError(message, span=Span(settings.source), hint=hint)
@@ -157,38 +133,38 @@ def _runtimes(settings: Settings) -> list[str]:
         raise OptionError("no such file", span=Span(settings.against), hint="give an ONNX file")
     for name in settings.runtimes:
         check_name(name)
-    return list(settings.runtimes or filter(installed_version, RUNTIMES))
 
 
-def _start(stack: ExitStack, task: Task) -> Process | GhostyoloError:
-    """Start a process, or return the reason why it does not run."""
+def _start(
+    stack: ExitStack, settings: Settings, name: str, *, foreign: bool = False
+) -> Process | GhostyoloError:
+    """Start a process, or return the reason why that failed."""
     try:
-        return stack.enter_context(closing(Process(task)))
+        return stack.enter_context(closing(Process(settings, name, foreign=foreign)))
     except GhostyoloError as error:
         return error
 
 
-def _start_runtimes(stack: ExitStack, settings: Settings, names: Sequence[str]) -> Attempts:
+def _start_runtimes(stack: ExitStack, settings: Settings) -> Attempts:
     """Start the runtimes on the source one after the other."""
     found: Attempts = {}
     exporting = not is_exported(settings.source)
-    for name in names:
-        task = settings.task("network", name)
+    for name in settings.runtimes or filter(installed_version, RUNTIMES):
         if exporting and name != "torch":
-            with ExitStack() as once:
-                found[name] = _start(once, task)  # whose export no later start includes
+            with ExitStack() as once:  # exports the cfg, so that no later start includes that
+                found[name] = _start(once, settings, name)
             if exporting := isinstance(found[name], GhostyoloError):
                 continue
-        found[name] = _start(stack, task)
+        found[name] = _start(stack, settings, name)
     return found
 
 
 def _start_others(
-    stack: ExitStack, settings: Settings, shape: Sequence[int], ours: Sequence[str]
+    stack: ExitStack, settings: Settings, shape: list[int], ours: list[str]
 ) -> Attempts:
-    """Start the other file, with an input of the same shape, in the runtimes that ran ours.
+    """Start the other file on an input of the same shape, in the runtimes that run ours.
 
-    Raises `OptionError` if none of them runs any ONNX file.
+    Raises `OptionError` if none of these runs ONNX files of other programs.
     """
     if settings.against is None:
         return {}
@@ -196,12 +172,9 @@ def _start_others(
     if not names:
         message = f"nothing here runs both files in {' or '.join(foreign_onnx.RUNTIMES)}"
         raise OptionError(message, hint=RUNTIMES["onnxruntime"].install)
-    (batch, _, *size), threads = shape, settings.threads
-    against = settings.against
-    return {
-        name: _start(stack, Task("file", name, against, None, (size[0], size[1]), batch, threads))
-        for name in names
-    }
+    batch, _, h, w = shape
+    other = replace(settings, source=settings.against, weights=None, size=(h, w), batch=batch)
+    return {name: _start(stack, other, name, foreign=True) for name in names}
 
 
 def _running(attempts: Attempts) -> dict[str, Process]:
@@ -227,7 +200,7 @@ def _result(name: str, measured: Process, least: float | None) -> RuntimeResult:
         p90_s=times[len(times) * 9 // 10],
         least_s=times[0],
         cpu_s=median(one.cpu_s for one in measured.rounds),
-        pictures_per_s=measured.task.batch * len(times) / sum(times),
+        pictures_per_s=measured.batch * len(times) / sum(times),
         peak_bytes=measured.peak_bytes,
         grown_bytes=measured.grown_bytes,
         roofline=least / measured.median_s if least else None,
@@ -236,7 +209,7 @@ def _result(name: str, measured: Process, least: float | None) -> RuntimeResult:
 
 
 def _ratios(ours: dict[str, Process], others: dict[str, Process]) -> dict[str, tuple[float, float]]:
-    """Return our time over theirs in each runtime, and of the fastest of both as "best"."""
+    """Return our time over the other file's in each runtime, and of the fastest of each: "best"."""
     found = {name: process.ratio(ours[name], other) for name, other in others.items()}
     if others:
         fastest = (min(side.values(), key=lambda each: each.median_s) for side in (ours, others))

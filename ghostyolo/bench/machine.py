@@ -1,4 +1,4 @@
-"""What this machine can do: multiply-adds and bytes a second, measured once and kept."""
+"""The rates of this machine: multiply-adds and bytes per second, and the time of a small call."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ghostyolo.network.cost import Machine
 Clock = Callable[[], float]
 SIDE = 1024  # of the matrices that are multiplied
 COPIED = 1 << 24  # floats, 64 MB: beyond the caches
-SMALL = 4  # channels, height and width of maps that cost no more than the call
+SMALL = 4  # channels, height and width of feature maps whose arithmetic takes no time
 SECONDS = 0.3  # for each of the three measures
 
 
 def machine(path: Path | None = None, *, fresh: bool = False) -> Machine:
-    """Return this machine's roofline from the cache, measured if it has none or if `fresh`.
+    """Return the rates of this machine from the cache; measure them if they are missing or `fresh`.
 
     path: the cache, by default ghostyolo/machine.json among the user's caches.
     Raises `OptionError` if the cache cannot be written.
@@ -39,36 +39,46 @@ def machine(path: Path | None = None, *, fresh: bool = False) -> Machine:
 
 
 def measure(seconds: float = SECONDS, clock: Clock = time.perf_counter) -> Machine:
-    """Measure the rate of a matrix product, of a copy and of a small call, each the best of many.
+    """Measure a matrix product, a copy and a small call in torch: each the fastest of many calls.
 
-    clock: `time.thread_time` leaves out what other programs take, where torch has one thread.
+    seconds: for each of the three. clock: `time.thread_time` leaves out the time that other
+    programs take, if torch computes on one thread.
     """
     a, b = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
     source, target = torch.ones(COPIED), torch.empty(COPIED)
     c, small = torch.empty(SIDE, SIDE), torch.ones(1, SMALL, SMALL, SMALL)
     kernel = torch.ones(SMALL, SMALL, 1, 1)
     with torch.inference_mode():
-        product = _best(lambda: torch.mm(a, b, out=c), seconds, clock)
-        copy = _best(lambda: target.copy_(source), seconds, clock)
-        call = _best(lambda: torch.conv2d(small, kernel), seconds / 10, clock)
+        product = _least(lambda: torch.mm(a, b, out=c), seconds, clock)
+        copy = _least(lambda: target.copy_(source), seconds, clock)
+        call = _least(lambda: torch.conv2d(small, kernel), seconds / 10, clock)
     return Machine(SIDE**3 / product, 2 * source.nbytes / copy, call)
 
 
+def best(one: Machine, other: Machine) -> Machine:
+    """Return the higher rates of two measurements: other load slows the machine at times."""
+    return Machine(
+        macs_per_s=max(one.macs_per_s, other.macs_per_s),
+        bytes_per_s=max(one.bytes_per_s, other.bytes_per_s),
+        call_s=min(one.call_s, other.call_s),
+    )
+
+
 def cache_path() -> Path:
-    """Return where measures are kept. Source: XDG Base Directory Specification 0.8."""
+    """Return the file of the cache. Source: XDG Base Directory Specification 0.8."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ghostyolo" / "machine.json"
 
 
-def _best(call: Callable[[], object], seconds: float, clock: Clock) -> float:
-    """Return the least time of one call, of as many as fit the time, at least three."""
-    best, start, calls = float("inf"), time.perf_counter(), 0
+def _least(call: Callable[[], object], seconds: float, clock: Clock) -> float:
+    """Return the least time of a call; call until the time is over, at least three times."""
+    least, start, calls = float("inf"), time.perf_counter(), 0
     while calls < 3 or time.perf_counter() - start < seconds:
         begin = clock()
         call()
-        best = min(best, clock() - begin)
+        least = min(least, clock() - begin)
         calls += 1
-    return best
+    return least
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

@@ -1,7 +1,8 @@
-"""Processes that are measured in turns, so that other load on the machine slows all of them alike.
+"""The processes of a benchmark, each with a network in one runtime.
 
-A process gets a task as a line of JSON and answers once the first result is there. Each further
-line is for how many seconds to run; see `worker`.
+They run in turns, so that other load on the machine slows all of them alike. A process reads its
+task as a line of JSON and answers after its first result. Each further line is a number of seconds
+to run for; see `worker`.
 """
 
 from __future__ import annotations
@@ -19,55 +20,49 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from ghostyolo.errors import OptionError
-from ghostyolo.network.cost import Machine
 
 ROUNDS = 8
+SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is measured in a process.
+class Settings:
+    """The settings of a benchmark.
 
-    what: "network" (a cfg or an exported file in a runtime), "file" (any ONNX file in it),
-    "machine" (the machine's rates) or "layers" (also the times of a cfg's layers in torch). size:
-    (h, w) where it is open.
+    source: a cfg or an exported file. weights: of a cfg, None for random ones. size: (h, w) of the
+    input, None for that of the source. runtimes: () for all that are installed. seconds: for which
+    each of them runs. against: any other ONNX file. layers: whether to time each layer of a cfg in
+    torch.
     """
 
-    what: str
-    runtime: str = "torch"
-    source: str = ""
+    source: str
     weights: str | None = None
     size: tuple[int, int] | None = None
     batch: int = 1
     threads: int = 1
-
-    def line(self) -> str:
-        """Return the task as a line of JSON."""
-        return json.dumps(asdict(self)) + "\n"
-
-    @classmethod
-    def read(cls, line: str) -> Task:
-        """Return the task of a line."""
-        values = json.loads(line)
-        size = values.pop("size")
-        return cls(**values, size=tuple(size) if size else None)
+    runtimes: tuple[str, ...] = ()
+    seconds: float = SECONDS
+    against: str | None = None
+    layers: bool = False
 
 
 class Round(NamedTuple):
-    """The seconds of each run, and the processor time of a run, summed over all threads."""
+    """The seconds of each run, and the mean processor time of a run, of all threads."""
 
     times: list[float]
     cpu_s: float
 
 
 class Process:
-    """A task's process. start_s: from its start to its first answer, `answer`.
+    """The process of one runtime.
 
-    Raises `OptionError` with the reason if the task fails.
+    answer: what it has opened. start_s: from its start to its first result.
+    Raises `OptionError` with the reason if the process fails.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, settings: Settings, runtime: str, *, foreign: bool = False) -> None:
+        """foreign: whether the source is an ONNX file that was not exported here."""
+        self.batch = settings.batch
         self.rounds: list[Round] = []
         self.peak_bytes = self.grown_bytes = 0
         start = time.perf_counter()
@@ -78,10 +73,10 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(task.threads)},
+            env={**os.environ, "OMP_NUM_THREADS": str(settings.threads)},
         )
         try:
-            self.answer = self._ask(task.line())
+            self.answer = self._ask([asdict(settings), runtime, foreign])
         except BaseException:
             self.close()
             raise
@@ -89,18 +84,9 @@ class Process:
 
     def run(self, seconds: float) -> None:
         """Run for some seconds and keep the times."""
-        found = self._ask(f"{seconds}\n")
+        found = self._ask(seconds)
         self.rounds.append(Round(found["times"], found["cpu_s"]))
         self.peak_bytes, self.grown_bytes = found["peak_bytes"], found["grown_bytes"]
-
-    def machine(self) -> Machine:
-        """Return the machine's best rates so far: it may do other things at times."""
-        one, other = (Machine(**each["machine"]) for each in (self.answer, self._ask("0\n")))
-        return Machine(
-            macs_per_s=max(one.macs_per_s, other.macs_per_s),
-            bytes_per_s=max(one.bytes_per_s, other.bytes_per_s),
-            call_s=min(one.call_s, other.call_s),
-        )
 
     @property
     def times(self) -> list[float]:
@@ -124,11 +110,11 @@ class Process:
             self._popen.wait()
         self._errors.close()
 
-    def _ask(self, line: str) -> dict[str, Any]:
+    def _ask(self, question: Any) -> dict[str, Any]:
         stdin, stdout = self._popen.stdin, self._popen.stdout
         assert stdin and stdout
         try:
-            stdin.write(line)
+            stdin.write(json.dumps(question) + "\n")
             stdin.flush()
             answer = stdout.readline()
         except BrokenPipeError:
@@ -147,15 +133,16 @@ class Process:
 
 
 def run_in_turns(processes: Sequence[Process], seconds: float) -> None:
-    """Run each for so many seconds in all, a part of them in each round."""
+    """Run each process for this many seconds in all, spread over `ROUNDS` rounds."""
     for _ in range(ROUNDS):
         for process in processes:
             process.run(seconds / ROUNDS)
 
 
 def ratio(one: Process, other: Process) -> tuple[float, float]:
-    """Return the time of a run of one over the other's, by the clock and in processor time: the
-    medians over the rounds.
+    """Return the wall-clock time of a run of one over the other's, and the same for processor time.
+
+    Both are medians over the rounds.
     """
     pairs = list(zip(one.rounds, other.rounds, strict=True))
     clock = median(median(a.times) / median(b.times) for a, b in pairs)

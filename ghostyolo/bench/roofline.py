@@ -1,4 +1,4 @@
-"""What this machine could do at best with each layer of a network, and what holds it back.
+"""The least time of each layer of a network by this machine's roofline, and what bounds it.
 
 Source: Williams et al., Roofline, CACM 2009.
 """
@@ -18,10 +18,10 @@ ARITHMETIC, MEMORY, NOTHING = "arithmetic", "memory", ""
 
 @dataclass(frozen=True)
 class Bound:
-    """The least time of a layer for a batch, in seconds, and what it is bound by.
+    """The least time of a layer for a batch, in seconds, and what bounds it: `by`.
 
-    macs, bytes: of the batch; inputs, output and weights move once, batch norm and activation are
-    one with the convolution.
+    macs: multiply-adds of the batch. bytes: moved for the batch; inputs, output and weights move
+    once, batch norm and activation are computed within the convolution.
     """
 
     index: int
@@ -38,18 +38,18 @@ def bounds(network: Network, machine: Machine, batch: int) -> list[Bound]:
 
 
 def least_seconds(table: Sequence[Bound]) -> float:
-    """Return the least time of all layers, one after the other."""
+    """Return the sum of the least times of all layers."""
     return sum(row.seconds for row in table)
 
 
 def memory_share(table: Sequence[Bound]) -> float:
-    """Return the share of the least time that layers take which are bound by memory."""
+    """Return the fraction of the least time that the layers bound by memory take."""
     bound = sum(row.seconds for row in table if row.by == MEMORY)
     return bound / max(least_seconds(table), 1e-12)
 
 
 def least_bytes(network: Network, batch: int) -> int:
-    """Return the bytes of all weights and of the largest set of maps that are needed at once."""
+    """Return the bytes of all weights and of the largest set of feature maps needed at once."""
     weights = sum(count(node.layer.weights(*network.input_shapes(node))) for node in network)
     return FLOAT * (weights + batch * most_numbers(network))
 

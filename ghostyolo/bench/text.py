@@ -1,10 +1,10 @@
-"""The benchmark's tables for a person to read."""
+"""The report of a benchmark as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ghostyolo.bench import LayerResult, Report, RuntimeResult
+from ghostyolo.bench.benchmark import LayerResult, Report, RuntimeResult
 from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_share
 
 HEADER = (
@@ -15,18 +15,18 @@ HEADER = (
 
 def text(report: Report) -> str:
     """Return the tables."""
-    parts = [_heading(report), "\n".join(_table(report.rows)), "\n".join(_summary(report))]
+    parts = [_heading(report), _table(report.rows), _summary(report)]
     if report.against:
-        parts.append("\n".join(_comparison(report)))
+        parts.append(_comparison(report))
     if report.timed:
-        parts.append("\n".join(_layer_table(report.layers)))
-    return "\n\n".join(parts)
+        parts.append(_layer_table(report.layers))
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
-def _heading(report: Report) -> str:
+def _heading(report: Report) -> Iterator[str]:
     shape = "x".join(map(str, report.shape))
     plural = "s" if report.threads > 1 else ""
-    return f"{report.source}: input {shape}, {report.threads} thread{plural}"
+    yield f"{report.source}: input {shape}, {report.threads} thread{plural}"
 
 
 def _table(rows: Sequence[RuntimeResult]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _table(rows: Sequence[RuntimeResult]) -> Iterator[str]:
 
 
 def _summary(report: Report) -> Iterator[str]:
-    """Yield what the machine can do, what the network needs of it, and what the columns are."""
+    """Yield the rates of the machine, the least time of the network, and what the columns mean."""
     bounds, machine = [layer.bound for layer in report.layers], report.machine
     macs, moved = sum(row.macs for row in bounds), sum(row.bytes for row in bounds)
     counts = {by: sum(row.by == by for row in bounds) for by in (ARITHMETIC, MEMORY)}
@@ -75,7 +75,7 @@ def _comparison(report: Report) -> Iterator[str]:
 
 
 def _layer_table(layers: Sequence[LayerResult]) -> Iterator[str]:
-    """Yield the layers as torch computes them."""
+    """Yield the time of each layer in torch beside its least time."""
     whole = sum(layer.seconds or 0 for layer in layers)
     yield (
         f"{'#':>4} {'kind':<15} {'MACs':>14} {'KB moved':>10} {'least':>10} {'torch':>10} "

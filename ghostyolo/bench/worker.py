@@ -1,14 +1,14 @@
 """The process in which one runtime is measured: python -m ghostyolo.bench.worker.
 
-It reads a `Task` and answers, once the first result is there, what was opened. Each further line is
-for how many seconds to run, answered by the time of every run, the processor time of one, the peak
-memory, and how much of it came after the imports. An error is an answer too. The end of the input
-ends the process.
+It reads the settings, a runtime and whether the source is a foreign ONNX file, as a line of JSON,
+and answers with the shape and the cfg that it has opened, after the first result. It answers each
+further line, a number of seconds, with the time of every run, the processor time of a run, the peak
+memory, and how much of that came after the imports. An error is an answer too. The process ends
+with its input.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.bench import foreign_onnx
-from ghostyolo.bench.process import Task
+from ghostyolo.bench.process import Settings
 from ghostyolo.errors import GhostyoloError
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.network import dumps
@@ -29,19 +29,16 @@ from ghostyolo.runtime.registry import import_runtime
 
 LEAST_RUNS = 3
 Call = Callable[[], object]
-Answer = Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
     """Answer the lines of standard input."""
     with answering() as answer:
-        task = Task.read(sys.stdin.readline())
-        if task.what in ("machine", "layers"):
-            _answer_in_torch(task, answer)
-            return
-        import_runtime(task.runtime)
+        values, runtime, foreign = json.loads(sys.stdin.readline())
+        settings = Settings(**{**values, "size": values["size"] and tuple(values["size"])})
+        import_runtime(runtime)
         imported = peak_bytes()
-        opened, call = open_task(task)
+        opened, call = (foreign_onnx.open_file if foreign else open_network)(settings, runtime)
         call()
         answer(opened)
         for line in sys.stdin:
@@ -53,18 +50,9 @@ def main() -> None:
             answer({"times": found, "cpu_s": cpu_s, **memory})
 
 
-def _answer_in_torch(task: Task, answer: Answer) -> None:
-    """Answer with the machine's rates, and the times of a cfg's layers. Torch is imported here."""
-    torch_task: Any = importlib.import_module("ghostyolo.bench.torch_task")
-    layers = torch_task.layer_seconds(task) if task.what == "layers" else None
-    answer({"machine": torch_task.rates(task), "layers": layers})
-    for _ in sys.stdin:
-        answer({"machine": torch_task.rates(task)})
-
-
 @contextmanager
-def answering() -> Iterator[Answer]:
-    """Yield what writes lines of JSON to standard output; a user's error becomes one.
+def answering() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that writes a line of JSON to standard output; a user's error becomes one.
 
     What libraries print goes to standard error instead.
     """
@@ -81,28 +69,25 @@ def answering() -> Iterator[Answer]:
             answer({"error": str(error)})
 
 
-def open_task(task: Task) -> tuple[dict[str, Any], Call]:
-    """Return shape and cfg of what a task names, and its run on random inputs."""
-    if task.what == "file":
-        sides, call = foreign_onnx.open_file(Path(task.source), task)
-        return {"shape": sides}, call
+def open_network(settings: Settings, name: str) -> tuple[dict[str, Any], Call]:
+    """Return the shape and cfg of the source, and a function that runs it on random numbers."""
     runtime = open_runtime(
-        task.source,
-        task.weights,
-        name=task.runtime,
-        size=task.size,
-        batch=task.batch,
-        threads=task.threads,
+        settings.source,
+        settings.weights,
+        name=name,
+        size=settings.size,
+        batch=settings.batch,
+        threads=settings.threads,
         device="cpu",
     )
-    shape = (task.batch, *runtime.network.options.shape)
+    shape = (settings.batch, *runtime.network.options.shape)
     pixels = np.random.default_rng(0).random((shape[0], *shape[2:], shape[1]), np.float32)
     images = runtime.in_memory_order(pixels.transpose(0, 3, 1, 2))  # NHWC, as pictures are read
     return {"shape": shape, "cfg": dumps(runtime.network)}, lambda: runtime.run(images)
 
 
 def times(call: Call, seconds: float) -> list[float]:
-    """Return the seconds of each run, of as many as fit, but a few at least."""
+    """Return the seconds of each call; call until the time is over, at least `LEAST_RUNS` times."""
     found, end = list[float](), time.perf_counter() + seconds
     while len(found) < LEAST_RUNS or time.perf_counter() < end:
         start = time.perf_counter()
@@ -112,9 +97,9 @@ def times(call: Call, seconds: float) -> list[float]:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process, 0 if the system does not say.
+    """Return the peak memory of this process, 0 if the system does not tell it.
 
-    VmHWM counts from the start of the program; ru_maxrss may include its parent's memory.
+    VmHWM counts from the start of the program; ru_maxrss may include the memory of its parent.
     Source: Linux, Documentation/filesystems/proc.rst; man getrusage (bytes on macOS).
     """
     status = Path("/proc/self/status")

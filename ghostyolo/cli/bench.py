@@ -34,11 +34,10 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure a network in the installed runtimes, on the processor."""
-    from ghostyolo import bench
-    from ghostyolo.bench import text
+    from ghostyolo.bench import benchmark, text
     from ghostyolo.runtime.threads import default_threads
 
-    settings = bench.Settings(
+    settings = benchmark.Settings(
         source=args.source,
         weights=args.weights,
         size=parse_size(args.size) if args.size else None,
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         against=args.against,
         layers=args.layers,
     )
-    report = bench.measure(settings)
+    report = benchmark.measure(settings)
     print(json.dumps(report.as_dict()) if args.json else text.text(report))
 
 

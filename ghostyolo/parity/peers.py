@@ -15,7 +15,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import Network
 from ghostyolo.parity import opencv_darknet
 from ghostyolo.parity.trace import Trace, summary, tensor_hash
-from ghostyolo.runtime import onnx_session
+from ghostyolo.runtime import onnxruntime
 
 # A node's index, a tensor's name and its values -> whether the peer holds the same values.
 Holds = Callable[[int, str, np.ndarray], bool | None]
@@ -93,18 +93,18 @@ def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Peer:
     An output named KIND_INDEX or layer_INDEX is that layer's; the others are the heads, or the last
     layer, in their order. Raises `DataError` when none has the shape of one of these.
     """
-    session = onnx_session.session(path)
-    found = onnx_session.outputs(session, path, x)
+    session = onnxruntime.session(path)
+    found = onnxruntime.outputs(session, path, x)
     names = {
         index: name
         for name, out in found.items()
         if (index := _named(model.network, name)) is not None
-        and onnx_session.fits(out, model.network[index].shape)
+        and onnxruntime.fits(out, model.network[index].shape)
     }
     rest = [name for name in found if name not in names.values()]
     for index in model.output_indices:
         shape = model.network[index].shape
-        fitting = [name for name in rest if onnx_session.fits(found[name], shape)]
+        fitting = [name for name in rest if onnxruntime.fits(found[name], shape)]
         if index not in names and fitting:
             names[index] = fitting[0]
             rest.remove(fitting[0])

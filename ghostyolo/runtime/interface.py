@@ -1,9 +1,9 @@
-"""One interface over all runtimes: batches of pictures in, the outputs of the network out."""
+"""One interface for all runtimes: batches of pictures in, the outputs of the network out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -11,31 +11,12 @@ from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
-from ghostyolo.network.metadata import Metadata
+from ghostyolo.runtime.backend import Backend
 from ghostyolo.runtime.registry import AUTO, RUNTIMES, import_runtime, installed_version
 
 
-class Backend(Protocol):
-    """A network opened in one library; the module of each runtime has such a class.
-
-    metadata: of the network at the size that is computed. batch_size: pictures of every call, 0 for
-    any number. channels_last: whether the library takes pictures in NHWC order of memory, else
-    NCHW; None for both: it reads NCHW memory through a copy of its own.
-    Called with (N, 3, h, w) float32, it returns the outputs as `metadata.layout` says, in arrays of
-    the caller's own and in any order of memory.
-    """
-
-    metadata: Metadata
-    batch_size: int
-    channels_last: bool | None
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]: ...
-
-    def close(self) -> None: ...
-
-
 class Runtime:
-    """A network opened in the runtime `name`, to be closed or used as a context.
+    """A network opened in the runtime `name`; close it, or use it in a `with` statement.
 
     network: at the size that is computed. class_names: () if they are not known.
     """
@@ -52,14 +33,15 @@ class Runtime:
 
     @property
     def title(self) -> str:
-        """Return name and version, as printed with every result."""
+        """Return the name and version of the runtime, as printed with every result."""
         return f"{self.name} {installed_version(self.name)}"
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """Return the network's outputs, as Darknet holds them, for any number of inputs.
 
-        images: (N, 3, h, w) float32, RGB in [0, 1]. A file with decoded boxes gives those; one with
-        suppression gives the rows of all pictures, numbered from 0.
+        images: (N, 3, h, w) float32, RGB in [0, 1]. A file exported with decoded boxes returns the
+        boxes and scores; one with suppression returns the rows of all pictures, which are numbered
+        from 0.
         Raises `OptionError` for inputs of another shape.
         """
         want = tuple(self.network.options.shape)
@@ -74,22 +56,22 @@ class Runtime:
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run_batch(self, images: np.ndarray, first: int) -> list[np.ndarray]:
-        """Compute one batch, padded with its last picture to the file's batch size.
+        """Compute one batch; repeat its last picture until it has the file's batch size.
 
-        first: the index of its first picture.
+        first: the index of the first picture of the batch among all.
         """
         count, want = len(images), self._backend.batch_size or len(images)
         if count < want:
             images = np.concatenate((images, np.repeat(images[-1:], want - count, 0)))
-        outputs = self._backend(self.in_memory_order(images))
-        if self.metadata.layout == "detections":  # rows, each with its picture's number
+        outputs = self._backend.compute(self.in_memory_order(images))
+        if self.metadata.layout == "detections":  # rows that begin with the number of the picture
             rows = outputs[0][outputs[0][:, 0] < count]
             rows[:, 0] += first
             return [rows]
         return [output[:count] for output in outputs] if count < want else outputs
 
     def in_memory_order(self, images: np.ndarray) -> np.ndarray:
-        """Return (N, 3, h, w) as float32 in the order of memory that the library takes."""
+        """Return images (N, 3, h, w) as float32 in the memory order that the library takes."""
         channels_last = self._backend.channels_last
         if channels_last is None:
             channels_last = images.dtype != np.float32 or not images.flags.c_contiguous
@@ -98,12 +80,12 @@ class Runtime:
         nhwc = images.transpose(0, 2, 3, 1)
         if nhwc.dtype != np.float32 or not nhwc.flags.c_contiguous:
             nhwc = np.empty(nhwc.shape, np.float32)
-            for channel in range(images.shape[1]):  # in a quarter of the time of one copy
+            for channel in range(images.shape[1]):  # four times as fast as one copy
                 nhwc[..., channel] = images[:, channel]
         return nhwc.transpose(0, 3, 1, 2)
 
     def detector(self, **options: Any) -> Detector:
-        """Return the function from pictures to detections, with the options of `Detector`.
+        """Return a detector that computes in this runtime, with the options of `Detector`.
 
         Raises `CfgError` for a network without heads, `OptionError` for a file with suppression.
         """
@@ -113,12 +95,12 @@ class Runtime:
         return Detector(self.network, self.run, boxes=self.metadata.boxes, **options)
 
     def classifier(self) -> Classifier:
-        """Return the function from pictures to probabilities. Raises `CfgError` for a detector."""
+        """Return a classifier that computes in this runtime. Raises `CfgError` for a detector."""
         return Classifier(self.network, self.run)
 
     def close(self) -> None:
-        """Release the library's memory."""
-        self._backend.close()
+        """Release the library's memory; nothing can be computed afterwards."""
+        self._backend = self._backend._replace(compute=_closed)
 
     def __enter__(self) -> Runtime:
         return self
@@ -127,12 +109,16 @@ class Runtime:
         self.close()
 
 
+def _closed(images: np.ndarray) -> list[np.ndarray]:
+    raise ValueError("the runtime is closed")
+
+
 def open_file(
     path: Path, name: str, size: tuple[int, int] | None, batch: int, threads: int, device: str
 ) -> Runtime:
     """Open an exported file in a runtime; "auto" is the first installed one that reads it.
 
-    size: (h, w) of the input, if the file leaves it open. Raises `DataError`, `OptionError`.
+    size: (h, w) of the input, if it is dynamic in the file. Raises `DataError`, `OptionError`.
     """
     suffix = path.suffix.lower()
     readers = [other for other, entry in RUNTIMES.items() if suffix in entry.suffixes]

@@ -1,9 +1,9 @@
-"""The metadata and the input's shape of an ONNX file, read without a library.
+"""The metadata and the input shape of an ONNX file, read without a library.
 
-OpenCV reads ONNX files and tells neither, onnxruntime tells them only of a session whose open sides
-are already fixed, and the `onnx` package is needed to export alone. A file is a protocol buffer:
-fields of a number and a value, messages within messages. The few fields that matter are read and
-all others skipped, so that the size of the file does not matter.
+OpenCV reads ONNX files but gives neither of them, onnxruntime gives them only after the dynamic
+axes have been fixed, and the `onnx` package is installed only where files are exported. An ONNX
+file is a protocol buffer: a message is a list of fields, each with a number and a value, which may
+be a message too. Fields that are not needed are skipped, so the file is not loaded into memory.
 Source: onnx/onnx onnx/onnx.proto (the numbers of the fields); Protocol Buffers, Encoding.
 """
 
@@ -12,27 +12,21 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ghostyolo.errors import DataError, Span
 from ghostyolo.network import metadata
-from ghostyolo.network.metadata import Metadata
+from ghostyolo.runtime.backend import FileInfo
 
 # ModelProto.graph and .metadata_props, GraphProto.input
 _GRAPH, _PROPERTIES, _INPUT = 7, 14, 11
-# the fields from a ValueInfoProto to its sides: type, tensor_type, shape, dim
+# The fields that lead from a ValueInfoProto to the axes of its shape:
+# type, tensor_type, shape, dim
 _DIMS = (2, 1, 2, 1)
 
 
-class FileInfo(NamedTuple):
-    """The metadata of a file, and the sides of its input; a name stands for an open side."""
-
-    metadata: Metadata
-    input_sides: tuple[int | str, ...]
-
-
 def read(path: Path) -> FileInfo:
-    """Read a file's. Raises `DataError` for another kind of file, or one not exported here."""
+    """Read a file. Raises `DataError` if it is not ONNX, or was not exported by this program."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             properties, sides = _parsed(data)
@@ -57,7 +51,7 @@ def _parsed(data: Any) -> tuple[dict[str, str], tuple[int | str, ...]]:
 
 
 def _sides(data: Any, place: Any) -> tuple[int | str, ...]:
-    """Return the shape in a ValueInfoProto."""
+    """Return the shape that a ValueInfoProto at this place holds."""
     places = [place]
     for wanted in _DIMS:
         places = [v for at in places for key, v in _fields(data, *at) if key == wanted]
@@ -72,7 +66,7 @@ def _sides(data: Any, place: Any) -> tuple[int | str, ...]:
 def _fields(data: Any, at: int, end: int) -> Iterator[tuple[int, Any]]:
     """Yield each field of a message: its number, and an integer or the bounds of its bytes.
 
-    Raises ValueError or IndexError for bytes that are no message.
+    Raises ValueError or IndexError for bytes that are not a message.
     """
     while at < end:
         tag, at = _varint(data, at)

@@ -11,61 +11,44 @@ import openvino
 from openvino import Layout
 from openvino.preprocess import PrePostProcessor
 
-from ghostyolo.errors import DataError, Span
 from ghostyolo.network import metadata
 from ghostyolo.network.metadata import OPENVINO_SECTION
 from ghostyolo.runtime import onnx_metadata
-from ghostyolo.runtime.input_shape import fixed_shape
-from ghostyolo.runtime.onnx_metadata import FileInfo
+from ghostyolo.runtime.backend import Backend, FileInfo, fixed_shape, library_errors
 
 
 def open_file(
     path: Path, *, size: tuple[int, int] | None, batch: int, threads: int, device: str
-) -> OpenVinoBackend:
-    """Open a file on the CPU, whatever the device. Raises `DataError`, `OptionError`."""
-    try:
-        return OpenVinoBackend(path, size, batch, threads)
-    except RuntimeError as error:
-        raise _failure(path, error) from None
+) -> Backend:
+    """Open an exported file on the CPU, in float32. Raises `DataError`, `OptionError`.
 
-
-class OpenVinoBackend:
-    """A compiled model and one request, in float32 on every processor.
-
-    Pictures and maps are NHWC in memory, as OpenVINO computes them, so that it transposes none.
+    Images and feature maps are NHWC in memory, as OpenVINO computes them, so that it transposes
+    none.
     """
-
-    channels_last = True
-
-    def __init__(self, path: Path, size: tuple[int, int] | None, batch: int, threads: int) -> None:
+    errors = partial(library_errors, "OpenVINO", path, RuntimeError)
+    with errors():
         core: Any = openvino.Core()
         model = core.read_model(path)
-        read = onnx_metadata.read if path.suffix.lower() == ".onnx" else partial(_ir_info, model)
-        info = read(path)
-        self.metadata, shape = fixed_shape(info, path, size, batch)
+        is_onnx = path.suffix.lower() == ".onnx"
+        info = onnx_metadata.read(path) if is_onnx else _ir_info(model, path)
+        metadata, shape = fixed_shape(info, path, size, batch)
         if model.is_dynamic() and tuple(info.input_sides) != shape:
             model.reshape(list(shape))
         compiled = core.compile_model(_channels_last(model), "CPU", options(threads))
-        self._request: Request | None = Request(compiled)
-        self.batch_size, self._path = shape[0], path
-        outputs, names = compiled.outputs, self.metadata.output_names
-        self._output_indices = [outputs.index(compiled.output(name)) for name in names]
+        request, outputs = Request(compiled), compiled.outputs
+    indices = [outputs.index(compiled.output(name)) for name in metadata.output_names]
 
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        assert self._request, "closed"
-        try:
-            found = self._request(images.transpose(0, 2, 3, 1))
-        except RuntimeError as error:
-            raise _failure(self._path, error) from None
-        outputs = [found[index] for index in self._output_indices]
-        return [out.transpose(0, 3, 1, 2) if out.ndim == 4 else out for out in outputs]
+    def compute(images: np.ndarray) -> list[np.ndarray]:
+        with errors():
+            found = request(images.transpose(0, 2, 3, 1))
+        ordered = [found[index] for index in indices]
+        return [out.transpose(0, 3, 1, 2) if out.ndim == 4 else out for out in ordered]
 
-    def close(self) -> None:
-        self._request = None
+    return Backend(metadata, compute, shape[0], channels_last=True)
 
 
 def options(threads: int) -> dict[str, Any]:
-    """Return how a model is compiled: for one request at a time, in float32."""
+    """Return the options to compile a model for one request at a time, in float32."""
     return {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
@@ -76,8 +59,8 @@ def options(threads: int) -> dict[str, Any]:
 class Request:
     """A compiled model that writes its outputs into new arrays, without a copy.
 
-    Called with the input, it returns all outputs in the model's order. Outputs whose shape is not
-    known beforehand are copied.
+    Called with the input, it returns all outputs in the model's order. Outputs of a shape that
+    depends on the input are copied.
     """
 
     def __init__(self, compiled: Any) -> None:
@@ -101,7 +84,7 @@ class Request:
 
 
 def _channels_last(model: Any) -> Any:
-    """Return the model with its input and its outputs of maps as (N, h, w, C)."""
+    """Return the model with its input, and its outputs of four axes, as (N, h, w, C)."""
     steps: Any = PrePostProcessor(model)
     maps = [steps.output(i) for i, out in enumerate(model.outputs) if len(out.partial_shape) == 4]
     for side in (steps.input(0), *maps):
@@ -111,14 +94,9 @@ def _channels_last(model: Any) -> Any:
 
 
 def _ir_info(model: Any, path: Path) -> FileInfo:
-    """Return the metadata and the input's sides of an IR."""
+    """Return the metadata and the input shape of an OpenVINO IR file."""
     info = model.get_rt_info()
     stored = info[OPENVINO_SECTION].items() if OPENVINO_SECTION in info else []
     found = metadata.read({key: value.astype(str) for key, value in stored}, str(path))
     sides = model.inputs[0].partial_shape if len(model.inputs) == 1 else []
     return FileInfo(found, tuple(s.get_length() if s.is_static else str(s) for s in sides))
-
-
-def _failure(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"OpenVINO: {reason}", span=Span(str(path)), hint="export it again")

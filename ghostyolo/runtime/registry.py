@@ -1,7 +1,7 @@
 """The runtimes: the libraries that compute networks, and which files each of them reads.
 
 Neither torch nor numpy is imported here. A further runtime is a module of this folder, whose
-`open_file` returns a `Backend` (see `interface`), and an entry in `RUNTIMES`.
+`open_file` returns a `Backend` (see `backend`), and an entry in `RUNTIMES`.
 """
 
 from __future__ import annotations

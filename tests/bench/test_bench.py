@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ghostyolo import bench, cli
-from ghostyolo.bench import Settings, foreign_onnx, process, roofline, text, worker
-from ghostyolo.bench.process import Task
+from ghostyolo import cli
+from ghostyolo.bench import benchmark, foreign_onnx, process, roofline, text, worker
+from ghostyolo.bench.process import Settings
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters.settings import ExportSettings
@@ -40,15 +40,10 @@ def exported(cfg: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(cfg: Path) -> bench.Report:
+def report(cfg: Path) -> benchmark.Report:
     """Return what torch gives, measured once for all tests."""
     settings = Settings(str(cfg), batch=2, runtimes=("torch",), seconds=0.2, layers=True)
-    return bench.measure(settings)
-
-
-def test_task_survives_its_line() -> None:
-    task = Task("network", "torch", "a b.cfg", None, (64, 96), 2, 3)
-    assert Task.read(task.line()) == task
+    return benchmark.measure(settings)
 
 
 def test_bound_is_the_larger_of_arithmetic_and_traffic(cfg: Path) -> None:
@@ -95,7 +90,7 @@ def test_worker_costs_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_report_holds_together(report: bench.Report) -> None:
+def test_report_holds_together(report: benchmark.Report) -> None:
     (row,) = report.rows
     assert row.version == installed_versions()["torch"]
     assert report.shape == (2, 3, 64, 64)
@@ -113,7 +108,7 @@ def test_report_holds_together(report: bench.Report) -> None:
     assert all(layer.seconds and layer.seconds > 0 for layer in report.layers)
 
 
-def test_tables_and_json_say_the_same(report: bench.Report) -> None:
+def test_tables_and_json_say_the_same(report: benchmark.Report) -> None:
     shown, found = text.text(report), json.loads(json.dumps(report.as_dict()))
     assert f"{report.rows[0].median_s * 1e3:.2f} ms" in shown
     assert "input 2x3x64x64, 1 thread\n" in shown
@@ -130,7 +125,7 @@ def test_other_file_is_run_in_turns_with_ours(exported: Path) -> None:
     settings = Settings(
         str(exported), runtimes=("onnxruntime", "torch"), seconds=0.4, against=str(exported)
     )
-    found = bench.measure(settings)
+    found = benchmark.measure(settings)
     ours, torch = found.rows
     assert "torch does not read .onnx files" in torch.error
     assert ours.runs >= process.ROUNDS
@@ -142,20 +137,17 @@ def test_other_file_is_run_in_turns_with_ours(exported: Path) -> None:
 @pytest.mark.parametrize("program", foreign_onnx.RUNTIMES)
 def test_file_with_other_sides_is_refused(exported: Path, program: str) -> None:
     pytest.importorskip(program)
-    task = Task("file", program, str(exported), size=(96, 96))
     with pytest.raises(DataError, match="its input is 1x3x64x64, not 1x3x96x96"):
-        foreign_onnx.open_file(exported, task)
-    shape, call = foreign_onnx.open_file(
-        exported, Task("file", program, str(exported), size=(64, 64))
-    )
+        foreign_onnx.open_file(Settings(str(exported), size=(96, 96)), program)
+    opened, call = foreign_onnx.open_file(Settings(str(exported), size=(64, 64)), program)
     call()
-    assert shape == [1, 3, 64, 64]
+    assert opened == {"shape": [1, 3, 64, 64]}
 
 
 def test_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OptionError, match="the process ended"):
-        process.Process(Task("network"))
+        process.Process(Settings("x.cfg"), "torch")
 
 
 @pytest.mark.parametrize(

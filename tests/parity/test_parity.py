@@ -22,7 +22,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, passes
 from ghostyolo.parity import opencv_darknet
 from ghostyolo.parity.difference import difference, relative_difference
-from ghostyolo.runtime import onnx_session
+from ghostyolo.runtime import onnxruntime
 from support import published
 from support.cases import KINDS, random_model
 from support.opencv import needs_importer
@@ -507,7 +507,7 @@ def test_missing_onnxruntime_is_an_error_that_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(OptionError, match=r"not installed; pip install 'ghostyolo\[onnx\]'"):
-        onnx_session.session("x.onnx")
+        onnxruntime.session("x.onnx")
 
 
 @pytest.mark.skipif(opencv_darknet.available(), reason="this OpenCV has the importer")

@@ -79,13 +79,13 @@ def test_torch_computes_every_kind_folded(
     x = random_input(model.network)
     with torch.inference_mode():
         want = [output.numpy() for output in model(torch.from_numpy(x))]
-    for got, output in zip(pytorch.TorchBackend(model, "cpu")(x), want, strict=True):
+    for got, output in zip(pytorch.open_model(model, "cpu").compute(x), want, strict=True):
         np.testing.assert_allclose(got, output, atol=1e-4 * max(1e-3, np.abs(output).max()))
 
 
 def test_torch_holds_no_weights_twice(folder: Path) -> None:
     model = Model(folder / "tiny.cfg", folder / "tiny.weights")
-    pytorch.TorchBackend(model, "cpu")
+    pytorch.open_model(model, "cpu")
     assert not list(model.parameters())
 
 
@@ -120,7 +120,7 @@ def test_torch_makes_no_more_maps_than_it_needs(case: str) -> None:
     with torch.inference_mode():
         want = [output.numpy() for output in model(torch.from_numpy(x))]
     assert (torch_memory.unjoined(model), torch_memory.overwritable(model)) == (apart, lent)
-    assert_close(pytorch.TorchBackend(model, "cpu")(x), want)
+    assert_close(pytorch.open_model(model, "cpu").compute(x), want)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
@@ -133,9 +133,9 @@ def test_torch_packs_weights_once() -> None:
         options = "[convolutional]\\nfilters={}\\nsize=1\\nactivation=relu\\n"
         text = "[net]\\nheight=52\\nwidth=52\\nchannels=40\\n" + options.format(60)
         text += "[avgpool]\\n" + options.format(960) + options.format(240)
-        engine = pytorch.TorchBackend(pytorch.load_model(loads(text), None), "cpu")
+        engine = pytorch.open_model(pytorch.load_model(loads(text), None), "cpu")
         with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
-            engine(np.ones((1, 40, 52, 52), np.float32))
+            engine.compute(np.ones((1, 40, 52, 52), np.float32))
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
