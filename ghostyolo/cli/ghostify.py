@@ -9,9 +9,9 @@ import shlex
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
 from ghostyolo.files import replace
-from ghostyolo.ghostify import GhostOptions, ghostify, report
+from ghostyolo.ghostify import GhostOptions, ghostify
 from ghostyolo.ghostify.options import REFINE_STEPS
-from ghostyolo.ghostify.selectors import WORDS
+from ghostyolo.ghostify.selection import WORDS
 from ghostyolo.network import dumps
 
 EXAMPLES = f"""what --select and --keep take, separated by commas: {WORDS};
@@ -87,13 +87,15 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace(args.out, [dumps(result.network).encode()])
     if args.json:
-        print(json.dumps(report.as_dict(network, result, fits)))
+        print(json.dumps(result.as_dict(fits)))
         return
-    print(report.text(network, result))
+    print(result.text())
     count = f"{len(result.ghosts)} of {len(result.ghosts) + len(result.reasons)} convolutions"
     print(f"{count} are ghost modules now: {args.out or 'nothing written, give -o FILE'}")
     if fits:
-        print(f"{args.weights_out}: {report.fit_text(fits)}")
+        from ghostyolo.ghostify.weight_transfer import fit_text
+
+        print(f"{args.weights_out}: {fit_text(fits)}")
         _print_hints(args, trained=bool(result.ghosts))
 
 

@@ -1,7 +1,8 @@
-"""Ghostify: a network whose convolutions are replaced by ghost modules.
+"""Ghostify: replace convolutions of a network by ghost modules.
 
-A ghost module makes n maps as m by convolution and n - m by cheap d x d filters, each on one of
-the m. Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR 2020, section 3.
+A ghost module makes m of its n maps by convolution, and the other n - m by cheap d x d filters that
+each read one of the m. Source: Han et al., GhostNet: More Features from Cheap Operations, CVPR
+2020, section 3.
 """
 
 from ghostyolo.ghostify.options import GhostOptions

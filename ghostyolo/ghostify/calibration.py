@@ -1,4 +1,4 @@
-"""Calibration pictures: real ones, or noise with the spectrum of real ones."""
+"""Calibration pictures: photographs, or noise with the spectrum of photographs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor
 from ghostyolo.data.inputs import picture_input
 from ghostyolo.network import Network
 
-PIXELS = 16 * 416 * 416  # of all pictures; the maps of two networks are in memory for each
+PIXELS = 16 * 416 * 416  # of all pictures; the memory holds maps of two networks for each one
 FEWEST, MOST = 4, 64  # pictures
 
 
 def count(network: Network) -> int:
-    """Return how many pictures are used, which the memory for their maps bounds."""
+    """Return the number of pictures to use; the memory for their maps bounds it."""
     h, w = network.options.size
     return min(MOST, max(FEWEST, PIXELS // (h * w)))
 
 
 def read_pictures(network: Network, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
-    """Return up to `count` of the pictures as the network's input, (N, 3, h, w), drawn at random.
+    """Return at most `count` pictures, chosen at random, as the network's input (N, 3, h, w).
 
-    Raises `DataError` for a picture that cannot be read, `OptionError` where the network's input
-    has not three channels.
+    Raises `DataError` for a picture that cannot be read, `OptionError` for a network whose input
+    does not have three channels.
     """
     chosen = sorted(rng.permutation(len(paths))[: count(network)])
     hint = "leave --calibrate out"
@@ -35,7 +35,7 @@ def read_pictures(network: Network, paths: Sequence[Path], rng: np.random.Genera
 
 
 def synthetic_pictures(network: Network, rng: np.random.Generator) -> Tensor:
-    """Return noise whose amplitude falls as 1 / frequency, as that of pictures does, in [0, 1].
+    """Return noise in [0, 1], (N, C, h, w), whose amplitude falls as 1 / frequency, as in pictures.
 
     Source: Field, Relations between the statistics of natural images and the response properties
     of cortical cells, JOSA A 1987.
@@ -46,7 +46,7 @@ def synthetic_pictures(network: Network, rng: np.random.Generator) -> Tensor:
     noise = np.fft.irfft2(
         np.fft.rfft2(rng.standard_normal((count(network), c, h, w))) * falling, (h, w)
     )
-    common = noise.mean(1, keepdims=True)  # colours differ less than places do
+    common = noise.mean(1, keepdims=True)  # channels of a pixel are alike
     noise = common + 0.3 * (noise - common)
     levels = 0.5 + 0.2 * (noise - noise.mean()) / max(noise.std(), 1e-12)
     return torch.from_numpy(levels.clip(0, 1).astype(np.float32))

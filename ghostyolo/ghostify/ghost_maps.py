@@ -1,5 +1,6 @@
-"""Ghosts among feature maps: maps that are nearly linear images of others.
+"""Ghosts among feature maps: maps that are nearly a linear image of another map.
 
+A linear image of a map is its convolution with one d x d kernel, and a bias.
 Source: Han et al., GhostNet, CVPR 2020, figure 1 and table 2 (the error of d x d linear maps from
 one feature map to another).
 """
@@ -15,31 +16,30 @@ import torch
 from torch import Tensor
 
 from ghostyolo.errors import OptionError
-from ghostyolo.ghostify.eligibility import eligibility
-from ghostyolo.ghostify.least_squares import pairwise, windows_of
+from ghostyolo.ghostify.least_squares import pairwise, samples
 from ghostyolo.ghostify.options import THRESHOLD, GhostOptions
+from ghostyolo.ghostify.selection import reasons_to_stay
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import ghost_modules
 from ghostyolo.network.outputs import detection_heads
-from ghostyolo.parity.difference import on_device_of
 
 WORTHWHILE = 0.4  # share of ghosts from which a module at ratio 2 loses little
 KERNELS = (1, 3, 5, 7)  # of the paper's table 2
-EXACT = 1e-5  # share of the variance missed, from rounding alone
-PIXELS_PER_WEIGHT = 10  # of a map, at least; with fewer a linear image fits anything
-VISIBLE = 1000  # pixels of a map from which a person sees what it shows
-NEAREST = 4  # sources that are kept for each map
+EXACT = 1e-5  # share of the variance that rounding alone misses
+PIXELS_PER_WEIGHT = 10  # least pixels of a map; with fewer, a linear image fits any map
+VISIBLE = 1000  # least pixels of a map in which a person recognises the picture
+NEAREST = 4  # best sources kept for each map
 LISTED = 5  # pairs of a layer in the text
 
 
 @dataclass(frozen=True)
 class MapPair:
-    """A map, a source that it is nearly a linear image of, and the image's error.
+    """A map, its source, and the error of the best linear image of the source.
 
-    error: share of the map's variance that is missed. mse: of the maps scaled to [0, 1], as the
-    paper gives it.
+    error: share of the map's variance that is missed. mse: mean squared error of the map scaled to
+    [0, 1], as in the paper.
     """
 
     map: int
@@ -50,9 +50,10 @@ class MapPair:
 
 @dataclass(frozen=True)
 class LayerGhosts:
-    """A layer's maps and how well each is made from another one, the best pairs first.
+    """The maps of a layer, and the pairs in which one nearly makes another, the best pairs first.
 
-    dead: maps of one value everywhere, which are in no pair. pixels: of each map.
+    maps: the number of maps. dead: the number of constant maps, which are in no pair. pixels: of
+    each map.
     """
 
     index: int
@@ -63,13 +64,14 @@ class LayerGhosts:
     pixels: int
 
     def ghosts(self, threshold: float = THRESHOLD) -> int:
-        """Return how many maps could be made from others, see `ghost_pairs`."""
+        """Return the number of maps that could be made from others, see `ghost_pairs`."""
         return len(self.ghost_pairs(threshold))
 
     def ghost_pairs(self, threshold: float = THRESHOLD) -> list[MapPair]:
-        """Return the pairs in which the map could be left out and made from its source.
+        """Return the pairs whose map could be left out and made from its source.
 
-        Pairs are taken from the best on; a map that was made cannot be a source, nor a source made.
+        Pairs are taken from the best to the worst. A map that is made from another one cannot be a
+        source, and a source cannot be made from another map.
         """
         made, sources, kept = set[int](), set[int](), []
         for pair in self.pairs:
@@ -83,8 +85,9 @@ class LayerGhosts:
 
 @dataclass(frozen=True)
 class GhostMaps:
-    """The ghosts among a network's maps. shown: the layers to look at, outputs: of all layers.
+    """The ghosts among a network's maps.
 
+    shown: the layers whose pairs are printed and drawn. outputs: by layer, (1, C, H, W).
     worthwhile: convolutions that a ghost module could replace at little loss.
     """
 
@@ -106,7 +109,7 @@ class GhostMaps:
         return {**numbers, "layers": rows, "worthwhile": list(self.worthwhile)}
 
     def text(self) -> str:
-        """Return a line for each layer and the best pairs of those shown, for a person to read."""
+        """Return a line for each layer, then the best pairs of the layers shown."""
         lines = [f"{'#':>4} {'maps':>5} {'ghosts':>6} {'share':>6} {'dead':>5} {'best':>7}  name"]
         for layer in self.layers:
             count = layer.ghosts(self.threshold)
@@ -138,8 +141,8 @@ def analyse(
 ) -> GhostMaps:
     """Run a model on x (1, C, h, w) and return the ghosts among its maps.
 
-    layers: indices of those to look at, by default all `candidates`. dw: size of the linear images'
-    kernels. Raises `OptionError` for an even kernel and for layers without several maps.
+    layers: indices of the layers to compare, by default those of `candidates`. dw: size of the
+    linear images' kernels. Raises `OptionError` for an even kernel and for a layer with one map.
     """
     if dw < 1 or dw % 2 == 0:
         raise OptionError(f"--dw {dw}", hint="use an odd kernel, such as 3")
@@ -152,7 +155,8 @@ def analyse(
     if not nodes:
         raise OptionError("no layer has maps to compare", hint="give one with --layer")
     with torch.inference_mode():
-        kept = model.run(on_device_of(model, x), frozenset(node.index for node in nodes))
+        image = torch.from_numpy(x).to(model.device)
+        kept = model.run(image, frozenset(node.index for node in nodes))
     outputs = {node.index: kept[node.index].float().cpu() for node in nodes}
     found = tuple(find_ghosts(network[index], maps, dw) for index, maps in outputs.items())
     shown = found if layers else tuple(most_redundant(found, threshold))
@@ -161,9 +165,9 @@ def analyse(
 
 
 def candidates(network: Network, dw: int = 3) -> list[Node]:
-    """Return the convolutions and ghost modules with several maps that are large enough.
+    """Return the convolutions and ghost modules with more than three maps that are large enough.
 
-    The parts of ghost modules and what heads read are left out.
+    The parts of ghost modules and the inputs of heads are left out.
     """
     modules = list(ghost_modules(network))
     parts = {node.index for module in modules for node in (module.primary, *module.cheap)}
@@ -200,10 +204,11 @@ def find_ghosts(node: Node, maps: Tensor, dw: int = 3) -> LayerGhosts:
 def most_redundant(
     layers: Sequence[LayerGhosts], threshold: float, most: int = 3
 ) -> list[LayerGhosts]:
-    """Return the layers with the largest shares of ghosts, in the order of the network.
+    """Return the `most` layers with the largest shares of ghosts, in the order of the network.
 
-    Layers whose maps are too small for a person to see what they show come after the others.
-    Layers with exact ghosts, which are linear ghost modules already, come in only without others.
+    Layers whose maps are too small for a person to recognise anything come after the others. Layers
+    with exact ghosts, which are linear ghost modules already, are returned only if there are no
+    others.
     """
 
     def rank(layer: LayerGhosts) -> tuple[bool, float]:
@@ -218,16 +223,16 @@ def most_redundant(
 def worth_replacing(network: Network, layers: Sequence[LayerGhosts], threshold: float) -> list[int]:
     """Return the convolutions that a ghost module could replace at little loss.
 
-    `ghostify` replaces them by default, and a share of at least `WORTHWHILE` of their maps are
-    ghosts; a module at ratio 2 makes half of them.
+    `ghostify` replaces them by default, and at least `WORTHWHILE` of their maps are ghosts; a
+    module at ratio 2 makes half of the maps from others.
     """
-    reasons = eligibility(network, GhostOptions())
+    reasons = reasons_to_stay(network, GhostOptions())
     enough = [layer for layer in layers if layer.ghosts(threshold) >= WORTHWHILE * layer.maps]
     return [layer.index for layer in enough if reasons.get(layer.index) == ""]
 
 
 def mse_by_kernel(maps: Tensor, pair: MapPair) -> dict[int, float]:
-    """Return a pair's error by kernel size, of maps scaled to [0, 1], as the paper's table 2."""
+    """Return a pair's error by kernel size, of maps scaled to [0, 1], as in the paper's table 2."""
     target = maps[:, pair.map]
     span = (target.amax() - target.amin()).clamp(min=1e-12)
     return {
@@ -237,9 +242,10 @@ def mse_by_kernel(maps: Tensor, pair: MapPair) -> dict[int, float]:
 
 
 def linear_image(maps: Tensor, source: int, target: int, dw: int = 3) -> Tensor:
-    """Return the best linear image (N, H, W) of one map as another."""
-    x = windows_of(maps[:, source : source + 1], dw).flatten(0, 1).flatten(1).double()
+    """Return the linear image (N, H, W) of map `source` that is closest to map `target`."""
+    wanted = maps[:, target]
+    x, y = samples(maps[:, [source]], maps[:, [target]], dw, most=wanted.numel())
+    x = x.flatten(1).double()
     x = torch.cat((x, torch.ones(len(x), 1)), 1)
-    y = maps[:, target].flatten().double()
-    found = torch.linalg.lstsq(x, y[:, None]).solution
-    return (x @ found).reshape(maps[:, target].shape).to(maps.dtype)
+    found = torch.linalg.lstsq(x, y.double()).solution
+    return (x @ found).reshape(wanted.shape).to(maps.dtype)

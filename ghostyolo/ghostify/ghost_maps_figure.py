@@ -1,4 +1,4 @@
-"""A figure of ghosts: each source, its best linear image, the map itself, the difference."""
+"""A figure of ghosts: the source, its linear image, the ghost itself, and their difference."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor, corrcoef
+from torch import corrcoef
 
 from ghostyolo.errors import OptionError
 from ghostyolo.files import replace
 from ghostyolo.ghostify.ghost_maps import GhostMaps, LayerGhosts, MapPair, linear_image
 
 ROWS = 3  # pairs of a layer
-CELL, TITLE, DPI = 2.1, 0.42, 110  # inches, inches, pixels of an inch
+CELL, TITLE, DPI = 2.1, 0.42, 110  # inches, inches, pixels per inch
 COLOURS = "viridis"
 
 
 def write_figure(path: str | Path, found: GhostMaps) -> None:
-    """Draw the ghosts of the layers shown that look most like their sources, in a .png.
+    """Draw for each layer shown the ghosts that look most like their sources; write a .png file.
 
-    Raises `OptionError` where the file cannot be written.
+    Raises `OptionError` if the file cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
         raise OptionError(f"--out {path}", hint="name a .png file")
     h, w = next(iter(found.outputs.values())).shape[2:]
-    row = CELL * (min(2.0, max(0.3, h / w)) + 0.14)  # with room for the words above
+    row = CELL * (min(2.0, max(0.3, h / w)) + 0.14)  # with room for the titles above
     pairs = [pairs_to_draw(layer, found) for layer in found.shown]
     inches = [len(some) * row + TITLE for some in pairs]
     height = sum(map(len, pairs)) * row + len(pairs) * TITLE + 0.3
@@ -43,19 +43,14 @@ def write_figure(path: str | Path, found: GhostMaps) -> None:
 
 
 def pairs_to_draw(layer: LayerGhosts, found: GhostMaps) -> list[MapPair]:
-    """Return the ghosts to draw, those most like their sources first; else the best pairs.
+    """Return the ghosts to draw, the most similar to their sources first; else the best pairs.
 
-    Ghosts of the smallest error may be inverted or shifted, and look like another map.
+    Ghosts with the smallest error may be inverted or shifted, and look like another map.
     """
     pairs = layer.ghost_pairs(found.threshold) or list(layer.pairs[:ROWS])
-    pairs.sort(key=lambda pair: -_correlation(found.outputs[layer.index], pair))
+    maps = found.outputs[layer.index].transpose(0, 1).flatten(1)
+    pairs.sort(key=lambda pair: -float(corrcoef(maps[[pair.source, pair.map]])[0, 1]))
     return pairs[:ROWS]
-
-
-def _correlation(maps: Tensor, pair: MapPair) -> float:
-    """Return the correlation of a map and its source, pixel by pixel, -1 to 1."""
-    both = maps[:, [pair.source, pair.map]].transpose(0, 1).flatten(1)
-    return float(corrcoef(both)[0, 1])
 
 
 def _draw_layer(

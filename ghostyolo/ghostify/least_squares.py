@@ -1,4 +1,4 @@
-"""Least squares between maps: how well one makes another, and the kernels that do it best."""
+"""Least squares between feature maps: how well a kernel makes one map from another, and which."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from torch.nn import functional as F
 
 Activation = Callable[[Tensor], Tensor]
 Pixels = tuple[Tensor, Tensor, Tensor]  # image, row and column of each sample
-PAIR_PIXELS = 4096  # of a layer's maps that `pairwise` and `fit_kernels` look at, at most
-LAYER_PIXELS = 16384  # that `layer_samples` takes, at most twice as many
-PAIR_RIDGE = 1e-6  # of the mean of the diagonal, so that equal columns do no harm
-KERNEL_RIDGE = 1e-5  # the same of `fit_kernels`
-WEIGHT_RIDGE = 0.01  # the same of `weight_correction`, at least: it grows where samples are few
+PAIR_PIXELS = 4096  # most pixels of a layer's maps that `pairwise` and `fit_kernels` use
+LAYER_PIXELS = 16384  # `layer_samples` uses fewer than twice as many
+PAIR_RIDGE = 1e-6  # of the mean of the diagonal, so that equal columns can be solved
+KERNEL_RIDGE = 1e-5  # the same for `fit_kernels`
+WEIGHT_RIDGE = 0.01  # the same for `weight_correction`, at least: fewer samples have a larger one
 GAUSS_NEWTON_STEPS = 12
 CHUNK = 64  # kernels solved at a time, which bounds the memory
 
 
-def pairwise(maps: Tensor, dw: int = 3, targets: Tensor | None = None) -> Tensor:
+def pairwise(maps: Tensor, dw: int = 3) -> Tensor:
     """Return E[p, j], the share of map j's variance missed by the best dw x dw image of map p.
 
-    maps: (N, C, H, W). targets: other maps of the same shape to be made from them, by default
-    themselves. The image has a bias; borders are zeros, as a padded convolution sees them. At most
-    `PAIR_PIXELS` pixels are looked at, the same of all maps. Sums are in double precision: small
-    errors are differences of large numbers.
+    maps: (N, C, H, W). The image has a bias; pixels outside are zeros, as in a padded convolution.
+    At most `PAIR_PIXELS` pixels are used, the same ones in all maps. Sums are in double precision,
+    as small errors are differences of large numbers.
     """
-    windows, wanted = samples(maps, maps if targets is None else targets, dw)
+    windows, wanted = samples(maps, maps, dw)
     wanted = (wanted - wanted.mean(0)).double()
     energy = wanted.square().sum(0)
     errors = torch.empty(maps.shape[1], wanted.shape[1])
@@ -48,7 +47,7 @@ def fit_kernels(
     """Return kernels (F, d * d) and biases (F,) that make `act(wanted)` from windows.
 
     windows: (S, C, d * d), neighbourhoods in the intrinsic maps. wanted: (S, F), before the
-    activation. source: (F,), which of the C each kernel reads.
+    activation. source: (F,), for each kernel the index of the map that it reads.
     """
     kernels = [
         _fit(windows[:, part].transpose(0, 1), wanted[:, place].T, act)
@@ -64,7 +63,8 @@ def _fit(x: Tensor, y: Tensor, act: Activation) -> Tensor:
     """Return the least-squares solution (F, d * d + 1), the bias last, for (F, S, d * d), (F, S).
 
     It starts from least squares before the activation. Gauss-Newton steps through the activation
-    follow, in which what a ReLU cuts off no longer counts; each kernel keeps its best step.
+    follow, in which errors that a ReLU sets to zero no longer count; each kernel keeps its best
+    step.
     """
     x = torch.cat((x, torch.ones_like(x[..., :1])), 2)
     target = act(y)
@@ -91,7 +91,7 @@ def _through(z: Tensor, act: Activation) -> tuple[Tensor, Tensor]:
 
 
 def _solve(x: Tensor, y: Tensor) -> Tensor:
-    """Return what minimises |x k - y|^2 for each of a batch (F, S, K), (F, S), with a ridge."""
+    """Return the k that minimise |x k - y|^2 with a ridge, for a batch (F, S, K), (F, S)."""
     gram = torch.einsum("fsk,fsl->fkl", x, x).double()
     cross = torch.einsum("fsk,fs->fk", x, y).double()
     diagonal = gram.diagonal(dim1=1, dim2=2)
@@ -100,11 +100,11 @@ def _solve(x: Tensor, y: Tensor) -> Tensor:
 
 
 def weight_correction(windows: Tensor, missing: Tensor) -> Tensor:
-    """Return what to add to a convolution's weights (F, K) so that its outputs miss less.
+    """Return the correction of a convolution's weights (F, K) that lowers the error of its outputs.
 
-    windows: (S, K), what the kernels see. missing: (S, F), wanted less actual outputs. Least
-    squares, with a ridge that grows with the weights for each sample: small sets do not determine
-    them.
+    windows: (S, K), the inputs of the kernels. missing: (S, F), wanted minus actual outputs. Least
+    squares, with a ridge that grows with the number of weights per sample, as few samples do not
+    determine many weights.
     """
     x = windows - windows.mean(0)
     gram = (x.T @ x).double()
@@ -114,16 +114,21 @@ def weight_correction(windows: Tensor, missing: Tensor) -> Tensor:
     return torch.linalg.solve(gram, cross).T.to(windows.dtype)
 
 
-def samples(maps: Tensor, targets: Tensor, dw: int) -> tuple[Tensor, Tensor]:
-    """Return neighbourhoods (S, C, dw * dw) and targets (S, C) at evenly spread pixels."""
+def samples(
+    maps: Tensor, targets: Tensor, dw: int, most: int = PAIR_PIXELS
+) -> tuple[Tensor, Tensor]:
+    """Return neighbourhoods (S, C, dw * dw) in maps (N, C, H, W) and values (S, F) of the targets.
+
+    The pixels are spread evenly; S is `most`, or fewer.
+    """
     n, _, h, w = maps.shape
-    image, y, x = pixels = _spread(n, h, w, -(-n * h * w // PAIR_PIXELS))
+    image, y, x = pixels = _spread(n, h, w, -(-n * h * w // most))
     windows = _windows(F.pad(maps, [dw // 2] * 4), pixels, (dw, dw))
     return windows, targets[image, :, y, x]
 
 
 def layer_samples(maps: Tensor, outputs: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Return what a convolution's kernels see (S, K) and its outputs (S, F), at spread pixels."""
+    """Return inputs of a convolution's kernels (S, K) and outputs (S, F), at spread pixels."""
     n, _, h, w = outputs.shape
     image, y, x = _spread(n, h, w, n * h * w // LAYER_PIXELS)
     pad = [int(side) for side in conv.padding]
@@ -134,7 +139,7 @@ def layer_samples(maps: Tensor, outputs: Tensor, conv: nn.Conv2d) -> tuple[Tenso
 
 
 def _spread(n: int, h: int, w: int, step: int) -> Pixels:
-    """Return every step-th pixel of n images; the step grows until all columns are met."""
+    """Return every step-th pixel of n images; the step grows until it meets all columns."""
     step = max(1, step)
     while gcd(step, h * w) > 1:
         step += 1
@@ -145,7 +150,7 @@ def _spread(n: int, h: int, w: int, step: int) -> Pixels:
 def _windows(
     padded: Tensor, corners: Pixels, size: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)
 ) -> Tensor:
-    """Return the neighbourhoods (S, C, size[0] * size[1]) right and below of some pixels."""
+    """Return the neighbourhoods (S, C, size[0] * size[1]) with their top left corners."""
     image, y, x = corners
     taps = [
         padded[image, :, y + i * dilation[0], x + j * dilation[1]]
@@ -153,10 +158,3 @@ def _windows(
         for j in range(size[1])
     ]
     return torch.stack(taps, 2)
-
-
-def windows_of(maps: Tensor, dw: int) -> Tensor:
-    """Return the dw x dw neighbourhoods (N, H * W, C, dw * dw) of maps (N, C, H, W)."""
-    n, c = maps.shape[:2]
-    columns = F.unfold(maps, dw, padding=dw // 2)
-    return columns.view(n, c, dw * dw, -1).permute(0, 3, 1, 2)

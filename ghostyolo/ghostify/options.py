@@ -1,24 +1,25 @@
-"""What is asked of ghostify, and how a ghost module divides its maps."""
+"""Options of ghostify, and how a ghost module divides its maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 from ghostyolo.errors import OptionError
 
-THRESHOLD = 0.1  # share of a map's variance that its best linear image may miss to be a ghost
-LARGEST = 64  # ratio and cheap kernel; a larger number is a slip
+THRESHOLD = 0.1  # a map is a ghost if its best linear image misses at most this share of variance
+LARGEST = 64  # ratio and cheap kernel; a larger number is a typing mistake
 REFINE_STEPS = 100  # of gradient descent for each module, see `refine`
 
 
 @dataclass(frozen=True)
 class GhostOptions:
-    """The ghost modules to make, and where.
+    """The ghost modules to make, and the convolutions that they replace.
 
-    ratio: s of the paper, maps for each intrinsic map. dw: its d, the size of the cheap kernels,
-    odd. select, keep: selectors of convolutions, see `selectors.WORDS`; `keep` wins. Without
-    `select` all convolutions are replaced but stems and heads, which only their own names or
-    numbers select.
+    ratio: s of the paper, the number of maps for each intrinsic map. dw: d of the paper, the odd
+    size of the cheap kernels. select, keep: words that select convolutions, see `selection.WORDS`;
+    `keep` wins. Without `select`, all convolutions are replaced except stems and heads, which are
+    replaced only if a word gives their name, index or group.
     """
 
     ratio: int = 2
@@ -27,7 +28,7 @@ class GhostOptions:
     keep: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise `OptionError` for numbers that no ghost module has."""
+        """Raise `OptionError` for a ratio or a kernel size that no ghost module can have."""
         if not 2 <= self.ratio <= LARGEST:
             raise OptionError(f"ratio {self.ratio}", hint=f"use 2, the paper's, up to {LARGEST}")
         if not 1 <= self.dw <= LARGEST or self.dw % 2 == 0:
@@ -37,9 +38,11 @@ class GhostOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """How n maps are made. primary: m by convolution; rounds: cheap maps of each of those.
+    """How a ghost module makes n maps.
 
-    rest: further cheap maps, from the first `source` of the m, where m does not divide n.
+    primary: m, the number of intrinsic maps, which a convolution makes. rounds: the number of cheap
+    maps of every intrinsic map. rest: further cheap maps, made from the first `source` intrinsic
+    maps, where m does not divide n.
     """
 
     primary: int
@@ -54,15 +57,12 @@ class Split:
 
 
 def split(filters: int, ratio: int) -> Split:
-    """Split maps for a ratio: m = filters / ratio rounded up, as in the paper's own code.
+    """Divide the maps for a ratio: m = filters / ratio rounded up, as in the paper's own code.
 
-    The rest is made from as many of the m as a `[route]` can slice off and share out evenly.
+    The rest is made from the largest number of intrinsic maps that divides both the rest and m, so
+    that a `[route]` can slice them off.
     Source: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py GhostModule (ceil).
     """
     primary = -(-filters // ratio)
     rounds, rest = divmod(filters - primary, primary)
-    return Split(primary, rounds, rest, _largest_slice(primary, rest) if rest else 0)
-
-
-def _largest_slice(primary: int, rest: int) -> int:
-    return max(size for size in range(1, rest + 1) if primary % size == 0 == rest % size)
+    return Split(primary, rounds, rest, gcd(primary, rest) if rest else 0)

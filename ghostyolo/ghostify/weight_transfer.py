@@ -1,14 +1,15 @@
-"""The weights of a trained network for its version with ghost modules, fitted layer by layer.
+"""Fit the weights of a network with ghost modules to those of the trained network, layer by layer.
 
-Old and new network run side by side on calibration pictures. In each module the intrinsic maps
-start from their old filters, the cheap kernels are fitted to the maps that they replace, then both
-together. Layers that read the module get their input channels in its order. Weights and batch
-norms are corrected for what the modules lose.
+Old and new network run side by side on calibration pictures. In each module, the intrinsic maps
+start from their old filters, then the cheap kernels are fitted to the maps that they replace, then
+gradient descent fits all parts together. Layers that read the module get their input channels in
+its order. The weights and batch norms of the other layers are corrected for the errors of the
+modules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,41 +19,51 @@ from torch import Tensor
 
 from ghostyolo.errors import OptionError
 from ghostyolo.ghostify import calibration
-from ghostyolo.ghostify.batchnorm import match_moments, recompute_statistics
-from ghostyolo.ghostify.channel_order import ChannelOrders, order_of
-from ghostyolo.ghostify.intrinsic import choose_intrinsic, origins
-from ghostyolo.ghostify.least_squares import (
-    fit_kernels,
-    layer_samples,
-    pairwise,
-    samples,
-    weight_correction,
+from ghostyolo.ghostify.channel_order import ChannelOrders, choose_intrinsic, order_of, origins
+from ghostyolo.ghostify.layer_fit import (
+    correct_weights,
+    fit_cheap,
+    match_moments,
+    recompute_statistics,
+    refine,
 )
+from ghostyolo.ghostify.least_squares import pairwise
 from ghostyolo.ghostify.options import REFINE_STEPS, Split
-from ghostyolo.ghostify.refine import refine
 from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
 from ghostyolo.model import compute
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.ops.convolution import Convolution
 
-MOST_CORRECTED = 2304  # weights of a filter that are still corrected: 256 channels of 3 x 3
-Tensors = dict[str, Tensor]
-Progress = Callable[[int, int], object]  # called with the modules that are done, and all
+Progress = Callable[[int, int], object]  # called with the numbers of fitted modules and of all
 
 
 @dataclass(frozen=True)
 class LayerFit:
     """How well a ghost module or an output of the network was fitted; index: of the old node.
 
-    ordered: whether its maps could be put in the order that suits the cheap kernels. error: share
-    of its variance that is lost.
+    ordered: whether its maps could be put in the order that suits the cheap kernels. error: the
+    squared error as a share of the maps' variance.
     """
 
     index: int
     ghost: bool
     ordered: bool
     error: float
+
+
+def fit_text(fits: Sequence[LayerFit]) -> str:
+    """Return how much of the variance of the trained network's maps the fitted weights lose."""
+    lost = sorted(fit.error for fit in fits if fit.ghost)
+    if not lost:
+        return "the weights are copied unchanged"
+    outputs = "".join(
+        f", {fit.error:.1%} in output layer {fit.index}" for fit in fits if not fit.ghost
+    )
+    line = f"lost variance of the maps: {lost[len(lost) // 2]:.1%} in the median module{outputs}"
+    fixed = sum(fit.ghost and not fit.ordered for fit in fits)
+    note = f"\n{fixed} modules keep the order of their maps, as layers that read them need it"
+    return line + (note if fixed else "")
 
 
 def fit_weights(
@@ -68,9 +79,9 @@ def fit_weights(
 ) -> list[LayerFit]:
     """Fit the weights of a ghostified network to those of the original and write them to `out`.
 
-    pictures: files to calibrate on; noise takes their place without them. steps: of gradient
-    descent for each module, `REFINE_STEPS` if None. seed: of which pictures are taken.
-    Raises `OptionError` for numbers below 0, and as reading weights and pictures does.
+    pictures: files to calibrate on; None for synthetic noise. steps: of gradient descent for each
+    module, `REFINE_STEPS` if None. seed: of the random choice of pictures, or of the noise.
+    Raises `OptionError` for negative numbers, and the errors of reading weights and pictures.
     """
     steps = REFINE_STEPS if steps is None else steps
     for name, value in (("seed", seed), ("refine", steps)):
@@ -91,22 +102,20 @@ def transfer(
     result: Ghostified,
     pictures: Tensor,
     *,
-    reorder: bool = True,
     steps: int = REFINE_STEPS,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Model, list[LayerFit]]:
-    """Return the new network's model with weights fitted to the old one's, and how well.
+    """Return the new network's model with weights fitted to the old one's, and how well they fit.
 
-    pictures: (N, C, h, w), like those that the network is for. reorder: whether maps may change
-    their order, so that the best ones become intrinsic; else the first ones do. steps: of gradient
-    descent for each module.
+    pictures: (N, C, h, w), similar to those that the network will see. steps: of gradient descent
+    for each module.
     """
     old = old.eval()
     new = Model(result.network).eval()
     new.seen = old.seen
     with torch.no_grad():
         orders = ChannelOrders(old.network)
-        permutations = _permutations(old, result, orders, pictures) if reorder else {}
+        permutations = _permutations(old, result, orders, pictures)
         fits = list[LayerFit]()
         for fit in Transfer(old, new, result, orders, permutations, steps).run(pictures):
             fits.append(fit)
@@ -124,10 +133,10 @@ def _permutations(
     weight = _importance(old, orders)
     for index, held in compute.run(compute.calls(old.network, old.layers), pictures):
         ghost, out = result.ghosts.get(index), held[index]
-        number = orders.representative(orders.of[index][0])
+        number, _ = orders.parts(index)[0]
         if ghost is None or orders.is_fixed(number):
             continue
-        lost = pairwise(out, _cheap_size(result, ghost)) * (out.var((0, 2, 3)) * weight[number])
+        lost = pairwise(out, result.options.dw) * (out.var((0, 2, 3)) * weight[number])
         splits[number] = ghost.split
         relative = (lost / lost.mean().clamp(min=1e-20)).numpy()
         errors[number] = errors.get(number, 0) + relative
@@ -135,11 +144,14 @@ def _permutations(
 
 
 def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
-    """Return by order how much weight is put on each channel: the sum of the squared weights."""
+    """Return for each order the importance of its channels.
+
+    The importance is the sum of the squared weights that read a channel, 1 if nothing reads any.
+    """
     found: dict[int, Tensor] = {}
     for node, tensors in zip(old.network, old.tensors(), strict=True):
         name = next((name for name in ("conv.weight", "linear.weight") if name in tensors), "")
-        parts = orders.sizes(node.inputs[0])
+        parts = orders.parts(node.inputs[0])
         columns = [torch.zeros(size) for _, size in parts]
         if name and order_of(old.network, node) == "absorbed":
             channels = old.network.shape(node.inputs[0]).c
@@ -147,20 +159,14 @@ def _importance(old: Model, orders: ChannelOrders) -> dict[int, Tensor]:
             columns = list(strength.split([size for _, size in parts]))
         for (number, size), column in zip(parts, columns, strict=True):
             found[number] = found.get(number, torch.zeros(size)) + column
-    for number, strength in found.items():
-        found[number] = strength if strength.any() else torch.ones_like(strength)
-    return found
-
-
-def _cheap_size(result: Ghostified, ghost: GhostModule) -> int:
-    cheap = result.network[ghost.convolutions[1]]
-    return int(cheap.layer.size)  # type: ignore[attr-defined]
+    return {n: weight if weight.any() else torch.ones_like(weight) for n, weight in found.items()}
 
 
 class Transfer:
     """Old and new network side by side; the new one's weights are set node by node.
 
-    live: outputs of the new network that are still needed.
+    permutations: the new permutation of each channel order that changes. steps: of gradient descent
+    for each module. outputs: those of the new network's nodes that later nodes still read.
     """
 
     def __init__(
@@ -175,19 +181,19 @@ class Transfer:
         self.old, self.new, self.result, self.steps = old, new, result, steps
         self.orders, self.permutations = orders, permutations
         self.before, self.after = old.tensors(), new.tensors()
-        self.live: dict[int, Tensor] = {}
+        self.outputs: dict[int, Tensor] = {}
         self.computing: Iterator[tuple[int, dict[int, Tensor]]] = iter(())
 
     def run(self, pictures: Tensor) -> Iterator[LayerFit]:
         """Set the weights of all nodes; yield how well modules and outputs are fitted."""
-        self.live = {IMAGE: pictures}
+        self.outputs = {IMAGE: pictures}
         self.computing = compute.run(compute.calls(self.result.network, self.new.layers), pictures)
         for index, held in compute.run(compute.calls(self.old.network, self.old.layers), pictures):
             node, ghost = self.old.network[index], self.result.ghosts.get(index)
             place, channels = self.result.places[index], self.permutation(index)
             x, shares = held[node.inputs[0]], node.shares_with is not None
             if ghost:
-                start = self.live[self.result.network[ghost.convolutions[0]].inputs[0]]
+                start = self.outputs[self.result.network[ghost.convolutions[0]].inputs[0]]
                 self._set_module(node, ghost, x)
                 if self.steps and not shares:
                     self._refine(ghost, start, held[index][:, channels])
@@ -196,30 +202,27 @@ class Transfer:
                     self._copy(node, place, x, channels)
                 self._compute_to(place)
             if ghost or index in self.old.output_indices:
-                ordered = ghost is None or self._is_reordered(index)
-                error = _relative_error(self.live[place], held[index][:, channels])
-                yield LayerFit(index, ghost is not None, ordered, error)
+                changed = any(part in self.permutations for part, _ in self.orders.parts(index))
+                error = _relative_error(self.outputs[place], held[index][:, channels])
+                yield LayerFit(index, ghost is not None, ghost is None or changed, error)
 
     def permutation(self, index: int) -> Tensor:
-        """Return the old channel of each new one of a node's."""
+        """Return for each new channel of a node its old channel."""
         parts, start = [], 0
-        for number, size in self.orders.sizes(index):
+        for number, size in self.orders.parts(index):
             parts.append(start + torch.from_numpy(self.permutations.get(number, np.arange(size))))
             start += size
         return torch.cat(parts)
 
-    def _is_reordered(self, index: int) -> bool:
-        return any(number in self.permutations for number, _ in self.orders.sizes(index))
-
     def _compute_to(self, index: int) -> None:
-        """Compute the new network's next nodes, as far as one of them."""
-        for node, live in self.computing:
-            self.live = live
+        """Compute the new network's next nodes, up to and including `index`."""
+        for node, outputs in self.computing:
+            self.outputs = outputs
             if node == index:
                 break
 
     def _copy(self, node: Node, place: int, x: Tensor, channels: Tensor) -> None:
-        """Give a node of the new network those channels of an old one, corrected for its input.
+        """Copy some channels of an old node to a new node, and correct them for the new input.
 
         x: the old node's input.
         """
@@ -227,15 +230,15 @@ class Transfer:
         old, new = self.old.layers[node.index], self.new.layers[place]
         if isinstance(new, Convolution) and not new.binary_input:
             assert isinstance(old, Convolution)
-            maps = self.live[self.result.network[place].inputs[0]]
+            maps = self.outputs[self.result.network[place].inputs[0]]
             wanted = old.conv(x)[:, channels]
             if order_of(self.old.network, node) == "absorbed":
-                _correct(new, maps, wanted)
+                correct_weights(new, maps, wanted)
             if new.norm is not None:
                 match_moments(new, maps, wanted)
 
-    def _copy_tensors(self, node: Node, target: Tensors, channels: Tensor) -> None:
-        """Copy those channels of a node's tensors, with the input channels in their new order."""
+    def _copy_tensors(self, node: Node, target: dict[str, Tensor], channels: Tensor) -> None:
+        """Copy some channels of a node's tensors, with the input channels in their new order."""
         own = bool(node.layer.channels_key)  # their first axis is that of the channels
         order = order_of(self.old.network, node)
         for name, tensor in self.before[node.index].items():
@@ -250,7 +253,10 @@ class Transfer:
             target[name].copy_(tensor)
 
     def _set_module(self, node: Node, ghost: GhostModule, x: Tensor) -> None:
-        """Set a module's primary convolution, then fit its cheap kernels to the old maps."""
+        """Copy a module's primary convolution, then fit its cheap kernels to the old maps.
+
+        x: the old node's input.
+        """
         shares = node.shares_with is not None
         module = self.old.layers[node.index]
         assert isinstance(module, Convolution)
@@ -263,60 +269,34 @@ class Transfer:
         wanted = (wanted if module.norm is None else module.norm(wanted))[:, channels]
         sources = torch.from_numpy(origins(ghost.split))
         for index in ghost.convolutions[1:]:
-            cheap = self.result.network[index]
+            cheap, layer = self.result.network[index], self.new.layers[index]
             if cheap.inputs[0] != primary:
                 self._compute_to(cheap.inputs[0])  # the slice that the rest is made from
             stop = start + cheap.shape.c
             if not shares:
-                maps = self.live[cheap.inputs[0]]
-                self._fit_cheap(index, maps, wanted[:, start:stop], sources[start:stop])
+                assert isinstance(layer, Convolution)
+                maps = self.outputs[cheap.inputs[0]]
+                fit_cheap(layer, maps, wanted[:, start:stop], sources[start:stop])
             self._compute_to(index)
             start = stop
         self._compute_to(ghost.out)
 
-    def _fit_cheap(self, index: int, maps: Tensor, wanted: Tensor, sources: Tensor) -> None:
-        module, tensors = self.new.layers[index], self.after[index]
-        assert isinstance(module, Convolution)
-        kernel = tensors["conv.weight"]
-        windows, targets = samples(maps, wanted, kernel.shape[-1])
-        taps, bias = fit_kernels(windows, targets, sources, module.act)
-        kernel.copy_(taps.view_as(kernel))
-        if module.norm is None:
-            tensors["conv.bias"].copy_(bias)
-            return
-        tensors["norm.running_mean"].zero_()
-        tensors["norm.running_var"].fill_(1 - module.norm.eps)
-        tensors["norm.weight"].fill_(1)
-        tensors["norm.bias"].copy_(bias)
-        recompute_statistics(module, maps)
-
     def _refine(self, ghost: GhostModule, start: Tensor, wanted: Tensor) -> None:
-        """Fit all parts of a module together to the maps that it is to make; start: its input."""
+        """Fit all parts of a module together to the wanted maps; start: the module's input."""
         nodes = self.result.network.nodes[ghost.convolutions[0] : ghost.out + 1]
         source, layers = nodes[0].inputs[0], [self.new.layers[node.index] for node in nodes]
 
         def module(x: Tensor, new_statistics: bool = False) -> Tensor:
-            live = {source: x}
+            outputs = {source: x}
             for node, layer in zip(nodes, layers, strict=True):
                 if new_statistics and isinstance(layer, Convolution) and layer.norm is not None:
-                    recompute_statistics(layer, live[node.inputs[0]])
-                live[node.index] = layer(*(live[index] for index in node.inputs))
-            return live[ghost.out]
+                    recompute_statistics(layer, outputs[node.inputs[0]])
+                outputs[node.index] = layer(*(outputs[index] for index in node.inputs))
+            return outputs[ghost.out]
 
         parameters = [parameter for layer in layers for parameter in layer.parameters()]
         refine(module, parameters, start, wanted, self.steps)
-        self.live[ghost.out] = module(start, new_statistics=True)
-
-
-def _correct(module: Convolution, maps: Tensor, wanted: Tensor) -> None:
-    """Change a dense convolution's weights so that it makes the wanted results from its input."""
-    weight, bias = module.conv.weight, module.conv.bias
-    if weight[0].numel() > MOST_CORRECTED:
-        return
-    missing = wanted - module.conv(maps)
-    weight += weight_correction(*layer_samples(maps, missing, module.conv)).view_as(weight)
-    if bias is not None:
-        bias += (wanted - module.conv(maps)).mean((0, 2, 3))
+        self.outputs[ghost.out] = module(start, new_statistics=True)
 
 
 def _relative_error(got: Tensor, wanted: Tensor) -> float:

@@ -60,6 +60,11 @@ class Model(nn.Module):
             raise node.error(error) from None
 
     @property
+    def device(self) -> torch.device:
+        """Return the device of the parameters, the CPU if there are none."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+    @property
     def heads(self) -> list[tuple[Node, Head]]:
         """Return the nodes that make boxes, with their layers."""
         return detection_heads(self.network)
@@ -125,11 +130,10 @@ class Model(nn.Module):
     def _outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """Run the heads in inference mode on (N, 3, h, w) arrays."""
         training = self.training
-        device = next(self.parameters()).device
         try:
             self.eval()
             with torch.inference_mode():
-                x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+                x = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
                 return [output.float().cpu().numpy() for output in self(x)]
         finally:
             self.train(training)

@@ -95,9 +95,10 @@ class State:
 
     def rng_state(self) -> RngState:
         """Return the states of torch's random number generators."""
-        device = next(self.model.parameters()).device
         states = {"cpu": torch.get_rng_state()}
-        return {**states, "cuda": torch.cuda.get_rng_state()} if device.type == "cuda" else states
+        if self.model.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state()
+        return states
 
     def save(self, path: Path, identity: dict[str, str], rng_states: list[RngState]) -> None:
         """Write a checkpoint. identity: what the run is made of. rng_states: of every rank."""
