@@ -1,7 +1,7 @@
-"""How well anchors fit boxes, and the anchors that fit best, found by clustering.
+"""Measure how well anchors fit boxes, and find the anchors that fit best by clustering.
 
-Boxes and anchors are (w, h) in pixels of the network's input, as (n, 2) arrays; where boxes lie
-does not matter. A clustering is a pure function of its generator.
+Boxes and anchors are (w, h) in pixels of the network's input, as (n, 2) arrays, without positions.
+A clustering depends only on its arguments, among them a random number generator.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 
 from ghostyolo.errors import DataError
 
-RESTARTS = 10  # of which the best counts; ten more gain about .0001 of mean IoU
-MOST_BOXES = 20_000  # that are clustered; all of 300,000 made-up ones gained .0001
-MOST_ROUNDS = 100  # of a clustering; most settle in 15
-RATIO = 4.0  # Source: ultralytics/yolov5 data/hyps, anchor_t: beyond it a box is hard to learn
-DIGITS = 3  # of an anchor's sides: finer than boxes are drawn
+RESTARTS = 10  # clusterings, of which the best is taken; 20 gain about .0001 of mean IoU
+MOST_BOXES = 20_000  # more are sampled; to cluster all of 300,000 synthetic boxes gained .0001
+MOST_ROUNDS = 100  # of a clustering; most converge in 15
+RATIO = 4.0  # a box is hard to learn beyond it. Source: ultralytics/yolov5 data/hyps, anchor_t
+DIGITS = 3  # significant digits of an anchor's sides, more precise than boxes are drawn
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorFit:
     """How well anchors fit boxes.
 
-    mean_iou: the mean over the boxes of the IoU with their best anchor, both centred. within_ratio:
-    the share of boxes with an anchor of at most `RATIO` times, at least 1/`RATIO` of their width
-    and height. counts: (n,) for each anchor the boxes of which it is the best.
+    counts: (n,) for each anchor, the number of boxes whose best anchor it is. mean_iou: the mean
+    over the boxes of the IoU with their best anchor, both centred. within_ratio: the fraction of
+    boxes for which an anchor has between 1/`RATIO` and `RATIO` times their width and their height.
     """
 
     anchors: np.ndarray
@@ -43,7 +43,7 @@ def centred_iou(sizes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def measure(sizes: np.ndarray, anchors: np.ndarray) -> AnchorFit:
-    """Measure how anchors fit boxes. Raises DataError without boxes."""
+    """Measure how well anchors fit boxes. Raises DataError if there is no box."""
     if not len(sizes):
         raise DataError("no box to compare anchors with", hint="label some pictures")
     ious = centred_iou(sizes, anchors)
@@ -60,12 +60,12 @@ def cluster(
     starts: Sequence[np.ndarray] = (),
     restarts: int = RESTARTS,
 ) -> np.ndarray:
-    """Return the `num` anchors with the best mean IoU that were found, by area, (num, 2).
+    """Cluster boxes into `num` anchors; return those with the best mean IoU, by area, (num, 2).
 
-    k-medians with 1 - IoU as the distance, from `restarts` k-means++ seeds and from `starts`, which
-    are themselves in the choice. Sides are rounded to `DIGITS` digits.
+    k-medians with 1 - IoU as the distance, from `restarts` k-means++ seeds and from `starts`; the
+    starts themselves are candidates too. Sides are rounded to `DIGITS` significant digits.
 
-    Raises DataError if there are fewer different boxes than anchors.
+    Raises DataError if there are fewer different sizes of boxes than anchors.
     Source: Redmon & Farhadi 2017, section 2 (the distance); Arthur & Vassilvitskii 2007 (the seed).
     """
     different = len(np.unique(rounded(sizes), axis=0))
@@ -95,9 +95,9 @@ def _seed(sizes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _settled(sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Let boxes choose centres, and centres move to the median of their boxes, until all stay.
+    """Assign boxes to centres, and move centres to the median of their boxes, until none moves.
 
-    Medians reach a mean IoU up to .004 above that of means, in a third of the rounds.
+    Medians reach a mean IoU up to .004 higher than means, in a third of the rounds.
     """
     for _ in range(MOST_ROUNDS):
         owner = centred_iou(sizes, centres).argmax(1)
@@ -110,7 +110,7 @@ def _settled(sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return centres
 
 
-def rounded(sides: np.ndarray, digits: int = DIGITS) -> np.ndarray:
-    """Round positive numbers to so many significant digits."""
-    texts = [f"{side:.{digits}g}" for side in sides.ravel().tolist()]
+def rounded(sides: np.ndarray) -> np.ndarray:
+    """Round positive numbers to `DIGITS` significant digits."""
+    texts = [f"{side:.{DIGITS}g}" for side in sides.ravel().tolist()]
     return np.array(texts, float).reshape(sides.shape)

@@ -1,4 +1,4 @@
-"""The anchors of a network: how well they fit a data set, and others that fit better.
+"""The anchors of a network: how well they fit the boxes of a data set, and anchors that fit better.
 
 Anchors are (w, h) in pixels of the network's input, as (n, 2) arrays.
 """
@@ -6,53 +6,45 @@ Anchors are (w, h) in pixels of the network's input, as (n, 2) arrays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ghostyolo.data.anchor_clustering import (
-    DIGITS,
-    RATIO,
-    AnchorFit,
-    cluster,
-    measure,
-    rounded,
-)
+from ghostyolo.data.anchor_clustering import RATIO, AnchorFit, cluster, measure
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.images import Placement
 from ghostyolo.data.layouts import open_dataset
 from ghostyolo.errors import CfgError, DataError, OptionError, Span
-from ghostyolo.layers import Layer, LayerError
-from ghostyolo.layers.anchor_head import Anchored
-from ghostyolo.layers.convolutional import Convolutional
-from ghostyolo.layers.head import anchor_pairs
-from ghostyolo.layers.region import Region
+from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import NetOptions
+from ghostyolo.network.outputs import detection_heads
 from ghostyolo.network.passes import rebuild
 
 SIZE, NUM = 416, 9  # gencfg's defaults
-# The mean IoU on VOC 2007 of 9 anchors chosen by hand and of 9 clusters, both of which train
-# well. Source: Redmon & Farhadi 2017, table 1.
+# The mean IoU on VOC 2007 of 9 anchors chosen by hand and of 9 clustered anchors; networks train
+# well with both. Source: Redmon & Farhadi 2017, table 1.
 BY_HAND, CLUSTERED = 0.609, 0.672
 
 
 @dataclass(frozen=True)
 class AnchorHead:
-    """A head with its anchors, (n, 2), and the pixels (w, h) from one of its cells to the next."""
+    """A head with its anchors, (n, 2), and the (w, h) of one of its cells in pixels."""
 
     node: Node
+    layer: Head
     anchors: np.ndarray
     cell: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class FittedAnchors:
-    """Anchors clustered for the boxes of a data set, beside those that a network has.
+    """Anchors clustered for the boxes of a data set, and the anchors that the network had.
 
-    network: with the clustered anchors. before, after: how well the two fit the boxes.
+    network: with the clustered anchors. before, after: how well the old and the new anchors fit the
+    boxes. before_strides: the stride of the head of each old anchor.
     """
 
     dataset: Dataset
@@ -62,9 +54,9 @@ class FittedAnchors:
     before_strides: tuple[float, ...]
 
     def as_dict(self, out: str | None = None) -> dict[str, Any]:
-        """Return the numbers, with the stride of each anchor's head, the fine ones first.
+        """Return both fits for JSON, the anchors of small strides first.
 
-        out: the file that has the new anchors.
+        out: the path of the cfg with the new anchors.
         """
         return {
             "boxes": int(self.before.counts.sum()),
@@ -75,7 +67,7 @@ class FittedAnchors:
         }
 
     def table(self) -> str:
-        """Return the numbers as lines of text."""
+        """Return both fits as lines of text."""
         options, found = self.network.options, self.as_dict()
         how = "letterboxed to" if options.letter_box else "stretched to"
         lines = [
@@ -103,7 +95,7 @@ def fit_anchors(
     """Cluster the boxes of a data set into `num` anchors, by default as many as the network has.
 
     split, names: see `open_dataset`. Raises `CfgError` for a network without anchors, `OptionError`
-    for a number that does not suit it or a seed below 0, `DataError` for data that cannot be used.
+    for fewer anchors than heads or a seed below 0, `DataError` for data that cannot be used.
     """
     if seed < 0:
         raise OptionError(f"--seed {seed}", hint="use 0 or more")
@@ -118,7 +110,7 @@ def fit_anchors(
 
 
 def suggest_anchors(dataset: Dataset) -> dict[str, Any] | None:
-    """Return `NUM` anchors for a new cfg of `SIZE`, None where boxes are too few."""
+    """Return `NUM` clustered anchors for a new cfg of `SIZE`, None if there are too few boxes."""
     sizes = box_sizes(dataset, NetOptions(width=SIZE, height=SIZE, channels=3))
     try:
         found = cluster(sizes, NUM, np.random.default_rng(0))
@@ -129,15 +121,22 @@ def suggest_anchors(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def anchor_heads(network: Network) -> list[AnchorHead]:
-    """Return the heads that have anchors, from fine to coarse.
+    """Return the heads that have anchors, smallest stride first.
 
-    Raises `CfgError` if there is none, or one that makes no boxes.
+    Raises `CfgError` if no head has anchors, or if a head cannot make boxes.
     """
-    found = [
-        _anchor_head(node, node.layer, network.options.size)
-        for node in network
-        if isinstance(node.layer, Anchored | Region)
-    ]
+    found = []
+    for node, layer in detection_heads(network):
+        cell = network.options.width / node.shape.w, network.options.height / node.shape.h
+        try:
+            own = np.array(layer.anchors_px(cell), float).reshape(-1, 2)
+            if np.any(own <= 0):
+                message, hint = "an anchor has a side of 0 or less", "give positive sides"
+                raise LayerError(message, hint)
+        except LayerError as error:
+            raise node.error(error) from None
+        if len(own):
+            found.append(AnchorHead(node, layer, own, cell))
     if not found:
         span = network[0].span if len(network) else None
         message = "no head has anchors: there is no [yolo], [Gaussian_yolo] or [region]"
@@ -147,7 +146,7 @@ def anchor_heads(network: Network) -> list[AnchorHead]:
 
 
 def box_sizes(dataset: Dataset, options: NetOptions) -> np.ndarray:
-    """Return the boxes that are trained on, (n, 2): stretched or letterboxed as `[net]` says."""
+    """Return (w, h) of the boxes to train on, (n, 2), stretched or letterboxed as `[net]` says."""
     parts = [np.zeros((0, 2))]
     for sample in dataset.samples:
         boxes = sample.boxes_xyxy_px[~sample.ignore].astype(float)
@@ -158,10 +157,10 @@ def box_sizes(dataset: Dataset, options: NetOptions) -> np.ndarray:
 
 
 def anchors_per_head(heads: Sequence[AnchorHead], num: int) -> list[int]:
-    """Return how many of `num` anchors each head takes, from fine to coarse.
+    """Return how many of `num` anchors each head takes, smallest stride first.
 
-    Each keeps its number if that is `num` in all; else all get the same, and the finest, which have
-    the most cells, one more where it does not come out even.
+    Heads keep their numbers if these add up to `num`; else all get the same number, and the first
+    heads, which have the most cells, one more if `num` is not a multiple of the heads.
 
     Raises OptionError if there are fewer anchors than heads.
     """
@@ -176,52 +175,53 @@ def anchors_per_head(heads: Sequence[AnchorHead], num: int) -> list[int]:
 
 
 def with_anchors(network: Network, anchors: np.ndarray) -> Network:
-    """Return the network with other anchors, (n, 2), shared out by area: small ones to fine maps.
+    """Return the network with other anchors, (n, 2) by area; heads of small strides get small ones.
 
-    A box is learned by the head that has the anchor nearest to it, and a coarse map has few cells:
-    so the order of areas is that of strides, wherever the head is in the file. Every `[yolo]`
-    lists all anchors and masks its own; a `[region]` lists its own, in cells. Where a head's number
-    of anchors changes, the filters above it follow. Raises `CfgError` where they cannot.
+    A box is learned by the head that has the anchor nearest to it, and maps of large strides have
+    few cells: so the order of areas is that of strides, wherever a head is in the file. Every
+    `[yolo]` lists all anchors and masks its own; a `[region]` lists its own, in cells. Where the
+    number of a head's anchors changes, the filters of the layer above it change too. Raises
+    `CfgError` where they cannot.
     """
     heads = anchor_heads(network)
     layers: dict[int, Layer] = {}
     start = 0
     for head, count in zip(heads, anchors_per_head(heads, len(anchors)), strict=True):
-        layer = _changed_head(head, anchors, range(start, start + count))
-        layers[head.node.index] = layer
+        own, above = range(start, start + count), network[head.node.inputs[0]]
         start += count
-        if layer.needed_channels != head.node.layer.needed_channels:  # type: ignore[attr-defined]
-            above = network[head.node.inputs[0]]
-            if not isinstance(above.layer, Convolutional):
+        try:
+            layer, channels = head.layer.with_anchors(anchors.tolist(), own, head.cell)
+        except LayerError as error:
+            raise head.node.error(error) from None
+        layers[head.node.index] = layer
+        if channels != above.shape.c:
+            if not above.layer.channels_key:
                 message = f"cannot change its number of anchors: [{above.layer.kind}] stands above"
-                hint = "put a [convolutional] above each head"
-                raise head.node.error(message, hint)
-            layers[above.index] = replace(above.layer, filters=layer.needed_channels)
+                raise head.node.error(message, "put a [convolutional] above each head")
+            layers[above.index] = above.layer.changed(**{above.layer.channels_key: channels})
     return rebuild(network, lambda node: layers.get(node.index, node.layer))
 
 
 def propose(dataset: Dataset, network: Network, num: int, seed: int) -> tuple[AnchorFit, AnchorFit]:
-    """Return the fit of the network's anchors to a data set, and that of `num` clustered ones."""
+    """Return how well the network's anchors and how well `num` clustered ones fit a data set."""
     sizes = box_sizes(dataset, network.options)
     now = np.concatenate([head.anchors for head in anchor_heads(network)])
     try:
         starts = [now] if len(now) == num else []
         new = cluster(sizes, num, np.random.default_rng(seed), starts)
     except DataError as error:
-        span = Span(dataset.path)
-        found = error.diagnostic
-        message = f"split '{dataset.split}': {found.message}"
-        raise DataError(message, span=span, hint=found.hint) from None
+        message = f"split '{dataset.split}': {error.diagnostic.message}"
+        raise DataError(message, span=Span(dataset.path), hint=error.diagnostic.hint) from None
     return measure(sizes, now), measure(sizes, new)
 
 
 def poor_fit_warning(dataset: Dataset, network: Network) -> str | None:
-    """Return a line that says how badly the network's anchors fit, None if they fit well enough.
+    """Return a warning if the network's anchors fit badly, else None.
 
-    They fit badly if their mean IoU is lower than that of anchors once chosen by hand (`BY_HAND`)
-    and clustering these boxes gains more than it gained there: what can be reached depends on the
-    boxes and on the number of anchors. None, too, where boxes are too few to cluster. Raises
-    `CfgError` for a network without anchors.
+    They fit badly if their mean IoU is below `BY_HAND`, and if clustered anchors gain more than
+    `CLUSTERED` - `BY_HAND`, since the possible IoU depends on the boxes and on the number of
+    anchors. Returns None too if there are too few boxes to cluster. Raises `CfgError` for a network
+    without anchors.
     """
     heads, sizes = anchor_heads(network), box_sizes(dataset, network.options)
     now = np.concatenate([head.anchors for head in heads])
@@ -237,37 +237,9 @@ def poor_fit_warning(dataset: Dataset, network: Network) -> str | None:
     split = "" if dataset.split == "train" else f" --split {dataset.split}"
     command = f"ghostyolo anchors {dataset.path} {cfg}{split} --size {h}x{w} --out NEW.cfg"
     return (
-        f"{cfg}: the anchors fit badly: boxes have a mean IoU of {mean:.2f} with their best, "
-        f"{possible:.2f} is possible; '{command}' fits them"
+        f"{cfg}: the anchors fit badly: boxes have a mean IoU of {mean:.2f} with their best "
+        f"anchor, {possible:.2f} is possible; '{command}' fits them"
     )
-
-
-def _anchor_head(node: Node, layer: Anchored | Region, size: tuple[int, int]) -> AnchorHead:
-    """Return a head with its anchors; size: the input's (h, w). Raises `CfgError`."""
-    try:
-        layer.check_boxes()
-        cell = size[1] / node.shape.w, size[0] / node.shape.h
-        if isinstance(layer, Region):
-            own = np.array(anchor_pairs(layer.anchors, layer.num)).reshape(-1, 2) * cell
-        else:
-            own = np.array(layer.own_anchors, float).reshape(-1, 2)
-        if np.any(own <= 0):
-            raise LayerError(
-                "an anchor has a side of 0 or less", "give positive widths and heights"
-            )
-    except LayerError as error:
-        raise node.error(error) from None
-    return AnchorHead(node, own, cell)
-
-
-def _changed_head(head: AnchorHead, anchors: np.ndarray, own: range) -> Anchored | Region:
-    layer = head.node.layer
-    if isinstance(layer, Region):
-        cells = rounded(anchors[list(own)] / head.cell, DIGITS + 1)
-        return layer.changed(anchors=tuple(cells.ravel().tolist()), num=len(own))
-    assert isinstance(layer, Anchored)
-    flat = tuple(anchors.ravel().tolist())
-    return layer.changed(mask=tuple(own), anchors=flat, num=len(anchors))
 
 
 def _strides(network: Network) -> tuple[float, ...]:
@@ -285,7 +257,7 @@ def _fit_as_dict(fit: AnchorFit, strides: Sequence[float]) -> dict[str, Any]:
 
 
 def _lines_by_stride(rows: list[dict[str, Any]], boxes: int) -> list[str]:
-    """Return a line for each stride: its share of the boxes, then its anchors with their number."""
+    """Return a line for each stride: its share of the boxes, and its anchors with their boxes."""
     lines = []
     for stride in dict.fromkeys(row["stride"] for row in rows):
         own = [row for row in rows if row["stride"] == stride]

@@ -19,6 +19,7 @@ from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, 
 from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, canonical, draw_pictures, find_split
 from ghostyolo.errors import DataError, Span
 
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a sample
 UNNAMED, SEVERAL = "no class in the path", "several classes in the path"
 HINT = "give a folder with a folder of pictures for each class, or a Darknet .data file"
 
@@ -119,7 +120,7 @@ def _add_listed(
             continue
         if defect:
             builder.count_defect(defect, span)
-        _add(builder, picture, image_id, cls, span)
+        builder.add(picture, image_id, [Label(WHOLE, cls, span, relative=True)])
 
 
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -140,8 +141,8 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
         if not pictures:
             builder.count_defect("class without pictures", Span(str(folder)))
         for picture in sorted(pictures, key=Path):
-            image_id = os.path.relpath(picture, path)
-            _add(builder, picture, image_id, index[folder.name], Span(str(folder)))
+            label = Label(WHOLE, index[folder.name], Span(str(folder)), relative=True)
+            builder.add(picture, os.path.relpath(picture, path), [label])
     dataset = builder.finish()
     if not roots and own != "all":
         logger.warning(
@@ -150,10 +151,3 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
             path, HELD_BACK, len(dataset), split,
         )  # fmt: skip
     return dataset
-
-
-def _add(builder: DatasetBuilder, picture: str, image_id: str, cls: int, span: Span) -> None:
-    size = builder.size(picture)
-    if size is not None:
-        whole = (0.0, 0.0, float(size[1]), float(size[0]))
-        builder.add(picture, image_id, size, [Label(whole, cls, False, span)])

@@ -23,7 +23,7 @@ from ghostyolo.data.images import picture_size
 from ghostyolo.errors import DataError, Span
 
 MALFORMED = "malformed label"
-UNREADABLE_LABELS = "unreadable label file"
+MISSING, UNREADABLE_LABELS = "missing label file", "unreadable label file"
 UNKNOWN = "box of unknown class"
 MOST_LOGGED = 5  # unknown classes, and label files, that are logged one by one
 ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
@@ -33,12 +33,16 @@ logger = logging.getLogger(__name__)
 
 
 class Label(NamedTuple):
-    """One box as a label file has it: edges in pixels, not yet repaired."""
+    """One box as a label file states it, not yet repaired.
+
+    box: left, top, right, bottom, in pixels, or as fractions of the picture's sides if `relative`.
+    """
 
     box: tuple[float, float, float, float]
     cls: int
-    ignore: bool
     span: Span
+    ignore: bool = False
+    relative: bool = False
 
 
 class DatasetBuilder:
@@ -82,11 +86,8 @@ class DatasetBuilder:
             logger.warning("%s", error)
         self.logged[what] = None
 
-    def size(self, path: str, stated: Size | None = None) -> Size | None:
-        """Return (h, w) of a picture, None (and count why) if it cannot be a sample.
-
-        stated: the size that a label gives, believed if it can be a size.
-        """
+    def _size(self, path: str, stated: Size | None) -> Size | None:
+        """Return (h, w) of a picture; None, with a defect counted, if it cannot be a sample."""
         twice = path in self.listed
         self.listed[path] = None
         if twice:
@@ -103,8 +104,17 @@ class DatasetBuilder:
                 logger.info("%s", error)
         return None
 
-    def add(self, path: str, image_id: int | str, size: Size, labels: Iterable[Label]) -> None:
-        """Take a picture with those of its labels that can be used."""
+    def add(
+        self, path: str, image_id: int | str, labels: Iterable[Label], stated: Size | None = None
+    ) -> None:
+        """Add a picture with those of its labels that can be used.
+
+        A picture that cannot be a sample is counted and left out, without reading its labels.
+        stated: the (h, w) in its label file, used without reading the picture if positive.
+        """
+        size = self._size(path, stated)
+        if size is None:
+            return
         kept: dict[tuple[float, ...], bool] = {}
         for label in labels:
             self.labels += 1
@@ -147,11 +157,12 @@ class DatasetBuilder:
 
     def _repair_box(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
         """Return the box clipped to the picture, None if nothing of it is left; count either."""
-        x1, y1, x2, y2 = label.box
         h, w = size
+        scale = (w, h, w, h) if label.relative else (1, 1, 1, 1)
+        x1, y1, x2, y2 = box = [edge * side for edge, side in zip(label.box, scale, strict=True)]
         clipped = max(x1, 0.0), max(y1, 0.0), min(x2, float(w)), min(y2, float(h))
         defect = ""
-        if not all(map(math.isfinite, label.box)):
+        if not all(map(math.isfinite, box)):
             defect = "box that is not finite"
         elif min(x2 - x1, y2 - y1) <= -TINY_PX:
             defect = "negative-size box"
@@ -159,7 +170,7 @@ class DatasetBuilder:
             defect = "zero-size box"
         elif min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < TINY_PX:
             defect = "box outside the picture"
-        elif max(abs(a - b) for a, b in zip(clipped, label.box, strict=True)) > ROUNDING_PX:
+        elif max(abs(a - b) for a, b in zip(clipped, box, strict=True)) > ROUNDING_PX:
             self.count_defect("box clipped to the picture", label.span)
         if defect:
             self.count_defect(defect, label.span)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ghostyolo.data.dataset import Dataset
-from ghostyolo.errors import DataError, Span
+from ghostyolo.data.paths import cannot_read
 
 
 class Copy(NamedTuple):
@@ -72,6 +72,4 @@ def _digest(path: str) -> bytes:
     try:
         return hashlib.sha256(Path(path).read_bytes()).digest()
     except OSError as error:
-        hint = "make it readable or take it out of the data set"
-        message = f"cannot read it: {error.strerror}"
-        raise DataError(message, span=Span(path), hint=hint) from None
+        raise cannot_read(path, error) from None

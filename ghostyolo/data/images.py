@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Header, Size, header_size, read_header
+from ghostyolo.data.header import Size, header_size, read_header
+from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
@@ -23,23 +26,22 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
     """
-    return decode_image(_read_bytes(path), path)
+    return inspect_image(path)[0]
 
 
 def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
-    """Read a picture, see `read_image`, and return the defects that reading it repairs."""
-    data = _read_bytes(path)
-    header = read_header(BytesIO(data))
-    return _decoded(data, path, header), header.repaired if header else []
+    """Read a picture, see `read_image`, and return the defects that were repaired."""
+    with _opened(path) as file:
+        return _decode(file.read(), path)
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     """Decode the bytes of a picture file, see `read_image`. name: for error messages."""
-    return _decoded(data, name, read_header(BytesIO(data)))
+    return _decode(data, name)[0]
 
 
-def _decoded(data: bytes, name: str | Path, header: Header | None) -> np.ndarray:
-    span = Span(str(name))
+def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
+    header, span = read_header(BytesIO(data)), Span(str(name))
     _check_size(header and header.upright, span)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -50,19 +52,16 @@ def _decoded(data: bytes, name: str | Path, header: Header | None) -> np.ndarray
         hint = "replace it, or save it again as JPEG or PNG"
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)
     _check_size(image.shape[:2], span)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.repaired if header else []
 
 
 def picture_size(path: str | Path) -> Size:
-    """Return (h, w) of the picture that `read_image` would return, from the header if it states it.
+    """Return (h, w) of the picture as `read_image` returns it, from its header if that states it.
 
     Raises DataError as `read_image` does.
     """
-    try:
-        with open(path, "rb") as file:
-            size = header_size(file)
-    except OSError as error:
-        raise _unopened(path, error) from error
+    with _opened(path) as file:
+        size = header_size(file)
     if size is None:
         return read_image(path).shape[:2]
     _check_size(size, Span(str(path)))
@@ -97,18 +96,8 @@ class Placement(NamedTuple):
 
     def to_source(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """Map boxes (n, 4) from pixels of the network's input to pixels of the picture."""
-        scale, offset = self._map()
-        return ((boxes_xyxy_px - offset) / scale).astype(np.float32)
-
-    def to_input(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
-        """Map boxes (n, 4) from pixels of the picture to pixels of the network's input."""
-        scale, offset = self._map()
-        return (boxes_xyxy_px * scale + offset).astype(np.float32)
-
-    def _map(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return scale and offset of x, y, x, y."""
         source, target, inner = (np.array(size[::-1] * 2, float) for size in self)
-        return inner / source, (target - inner) / 2
+        return ((boxes_xyxy_px - (target - inner) / 2) / (inner / source)).astype(np.float32)
 
 
 def preprocess(
@@ -147,18 +136,13 @@ def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return out if out.dtype == np.uint8 else np.divide(out, np.float32(255), out=out)
 
 
-def _read_bytes(path: str | Path) -> bytes:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            yield file
     except OSError as error:
-        raise _unopened(path, error) from error
-
-
-def _unopened(path: str | Path, error: OSError) -> DataError:
-    reason = (error.strerror or str(error)).lower()
-    return DataError(
-        f"cannot read the picture: {reason}", span=Span(str(path)), hint="check the path"
-    )
+        raise cannot_read(path, error, "the picture") from error
 
 
 def _check_size(size: Size | None, span: Span) -> None:

@@ -27,10 +27,13 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             return [line.strip() for line in file]
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(
-            f"cannot read it: {reason}", span=Span(str(path)), hint="check the path"
-        ) from error
+        raise cannot_read(path, error) from error
+
+
+def cannot_read(path: str | os.PathLike[str], error: OSError, what: str = "it") -> DataError:
+    """Return the error for a file that cannot be read."""
+    message = f"cannot read {what}: {(error.strerror or str(error)).lower()}"
+    return DataError(message, span=Span(str(path)), hint="check the path")
 
 
 def locate(entry: str, folders: Iterable[Path]) -> str:

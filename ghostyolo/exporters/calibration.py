@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostyolo.data import read_image
-from ghostyolo.data.images import preprocess
+from ghostyolo.data.inputs import picture_input
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
@@ -22,12 +21,13 @@ def inputs(
 ) -> np.ndarray:
     """Return at most `most` pictures, evenly spaced in the list, as inputs (n, batch, 3, h, w).
 
-    Fewer pictures than a batch are repeated. Raises `DataError` for one that cannot be read.
+    Fewer pictures than a batch are repeated. Raises `DataError` for one that cannot be read,
+    `OptionError` for a network whose input has not three channels.
     """
     heads_of(network)
-    options = network.options
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
-    images = [preprocess(read_image(p), options.size, bool(options.letter_box))[0] for p in chosen]
+    hint = "calibrate a network with 3 input channels"
+    images = [picture_input(network, path, hint=hint)[0] for path in chosen]
     count = max(1, len(images) // settings.batch) * settings.batch
     return np.stack([images[i % len(images)] for i in range(count)]).reshape(
         -1, settings.batch, *images[0].shape

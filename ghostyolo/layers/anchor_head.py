@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_yolo, parse_gaussian_yolo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from ghostyolo.layers.base import LayerError, Shape
@@ -69,6 +69,13 @@ class Anchored(Head):
     def own_anchors(self) -> tuple[tuple[float, float], ...]:
         """Return this scale's anchors, those of `mask`."""
         return tuple(self.all_anchors[index] for index in self.mask)
+
+    def with_anchors(
+        self, anchors: Sequence[Sequence[float]], own: range, cell: tuple[float, float]
+    ) -> tuple[Head, int]:
+        flat = tuple(side for pair in anchors for side in pair)
+        head = self.changed(mask=tuple(own), anchors=flat, num=len(anchors))
+        return head, head.needed_channels
 
     @property
     def needed_channels(self) -> int:

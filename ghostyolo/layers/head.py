@@ -7,7 +7,7 @@ head-filters of lint).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ghostyolo.layers.base import Layer, LayerError, Shape
@@ -33,6 +33,24 @@ class Head(Layer):
     def own_anchors(self) -> tuple[tuple[float, float], ...]:
         """Return its anchors as (w, h) in pixels of the network's input, none for other heads."""
         return ()
+
+    def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:
+        """Return its anchors in pixels of the network's input, whose cells are (w, h) such pixels.
+
+        Raises `LayerError` where it cannot make boxes.
+        """
+        self.check_boxes()
+        return self.own_anchors
+
+    def with_anchors(
+        self, anchors: Sequence[Sequence[float]], own: range, cell: tuple[float, float]
+    ) -> tuple[Head, int]:
+        """Return the head with other anchors, and the channels that it needs.
+
+        anchors: (w, h) of all heads in pixels of the network's input. own: the indices of its own.
+        cell: see `anchors_px`. Raises `LayerError` for a kind that does not say how.
+        """
+        raise LayerError("cannot change its anchors", "write the cfg for them by hand")
 
     @property
     def diou_exponent(self) -> float | None:

@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_region, src/region_layer.c; Redmon &
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ghostyolo.layers.base import Importer, LayerError, Module, Shape
@@ -55,6 +55,18 @@ class Region(Head):
 
     def quirks(self) -> Iterator[tuple[str, str, str]]:
         yield from missing_anchors(self.anchors, self.num)
+
+    def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:
+        self.check_boxes()
+        return tuple((w * cell[0], h * cell[1]) for w, h in anchor_pairs(self.anchors, self.num))
+
+    def with_anchors(
+        self, anchors: Sequence[Sequence[float]], own: range, cell: tuple[float, float]
+    ) -> tuple[Head, int]:
+        """List its own anchors, in cells, of four significant digits."""
+        sides = [side / length for i in own for side, length in zip(anchors[i], cell, strict=True)]
+        head = self.changed(anchors=tuple(float(f"{side:.4g}") for side in sides), num=len(own))
+        return head, head.needed_channels
 
     @property
     def needed_channels(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.data import Dataset, Sample
+from ghostyolo.data.anchor_clustering import measure
 from ghostyolo.evaluation.average_precision import Scores
 from ghostyolo.evaluation.error_types import CORRECT, ERROR_TYPES, Outcomes
 from ghostyolo.network import Network
@@ -137,11 +138,11 @@ def anchor_fit(
     """
     everything = np.concatenate(list(scales.values()))
     strides = [stride for stride, pairs in scales.items() for _ in pairs]
-    common = np.minimum(boxes[:, None], everything).prod(2)
-    overlap = common / (boxes.prod(1)[:, None] + everything.prod(1) - common)
-    counts = np.bincount(overlap.argmax(1), minlength=len(everything)).tolist()
+    fit = measure(boxes, everything)
     rows = [
         (stride, f"{w:g}x{h:g}", count, 100 * count / len(boxes))
-        for stride, (w, h), count in zip(strides, everything.tolist(), counts, strict=True)
+        for stride, (w, h), count in zip(
+            strides, everything.tolist(), fit.counts.tolist(), strict=True
+        )
     ]
-    return rows, float(overlap.max(1).mean())
+    return rows, fit.mean_iou

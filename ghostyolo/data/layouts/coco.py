@@ -227,7 +227,7 @@ def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> lis
     except (KeyError, TypeError, ValueError, OverflowError):
         builder.count_defect(MALFORMED, span)
         return []
-    return [Label((x, y, x + w, y + h), cls, bool(record.get("iscrowd")), span)]
+    return [Label((x, y, x + w, y + h), cls, span, bool(record.get("iscrowd")))]
 
 
 def _add_images(
@@ -247,9 +247,7 @@ def _add_images(
         own = labels.pop(image["id"], [])
         h, w = image.get("height"), image.get("width")
         stated = (h, w) if isinstance(h, int) and isinstance(w, int) else None
-        size = builder.size(picture, stated)
-        if size is not None:
-            builder.add(picture, image["id"], size, own)
+        builder.add(picture, image["id"], own, stated)
     for orphans in labels.values():
         for label in orphans:
             builder.count_defect("box of no listed picture", label.span)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ghostyolo.boxes import cxcywh_to_xyxy
-from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
-from ghostyolo.data.header import Size
+from ghostyolo.data.dataset_builder import MALFORMED, MISSING, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import LabelFormat
 from ghostyolo.data.paths import image_ids, read_lines
 from ghostyolo.errors import DataError, Span
@@ -25,28 +24,24 @@ def add_pictures(
 
     candidates: picture -> where its file may be. Raises DataError if not one picture has a file.
     """
-    missing = "missing label file"
     for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
-        size = builder.size(picture)
-        if size is None:
-            continue
-        files = candidates(picture)
-        file = next(filter(os.path.isfile, files), None)
-        if file is None:
-            builder.count_defect(missing, Span(files[0]))
-        builder.add(picture, image_id, size, read_labels(file, size, builder) if file else ())
-    if builder.samples and builder.defects[missing] == len(builder.samples):
+        builder.add(picture, image_id, read_labels(candidates(picture), builder))
+    if builder.samples and builder.defects[MISSING] == len(builder.samples):
         picture = builder.samples[0].path
         hint = f"put it at {candidates(picture)[0]}"
         raise DataError("no picture has a label file", span=Span(picture), hint=hint)
 
 
-def read_labels(path: str, size: Size, builder: DatasetBuilder) -> Iterable[Label]:
-    """Yield the boxes of a text file: class, then cx, cy, w, h over the picture's size.
+def read_labels(files: Sequence[str], builder: DatasetBuilder) -> Iterable[Label]:
+    """Yield the boxes of the first file that exists; count a defect if none does.
 
-    A longer line is a polygon (class x y x y ...), of which the enclosing box is taken.
+    A line is class, cx, cy, w, h, relative to the picture's size. A longer line is a polygon (class
+    x y x y ...), of which the enclosing box is taken.
     """
-    h, w = size
+    path = next(filter(os.path.isfile, files), None)
+    if path is None:
+        builder.count_defect(MISSING, Span(files[0]))
+        return
     try:
         lines = read_lines(path)
     except DataError as error:
@@ -69,7 +64,7 @@ def read_labels(path: str, size: Size, builder: DatasetBuilder) -> Iterable[Labe
         else:
             builder.count_defect("polygon taken as its box", span)
             (x1, x2), (y1, y2) = ((side.min(), side.max()) for side in (values[::2], values[1::2]))
-        yield Label((x1 * w, y1 * h, x2 * w, y2 * h), cls, False, span)
+        yield Label((x1, y1, x2, y2), cls, span, relative=True)
 
 
 def _numbers(line: str) -> tuple[int | None, np.ndarray]:

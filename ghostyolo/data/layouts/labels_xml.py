@@ -18,9 +18,9 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from ghostyolo.data.class_names import class_index
-from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
+from ghostyolo.data.dataset_builder import MALFORMED, MISSING, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import LabelFormat
-from ghostyolo.data.paths import image_ids
+from ghostyolo.data.paths import cannot_read, image_ids
 from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
@@ -47,7 +47,7 @@ def add_picture(
 ) -> None:
     """Add a picture with the boxes of its XML file; without one it is left out and counted."""
     if not file.exists():
-        builder.leave_out(picture, "missing label file", Span(str(file)))
+        builder.leave_out(picture, MISSING, Span(str(file)))
         return
     try:
         annotation = read_annotation(file)
@@ -55,9 +55,8 @@ def add_picture(
         builder.listed[picture] = None
         builder.count_unreadable_labels(error)
         return
-    size = builder.size(picture, _size(annotation))
-    if size is not None:
-        builder.add(picture, image_id, size, _labels(annotation, file, index, builder))
+    labels = _labels(annotation, file, index, builder)
+    builder.add(picture, image_id, labels, _size(annotation))
 
 
 class _LineBuilder(TreeBuilder):
@@ -78,8 +77,7 @@ def read_annotation(path: Path) -> Element:
         parser.feed(path.read_bytes())
         root = parser.close()
     except OSError as error:
-        message = f"cannot read it: {(error.strerror or str(error)).lower()}"
-        raise DataError(message, span=Span(str(path)), hint="make it readable") from error
+        raise cannot_read(path, error) from error
     except ParseError as error:
         span = Span(str(path), error.position[0])
         message = f"not XML: {ErrorString(error.code)}"
@@ -123,7 +121,7 @@ def _labels(
             builder.count_defect(MALFORMED, span)
             continue
         ignore = _text(item, "difficult") == "1"
-        yield Label((x1 - first, y1 - first, x2, y2), index[name], ignore, span)
+        yield Label((x1 - first, y1 - first, x2, y2), index[name], span, ignore)
 
 
 def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
