@@ -90,6 +90,9 @@ class World:
         return bool(up.item())
 
 
+ALONE = World()  # a run of one process
+
+
 @contextmanager
 def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """Join the processes that torchrun started, if it did, and leave them in the end.

@@ -34,11 +34,10 @@ from ghostyolo.network import passes
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.training import allocator
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import gradient
+from ghostyolo.training.gradient import gradient, update_config
 from ghostyolo.training.loop import fit
 from ghostyolo.training.observers import Observer
-from ghostyolo.training.setup import initial_state, set_learning_rate, update_config
-from ghostyolo.training.state import State
+from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 

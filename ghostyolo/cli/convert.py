@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
     from ghostyolo import convert
     from ghostyolo.model.model import Model
-    from ghostyolo.training.setup import initialise_heads
+    from ghostyolo.training.state import initialise_heads
 
     torch.manual_seed(args.seed)
     findings = Findings(strict=args.strict, compat=args.darknet_compat)

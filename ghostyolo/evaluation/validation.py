@@ -16,7 +16,7 @@ import numpy as np
 from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes
-from ghostyolo.distributed import World
+from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
@@ -72,7 +72,7 @@ def validate(
     weights: str | Path | None = None,
     thresh: float | None = None,
     nms: float | None = None,
-    world: World = World(),  # noqa: B008 (a value)
+    world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Validation:
     """Measure the average precision of a detector, or the accuracy of a classifier.
@@ -116,7 +116,7 @@ def predict(
     *,
     thresh: float | None = None,
     nms: float | None = None,
-    world: World = World(),  # noqa: B008 (a value)
+    world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[Predictions, Dataset]:
     """Return what a network predicts on a data set, and the data set without unreadable pictures.

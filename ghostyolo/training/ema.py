@@ -21,7 +21,7 @@ class Ema:
 
     def __init__(self, model: nn.Module, horizon: float) -> None:
         self.horizon, self.updates = max(1.0, horizon), 0
-        self._own = _averaged(model)
+        self._own = [*model.parameters(), *running_statistics(model)]
         self.tensors = [tensor.detach().clone() for tensor in self._own]
 
     @torch.no_grad()
@@ -57,6 +57,6 @@ class Ema:
         torch._foreach_copy_(self.tensors, own)
 
 
-def _averaged(model: nn.Module) -> list[Tensor]:
-    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-    return [*model.parameters(), *buffers]
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Return the running means and variances of batch norm."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ghostyolo.distributed import World
+from ghostyolo.distributed import ALONE, World
+from ghostyolo.errors import OptionError
 from ghostyolo.loss.base import LossConfig, LossSum
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
 from ghostyolo.training import precision
-from ghostyolo.training.state import State
+from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.ema import running_statistics
+from ghostyolo.training.state import State, freeze
 from ghostyolo.training.task import DETECTION, Task
 
 Run = Callable[[Tensor, frozenset[int]], dict[int, Tensor]]  # as Model.run
@@ -24,9 +28,9 @@ Run = Callable[[Tensor, frozenset[int]], dict[int, Tensor]]  # as Model.run
 class UpdateConfig:
     """How the gradient of an update is computed.
 
-    subdivisions: forward passes of an update. amp: dtype of the forward pass, None for float32.
-    run: the compiled forward pass, None for `Model.run`. world: the ranks that share a batch.
-    teacher: the network whose predictions replace the labels.
+    subdivisions: number of forward passes. amp: dtype of the forward pass, None for float32. run:
+    the compiled forward pass, None for `Model.run`. world: the ranks that share a batch. teacher:
+    the network whose predictions replace the labels.
     """
 
     loss: LossConfig
@@ -34,18 +38,39 @@ class UpdateConfig:
     device: str = "cpu"
     amp: torch.dtype | None = None
     run: Run | None = None
-    world: World = field(default_factory=World)
+    world: World = ALONE
     task: Task = DETECTION
     teacher: Model | None = None
+
+
+def update_config(config: TrainConfig, world: World = ALONE) -> UpdateConfig:
+    """Return how the gradient of each update of a run is computed.
+
+    Raises `OptionError` where the ranks cannot share a batch, or the precision is unknown.
+    """
+    subdivisions = config.network.options.subdivisions
+    part, left = divmod(config.batch, world.size)
+    passes = math.ceil(subdivisions / world.size)  # each at most as large as in a single process
+    if left or part % passes:
+        passes_of = "" if left else f" in {subdivisions} subdivisions"
+        message = f"{world.size} processes cannot share a batch of {config.batch}{passes_of}"
+        hint = "give a --batch that is a multiple, and --set net.subdivisions=1"
+        raise OptionError(message, hint=hint)
+    teacher = None
+    if config.teacher:
+        teacher = Model(config.teacher.network, config.teacher.weights).eval().requires_grad_(False)
+        teacher.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    amp, loss = precision.dtype_of(config.amp, config.device), config.loss_config
+    return UpdateConfig(loss, passes, config.device, amp, None, world, config.task, teacher)
 
 
 def gradient(
     state: State, images: Tensor, targets: Tensor, update: UpdateConfig
 ) -> dict[str, float]:
-    """Compute the gradient of a batch into the model and return the parts of its loss.
+    """Compute the gradient of a batch, store it in the model, and return the terms of the loss.
 
-    images: (B, 3, h, w), this rank's part. targets: (M, columns), the first of which is the index
-    of a picture, see `Batches`. All ranks end with the same gradient, that of the whole batch.
+    images: (B, 3, h, w), the part of this rank. targets: (M, columns); the first column is the
+    index of a picture, see `Batches`. All ranks get the same gradient, that of the whole batch.
     """
     state.optimizer.zero_grad(set_to_none=True)
     freeze(state.model)
@@ -56,8 +81,8 @@ def gradient(
         losses.append(loss)
     rows = [(loss.divisor, *loss.parts.values()) for loss in losses]
     sums = [torch.stack(column).sum() for column in zip(*rows, strict=True)]
-    update.world.total([*_gradients(state.model), *sums])
-    update.world.mean(_running_statistics(state.model))
+    update.world.total([*gradients(state.model), *sums])
+    update.world.mean(running_statistics(state.model))  # each rank's are of its own pictures
     state.scaler.unscale_(state.optimizer)
     norm = _divide_and_clip(state.model, sums[0], update.loss.max_norm)
     parts = torch.stack(sums[1:]) / sums[0] + 0 * norm  # NaN if the gradient is not finite
@@ -79,7 +104,7 @@ def mini_batches(
 
 
 def mini_batch_loss(model: Model, x: Tensor, targets: Tensor, update: UpdateConfig) -> LossSum:
-    """Return the loss of a mini-batch, computed in float32 or better."""
+    """Return the loss of a mini-batch, computed in float32 or float64."""
     outputs = _outputs(update.run or model.run, model.network, x, update)
     size = (x.shape[2], x.shape[3])
     if update.teacher is None:
@@ -90,7 +115,7 @@ def mini_batch_loss(model: Model, x: Tensor, targets: Tensor, update: UpdateConf
 
 
 def _outputs(run: Run, network: Network, x: Tensor, update: UpdateConfig) -> Any:
-    """Return what the loss needs of a forward pass, in float32 or better."""
+    """Return the argument of the loss function, in float32 or float64, from one forward pass."""
 
     def forward(keep: frozenset[int]) -> dict[int, Tensor]:
         with precision.forward(update.amp, update.device):
@@ -100,30 +125,15 @@ def _outputs(run: Run, network: Network, x: Tensor, update: UpdateConfig) -> Any
     return update.task.outputs(network, forward)
 
 
-def freeze(model: Model) -> None:
-    """Freeze the layers up to the last `stopbackward=1`, running statistics included.
-
-    Source: AlexeyAB/darknet src/network.c backward_network, src/parser.c. In Darknet, weight decay
-    still applies to that last layer.
-    """
-    stops = [node.index for node in model.network if node.layer.stopbackward]
-    for layer in model.layers[: max(stops, default=-1) + 1]:
-        layer.eval().requires_grad_(False)
-
-
-def _gradients(model: Model) -> list[Tensor]:
-    return [p.grad for p in model.parameters() if p.grad is not None]
-
-
-def _running_statistics(model: Model) -> list[Tensor]:
-    """Return the running statistics, which each rank computes from its own pictures."""
-    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+def gradients(module: nn.Module) -> list[Tensor]:
+    """Return the gradients of the parameters that have one."""
+    return [p.grad for p in module.parameters() if p.grad is not None]
 
 
 def _divide_and_clip(model: Model, divisor: Tensor, max_norm: float) -> Tensor:
-    """Divide the gradient by the divisor of the loss and clip its norm, which is returned."""
-    gradients = _gradients(model)
-    norm = torch.nn.utils.get_total_norm(gradients) / divisor
+    """Divide the gradient by the divisor of the loss, clip it, and return its norm before that."""
+    tensors = gradients(model)
+    norm = nn.utils.get_total_norm(tensors) / divisor
     factor = (max_norm / norm).clamp(max=1) / divisor
-    torch._foreach_mul_(gradients, factor.to(gradients[0]))
+    torch._foreach_mul_(tensors, factor.to(tensors[0]))
     return norm

@@ -1,39 +1,40 @@
 """The training loop: batches, gradients, updates, validation and checkpoints.
 
-What differs between detectors and classifiers is the `Task` of the run. Everything that changes
-while training is in `State`, which is saved and restored whole.
+The `Task` of the run holds the differences between detectors and classifiers; `State` holds
+everything that changes during the run and is what a checkpoint saves and restores.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import torch
 
 from ghostyolo import report
 from ghostyolo.augment.batches import Batches
 from ghostyolo.data.anchors import poor_fit_warning
-from ghostyolo.distributed import World
+from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
-from ghostyolo.training import allocator, folder, nan_diagnosis, setup, unsupported
+from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import gradient
+from ghostyolo.training.gradient import gradient, update_config
 from ghostyolo.training.observers import Observer
-from ghostyolo.training.state import State
+from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
 
 logger = logging.getLogger(__name__)
 
 
 class Timer:
-    """Adds up the time by phase. seconds: of each phase, changed in place."""
+    """Adds up the time spent in each phase. seconds: by phase; it is changed in place."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds, self.last = seconds, time.monotonic()
 
     def lap(self, phase: str) -> float:
-        """Add the time since the last lap to a phase and return it, in seconds above 0."""
+        """Add the time since the last lap to a phase and return that time, in seconds above 0."""
         now = time.monotonic()
         passed, self.last = max(now - self.last, 1e-9), now
         self.seconds[phase] = self.seconds.get(phase, 0.0) + passed
@@ -41,15 +42,15 @@ class Timer:
 
 
 def fit(
-    config: TrainConfig, *observers: Observer, resume: bool = False, world: World = setup.ALONE
+    config: TrainConfig, *observers: Observer, resume: bool = False, world: World = ALONE
 ) -> State:
-    """Train a detector or classifier and return its last state.
+    """Train a detector or classifier and return the state after the last update.
 
-    Writes into `config.folder`: model.cfg, model.names,
-    last.weights, best.weights (by the mean score on val), checkpoint.pt, results.csv and curve.png.
-    An observer that raises KeyboardInterrupt stops the run with a checkpoint; an interruption from
-    elsewhere may come in the middle of an update, so nothing is saved. On a CPU the process keeps
-    freed memory from then on, see `allocator`.
+    Writes model.cfg, model.names, last.weights, best.weights (by the mean score on val),
+    checkpoint.pt, results.csv and curve.png into `config.folder`.
+    If an observer raises KeyboardInterrupt, the run is saved and ends. A KeyboardInterrupt from
+    elsewhere may come in the middle of an update, so the run ends without being saved. On a CPU the
+    process keeps freed memory from then on, see `allocator`.
 
     Raises `CfgError` for what training does not support, `OptionError` if the folder is in use or
     cannot be written, `WeightsError` for a checkpoint that cannot be read, `NanError` when the loss
@@ -57,17 +58,13 @@ def fit(
     """
     if world.first and not resume:
         folder.check_unused(config)
-    _check(config)
-    update = setup.update_config(config, world)
-    if torch.device(config.device).type == "cpu":
-        allocator.keep_freed()
-    torch.manual_seed(config.seed)
-    state = setup.initial_state(config, world)
+    config.task.check(config.network)
+    if config.teacher:
+        unsupported.check_teacher(config.network, config.teacher.network)
+    update = update_config(config, world)
+    state = _first_state(config, resume, world)
     if config.compile:
-        update = setup.compiled(update, state.model)
-    if resume and not folder.left_before_checkpoint(config):
-        state.restore(config.checkpoint, config.identity(world.size), world.rank)
-        config.train.add_defects(state.defects)
+        update = replace(update, run=torch.compile(state.model.run))
     batches = _batches(config, world)
     if world.first:
         folder.create(config)
@@ -78,7 +75,7 @@ def fit(
     end = state.iteration if _out_of_patience(state, config) else config.iterations
     for images, targets in batches.iterate(state.iteration, end):
         timer.lap("pictures")
-        rate = setup.set_learning_rate(state, config.network.options, config.seed)
+        rate = set_learning_rate(state, config.network.options, config.seed)
         parts = gradient(state, images, targets, update)
         if not nan_diagnosis.usable(state, parts):
             batch = nan_diagnosis.Batch(images, targets, batches.paths(state.iteration))
@@ -103,15 +100,20 @@ def fit(
     return state
 
 
-def _check(config: TrainConfig) -> None:
-    """Raise `CfgError` for what training does not support."""
-    config.task.check(config.network)
-    if config.teacher:
-        unsupported.check_teacher(config.network, config.teacher.network)
+def _first_state(config: TrainConfig, resume: bool, world: World) -> State:
+    """Return the state that the run starts from: the initial one, or that of its checkpoint."""
+    if torch.device(config.device).type == "cpu":
+        allocator.keep_freed()
+    torch.manual_seed(config.seed)
+    state = initial_state(config, world)
+    if resume and not folder.left_before_checkpoint(config):
+        state.restore(config.checkpoint, config.identity(world.size), world.rank)
+        config.train.add_defects(state.defects)
+    return state
 
 
 def _log_warnings(config: TrainConfig) -> None:
-    """Log the defects of the data sets, and what in them does not suit the network."""
+    """Log the defects of the data sets, and anchors that fit the boxes poorly."""
     for data in (config.train, config.val):
         if data is not None:
             data.log_defects()
@@ -122,7 +124,7 @@ def _log_warnings(config: TrainConfig) -> None:
 def _interrupted(
     observers: tuple[Observer, ...], state: State, rate: float, speed: float
 ) -> KeyboardInterrupt | None:
-    """Tell the observers of an update; return the KeyboardInterrupt that one of them raises."""
+    """Call the observers after an update; return the KeyboardInterrupt if one of them raises it."""
     try:
         for observer in observers:
             observer.updated(state, rate, speed)
@@ -152,7 +154,7 @@ def _out_of_patience(state: State, config: TrainConfig) -> bool:
 
 
 def _validate(state: State, config: TrainConfig, rate: float, world: World) -> dict[str, float]:
-    """Score the model on val, add the row to the results, and keep the best weights."""
+    """Score the model on val, add a row to results.csv, save the weights if they are the best."""
     row = {
         "iteration": state.iteration,
         "epoch": state.iteration * config.batch / len(config.train),
@@ -184,4 +186,4 @@ def _save(state: State, config: TrainConfig, world: World) -> None:
         with state.averaged():
             state.save_weights(config.folder / "last.weights", config.batch)
         state.save(config.checkpoint, config.identity(world.size), rng_states)
-    world.wait()  # torchrun ends the writing rank if another one exits early
+    world.wait()  # torchrun ends rank 0 while it writes if another rank exits earlier

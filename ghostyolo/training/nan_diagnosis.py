@@ -13,7 +13,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import Node
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import UpdateConfig, mini_batch_loss, mini_batches
+from ghostyolo.training.gradient import UpdateConfig, gradients, mini_batch_loss, mini_batches
 from ghostyolo.training.state import State
 
 MAX_SKIPPED = 32  # consecutive updates in fp16; the gradient's scale of 2^16 is far below 1 by then
@@ -85,7 +85,7 @@ def find_cause(model: Model, batch: Batch, update: UpdateConfig) -> str:
         if not _finite(loss.total):
             return "the outputs of all layers are finite, the loss made of them is not"
         loss.total.backward()
-    for what, tensors_of in (("gradient", _gradients), ("weight", _weights)):
+    for what, tensors_of in (("gradient", gradients), ("weight", _weights)):
         order = reversed(list(model.network)) if what == "gradient" else iter(model.network)
         for node in order:
             if not all(map(_finite, tensors_of(model.layers[node.index]))):
@@ -98,10 +98,6 @@ def _described(node: Node, what: str, model: Model) -> str:
     line = f"first in the {what} of layer {node.index} [{node.layer.kind}]{place}"
     finite = all(map(_finite, _weights(model.layers[node.index])))
     return line if finite or what == "weight" else f"{line}, whose weights are not finite either"
-
-
-def _gradients(module: nn.Module) -> list[Tensor]:
-    return [p.grad for p in module.parameters() if p.grad is not None]
 
 
 def _weights(module: nn.Module) -> list[Tensor]:

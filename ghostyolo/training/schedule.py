@@ -1,7 +1,7 @@
-"""The learning rate as a function of the iteration.
+"""The learning rate and the input size as functions of the iteration.
 
 `options` is an object with the keys of `[net]` as attributes; the first update is iteration 1.
-Source of all formulas: AlexeyAB/darknet src/network.c, get_current_rate.
+Source of the learning rates: AlexeyAB/darknet src/network.c, get_current_rate.
 """
 
 from __future__ import annotations
@@ -13,30 +13,37 @@ import numpy as np
 
 
 def learning_rate(options: Any, iteration: int, rng: np.random.Generator | None = None) -> float:
-    """Return the rate of one update.
+    """Return the learning rate of one update.
 
-    Burn-in comes first and shifts nothing: the policy then goes on as if it had run from the start.
-    An unknown policy means a constant rate, as in Darknet; complaining is the parser's business.
-    rng: where policy=random draws from; no other policy needs one.
+    Burn-in replaces the policy during the first iterations and does not shift it: at any later
+    iteration the rate is the same as without burn-in. An unknown policy gives a constant rate, as
+    in Darknet; the cfg parser reports it. rng: the generator that policy=random draws from.
 
-    Raises ValueError where the policy lacks a key that it cannot do without.
+    Raises ValueError if the rate cannot be computed from the keys of the policy.
     """
+    rate = options.learning_rate
     if iteration < options.burn_in:
-        return options.learning_rate * (iteration / options.burn_in) ** options.power
-    if options.policy == "random":
-        if rng is None:
-            raise ValueError("policy=random needs a random generator; pass rng")
-        return options.learning_rate * rng.random() ** options.power
-    return _POLICIES.get(options.policy, _constant)(options, iteration)
-
-
-def _constant(options: Any, iteration: int) -> float:
-    return options.learning_rate
-
-
-def _step(options: Any, iteration: int) -> float:
-    _need(options.step > 0, "step=0", "set step to the iterations between two changes")
-    return options.learning_rate * options.scale ** (iteration // options.step)
+        return rate * (iteration / options.burn_in) ** options.power
+    match options.policy:
+        case "random":
+            if rng is None:
+                raise ValueError("policy=random needs a random generator; pass rng")
+            return rate * rng.random() ** options.power
+        case "step":
+            _need(options.step > 0, "step=0", "set step to the iterations between two changes")
+            return rate * options.scale ** (iteration // options.step)
+        case "steps":
+            return _steps(options, iteration)
+        case "exp":
+            return rate * options.gamma**iteration
+        case "poly":
+            return _poly(options, iteration)
+        case "sigmoid":  # falls for gamma > 0: the sign is Darknet's, the opposite of Caffe's
+            exponent = options.gamma * (iteration - options.step)
+            return rate / (1 + math.exp(min(exponent, 700)))  # e^710 overflows
+        case "sgdr":
+            return _sgdr(options, iteration)
+    return rate
 
 
 def _steps(options: Any, iteration: int) -> float:
@@ -50,26 +57,18 @@ def _steps(options: Any, iteration: int) -> float:
     return rate
 
 
-def _exp(options: Any, iteration: int) -> float:
-    return options.learning_rate * options.gamma**iteration
-
-
 def _poly(options: Any, iteration: int) -> float:
-    _need(options.max_batches > 0, "max_batches=0", "set max_batches, where the rate is to reach 0")
+    _need(
+        options.max_batches > 0, "max_batches=0", "set it to the length of the run, in iterations"
+    )
     remaining = max(1 - iteration / options.max_batches, 0.0)  # training ends where this is 0
     return options.learning_rate * remaining**options.power
 
 
-def _sigmoid(options: Any, iteration: int) -> float:
-    """Fall for a positive gamma: Darknet's sign, opposite to Caffe's."""
-    exponent = options.gamma * (iteration - options.step)
-    return options.learning_rate / (1 + math.exp(min(exponent, 700)))  # e^710 overflows
-
-
 def _sgdr(options: Any, iteration: int) -> float:
-    """Anneal along half a cosine, again and again, each cycle `sgdr_mult` times the last.
+    """Anneal by half a cosine in each cycle; a cycle is `sgdr_mult` times as long as the last one.
 
-    Source: Loshchilov & Hutter 2017; a cycle's last iteration has the minimum.
+    The last iteration of a cycle has the minimum. Source: Loshchilov & Hutter 2017.
     """
     cycle, start = options.sgdr_cycle, 0
     _need(cycle > 0 < options.sgdr_mult, "an empty cycle", "set sgdr_cycle and sgdr_mult above 0")
@@ -80,30 +79,18 @@ def _sgdr(options: Any, iteration: int) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * (iteration - start) / cycle)) / 2
 
 
-_POLICIES = {
-    "constant": _constant,
-    "step": _step,
-    "steps": _steps,
-    "exp": _exp,
-    "poly": _poly,
-    "sigmoid": _sigmoid,
-    "sgdr": _sgdr,
-}
-
-
 def _need(condition: bool, found: str, hint: str) -> None:
     if not condition:
         raise ValueError(f"the learning rate cannot be computed from {found}; {hint}")
 
 
 def stretched(options: Any, iterations: int) -> Any:
-    """Return the options for a run of another length: the rate's course keeps its shape.
+    """Return the options with the learning rate schedule scaled to another number of iterations.
 
-    Burn-in is cut to a twentieth of the run where it would be longer. options: a value with
-    `changed(**keys)`.
+    Burn-in is at most a twentieth of the run. options: an object with a method `changed(**keys)`.
     """
     factor = iterations / options.max_batches if options.max_batches else 1.0
-    course = {
+    scaled = {
         "steps": {"steps": tuple(max(1, round(step * factor)) for step in options.steps)},
         "step": {"step": max(1, round(options.step * factor))},
         "sgdr": {"sgdr_cycle": max(1, round(options.sgdr_cycle * factor) or iterations)},
@@ -113,7 +100,7 @@ def stretched(options: Any, iterations: int) -> Any:
     return options.changed(
         max_batches=iterations,
         burn_in=min(options.burn_in, iterations // 20),
-        **course.get(options.policy, {}),
+        **scaled.get(options.policy, {}),
     )
 
 
@@ -122,9 +109,9 @@ def input_size(
 ) -> tuple[int, int]:
     """Return the input's (h, w) in pixels for one iteration of multi-scale training.
 
-    random: the key of the last `[yolo]`; 0 keeps the size, 1 means a factor of up to 1.4 either
-    way. rng: the same state for the ten iterations that share a size. The first and the last
-    hundred iterations have the largest size.
+    random: the key of the last `[yolo]`, the largest factor by which the size grows or shrinks; 0
+    keeps the size, 1 means 1.4. rng: must have the same state in the ten iterations that share a
+    size. The first ten and the last hundred iterations have the largest size.
     Source: AlexeyAB/darknet src/detector.c train_detector, which adds one step after rounding.
     """
     size, step = (options.height, options.width), options.resize_step

@@ -19,7 +19,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network import loads
 from ghostyolo.training.config import Teacher
 from ghostyolo.training.loop import fit
-from ghostyolo.training.setup import initial_state
+from ghostyolo.training.state import initial_state
 from ghostyolo.training.unsupported import check_teacher
 from support import pictures, runs, tiny
 from support.head_runs import SIZE, make_runs

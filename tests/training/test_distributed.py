@@ -20,8 +20,8 @@ import torch
 from ghostyolo import cli
 from ghostyolo.distributed import PeerError, World, joined, own_device
 from ghostyolo.errors import OptionError
+from ghostyolo.training.gradient import update_config
 from ghostyolo.training.loop import fit
-from ghostyolo.training.setup import update_config
 from support import runs, tiny
 
 ALIKE = 1e-4  # of a loss, and of the largest weight of a layer

@@ -30,8 +30,7 @@ from ghostyolo.training.gradient import UpdateConfig, gradient
 from ghostyolo.training.loop import fit
 from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.schedule import input_size, learning_rate, stretched
-from ghostyolo.training.setup import initial_state, optimizer, set_learning_rate
-from ghostyolo.training.state import State
+from ghostyolo.training.state import State, initial_state, optimizer, set_learning_rate
 from support import ROOT, goldens, tiny
 from support.runs import Silent
 

@@ -14,10 +14,10 @@ from ghostyolo.loss import darknet
 from ghostyolo.loss.base import HeadOutput, LossSum
 from ghostyolo.training import nan_diagnosis
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import UpdateConfig
+from ghostyolo.training.gradient import UpdateConfig, update_config
 from ghostyolo.training.loop import fit
 from ghostyolo.training.nan_diagnosis import NanError
-from ghostyolo.training.setup import initial_state, update_config
+from ghostyolo.training.state import initial_state
 from support import runs, tiny
 
 PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")

@@ -15,10 +15,9 @@ from ghostyolo.loss.base import LossSum
 from ghostyolo.network import loads
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import gradient
+from ghostyolo.training.gradient import gradient, update_config
 from ghostyolo.training.loop import fit
-from ghostyolo.training.setup import compiled, initial_state, update_config
-from ghostyolo.training.state import State
+from ghostyolo.training.state import State, initial_state
 from support import runs, tiny
 
 DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -125,8 +124,7 @@ def test_compiled_run_is_the_run(config: TrainConfig, data: Path) -> None:
         seen.append(len(graph.graph.nodes))
         return graph.forward
 
-    plain, update = initial_state(config), update_config(config)
-    model = initial_state(config).model
+    plain, model = initial_state(config), initial_state(config).model
     model.load_state_dict(plain.model.state_dict())
     _dynamo.reset()
     run = torch.compile(model.run, backend=backend)
@@ -134,4 +132,3 @@ def test_compiled_run_is_the_run(config: TrainConfig, data: Path) -> None:
     want = plain.model.run(x, keep)
     assert all(torch.equal(want[i], y) for i, y in run(x, keep).items())
     assert len(seen) == 1  # one graph: nothing falls back to Python
-    assert compiled(update, model).run is not None

@@ -13,10 +13,9 @@ from ghostyolo.augment.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.errors import CfgError
 from ghostyolo.loss import DETECTION as LOSSES
-from ghostyolo.training.gradient import gradient
+from ghostyolo.training.gradient import gradient, update_config
 from ghostyolo.training.loop import fit
-from ghostyolo.training.setup import initial_state, set_learning_rate, update_config
-from ghostyolo.training.state import State
+from ghostyolo.training.state import State, initial_state, set_learning_rate
 from support import runs, tiny
 
 
