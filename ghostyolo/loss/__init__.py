@@ -1,7 +1,7 @@
-"""The losses by name, with what `--loss` says of each.
+"""The names of the losses, with their help texts for `--loss`.
 
-A loss is one file, named as the loss is, whose `CONFIG` is a `LossConfig`. To add one, write its
-file and enter its name below, among the losses of what it trains; the first there is the default.
+A loss is a file of the same name that defines `CONFIG`, a `LossConfig`. To add a loss, write its
+file and enter its name in the dictionary of its task. The first name of a task is the default.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 DETECTION = {
     "modern": "learns small data sets faster",
-    "darknet": "computes Darknet's gradients to the digit",
+    "darknet": "computes the gradients of Darknet, to the digit",
 }
-CLASSIFICATION = {"cross-entropy": "is that of the softmax"}
+CLASSIFICATION = {"cross-entropy": "of the softmax"}
 
 
 def loss_config(name: str) -> LossConfig:
-    """Return the loss of that name, and its hyperparameters."""
+    """Return the configuration of a loss: its function and its hyperparameters."""
     return importlib.import_module(f"ghostyolo.loss.{name.replace('-', '_')}").CONFIG

@@ -1,4 +1,4 @@
-"""What every loss takes and returns, and the hyperparameters that belong to it."""
+"""The arguments, the result and the hyperparameters of a loss."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ghostyolo.layers.yolo import Yolo
 
-MIXED = 0.5  # share of the pictures that are mosaics or mixups; src/data.c of Darknet
+MIXED = 0.5  # fraction of the pictures that are mosaics or mixups; src/data.c of Darknet
 
 
 class HeadOutput(NamedTuple):
-    """One `[yolo]` in a forward pass: its input `raw` and its activated `output`.
+    """The input `raw` and the activated `output` of one `[yolo]` in a forward pass.
 
     Both are (N, A*(5+C), h, w).
     """
@@ -28,9 +28,9 @@ class HeadOutput(NamedTuple):
 class LossSum(NamedTuple):
     """The loss of a mini-batch as a sum, before the division that makes it a mean.
 
-    total: scalar, the sum whose gradient trains. divisor: scalar, what the sum is to be divided by;
-    over several mini-batches or ranks, the sum of totals is divided by the sum of divisors. parts:
-    the terms that are logged, by name; sums as well, without gradient.
+    total: scalar, the sum that is differentiated. divisor: scalar, the number that the sum must be
+    divided by; over several mini-batches or ranks, the sum of the totals is divided by the sum of
+    the divisors. parts: the terms of the log by name, also sums, without gradient.
     """
 
     total: Tensor
@@ -38,22 +38,22 @@ class LossSum(NamedTuple):
     parts: dict[str, Tensor]
 
 
-# outputs of the network (of a detector a list of `HeadOutput`, of a classifier `ClassLogits`),
-# targets as `Batches` returns them, (h, w) of the input in pixels
+# Arguments: the outputs of the network (a list of `HeadOutput` for a detector, `ClassLogits` for a
+# classifier); the targets as `Batches` returns them; (h, w) of the input in pixels.
 LossFunction = Callable[[Any, Tensor, tuple[int, int]], LossSum]
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """A loss function and those of its hyperparameters for which `[net]` has no key.
+    """A loss function, and its hyperparameters that are no keys of `[net]`.
 
-    learning_rate_factor: `[net] learning_rate` is multiplied by it, except with Adam. nesterov:
-    whether momentum is Nesterov's. max_norm: the norm that the gradient is clipped at. ema: number
-    of updates that the moving average of the weights reaches back, as a share of the run; 0 for no
-    average. no_mosaic: last share of the run, trained without mosaic and mixup and with little
-    jitter. min_visible: least share of a box's area that a crop must leave for the box to stay.
-    mosaic: share of the pictures that are mosaics where the cfg has mosaic=1. distillation: whether
-    a teacher may replace the labels; its loss is then that of the task, with these hyperparameters.
+    learning_rate_factor: factor of `[net] learning_rate`, not applied with Adam. nesterov: whether
+    the momentum is Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon of the
+    moving average of the weights (see `Ema`), as a fraction of the run; 0 for no average.
+    no_mosaic: the last fraction of the run, trained without mosaic and mixup and with a quarter of
+    the jitter. min_visible: a box is dropped if a crop leaves no more than this fraction of its
+    area. mosaic: fraction of the pictures that are mosaics if the cfg has mosaic=1. distillation:
+    whether a teacher may replace the labels; the loss function is then `Task.distillation_loss`.
     """
 
     function: LossFunction

@@ -1,4 +1,4 @@
-"""The loss of a classifier: cross entropy between its softmax and the labels or a teacher."""
+"""The loss of a classifier: cross entropy of its softmax with the labels or with a teacher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostyolo.loss.base import LossConfig, LossSum
 class ClassLogits(NamedTuple):
     """The output of a classifier: logits (N, K), before temperature and softmax.
 
-    smoothing: [net] label_smooth_eps, the probability that a picture shows another class.
+    smoothing: `[net] label_smooth_eps`, the target probability of all other classes together.
     """
 
     logits: Tensor
@@ -22,11 +22,11 @@ class ClassLogits(NamedTuple):
 
 
 def loss(output: ClassLogits, targets: Tensor, size: tuple[int, int]) -> LossSum:
-    """Return the loss of a mini-batch, to be divided by its pictures.
+    """Return the loss of a mini-batch, to be divided by the number of its pictures.
 
-    targets: (M, 3), see `probabilities`. size: of the input; it has no influence.
-    The total is temperature times the cross entropy, so that the gradient of a logit is its
-    probability minus the target, as in Darknet; what is logged is the cross entropy.
+    targets: (M, 3), see `probabilities`. size: of the input; it is not used.
+    The total is the cross entropy times the temperature, so that the gradient by a logit is its
+    probability minus the target, as in Darknet. The log shows the cross entropy.
     Source: AlexeyAB/darknet src/blas.c softmax_x_ent_cpu, src/softmax_layer.c.
     """
     count, classes = output.logits.shape
@@ -45,8 +45,9 @@ def distillation_loss(output: ClassLogits, teacher: ClassLogits, size: tuple[int
 def probabilities(targets: Tensor, count: int, classes: int, smoothing: float = 0.0) -> Tensor:
     """Return the target probabilities of `count` pictures, (N, K); each row adds up to 1.
 
-    targets: (M, 3), rows of the index of a picture, a share of that picture, and the class that the
-    share shows. Of a share, 1 - smoothing goes to its class, the rest equally to all others.
+    targets: (M, 3), rows of a picture's index, a fraction of that picture, and the class that this
+    fraction shows. A class gets 1 - smoothing of its fraction; the rest is divided equally among
+    the other classes.
     Source: AlexeyAB/darknet src/data.c fill_truth_smooth.
     """
     shares = torch.zeros((count, classes), dtype=targets.dtype, device=targets.device)
@@ -65,5 +66,5 @@ def _cross_entropy(output: ClassLogits, wanted: Tensor) -> LossSum:
     return LossSum(entropy * output.temperature, divisor, {"loss": entropy.detach()})
 
 
-# The loss is a mean over pictures, as Darknet's is, so the learning rate is that of the cfg.
+# The loss is a mean over pictures, as in Darknet, so the learning rate of the cfg fits unchanged.
 CONFIG = LossConfig(loss, nesterov=True, ema=0.02, distillation=True)

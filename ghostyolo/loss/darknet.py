@@ -1,10 +1,10 @@
 """The `[yolo]` loss exactly as Darknet trains it.
 
-Darknet does not differentiate a loss: it computes the delta of each input of a head, which is the
-negative gradient, and sums squares of deltas only to print them. So does this file: `deltas`
-returns the deltas and the printed numbers, `head_loss` a scalar for autograd with that gradient.
+Darknet does not differentiate a loss. It computes the delta, the negative gradient, of each input
+of a head directly, and sums squares of deltas only to print them. This file does the same: `deltas`
+returns the deltas and the printed numbers, `head_loss` a scalar with that gradient for autograd.
 
-What slots are and which truths they get: `darknet_assignment`. Source, unless stated:
+`darknet_assignment` defines slots and assigns truths to them. Source, unless stated:
 AlexeyAB/darknet src/yolo_layer.c, process_batch.
 """
 
@@ -21,16 +21,16 @@ from ghostyolo.loss.base import HeadOutput, LossConfig, LossSum
 from ghostyolo.loss.darknet_assignment import Matches, Slots, assign, best_truth
 from ghostyolo.loss.iou import darknet_gradient, giou, iou
 
-CLASS_THRESH = 0.25  # ignore_thresh applies to slots with a class above; compare_yolo_class
+CLASS_THRESH = 0.25  # ignore_thresh needs a class probability above this; compare_yolo_class
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What Darknet prints about one head after a mini-batch."""
+    """The numbers that Darknet prints about one head after a mini-batch."""
 
-    cost: float  # the head's part of the training loss, over the whole mini-batch
+    cost: float  # the head's term of the training loss, over the whole mini-batch
     iou: float  # mean over the truths assigned
-    count: int  # truths assigned, once for each slot; Darknet prints 1 instead of 0
+    count: int  # pairs of a truth and a slot assigned to it; Darknet prints 1 instead of 0
     class_loss: float  # objectness included; class_loss, iou_loss, total_loss are per image
     iou_loss: float
     total_loss: float
@@ -42,15 +42,15 @@ class Statistics:
 def deltas(
     head: Yolo, output: Tensor, truths: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Statistics]:
-    """Return a head's deltas, the negative gradient by its input, and what Darknet prints.
+    """Return the deltas of a head, the negative gradient by its input, and the printed numbers.
 
     output: (N, A*(5+C), h, w), the head's activated output. truths: (M, 6), rows of image, cx, cy,
     w, h (relative to the network's input) and class; the order of an image's rows matters, and a
     row with cx = 0 ends the image. size: (h, w) of the network's input in pixels.
-    Returns deltas in the shape of the output: sums, divided neither by truths nor by images. They
-    are with respect to logits; with new_coords, where the convolution above has the logistic, with
-    respect to the output itself. delta_normalizer, which Darknet's CPU build ignores and its GPU
-    build applies, is left out.
+    The deltas have the shape of the output. They are sums, not divided by the number of truths or
+    images. They are by the logits; with new_coords, where the convolution above applies the
+    logistic function, by the output itself. delta_normalizer is not applied: Darknet's CPU build
+    ignores it, its GPU build applies it.
     """
     slots = Slots.of(head, output, size)
     truths = slots.valid(truths.to(slots.values))
@@ -77,7 +77,7 @@ def head_loss(
 ) -> tuple[Tensor, Statistics]:
     """Return a scalar whose value is Darknet's cost and whose gradient by `raw` is minus the delta.
 
-    raw: the head's input, (N, A*(5+C), h, w). The others and the statistics: see `deltas`.
+    raw: the head's input, (N, A*(5+C), h, w). Other arguments, and the statistics: see `deltas`.
     """
     delta, statistics = deltas(head, output, truths, size)
     product = (raw.to(delta) * delta).sum()
@@ -85,7 +85,7 @@ def head_loss(
 
 
 def loss(outputs: Sequence[HeadOutput], truths: Tensor, size: tuple[int, int]) -> LossSum:
-    """Return the loss of a forward pass, to be divided by its images; logged as the heads' mean."""
+    """Return the loss of a mini-batch, to be divided by its images; the log shows the heads' mean."""
     losses = [
         head.delta_normalizer * head_loss(head, raw, output, truths, size)[0]
         for head, raw, output in outputs
@@ -104,8 +104,8 @@ def _as_maps(delta: Tensor, output: Tensor) -> Tensor:
 def _background(slots: Slots, overlap: Tensor) -> Tensor:
     """Return the objectness deltas of slots that no truth is assigned to, (S,).
 
-    A slot is ignored if its IoU with a truth exceeds ignore_thresh and the probability of any class
-    CLASS_THRESH.
+    A slot is ignored if its IoU with a truth exceeds ignore_thresh and the probability of a class
+    exceeds CLASS_THRESH.
     """
     head, objectness = slots.head, slots.values[:, 4]
     overlap = overlap.where((slots.values[:, 5:] > CLASS_THRESH).any(1), 0)
@@ -129,7 +129,7 @@ def _truth_thresh_deltas(slots: Slots, old: Tensor, matches: Matches, overlap: T
 
 
 def _match_deltas(slots: Slots, old: Tensor, matches: Matches) -> Tensor:
-    """Return the deltas of distinct slots, (n, 5+C), after one more truth each; old: before it."""
+    """Return the deltas of distinct slots, (n, 5+C), with one more truth each; old: without it."""
     head = slots.head
     box = old[:, :4] + _box_delta(slots, matches)
     up = head.obj_normalizer * (1 - slots.values[matches.slot, 4])
@@ -156,7 +156,7 @@ def _box_delta(slots: Slots, matches: Matches) -> Tensor:
 
 
 def _box_target(slots: Slots, matches: Matches) -> Tensor:
-    """Return the x, y, w, h with which the box of a slot would be its truth, (n, 4)."""
+    """Return the values x, y, w, h that decode to the truth of a slot, (n, 4)."""
     cell, anchor = slots.cell_and_anchor(matches.slot)
     grid = matches.truth.new_tensor(slots.grid[::-1])
     ratio = matches.truth[:, 2:] / anchor
@@ -167,9 +167,9 @@ def _box_target(slots: Slots, matches: Matches) -> Tensor:
 def _class_delta(slots: Slots, old: Tensor, matches: Matches) -> Tensor:
     """Return the deltas of the classes, (n, C). Source: delta_yolo_class.
 
-    The first truth of a slot has target 1 for its class and 0 for all others. A further truth sets
-    the delta of its own class only, so that a slot may have several classes; but if that class has
-    no delta yet, all are set anew. cls_normalizer applies only with counters_per_class.
+    The first truth of a slot sets target 1 for its class and 0 for all others. A further truth sets
+    only the delta of its own class, so that a slot may have several classes; if the delta of that
+    class is still 0, all classes are set again. cls_normalizer needs counters_per_class.
     """
     head, values, label = slots.head, slots.values[matches.slot, 5:], matches.label[:, None]
     multiplier = _multipliers(slots)[label]
@@ -205,7 +205,7 @@ def _multipliers(slots: Slots) -> Tensor:
 def _class_counts(delta: Tensor) -> Tensor:
     """Return the divisor of each slot's box deltas, (S, 1): the number of its target classes.
 
-    It counts classes, not truths: of two truths of one class the sum stays. Source:
+    Two truths of the same class count once, so their sum is not divided. Source:
     averages_yolo_deltas.
     """
     classes = (delta[:, 5:] > 0).sum(1, keepdim=True)
@@ -215,7 +215,7 @@ def _class_counts(delta: Tensor) -> Tensor:
 def _statistics(
     slots: Slots, delta: Tensor, matches: Matches, above: int, rewritten: Tensor
 ) -> Statistics:
-    """Return what forward_yolo_layer prints, and its cost."""
+    """Return the numbers that forward_yolo_layer prints, and its cost."""
     head, count = slots.head, len(matches.slot)
     boxes, mean = slots.boxes[matches.slot], 1 / max(count, 1)
     overlap = iou(boxes, matches.truth)
@@ -223,7 +223,7 @@ def _statistics(
     square = delta.square().sum(0)
     numbers = (square.sum(), square[4:].sum(), overlap.sum(), (1 - quality).sum(), rewritten)
     total, rest, overlaps, apart, again = torch.stack(numbers).tolist()
-    rest *= head.obj_normalizer  # a second time, as in Darknet: the delta has it already
+    rest *= head.obj_normalizer  # a second time, as in Darknet: the deltas contain it already
     squares_only = head.iou_loss == "mse" or not head.show_details
     return Statistics(
         cost=total if squares_only else head.iou_normalizer * apart * mean + rest,

@@ -1,7 +1,7 @@
 """The slots of a `[yolo]` and the truths that Darknet assigns to them.
 
-A slot is one anchor in one cell of one image. Slots are in the order in which `decode` returns
-boxes: images outermost, then rows, columns and anchors. The values of a slot are x, y, w, h,
+A slot is one anchor in one cell of one image. Slots have the order of the boxes that `decode`
+returns: images outermost, then rows, columns and anchors. The values of a slot are x, y, w, h,
 objectness and classes. Source, unless stated: AlexeyAB/darknet src/yolo_layer.c, process_batch.
 """
 
@@ -45,7 +45,11 @@ class Slots(NamedTuple):
         return torch.stack((cell % w, cell // w % h), -1), self.anchors[self.mask[k]]
 
     def valid(self, truths: Tensor) -> Tensor:
-        """Drop an image's rows from the first with cx = 0 or the `max`-th on, and other classes."""
+        """Return the truths that Darknet reads.
+
+        It reads the rows of an image before the first row with cx = 0, at most `max` of them. Rows
+        of other classes than the head's are dropped.
+        """
         image, label = truths[:, 0].long(), truths[:, 5].long()
         place, ends = _occurrence(image), truths[:, 1] == 0
         stop = torch.full((self.images,), self.head.max, device=truths.device)
@@ -65,21 +69,21 @@ class Matches(NamedTuple):
         return cls(slot, truths[:, 1:5], truths[:, 5].long())
 
     def distinct(self) -> list[Matches]:
-        """Split them so that no part has a slot twice; the truths of a slot keep their order."""
+        """Split the matches into parts in which each slot occurs once, keeping a slot's order."""
         part = _occurrence(self.slot)
         parts = int(part.max()) + 1 if len(part) else 0
         return [Matches(*(field[part == number] for field in self)) for number in range(parts)]
 
 
 def _occurrence(key: Tensor) -> Tensor:
-    """Return how many equal elements come before each element: 5 3 5 5 3 -> 0 0 1 2 1."""
+    """Return the number of equal elements before each element: 5 3 5 5 3 -> 0 0 1 2 1."""
     ordered, order = key.sort(stable=True)
     count = torch.arange(len(key), device=key.device) - torch.searchsorted(ordered, ordered)
     return torch.empty_like(count).scatter(0, order, count)
 
 
 def best_truth(slots: Slots, truths: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each slot's highest IoU with a truth of its image, 0 if none, and that truth's row."""
+    """Return each slot's highest IoU with a truth of its image, 0 if none, and the truth's row."""
     image = truths[:, 0].long()
     place = _occurrence(image)
     width = int(place.max()) + 1 if len(place) else 1
@@ -93,8 +97,9 @@ def best_truth(slots: Slots, truths: Tensor) -> tuple[Tensor, Tensor]:
 def assign(slots: Slots, truths: Tensor) -> Matches:
     """Return the slots assigned to each truth, in the order of the truths.
 
-    A truth is assigned to the cell of its centre, there to the anchor of all heads whose shape has
-    the highest IoU with it, and to this head's anchors whose IoU exceeds iou_thresh.
+    A truth is assigned to the cell that contains its centre. In that cell it is assigned to the
+    anchor with the highest IoU in shape, if that anchor of all heads belongs to this one, and to
+    each anchor of this head whose IoU exceeds iou_thresh.
     """
     head, (h, w) = slots.head, slots.grid
     shape, anchors = (

@@ -1,8 +1,8 @@
-"""Distillation: a detector learns the predictions of a trained one with the same heads.
+"""Distillation: a detector learns the predictions of a trained detector with the same heads.
 
-A label gives one box and one class; the teacher's predictions also say how confident it is in every
-slot, and how likely the other classes are. So a network that was compressed recovers in few epochs.
-Boxes and classes are weighted by the teacher's objectness.
+A label is one box and one class. The teacher predicts an objectness for every slot, and
+probabilities of all classes; with these targets a compressed network recovers in few epochs. The
+losses of boxes and classes are weighted by the teacher's objectness.
 Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015 (predictions as
 targets); Mehta & Ozturk, Object Detection at 200 Frames Per Second, 2018 (scaled by objectness).
 """
@@ -17,10 +17,9 @@ from torch.nn import functional as F
 
 from ghostyolo.loss.base import HeadOutput, LossSum
 from ghostyolo.loss.iou import ciou
-from ghostyolo.loss.modern import weighted_sum
-from ghostyolo.loss.predictions import Predictions
+from ghostyolo.loss.modern import Predictions, weighted_sum
 
-MIN_OBJECTNESS = 0.01  # of the teacher; boxes and classes of slots below are not compared
+MIN_OBJECTNESS = 0.01  # of the teacher; slots below it have no box loss and no class loss
 
 
 def distillation_loss(
@@ -28,8 +27,8 @@ def distillation_loss(
 ) -> LossSum:
     """Return box, objectness and class loss, to be divided by the sum of the teacher's objectness.
 
-    outputs, teacher: the heads of both networks on the same input, of size (h, w) in pixels. The
-    heads are equal.
+    outputs, teacher: the head outputs of both networks for the same input. size: (h, w) of the
+    input in pixels. The heads must be equal.
     """
     pairs = zip(outputs, teacher, strict=True)
     terms = [_loss_terms(*(Predictions.of(each, size) for each in pair)) for pair in pairs]

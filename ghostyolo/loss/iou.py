@@ -1,7 +1,7 @@
-"""The IoU family of torch boxes, and what Darknet uses as its gradient.
+"""IoU, GIoU, DIoU and CIoU of torch boxes, and the gradients that Darknet uses for them.
 
-Boxes are (..., 4) as cxcywh in any one unit; two arguments broadcast against each other. The values
-are differentiable; their formulas stand in `ghostyolo.boxes`.
+Boxes are (..., 4) as cxcywh, both arguments in the same unit; they broadcast against each other.
+The values are differentiable. The formulas are in `ghostyolo.boxes`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ghostyolo.boxes import BoxPairs
 
 
 class TensorPairs(BoxPairs):
-    """Boxes (..., 4) as cxcywh, paired as they broadcast."""
+    """Pairs of boxes (..., 4) as cxcywh, broadcast against each other."""
 
     library: ClassVar[Any] = torch
 
@@ -75,13 +75,13 @@ KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def darknet_gradient(prediction: Tensor, truth: Tensor, kind: str) -> Tensor:
-    """Return what Darknet uses as the gradient of an IoU by the predicted x, y, w, h.
+    """Return Darknet's gradient of an IoU by the predicted x, y, w, h.
 
     prediction, truth: (n, 4). kind: iou, giou, diou or ciou. Returns (n, 4), NaN where it divides
-    by zero. It is not the gradient, hence written out: those of w and h are doubled, the part of
-    diou and ciou that belongs to the enclosing diagonal has the wrong sign for x and y, the aspect
-    term of ciou lacks 1 / (w² + h²), and plain iou multiplies the negative width and height of the
-    intersection of boxes that are apart.
+    by zero. Autograd cannot compute it, because it differs from the true gradient: the values of w
+    and h are doubled; in diou and ciou the term of the enclosing diagonal has the wrong sign for x
+    and y; the aspect ratio term of ciou lacks 1 / (w² + h²); for disjoint boxes, iou takes the
+    product of the negative width and height as the intersection.
     Source: AlexeyAB/darknet src/box.c, dx_box_iou.
     """
     p, t = _Box(prediction), _Box(truth)
@@ -91,7 +91,8 @@ def darknet_gradient(prediction: Tensor, truth: Tensor, kind: str) -> Tensor:
     intersection = _area(overlap)
     union = _area(p.size) + _area(t.size) - intersection
 
-    # By the low and the high edge of each axis, (2, n, 2): an edge sweeps the extent across it.
+    # Derivatives by the low and the high edge of each axis, (2, n, 2): moving an edge changes the
+    # area by the extent along the other axis.
     sign = prediction.new_tensor([-1, 1])[:, None, None]
     d_intersection = sign * overlap.flip(-1) * torch.stack((p.low > t.low, p.high < t.high))
     d_union = sign * p.size.flip(-1) - d_intersection
@@ -117,11 +118,11 @@ class _Box:
     def __init__(self, cxcywh: Tensor) -> None:
         self.centre, self.wh = cxcywh[:, :2], cxcywh[:, 2:]
         self.low, self.high = self.centre - self.wh / 2, self.centre + self.wh / 2
-        self.size = self.high - self.low  # wh but for rounding; 0 where wh is too small to count
+        self.size = self.high - self.low  # wh, except for rounding: a tiny wh becomes 0
 
 
 def _distance_gradient(p: _Box, t: _Box, hull: Tensor) -> Tensor:
-    """Return the part of diou and ciou that draws the centres together, (n, 4)."""
+    """Return the gradient of the centre distance term of diou and ciou, (n, 4)."""
     diagonal = (hull**2).sum(-1, keepdim=True)
     distance = ((p.centre - t.centre) ** 2).sum(-1, keepdim=True)
     low, high = (p.low < t.low).to(hull), (p.high > t.high).to(hull)
@@ -131,7 +132,7 @@ def _distance_gradient(p: _Box, t: _Box, hull: Tensor) -> Tensor:
 
 
 def _aspect_gradient(p: _Box, t: _Box, overlap: Tensor) -> Tensor:
-    """Return the part of ciou that makes the shapes alike, (n, 2)."""
+    """Return the gradient of the aspect ratio term of ciou by w and h, (n, 2)."""
     (pw, ph), (tw, th) = p.wh.unbind(-1), t.wh.unbind(-1)
     angle = (torch.atan(tw / th) - torch.atan(pw / ph))[:, None]
     v = 4 / math.pi**2 * angle**2

@@ -1,16 +1,16 @@
 """A loss that learns small data sets faster than Darknet's, for the same `[yolo]` and decoding.
 
 Labels are assigned dynamically (SimOTA). A slot is one anchor in one cell of one image; its values
-are x, y, w, h, objectness and classes. Each truth is assigned the slots near its centre, of all
-heads, whose predictions have the least cost. Their number, dynamic k, is the sum of the best IoUs,
-but at least MIN_SLOTS: without that minimum, rare and small objects get a single slot with a bad
-box, and their objectness stays as it was initialised.
+are x, y, w, h, objectness and classes. Of the slots of all heads near its centre, a truth is
+assigned the k with the least cost. Dynamic k is the sum of the best IoUs, but at least MIN_SLOTS:
+without that minimum, a rare or small object gets a single slot with a bad box, and the objectness
+of its slots stays at its initial value.
 
-Of `[yolo]` the loss reads the keys that decoding reads, and label_smooth_eps; the other keys belong
-to Darknet's loss.
-Source: Ge et al., YOLOX, 2021, section 2.3 (SimOTA: cost, dynamic k), and its code (IoU in the
-classes' targets); Zheng et al. 2020 (CIoU). MIN_SLOTS, REACH and the weights were chosen on
-validation sets.
+The loss reads label_smooth_eps and the keys of `[yolo]` that decoding reads; the other keys apply
+to the darknet loss only.
+Source: Ge et al., YOLOX, 2021, section 2.3 (SimOTA: cost, dynamic k), and its code (IoU as the
+class target); Zheng et al. 2020 (CIoU). MIN_SLOTS, REACH and the weights were chosen on validation
+sets.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss.base import HeadOutput, LossConfig, LossSum
 from ghostyolo.loss.iou import ciou, iou
-from ghostyolo.loss.predictions import TINY, Predictions
 
-REACH = 2  # cells between the centre of a truth and those of its slots, along each axis
-MAX_RATIO = 4.0  # of the sides of a truth to those of the anchor of its slot, or the inverse
+REACH = 2  # largest distance of a slot's centre from that of its truth, in cells along each axis
+MAX_RATIO = 4.0  # largest ratio of a side of a truth and of its slot's anchor, or the inverse
 MIN_SLOTS, MAX_SLOTS = 4, 10  # of a truth; dynamic k sums the MAX_SLOTS best IoUs
-IOU_COST, OUTSIDE_COST = 3.0, 10.0  # of -ln(IoU); of a cell whose centre is not inside the truth
-MISFIT_COST = 1e5  # of an anchor beyond MAX_RATIO: chosen only where there is no other
+IOU_COST, OUTSIDE_COST = 3.0, 10.0  # of -ln(IoU); of a cell whose centre is outside the truth
+MISFIT_COST = 1e5  # of an anchor beyond MAX_RATIO: assigned only if there is no other
 BOX_WEIGHT = 5.0
+TINY = 1e-7
+MAX_LOG_SIDE = 10.0  # log of a side over the anchor's; e^10 is larger than any picture
 
 
 def loss(outputs: Sequence[HeadOutput], truths: Tensor, size: tuple[int, int]) -> LossSum:
@@ -56,6 +58,49 @@ def weighted_sum(box: Tensor, objectness: Tensor, classes: Tensor, count: Tensor
     return LossSum(total, count, {name: part.detach() for name, part in parts.items()})
 
 
+class Predictions(NamedTuple):
+    """The input of one `[yolo]` by slot.
+
+    values: (N, A, 5+C, h, w). anchors: (A, 2) as w, h, and size: (h, w), in pixels of the network's
+    input.
+    """
+
+    layer: Yolo
+    values: Tensor
+    anchors: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, output: HeadOutput, size: tuple[int, int]) -> Predictions:
+        raw, anchors = output.raw, len(output.head.mask)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        n, c, h, w = raw.shape
+        values = raw.view(n, anchors, c // anchors, h, w)
+        return cls(output.head, values, raw.new_tensor(output.head.own_anchors), size)
+
+    def logits(self, values: Tensor) -> Tensor:
+        """Return objectness or classes as logits; with new_coords, values are probabilities."""
+        return values.logit(TINY) if self.layer.new_coords else values
+
+    def boxes(self, values: Tensor, anchor: Tensor, cell: Tensor) -> Tensor:
+        """Return the boxes of some slots, (..., 4) cxcywh in pixels of the input.
+
+        values: (..., 5+C). anchor: (...), its index. cell: (..., 2), column and row. The boxes are
+        those of `Head.decode`, which decodes all slots.
+        """
+        xy, wh = values[..., :2], values[..., 2:4].clamp(max=MAX_LOG_SIDE)
+        xy = xy if self.layer.new_coords else xy.sigmoid()
+        scale = self.layer.scale_x_y
+        xy = (xy * scale - (scale - 1) / 2 + cell) * self.stride
+        return torch.cat((xy, self.layer.side_factor(wh, torch) * self.anchors[anchor]), -1)
+
+    @property
+    def stride(self) -> Tensor:
+        """Return the width and height of a cell in pixels, (2,)."""
+        (h, w), shape = self.size, self.values.shape
+        return self.values.new_tensor((w / shape[4], h / shape[3]))
+
+
 class _Slots(NamedTuple):
     """Slots by their indices, all (M, K) as candidates of M truths, all (n,) once assigned."""
 
@@ -70,7 +115,7 @@ class _Slots(NamedTuple):
         return torch.stack((self.column, self.row), -1)
 
     def of(self, values: Tensor) -> Tensor:
-        """Return these slots' values, (..., 5+C), from a map of them."""
+        """Return the values of these slots, (..., 5+C), from a map of them."""
         return values[self.image, self.anchor, :, self.row, self.column]
 
     def where(self, chosen: Tensor) -> _Slots:
@@ -87,7 +132,7 @@ def _assign(heads: Sequence[Predictions], truths: Tensor) -> list[_Slots]:
     most = min(MAX_SLOTS, costs.shape[1])
     k = ious.topk(most, 1).values.sum(1).int().clamp(min=MIN_SLOTS)
     best, place = costs.topk(most, 1, largest=False)
-    fits = (best < MISFIT_COST) | (best[:, :1] >= MISFIT_COST)  # misfits if there is nothing else
+    fits = (best < MISFIT_COST) | (best[:, :1] >= MISFIT_COST)  # misfits if there is no other slot
     rank = torch.arange(most, device=costs.device)
     row, nth = ((rank < k[:, None]) & fits & best.isfinite()).nonzero(as_tuple=True)
     chosen = torch.zeros_like(costs, dtype=torch.bool)
@@ -98,7 +143,7 @@ def _assign(heads: Sequence[Predictions], truths: Tensor) -> list[_Slots]:
 
 
 def _candidates(head: Predictions, truths: Tensor) -> tuple[_Slots, Tensor]:
-    """Return the slots around each truth's centre, and which of them lie in the image, (M, K)."""
+    """Return the slots around each truth's centre, and whether each is in the image, (M, K)."""
     _, anchors, _, h, w = head.values.shape
     m, span = len(truths), torch.arange(2 * REACH, device=truths.device)
     first = (truths[:, 1:3] * truths.new_tensor((w, h)) - (REACH - 0.5)).floor().long()
@@ -137,7 +182,7 @@ def _assignment_costs(
 
 
 def _resolve_conflicts(slots: _Slots, costs: Tensor) -> _Slots:
-    """Assign a slot of several truths to the one of least cost, (n,) in and out."""
+    """Keep one truth for each slot, the one of least cost; costs: (n,)."""
     shape = [int(field.max()) + 1 if len(field) else 1 for field in slots[:4]]
     place = slots.image
     for field, extent in zip(slots[1:4], shape[1:], strict=True):
@@ -152,8 +197,9 @@ def _resolve_conflicts(slots: _Slots, costs: Tensor) -> _Slots:
 def _loss_terms(head: Predictions, slots: _Slots, truths: Tensor) -> Iterator[Tensor]:
     """Yield one head's sums of box, objectness and class loss.
 
-    The class target is the IoU of the predicted box, so that scores rank boxes by quality. The
-    objectness target is 1: with the IoU it would not rise where boxes are bad.
+    The class target is the IoU of the predicted box with its truth, so that scores rank boxes by
+    their quality. The objectness target is 1: if it were the IoU, the objectness of slots with bad
+    boxes would stay low.
     """
     values, mine = slots.of(head.values), truths[slots.truth]
     boxes, wanted = head.boxes(values, slots.anchor, slots.cell), _boxes_px(mine, head.size)
@@ -174,8 +220,9 @@ def _boxes_px(truths: Tensor, size: tuple[int, int]) -> Tensor:
     return truths[:, 1:5] * truths.new_tensor((*size[::-1], *size[::-1]))
 
 
-# Darknet sums its deltas over all slots of an image. This loss is a mean over assigned slots, about
-# fifty times smaller; so one learning_rate serves both. The rest was chosen on BCCD's val.
+# Darknet sums its deltas over all slots of an image. This loss is a mean over the assigned slots,
+# about fifty times smaller; the factor lets one `learning_rate` serve both losses. The other values
+# were chosen on BCCD's val.
 CONFIG = LossConfig(
     loss,
     learning_rate_factor=50.0,

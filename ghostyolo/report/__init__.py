@@ -1,9 +1,8 @@
-"""What a run leaves for people: the table of results, its curve, and one page that shows it all."""
+"""The results of a run as files: results.csv, curve.png, and an HTML page of everything."""
 
 from __future__ import annotations
 
-from ghostyolo.report.page import render, write
+from ghostyolo.report.page import RunReport, render, versions, write
 from ghostyolo.report.results import draw_curve, write_rows
-from ghostyolo.report.run_report import RunReport, versions
 
 __all__ = ["RunReport", "draw_curve", "render", "versions", "write", "write_rows"]

@@ -17,7 +17,7 @@ LONG_SIDE = 240  # pixels
 
 
 def sections(validation: Validation) -> dict[str, Any]:
-    """Return what each section of a classifier's page shows, by its name."""
+    """Return the values of each section of a classifier's page, by its name."""
     accuracy: Any = validation.metrics
     return {
         "scores": {
@@ -32,10 +32,10 @@ def sections(validation: Validation) -> dict[str, Any]:
 
 
 def worst(validation: Validation) -> list[dict[str, Any]]:
-    """Return wrong predictions, those first whose true class is least probable, then right ones.
+    """Return wrong predictions, in order of the true class's probability, then right ones.
 
-    Each has its picture as a JPEG, and its true and its predicted class with their probabilities.
-    Pictures that cannot be read any more are left out.
+    The least probable comes first. Each has its picture as a JPEG, and its true and its predicted
+    class with their probabilities. Pictures that cannot be read any more are left out.
     """
     dataset = validation.dataset
     probabilities = np.array(validation.predictions, np.float64).reshape(len(dataset), -1)

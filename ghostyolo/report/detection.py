@@ -15,7 +15,7 @@ from ghostyolo.report import pictures, plots, tables
 
 
 def sections(validation: Validation) -> dict[str, Any]:
-    """Return what each section of a detector's page shows, by its name."""
+    """Return the values of each section of a detector's page, by its name."""
     metrics: Any = validation.metrics
     detections: Any = validation.predictions
     names, samples = validation.dataset.names, validation.dataset.samples

@@ -1,23 +1,31 @@
-"""One HTML page of a run that needs no other file and loads nothing.
+"""The HTML page of a run: a single file that loads nothing else.
 
-Every section is made by one function from the values of the run and shown by `templates/page.html`,
-which escapes all text. A section that has nothing to show is left out.
+`_parts` computes the values of each section from those of the run; `templates/page.html` shows them
+and escapes all text. A section without values is left out.
 """
 
 from __future__ import annotations
 
 import math
+import platform
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jinja2
+import numpy as np
+import torch
 
+import ghostyolo
+from ghostyolo.data import Dataset
+from ghostyolo.evaluation.validation import Validation
 from ghostyolo.files import replace
-from ghostyolo.network import dumps, info
+from ghostyolo.network import Network, dumps, info
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.report import classification, detection, plots, tables
-from ghostyolo.report.run_report import RunReport
 
 TITLES = {
     "results": "Training curves",
@@ -32,11 +40,58 @@ TITLES = {
     "origin": "Command and versions",
     "cfg": "The cfg",
 }
-LONG_TABLE = 25  # rows; a longer one scrolls in itself
+LONG_TABLE = 25  # rows; a longer table has its own scroll bar
+
+
+@dataclass(frozen=True, eq=False)
+class RunReport:
+    """The values of the page of a training run or of a validation.
+
+    title: the name of the run. network: as trained, with its `[net]`. command: the words of the
+    command line. rows: of results.csv. seconds: by phase, in order. train: the training set.
+    validation: of the file `weights`. versions: see `versions`. A section is left out if its values
+    are not given.
+    """
+
+    title: str
+    network: Network
+    command: Sequence[str] = ()
+    rows: Sequence[Mapping[str, float]] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    train: Dataset | None = None
+    validation: Validation | None = None
+    weights: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """Return the training set and the validation set, each if it was given."""
+        found = [self.train, self.validation.dataset if self.validation else None]
+        return [dataset for dataset in found if dataset is not None]
+
+
+def versions(device: str) -> dict[str, str]:
+    """Return the versions of the libraries, the system and the device of a run, by name.
+
+    device: as torch names it.
+    """
+    kind = torch.device(device).type
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else platform.machine()
+    return {
+        "ghostyolo": ghostyolo.__version__,
+        "Python": platform.python_version(),
+        "PyTorch": str(torch.__version__),
+        "OpenCV": str(cv2.__version__),
+        "NumPy": np.__version__,
+        "system": platform.platform(),
+        "device": f"{device} ({name})",
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def write(path: str | Path, run: RunReport) -> None:
-    """Write the page of a run. Raises `OptionError` when it cannot be written."""
+    """Write the page of a run. Raises `OptionError` if the file cannot be written."""
     replace(path, [render(run).encode()])
 
 
@@ -60,12 +115,12 @@ def render(run: RunReport) -> str:
 
 
 def score(value: float) -> str:
-    """Return a number in [0, 1] with three digits; a dash stands for NaN."""
+    """Return a number in [0, 1] with three decimals, or a dash for NaN."""
     return "\N{EN DASH}" if math.isnan(value) else f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the units of its size: .5 -> '0.50 s', 75 -> '1 min 15 s'."""
+    """Return a duration in seconds, minutes or hours: .5 -> '0.50 s', 75 -> '1 min 15 s'."""
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -92,7 +147,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _parts(run: RunReport, boxes: bool) -> dict[str, Any]:
-    """Return what each section shows, by its name in `TITLES`; empty ones are left out."""
+    """Return the values of each section, by its name in `TITLES`."""
     scored: dict[str, Any] = {"scores": {"table": None}}
     if run.validation is not None:
         scored = (detection if boxes else classification).sections(run.validation)
@@ -108,7 +163,7 @@ def _parts(run: RunReport, boxes: bool) -> dict[str, Any]:
 
 
 def _anchors(run: RunReport) -> dict[str, Any] | None:
-    """Return the plot of anchors and boxes, and how well they fit, where there are both."""
+    """Return the plot of anchors and boxes, and their IoU; None without anchors or boxes."""
     scales = tables.anchors_by_stride(run.network)
     if not run.datasets or not scales:
         return None

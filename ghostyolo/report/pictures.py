@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,40 +24,9 @@ from ghostyolo.evaluation.error_types import (
 
 MAX_PICTURES, MAX_BOXES = 6, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte
-FEW_BOXES = 12  # so few that each has room for its whole label
+FEW_BOXES = 12  # up to this number of boxes each has room for its whole label
 MAX_LETTERS = 26  # of a class name in a label
-DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS)  # other errors are drawn over them
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A box in units of the drawing. outcome: what it is; label: the text beside it."""
-
-    x: float
-    y: float
-    w: float
-    h: float
-    outcome: str
-    label: str
-    title: str
-
-
-@dataclass(frozen=True)
-class MarkedPicture:
-    """A JPEG with its truths and detections. errors: how many there are of each type, in words.
-
-    w, h: of the drawing, whose longer side is LONG_SIDE for every picture, so that lines and
-    letters look alike on all.
-    """
-
-    path: str
-    name: str
-    uri: str
-    w: int
-    h: int
-    truths: tuple[Mark, ...]
-    detections: tuple[Mark, ...]
-    errors: str
+DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS)  # other outcomes are drawn on top
 
 
 def with_most_errors(
@@ -65,9 +34,12 @@ def with_most_errors(
     samples: Sequence[Sample],
     outcomes: Sequence[Outcomes],
     names: Sequence[str],
-) -> list[MarkedPicture]:
+) -> list[dict[str, Any]]:
     """Return the pictures with most errors, or the first ones if there are no errors at all.
 
+    Each has path and name, the JPEG (uri), the truths and detections to draw (see `_mark`), and the
+    number of errors of each type in words. w, h: the size of the drawing. Its longer side is
+    LONG_SIDE for every picture, so that lines and letters look alike on all.
     Pictures that cannot be read any more are left out.
     """
     counts = np.array([sum(outcome.errors().values()) for outcome in outcomes])
@@ -81,9 +53,9 @@ def with_most_errors(
 def first_readable(
     samples: Sequence[Sample], order: Sequence[int], count: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield index and picture of the first `count` samples in an order that can be read.
+    """Yield index and picture of the first `count` samples that can be read, in the given order.
 
-    Pictures may be gone since the validation; twice as many as wanted are tried.
+    Pictures may have been deleted since the validation; at most 2 * count are tried.
     """
     for row in order[: 2 * count]:
         if not count:
@@ -97,14 +69,14 @@ def first_readable(
 
 
 def resized(image: np.ndarray, long_side: int) -> np.ndarray:
-    """Return a picture with a longer side of at most so many pixels."""
+    """Return the picture, shrunk if its longer side is above `long_side` pixels."""
     h, w = _scaled_size(image, long_side)
     larger = max(image.shape[:2]) > long_side
     return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if larger else image
 
 
 def jpeg_uri(image: np.ndarray) -> str:
-    """Return a picture as a JPEG inside the address that an HTML page shows."""
+    """Return a picture as a data URI of a JPEG, which an HTML page can show."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
@@ -118,7 +90,7 @@ def _scaled_size(image: np.ndarray, long_side: int) -> tuple[int, int]:
 
 def _marked(
     image: np.ndarray, found: Detections, sample: Sample, outcomes: Outcomes, names: Sequence[str]
-) -> MarkedPicture:
+) -> dict[str, Any]:
     scale = LONG_SIDE / max(image.shape[:2])
     h, w = _scaled_size(image, LONG_SIDE)
     few = max(len(found), len(sample.classes)) <= FEW_BOXES
@@ -133,31 +105,36 @@ def _marked(
         for columns in (truths, detections)
     )
     errors = ", ".join(f"{kind}: {count}" for kind, count in outcomes.errors().items() if count)
-    return MarkedPicture(
-        path=sample.path,
-        name=Path(sample.path).name,
-        uri=jpeg_uri(resized(image, LONG_SIDE)),
-        w=w,
-        h=h,
-        truths=drawn_truths,
-        detections=drawn_detections,
-        errors=errors or "no errors",
-    )
+    return {
+        "path": sample.path,
+        "name": Path(sample.path).name,
+        "uri": jpeg_uri(resized(image, LONG_SIDE)),
+        "w": w,
+        "h": h,
+        "truths": drawn_truths,
+        "detections": drawn_detections,
+        "errors": errors or "no errors",
+    }
 
 
-def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> Mark:
+def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> dict[str, Any]:
+    """Return a box in units of the drawing, its outcome, the label beside it, and its tooltip.
+
+    few: whether the picture has so few boxes that the labels have room.
+    """
     left, top, right, bottom = (round(float(edge), 1) for edge in box)
     short = name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
     is_error = outcome not in (CORRECT, IGNORED)
     label = f"{outcome}: {short}{score}" if is_error else f"{short}{score}"
-    if not few:  # the colour has to tell the outcome
+    if not few:  # only the colour shows the outcome
         label = short if is_error else ""
-    size = (round(right - left, 1), round(bottom - top, 1))
-    return Mark(left, top, *size, outcome, label, f"{name}{score}: {outcome}")
+    w, h = round(right - left, 1), round(bottom - top, 1)
+    place = {"x": left, "y": top, "w": w, "h": h}
+    return {**place, "outcome": outcome, "label": label, "title": f"{name}{score}: {outcome}"}
 
 
-def _in_order(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    """Return at most MAX_BOXES marks in the order in which they are drawn."""
+def _in_order(marks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first MAX_BOXES marks in the order in which they are drawn."""
     order = {outcome: place for place, outcome in enumerate(DRAWN_FIRST)}
     first = islice(marks, MAX_BOXES)
-    return tuple(sorted(first, key=lambda mark: order.get(mark.outcome, len(order))))
+    return sorted(first, key=lambda mark: order.get(mark["outcome"], len(order)))

@@ -1,7 +1,7 @@
-"""Plots as SVG that takes its colours and its font from the page around it.
+"""Plots as SVG in the colours and the font of the page that shows them.
 
-What matplotlib draws in one of `INKS` is given the page's variable of that name, so that a plot
-follows the page from light to dark. Legends are the page's too: they wrap, and any name is text.
+Each colour of `INKS` is replaced by the CSS variable of that name, so that a plot follows the page
+from light to dark. The page also shows the legends: they wrap, and all names are escaped.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from matplotlib.figure import Figure
 
 from ghostyolo.evaluation.curves import RankedDetections, ThresholdSweep
 
-SERIES = 8  # colours that can be told apart
+SERIES = 8  # number of colours that can be distinguished
 INKS = {"ink": "#010101", "muted": "#010102", "line": "#010103"} | {
     f"c{number}": f"#0101{number + 15:02x}" for number in range(1, SERIES + 1)
 }
 COLOURS = tuple(INKS[f"c{number}"] for number in range(1, SERIES + 1))
-STYLE: Any = {  # Any: matplotlib names the keys in its types, each version others
+STYLE: Any = {  # Any: matplotlib's types list the keys, and the list changes with its version
     "font.size": 9.5,
     "svg.fonttype": "none",
-    "svg.hashsalt": "ghostyolo",  # else the names inside change with each drawing
+    "svg.hashsalt": "ghostyolo",  # without it the ids in the SVG change with each drawing
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INKS["line"],
@@ -46,25 +46,25 @@ STYLE: Any = {  # Any: matplotlib names the keys in its types, each version othe
     "lines.markersize": 3,
     "figure.constrained_layout.use": True,
 }
-SIZE = (4.2, 2.7)  # inches; a phone shows them at this size, a desktop half as large again
-UNIT = (-0.02, 1.02)  # the range of an axis from 0 to 1 with room for the line's width
-ROOM = 1.15  # between the outermost box and the frame
+SIZE = (4.2, 2.7)  # inches; a phone shows plots at this size, a desktop 1.5 times as large
+UNIT = (-0.02, 1.02)  # limits of an axis from 0 to 1, with a margin for the line width
+MARGIN = 1.15  # factor between the outermost box and the frame
 PRECISION, ACCURACY = "Average precision", "Accuracy"
-DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would be a page of megabytes
+DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would make the page megabytes large
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its heading, its description in words, and the names of its colours."""
+    """A drawing with its heading, its description in words (alt), and its legend."""
 
     heading: str
     alt: str
     svg: Markup
-    legend: tuple[tuple[str, str], ...] = ()  # variable of the colour, name
+    legend: tuple[tuple[str, str], ...] = ()  # CSS variable of the colour, label
 
 
 def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
-    """Draw each column of the table of results over the epochs: losses, scores, learning rate."""
+    """Draw the columns of results.csv over the epochs: losses, scores, learning rate."""
     columns = dict.fromkeys(key for row in rows for key in row)
     groups: dict[str, list[str]] = {"Loss": [], PRECISION: [], ACCURACY: [], "Learning rate": []}
     for key in columns:
@@ -75,7 +75,7 @@ def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
 
 
 def precision_recall(ranked: Sequence[RankedDetections], names: Sequence[str]) -> Plot:
-    """Draw the curve of each class, in colour those with most truths, and the mean of all."""
+    """Draw the curve of each class, the classes with most truths in colour, and the mean of all."""
     recall = np.linspace(0, 1, 101)
     known = [row for row, own in enumerate(ranked) if own.truths]
     known.sort(key=lambda row: -ranked[row].truths)
@@ -96,7 +96,7 @@ def precision_recall(ranked: Sequence[RankedDetections], names: Sequence[str]) -
 
 
 def thresholds(curve: ThresholdSweep) -> Plot:
-    """Draw precision, recall and F1 over the confidence threshold, and where F1 is best."""
+    """Draw precision, recall and F1 over the confidence threshold, and mark the best F1."""
     best = curve.best
     at, f1 = curve.thresholds[best], curve.f1[best]
     columns = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
@@ -113,13 +113,13 @@ def thresholds(curve: ThresholdSweep) -> Plot:
 def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
     """Draw boxes and anchors by width and height.
 
-    sizes: (n, 2) as w, h in pixels of the network's input. scales: by stride the anchors, (a, 2).
+    sizes: (n, 2) as w, h in pixels of the network's input. scales: the anchors, (a, 2), by stride.
     """
     shown = sizes[:: max(1, math.ceil(len(sizes) / DRAWN_BOXES))]
     everything = np.maximum(np.concatenate([shown, *scales.values()]), 1)
     low, high = (
-        np.floor(np.log2(everything.min() / ROOM)),
-        np.ceil(np.log2(everything.max() * ROOM)),
+        np.floor(np.log2(everything.min() / MARGIN)),
+        np.ceil(np.log2(everything.max() * MARGIN)),
     )
     ticks = 2.0 ** np.arange(low, max(high, low + 1) + 1)
     with _axes(xlabel="width, pixels of the input", ylabel="height") as (axes, plot):
@@ -167,7 +167,7 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
 
 @contextmanager
 def _axes(**labels: Any) -> Iterator[tuple[Axes, Any]]:
-    """Yield empty axes, and a function that makes a `Plot` of what was drawn on them."""
+    """Yield empty axes, and a function that returns the axes as a `Plot`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot(**labels)
@@ -175,20 +175,20 @@ def _axes(**labels: Any) -> Iterator[tuple[Axes, Any]]:
 
 
 def _legend(axes: Axes) -> tuple[tuple[str, str], ...]:
-    """Return the page's variable of the colour, and the label, of each line that has one."""
+    """Return the CSS variable of the colour, and the label, of each line that has a label."""
     variables = {colour: name for name, colour in INKS.items()}
     lines = [(variables.get(str(line.get_color())), str(line.get_label())) for line in axes.lines]
     return tuple((name, label) for name, label in lines if name and not label.startswith("_"))
 
 
 def _svg(figure: Figure, alt: str) -> Markup:
-    """Return the figure as an element of a page."""
+    """Return the figure as an <svg> element."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True)
     text = buffer.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.S)  # holds the text of each label again
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.S)  # comments repeat the text of each label
     for name, colour in INKS.items():
         body = body.replace(colour, f"var(--{name})")
     prefix = re.sub(r"\W+", "-", alt)

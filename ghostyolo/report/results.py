@@ -1,4 +1,4 @@
-"""The table of results of a training run as CSV, and its curves as PNG."""
+"""results.csv and curve.png of a training run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCORES = {"average precision": ("AP", "AP50"), "accuracy": ("top-1", "top-5")}
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write the results as CSV, a line for each validation."""
+    """Write the results as CSV, one line for each validation."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
@@ -24,7 +24,7 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def draw_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """Draw loss and average precision, or accuracy, over the epochs as a PNG."""
+    """Draw the loss and the average precision, or accuracy, over the epochs as a PNG."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.add_subplot(xlabel="epoch", ylabel="loss")
     right = left.twinx()

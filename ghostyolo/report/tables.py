@@ -38,7 +38,7 @@ def scores_by_size(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, s
 
 
 def outcome_counts(outcomes: Sequence[Outcomes]) -> list[tuple[str, int]]:
-    """Count the correct detections and the errors of each type over all pictures."""
+    """Return the number of correct detections and of errors of each type, over all pictures."""
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         counts.update({CORRECT: int((outcome.detections == CORRECT).sum()), **outcome.errors()})
@@ -46,11 +46,11 @@ def outcome_counts(outcomes: Sequence[Outcomes]) -> list[tuple[str, int]]:
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """Return the part of a confusion matrix that is shown, and the classes confused most often.
+    """Return the part of a confusion matrix that is shown, and the most frequent confusions.
 
     matrix: (K, K), or (K + 1, K + 1) with the background as the last row and column. Each cell is a
-    count and its fraction of the row's truths (in the last row: of its sum). Of more than
-    MAX_CLASSES classes those with most errors are shown, and none that does not occur.
+    count and its fraction of the row's sum. If there are more than MAX_CLASSES classes, those with
+    most errors are shown; classes that do not occur are left out.
     """
     count, wrong = len(names), matrix - np.diag(np.diag(matrix))
     shown = np.argsort(-(wrong.sum(0) + wrong.sum(1))[:count], kind="stable")[:MAX_CLASSES]
@@ -82,9 +82,9 @@ def _confused_pairs(wrong: np.ndarray, names: Sequence[str]) -> list[tuple[str, 
 
 
 def class_counts(datasets: Sequence[Dataset]) -> list[tuple[str, list[tuple[int, float]]]]:
-    """Return each class with its boxes in each split, as a count and a percentage of the largest.
+    """Return the number of boxes of each class in each split, and its percentage of the largest.
 
-    The data of classifiers has one for each picture.
+    In the data of a classifier, pictures are counted.
     """
     if not datasets:
         return []
@@ -100,7 +100,7 @@ def class_counts(datasets: Sequence[Dataset]) -> list[tuple[str, list[tuple[int,
 
 
 def picture_sizes(dataset: Dataset) -> str:
-    """Return the sizes (WxH) of the pictures of least and of greatest area; a dash for none."""
+    """Return the sizes (WxH) of the pictures with the least and the largest area, or a dash."""
     sizes = sorted((h * w, h, w) for h, w in (sample.size for sample in dataset.samples))
     ends = [f"{w}x{h}" for _, h, w in (*sizes[:1], *sizes[-1:])]
     return " to ".join(dict.fromkeys(ends)) or "\N{EN DASH}"
@@ -117,7 +117,7 @@ def anchors_by_stride(network: Network) -> dict[float, np.ndarray]:
 
 
 def box_sizes(samples: Sequence[Sample], options: NetOptions) -> np.ndarray:
-    """Return w, h of the boxes that count, in pixels of the network's input, (n, 2)."""
+    """Return w, h of the boxes that are not ignored, in pixels of the network's input, (n, 2)."""
     target, sizes = np.array(options.size), [np.zeros((0, 2))]
     for sample in samples:
         scale = target / np.maximum(sample.size, 1)
@@ -131,9 +131,9 @@ def box_sizes(samples: Sequence[Sample], options: NetOptions) -> np.ndarray:
 def anchor_fit(
     boxes: np.ndarray, scales: Mapping[float, np.ndarray]
 ) -> tuple[list[tuple[float, str, int, float]], float]:
-    """Return for each anchor its stride, its size, the boxes that it fits best, their percentage.
+    """Return stride, size, and count and percentage of the boxes that fit it best, of each anchor.
 
-    Also the mean IoU of each box with its best anchor, both with one corner in common.
+    Also the mean IoU of a box and its best anchor, with one corner in common.
     boxes: (n, 2) as w, h, n > 0. Source: AlexeyAB/darknet src/detector.c calc_anchors, "avg IoU".
     """
     everything = np.concatenate(list(scales.values()))

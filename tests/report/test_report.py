@@ -214,14 +214,16 @@ def test_the_worst_pictures_come_first_with_every_mark(run: RunReport) -> None:
     counts = [sum(outcome.errors().values()) for outcome in outcomes]
     shown = with_most_errors(run.validation.predictions, samples, outcomes, HOSTILE)
     paths = [sample.path for sample in samples]
-    rows = [paths.index(picture.path) for picture in shown]
+    rows = [paths.index(picture["path"]) for picture in shown]
     assert [counts[row] for row in rows] == sorted(counts, reverse=True)[: len(rows)]
     for row, picture in zip(rows, shown, strict=True):
-        assert Counter(mark.outcome for mark in picture.truths) == Counter(outcomes[row].truths)
-        assert Counter(mark.outcome for mark in picture.detections) == Counter(
+        assert Counter(mark["outcome"] for mark in picture["truths"]) == Counter(
+            outcomes[row].truths
+        )
+        assert Counter(mark["outcome"] for mark in picture["detections"]) == Counter(
             outcomes[row].detections
         )
-        corners = np.array(sorted((mark.x, mark.y) for mark in picture.truths))
+        corners = np.array(sorted((mark["x"], mark["y"]) for mark in picture["truths"]))
         expected = sorted(map(tuple, samples[row].boxes_xyxy_px[:, :2] * 560 / 300))
         assert corners == pytest.approx(np.array(expected), abs=0.06)
 
