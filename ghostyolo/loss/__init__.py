@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ghostyolo.loss.base import LossConfig
 
-DETECTION = {
+DETECTION_LOSSES = {
     "modern": "learns small data sets faster",
     "darknet": "computes the gradients of Darknet, to the digit",
 }
-CLASSIFICATION = {"cross-entropy": "of the softmax"}
+CLASSIFICATION_LOSSES = {"cross-entropy": "of the softmax"}
 
 
 def loss_config(name: str) -> LossConfig:

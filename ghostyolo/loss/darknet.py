@@ -85,7 +85,7 @@ def head_loss(
 
 
 def loss(outputs: Sequence[HeadOutput], truths: Tensor, size: tuple[int, int]) -> LossSum:
-    """Return the loss of a mini-batch, to be divided by its images; the log shows the heads' mean."""
+    """Return the loss of a mini-batch, to be divided by its images; the log has the heads' mean."""
     losses = [
         head.delta_normalizer * head_loss(head, raw, output, truths, size)[0]
         for head, raw, output in outputs

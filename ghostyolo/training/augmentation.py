@@ -1,4 +1,4 @@
-"""How pictures are changed in training: what the keys of `[net]`, the heads and the loss say."""
+"""The augmentation of a training run, from the keys of `[net]`, the heads and the loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss.base import MIXED, LossConfig
 from ghostyolo.network import Network
 
-# What the keys mixup, cutmix and mosaic of [net] ask for. Source: src/parser.c parse_net_options.
+# The mixtures that mixup, cutmix and mosaic select. Source: src/parser.c parse_net_options.
 MIXTURES = ((), ("mixup",), ("cutmix",), ("mosaic",), ("cutmix", "mosaic"))
 
 
 def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) -> Augmentation:
     """Return the augmentation of a detector; jitter and resize are those of the last head.
 
-    no_mosaic: whether this is the last part of the run, see `LossConfig`.
+    no_mosaic: whether it is for the last part of the run, see `LossConfig`.
     """
     options = network.options
     last = [node.layer for node in network if isinstance(node.layer, Yolo)][-1]
@@ -62,7 +62,7 @@ def _appearance(network: Network) -> Augmentation:
 
 
 def mixture(network: Network) -> int:
-    """Return Darknet's number of a classifier's mixture of pictures, an index of `MIXTURES`."""
+    """Return the number by which Darknet selects a classifier's mixture, an index of `MIXTURES`."""
     options = network.options
     if options.cutmix:
         return 4 if options.mosaic else 2

@@ -26,7 +26,7 @@ _SIZES = 3  # number of this stream of random numbers; `Batches` and `set_learni
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network whose predictions are the targets. weights: its `.weights` file."""
+    """A trained network whose predictions replace the labels. weights: its `.weights` file."""
 
     network: Network
     weights: str
@@ -39,15 +39,15 @@ class Teacher:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The configuration of a training run, with nothing left to choose.
+    """The configuration of a training run: `TrainOptions` with everything opened and computed.
 
-    network: with the `[net]` that is used. val: None to train without validation. folder: where the
-    run is written. loss: its name, "" for the default of the task. weights: a `.weights` file to
-    start from. workers: processes that prepare pictures. val_every, save_every: in iterations; 0
-    for only at the end. bn_momentum: weight of a new batch in the running statistics. amp: see
+    network: with the `[net]` of the run. val: None to train without validation. folder: of the run.
+    loss: its name, "" for the default of the task. weights: a `.weights` file to start from.
+    workers: number of processes that prepare pictures. val_every, save_every: in iterations; 0 for
+    the end of the run only. bn_momentum: weight of a new batch in the running statistics. amp: see
     `precision.dtype_of`. compile: whether torch compiles the forward pass. patience: number of
-    validations without a better score after which the run ends; 0 for never. teacher: see
-    `unsupported.check_teacher`.
+    validations without a better score after which the run ends; 0 for never. teacher: it has the
+    same heads as the network.
     """
 
     network: Network
@@ -74,27 +74,27 @@ class TrainConfig:
 
     @property
     def batch(self) -> int:
-        """Return the batch size: the pictures of an update."""
+        """Return the batch size: the number of pictures of an update."""
         options = self.network.options
         return options.mini_batch * options.subdivisions
 
     @property
     def task(self) -> Task:
-        """Return what the network is trained for."""
+        """Return the task of the network."""
         return task_of(self.network)
 
     @property
     def loss_config(self) -> LossConfig:
-        """Return the loss function and its hyperparameters."""
+        """Return the configuration of the loss."""
         return loss_config(self.task.check_loss(self.loss))
 
     @property
     def checkpoint(self) -> Path:
-        """Return the file that a resumed run starts from."""
+        """Return the path of the checkpoint."""
         return self.folder / "checkpoint.pt"
 
     def due(self, iteration: int, every: int) -> bool:
-        """Return whether an iteration is the last, or a multiple of `every`."""
+        """Return whether an iteration is the last one or a multiple of `every`."""
         return iteration == self.iterations or bool(every and iteration % every == 0)
 
     def augmentation(self) -> Callable[[int], Any]:
@@ -117,7 +117,7 @@ class TrainConfig:
         return size
 
     def identity(self, processes: int = 1) -> dict[str, str]:
-        """Return what must be equal for a checkpoint to be resumed bit for bit."""
+        """Return the values, by name, that must be equal when a checkpoint is resumed."""
         data = self.train
         return {
             "cfg": dumps(self.network),

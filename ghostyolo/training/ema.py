@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's tensors, which is validated and saved in their place.
+"""The exponential moving average of a model's tensors, which is validated and saved instead.
 
 Source: Polyak & Juditsky 1992 (averaging); Tarvainen & Valpola 2017 (the warm-up).
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 class Ema:
     """The moving average of all parameters and of the running statistics of batch norm.
 
-    horizon: number of updates that it reaches back; the decay is 1 - 1 / horizon after a warm-up.
+    horizon: number of updates that the average covers; the decay after a warm-up is 1 - 1/horizon.
     """
 
     def __init__(self, model: nn.Module, horizon: float) -> None:
@@ -33,7 +33,7 @@ class Ema:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Exchange the tensors of the model for the averages inside the block."""
+        """Put the averages into the model inside the block; put its own tensors back afterwards."""
         self._exchange()
         try:
             yield
@@ -41,12 +41,12 @@ class Ema:
             self._exchange()
 
     def state_dict(self) -> dict[str, int | list[Tensor]]:
-        """Return what `load_state_dict` reads."""
+        """Return the state for `load_state_dict`."""
         return {"updates": self.updates, "tensors": self.tensors}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, int | list[Tensor]]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         self.updates = state["updates"]  # type: ignore[assignment]
         torch._foreach_copy_(self.tensors, state["tensors"])  # type: ignore[arg-type]
 

@@ -1,51 +1,49 @@
-"""The folder of a run: what may be written there, and what can be resumed."""
+"""The folder of a run: its files, and checks before a run is started or resumed."""
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from ghostyolo.errors import OptionError, Span
-from ghostyolo.files import replace
+from ghostyolo.files import make_folder, replace
 from ghostyolo.network import dumps
 from ghostyolo.training.config import TrainConfig
 
 FILES = ("report.html", "model.cfg", "best.weights", "last.weights", "results.csv", "curve.png")
-FIRST_ROW = 2  # line of the first validation in results.csv, which comes just before a checkpoint
+FIRST_ROW = 2  # line of results.csv with the first validation, just before the first checkpoint
 
 logger = logging.getLogger(__name__)
 
 
 def check_unused(config: TrainConfig) -> None:
-    """Raise `OptionError` if the folder of a new run has files in it."""
+    """Raise `OptionError` if the folder of a new run is not empty."""
     folder = config.folder
     if folder.is_dir() and any(folder.iterdir()):
-        hint = "give another --name, or --resume to go on"
+        hint = "give another --name, or --resume to continue it"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
 
 
 def left_before_checkpoint(config: TrainConfig) -> bool:
-    """Return whether a run was stopped before its first checkpoint, so that it starts again.
+    """Return whether a run was stopped before its first checkpoint, so that it must start again.
 
-    It is logged. If the run had come further, its checkpoint was deleted, and this returns False.
+    If so, a warning is logged. If there are later results, the checkpoint was deleted: False.
     """
     folder, rows = config.folder, config.folder / "results.csv"
     if config.checkpoint.exists() or not folder.is_dir() or (folder / "report.html").exists():
         return False
     if rows.exists() and len(rows.read_text().splitlines()) > FIRST_ROW:
         return False
-    logger.warning("%s: it was left before its first checkpoint, so it starts again", folder)
+    logger.warning("%s: the run has no checkpoint yet, so it starts again", folder)
     return True
 
 
 def create(config: TrainConfig) -> None:
     """Create the folder and write model.cfg and model.names. Raises `OptionError`."""
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-        for incomplete in config.folder.glob("*.part"):  # of a run that was killed
+    folder = make_folder(config.folder)
+    for incomplete in folder.glob("*.part"):  # of a run that was killed
+        with suppress(OSError):  # a folder that cannot be written is refused below
             incomplete.unlink()
-    except OSError as error:
-        message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
-        raise OptionError(message, span=Span(str(config.folder)), hint=hint) from None
-    replace(config.folder / "model.cfg", [dumps(config.network).encode()])
+    replace(folder / "model.cfg", [dumps(config.network).encode()])
     names = "".join(f"{name}\n" for name in config.train.names)
-    replace(config.folder / "model.names", [names.encode()])
+    replace(folder / "model.names", [names.encode()])

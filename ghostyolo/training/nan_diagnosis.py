@@ -1,4 +1,4 @@
-"""Diagnosis of a loss that is not finite: the pictures of the batch, the first layer at fault."""
+"""Diagnosis of a loss that is not finite: the pictures, and the first layer that is not finite."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.gradient import UpdateConfig, gradients, mini_batch_loss, mini_batches
 from ghostyolo.training.state import State
 
-MAX_SKIPPED = 32  # consecutive updates in fp16; the gradient's scale of 2^16 is far below 1 by then
-SHOWN = 3  # pictures named in the message; the file has all
+MAX_SKIPPED = 32  # consecutive updates in fp16; after these the scale of 2^16 is far below 1
+SHOWN = 3  # pictures named in the message; the file lists all
 REPORT = "nan.txt"
 
 
@@ -26,7 +26,7 @@ class NanError(GhostyoloError):
 
 
 def usable(state: State, parts: dict[str, float]) -> bool:
-    """Return whether a loss is finite, or the fp16 scaler may still skip the update."""
+    """Return whether the loss is finite, or the fp16 scaler may skip this update."""
     finite = all(map(math.isfinite, parts.values()))
     return finite or (state.scaler.is_enabled() and state.skipped < MAX_SKIPPED)
 
@@ -45,11 +45,11 @@ def nan_error(
 ) -> NanError:
     """Return the error for a batch whose loss or gradient is not finite, with its cause.
 
-    Writes the paths of the pictures into the folder of the run; what was saved before is kept.
+    Writes the paths of the pictures into the folder of the run. Files saved before are kept.
     """
     found = update.world.gather((find_cause(state.model, batch, update), batch.paths))
     causes = [cause for cause, _ in found if cause]
-    cause = causes[0] if causes else "it is finite when computed again, so check the hardware"
+    cause = causes[0] if causes else "the loss is finite when computed again, so check the hardware"
     paths = [path for _, some in found for path in some]
     named = ", ".join(f"{name} {value}" for name, value in parts.items())
     message = f"the loss is not finite after iteration {state.iteration} ({named}): {cause}"
@@ -67,15 +67,15 @@ def nan_error(
 
 
 def find_cause(model: Model, batch: Batch, update: UpdateConfig) -> str:
-    """Compute a batch again and return what is not finite first, or "" if everything is finite.
+    """Compute a batch again and return the first value that is not finite; "" if all are finite.
 
-    In this order: the input, the output of a layer, the loss, the gradient of a layer (from the
-    last layer to the first, as the backward pass computes them), a weight.
+    They are checked in this order: the input, the outputs of layers, the loss, the gradients of
+    layers (from the last layer to the first, as the backward pass computes them), the weights.
     """
     model.zero_grad(set_to_none=True)
     for x, targets in mini_batches(batch.images, batch.targets, update):
         if not _finite(x):
-            return "the pictures themselves are not finite"
+            return "the pictures are not finite"
         with precision.forward(update.amp, update.device):
             outputs = model.run(x, frozenset(range(len(list(model.network)))))
         for node in model.network:
@@ -83,7 +83,7 @@ def find_cause(model: Model, batch: Batch, update: UpdateConfig) -> str:
                 return _described(node, "output", model)
         loss = mini_batch_loss(model, x, targets, update)
         if not _finite(loss.total):
-            return "the outputs of all layers are finite, the loss made of them is not"
+            return "the outputs of all layers are finite, but the loss is not"
         loss.total.backward()
     for what, tensors_of in (("gradient", gradients), ("weight", _weights)):
         order = reversed(list(model.network)) if what == "gradient" else iter(model.network)

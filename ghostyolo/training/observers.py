@@ -1,4 +1,4 @@
-"""Observers of a run, and how Ctrl-C is deferred to the end of an update."""
+"""Observers of a run, and a context that defers Ctrl-C to the end of an update."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class Observer:
-    """Is called by the training loop. This one does nothing; override what you need."""
+    """The methods that the training loop calls; in this class they do nothing."""
 
     def started(self, config: TrainConfig, state: State) -> None:
-        """Is called before the first update; of a resumed run, with the state that was saved."""
+        """Is called before the first update; if the run is resumed, with the restored state."""
 
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
         """Is called after each update; raise KeyboardInterrupt to save the run and stop."""
@@ -34,22 +34,22 @@ class Observer:
 
 
 class Interruption(Observer):
-    """Stops the run after the update in which a signal came."""
+    """Stops the run after the update during which a signal arrived."""
 
-    signal = 0  # the number of the signal, 0 for none
+    signal = 0  # number of the signal that arrived, 0 for none
 
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
-        """Raise KeyboardInterrupt with the signal's number, if one came."""
+        """Raise KeyboardInterrupt with the number of the signal, if one has arrived."""
         if self.signal:
             raise KeyboardInterrupt(self.signal)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[Interruption]:
-    """Defer the first Ctrl-C or SIGTERM in the block to the end of the update.
+    """Defer the first Ctrl-C or SIGTERM inside the block to the end of the update.
 
-    A second one acts at once. Outside the main thread, where Python allows no signal handlers,
-    nothing is deferred.
+    A second signal acts at once. Outside the main thread, where Python does not allow signal
+    handlers, signals are not deferred.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -66,11 +66,11 @@ def deferred_signals() -> Iterator[Interruption]:
 
     def handle(number: int, _: object) -> None:
         restore()
-        if os.getpid() != process:  # a worker: the signal went to the whole process group
+        if os.getpid() != process:  # a worker process: the whole process group gets the signal
             return
         interruption.signal = number
-        with suppress(RuntimeError):  # if the signal came while another line was being written
-            logger.warning("stopping after this iteration; again to stop now")
+        with suppress(RuntimeError):  # if the signal arrives while another line is being written
+            logger.warning("stopping after this iteration; press Ctrl-C again to stop now")
 
     for number in handled:
         signal.signal(number, handle)

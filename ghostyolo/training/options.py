@@ -1,12 +1,12 @@
-"""What a user can choose of a training run: names, defaults and help of the options.
+"""The options of a training run: names, defaults and help texts.
 
-`ghostyolo.train` takes them as keywords, `ghostyolo train` as words. This file loads no torch.
+`ghostyolo.train` takes them as keywords, `ghostyolo train` as flags. This file does not load torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,23 @@ from typing import Any
 
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
-from ghostyolo.loss import CLASSIFICATION, DETECTION
+from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
 from ghostyolo.network import Network
+from ghostyolo.training.observers import Observer
 
-LOSSES = {**DETECTION, **CLASSIFICATION}
+LOSSES = {**DETECTION_LOSSES, **CLASSIFICATION_LOSSES}
 AMP = ("auto", "off", "bf16", "fp16")
 PROJECT = "runs/train"
-VALIDATIONS = 20  # of a run
+VALIDATIONS = 20  # of a run, if val_every is not given
 MAX_WORKERS = 4
 WORKERS = f"one for every four threads, up to {MAX_WORKERS}; with a GPU {MAX_WORKERS}"
 BN_MOMENTUM = 0.1
 
 
 def _option(default: Any, text: str, **details: Any) -> Any:
-    """Return a field with its help and `argparse` details: metavar, choices, kind.
+    """Return a field with its help text and details for `argparse`: metavar, choices, kind.
 
-    kind: "int"; "count", a whole number of 1 or more; "fraction", a number from 0 to 1.
+    kind: "int"; "count", an integer of 1 or more; "fraction", a number from 0 to 1.
     """
     return dataclasses.field(default=default, metadata={"help": text, **details})
 
@@ -41,9 +42,11 @@ _count = partial(_option, kind="count", metavar="N")
 class TrainOptions:
     """The options of a training run. Raises `OptionError` for a number out of range.
 
-    Fields without a help text here are described in `ghostyolo.train`.
+    The fields without a help text are described in `ghostyolo.train`.
     """
 
+    observers: Sequence[Observer] = ()
+    command: Sequence[str] = ()
     split: str = "train"
     names: str | Path | tuple[str, ...] | None = None
     device: str = AUTO
@@ -58,14 +61,14 @@ class TrainOptions:
     loss: str = _option(
         "",
         f"loss function: {'; '.join(f'{name} {text}' for name, text in LOSSES.items())} "
-        f"({next(iter(DETECTION))}; of a classifier {next(iter(CLASSIFICATION))})",
+        f"({next(iter(DETECTION_LOSSES))}; of a classifier {next(iter(CLASSIFICATION_LOSSES))})",
         choices=tuple(LOSSES),
     )
     seed: int = _option(0, "random seed", kind="int")
     amp: str = _option(AMP[0], "precision; auto: bf16 or fp16 on a GPU that has it", choices=AMP)
     compile: bool = _option(False, "compile the forward pass with torch.compile")
     workers: int | None = _option(None, f"processes that prepare pictures ({WORKERS})", kind="int")
-    val_every: int | None = _count(None, f"epochs between validations ({VALIDATIONS} in all)")
+    val_every: int | None = _count(None, f"epochs between validations ({VALIDATIONS} in a run)")
     save_every: int = _count(0, "also save every N iterations")
     patience: int = _count(0, "stop after N validations without a better AP or top-1")
     bn_momentum: float = _option(BN_MOMENTUM, "momentum of batch norm statistics", kind="fraction")

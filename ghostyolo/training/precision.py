@@ -9,13 +9,13 @@ import torch
 from ghostyolo.errors import OptionError
 from ghostyolo.training.options import AMP
 
-_FIRST_FP16 = (7, 0)  # compute capability of the first GPUs whose fp16 is faster: Volta
+_FIRST_FP16 = (7, 0)  # compute capability of Volta, the first GPUs with faster fp16
 
 
 def dtype_of(name: str, device: str) -> torch.dtype | None:
     """Return the dtype of the forward pass, None for float32, by one of the names in `AMP`.
 
-    auto: bf16, else fp16, on a GPU that has it in hardware; float32 elsewhere.
+    auto: bf16 on a GPU that has it in hardware, else fp16 on a GPU that has it, else float32.
     Raises `OptionError` for an unknown name.
     """
     if name not in AMP:
@@ -30,11 +30,11 @@ def dtype_of(name: str, device: str) -> torch.dtype | None:
 
 
 def forward(dtype: torch.dtype | None, device: str) -> AbstractContextManager[None]:
-    """Return the context in which a forward pass is computed in that dtype."""
+    """Return a context in which the forward pass is computed in the given dtype."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype) if dtype else nullcontext()
 
 
 def scaler(dtype: torch.dtype | None, device: str) -> torch.amp.GradScaler:
-    """Return the gradient scaler; it is enabled for fp16 only, where small gradients underflow."""
+    """Return the gradient scaler, enabled for fp16 only, in which small gradients underflow."""
     return torch.amp.GradScaler(torch.device(device).type, enabled=dtype == torch.float16)

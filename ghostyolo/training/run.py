@@ -1,14 +1,14 @@
-"""A whole training run, as `ghostyolo train` does it: from its options to its report."""
+"""A whole training run, as `ghostyolo train` performs it: from the options to the report."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, Protocol
 
 import torch
 
@@ -26,7 +26,7 @@ from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
 from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.loop import fit
-from ghostyolo.training.observers import Observer, deferred_signals
+from ghostyolo.training.observers import deferred_signals
 from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
@@ -34,13 +34,15 @@ from ghostyolo.training.task import task_of
 from ghostyolo.training.tensorboard import TensorBoard
 
 logger = logging.getLogger(__name__)
+Options = ParamSpec("Options")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended. rank: of this process; rank 0 wrote the files.
+    """A run that has ended.
 
-    validation: of the best weights on val; None on other ranks and without val.
+    state: after the last update. validation: of the best weights on val; None on other ranks than 0
+    and without val. rank: the rank of this process; rank 0 wrote the files.
     """
 
     folder: Path
@@ -59,36 +61,47 @@ class Run:
         return self.validation.metrics.row() if self.validation else {}
 
 
-def train(
-    cfg: str | Path | Network,
-    data: str | Path,
-    *,
-    observers: Sequence[Observer] = (),
-    command: Sequence[str] = (),
-    **options: Any,
-) -> Run:
+class _Train(Protocol[Options]):
+    """The signature of `train`, with the fields of `TrainOptions` as keywords."""
+
+    def __call__(
+        self,
+        cfg: str | Path | Network,
+        data: str | Path,
+        *args: Options.args,
+        **options: Options.kwargs,
+    ) -> Run: ...
+
+
+def _typed(_: Callable[Options, TrainOptions]) -> Callable[[Callable[..., Run]], _Train[Options]]:
+    """Show the parameters of a class as keywords of a function to editors and type checkers."""
+    return lambda function: function
+
+
+@_typed(TrainOptions)
+def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     """Train a detector or classifier on a data set and write the run into a folder.
 
-    cfg: a `.cfg` file or a network. data: a data set, as `open_dataset` or, for a classifier,
-    `open_classification` takes it. observers: are called in rank 0 only. command: the
-    words of the command line, for the report.
+    cfg: a `.cfg` file or a network. data: a data set, as `open_dataset` takes it, or for a
+    classifier, as `open_classification` takes it.
 
     options: the fields of `TrainOptions`, all optional, such as `epochs=100`, `batch=16`,
-    `adapt=True`. Without a help text there are: split: to train on ("train"). names: class names or
-    a file of them. device: "auto", "cpu", "cuda:1" ... folder: of the run, empty or new unless
-    `resume` (runs/train/ and the name of the cfg). overrides: keys of `[net]`, such as
-    `{"learning_rate": 0.01}`. teacher: (cfg, weights) of a trained network with the same heads,
-    whose predictions replace the labels.
+    `adapt=True`. These have no help text there. observers: they are called in rank 0 only. command:
+    the words of the command line, for the report. split: the split to train on ("train"). names:
+    class names, or a file of them. device: "auto", "cpu", "cuda:1" ... folder: of the run, empty or
+    new unless `resume` is true (runs/train/ and the name of the cfg). overrides: keys of `[net]`,
+    such as `{"learning_rate": 0.01}`. teacher: (cfg, weights) of a trained network with the same
+    heads, whose predictions replace the labels.
 
-    The first Ctrl-C or SIGTERM ends the update, saves the run and raises KeyboardInterrupt.
+    On the first Ctrl-C or SIGTERM the current update is finished, the run is saved, and
+    KeyboardInterrupt is raised.
 
-    Raises `GhostyoloError` of a kind that says what is wrong: `CfgError`, `DataError`,
-    `WeightsError`, `OptionError` or `NanError`.
+    Raises `GhostyoloError`: `CfgError`, `DataError`, `WeightsError`, `OptionError` or `NanError`.
     """
     chosen = TrainOptions(**options)
     with joined(chosen.device) as world:
         config = prepare(cfg, data, chosen, pick_device(world.device))
-        watching = list(observers) if world.first else []
+        watching = list(chosen.observers) if world.first else []
         if world.first and chosen.tensorboard:
             watching.append(TensorBoard(config.folder / "tensorboard"))
         try:
@@ -108,11 +121,11 @@ def train(
         waited = f"{' and '.join(config.task.scores)} no better in {state.stale} validations"
         done = f"{state.iteration} of {config.iterations} iterations"
         logger.warning("%s, stopped after %s", waited, done)
-    return Run(config.folder, state, _write_report(config, state, command))
+    return Run(config.folder, state, _write_report(config, state, chosen.command))
 
 
 def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> Validation | None:
-    """Write report.html and return the validation of the best weights that it shows."""
+    """Write report.html; return the validation of the best weights, which it shows."""
     validation = None
     if config.val is not None:
         best = Model(config.network, config.folder / "best.weights").to(config.device)
@@ -136,7 +149,7 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
 def prepare(
     cfg: str | Path | Network, data: str | Path, options: TrainOptions, device: str
 ) -> TrainConfig:
-    """Return the configuration of a run, with the data sets opened.
+    """Return the configuration of a run; opens the data sets.
 
     Raises `CfgError`, `DataError` and `OptionError` for what cannot be trained.
     """
@@ -188,7 +201,8 @@ def _validation_set(
 def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOptions:
     """Return `[net]` with the overrides, the batch size and the length of the run applied.
 
-    pictures: of an epoch. Raises `CfgError` and `OptionError` for values that are not valid.
+    pictures: number of pictures in an epoch. Raises `CfgError` and `OptionError` for invalid
+    values.
     """
     span, values = Span("--set"), dict(options.overrides)
     if options.batch is not None:
@@ -205,10 +219,10 @@ def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOpt
 
 
 def _workers(device: str) -> int:
-    """Return how many worker processes keep the device busy.
+    """Return the number of worker processes that keep the device busy.
 
-    On a CPU, preparing a picture takes one core a twentieth of the time that training on it takes
-    all cores.
+    On a CPU, training on a picture takes all cores twenty times as long as preparing it takes one
+    core.
     """
     return min(MAX_WORKERS, torch.get_num_threads() // 4) if device == "cpu" else MAX_WORKERS
 

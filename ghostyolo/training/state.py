@@ -1,4 +1,4 @@
-"""Everything that changes while training, saved and restored whole."""
+"""Everything that changes during training: its initial values, checkpoints, and the optimizer."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ _KEYS = {"identity", "rng_states", *_PARTS, *_VALUES}
 
 @dataclass
 class State:
-    """What changes while training.
+    """Everything that changes during training; all of it but the network is in a checkpoint.
 
-    ema: what is validated and saved, if not the weights themselves. scaler: of the gradient, in
-    fp16. iteration: updates done. best: highest score on val. stale: validations since then.
-    skipped: consecutive updates whose gradient overflowed fp16. parts: terms of the loss by name,
-    smoothed as what Darknet prints; `loss` is their sum. rows: of results.csv. seconds: time spent,
-    by phase. defects: found while reading the training pictures, each as path and defect.
+    ema: the moving average of the weights, if the loss has one; it is validated and saved instead
+    of the weights. scaler: of the gradient, in fp16. iteration: number of updates done. best:
+    highest score on val. stale: number of validations since then. skipped: number of consecutive
+    updates whose gradient overflowed fp16. parts: terms of the loss by name, smoothed as Darknet
+    smooths the loss that it prints; `loss` is their sum. rows: of results.csv. seconds: time spent,
+    by phase. defects: of the training pictures, each as path and defect.
     """
 
     model: Model
@@ -68,10 +69,10 @@ class State:
         return sum(self.parts.values()) if self.parts else math.nan
 
     def advance(self, parts: dict[str, float]) -> None:
-        """Update the weights by the gradient in the model; parts: of its loss.
+        """Update the weights by the gradient in the model; parts: the terms of its loss.
 
-        Where the gradient overflowed fp16, only its scale is lowered. The scaler's own `step` is
-        not used: if it skips the first update, fused SGD continues with uninitialised momentum.
+        If the gradient overflowed fp16, only its scale is lowered. `GradScaler.step` is not used:
+        if it skips the first update, fused SGD continues with uninitialised momentum.
         """
         finite = all(map(math.isfinite, parts.values()))
         self.scaler.update()
@@ -86,7 +87,7 @@ class State:
         self.parts = {k: 0.9 * self.parts.get(k, part) + 0.1 * part for k, part in parts.items()}
 
     def record_score(self, score: float) -> bool:
-        """Record the score of a validation and return whether it is the best, or equal to it."""
+        """Record the score of a validation; return whether it is the highest or equal to it."""
         self.stale = 0 if score > self.best else self.stale + 1
         if score < self.best:
             return False
@@ -94,7 +95,7 @@ class State:
         return True
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Give the model the averaged weights, if there are any, inside a block."""
+        """Return a context in which the model has the averaged weights, if there are any."""
         return self.ema.applied() if self.ema else nullcontext()
 
     def save_weights(self, path: Path, batch: int) -> None:
@@ -110,7 +111,7 @@ class State:
         return states
 
     def save(self, path: Path, identity: dict[str, str], rng_states: list[RngState]) -> None:
-        """Write a checkpoint. identity: what the run is made of. rng_states: of every rank."""
+        """Write a checkpoint. identity: `TrainConfig.identity`. rng_states: of every rank."""
         content = {
             "version": VERSION,
             "identity": identity,
@@ -123,10 +124,10 @@ class State:
         replace(path, [buffer.getbuffer()])
 
     def restore(self, path: Path, identity: dict[str, str], rank: int = 0) -> None:
-        """Restore a checkpoint as one of the ranks.
+        """Restore a checkpoint, with the random number generators of the given rank.
 
         Raises `WeightsError` if the file is not a checkpoint that can be read, `OptionError` if it
-        is of another run.
+        belongs to another run.
         """
         content = _read(path)
         for name, value in identity.items():
@@ -144,7 +145,7 @@ class State:
             torch.cuda.set_rng_state(rng_state["cuda"])
 
     def _parts(self) -> dict[str, Any]:
-        """Return what has a state dict, by its key in a checkpoint."""
+        """Return the objects that have a state dict, by key in a checkpoint."""
         return {name: getattr(self, name) for name in _PARTS}
 
     def _clamp(self) -> None:
@@ -159,7 +160,7 @@ class State:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint, with the keys of this version."""
+    """Return the content of a checkpoint, with its keys renamed to those of this version."""
     span = Span(str(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -171,7 +172,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.parent.is_dir():
             hint = "it was deleted, so start anew with another --name"
         raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
-    except Exception:  # torch raises whatever the damage leads to
+    except Exception:  # torch raises exceptions of many types for a damaged file
         version, damaged = 0, True
     if version > VERSION:
         message = f"the checkpoint has format version {version}, this program reads up to {VERSION}"
@@ -185,7 +186,7 @@ def _read(path: Path) -> dict[str, Any]:
 def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     """Return the state before the first update, the same on all ranks."""
     model = Model(config.network)
-    initialise_heads(model)  # before the weights are read: a partial file may end above the heads
+    initialise_heads(model)  # before loading: a file of the backbone has no weights of the heads
     if config.weights:
         model.load_weights(config.weights)
         model.seen = 0
@@ -205,7 +206,7 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
 
 
 def initialise_heads(model: Model) -> None:
-    """Initialise the heads to an objectness of `PRIOR` everywhere, and equal classes."""
+    """Initialise the heads to an objectness of `PRIOR` everywhere, and equal class scores."""
     for node, head in model.heads:
         feed = model.layers[node.inputs[0]]
         conv = getattr(feed, "conv", None)
@@ -219,9 +220,9 @@ def initialise_heads(model: Model) -> None:
 def optimizer(model: Model, loss: LossConfig) -> torch.optim.Optimizer:
     """Return Darknet's optimizer: SGD, or with `[net] adam` Adam; a learning rate for each layer.
 
-    SGD decays weights only, Adam all parameters. Darknet's Adam receives sums over the batch, not
-    means; only eps and the decay depend on that, and they are scaled to match. The learning rate
-    factor of a loss applies to SGD.
+    SGD decays weights only, Adam all parameters. The gradients of Darknet's Adam are sums over the
+    batch; here they are means, so eps is divided by the batch size. The learning rate factor of a
+    loss applies to SGD only.
     Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer, src/blas_kernels
     adam_update_gpu.
     """
@@ -252,7 +253,7 @@ def optimizer(model: Model, loss: LossConfig) -> torch.optim.Optimizer:
 
 
 def set_learning_rate(state: State, options: NetOptions, seed: int = 0) -> float:
-    """Set the learning rate of the next update and return it; seed: for policy=random."""
+    """Set the learning rate of the next update and return it. seed: for policy=random."""
     rng = np.random.default_rng((seed, _RATES, state.iteration))
     rate = learning_rate(options, state.iteration + 1, rng)
     for group in state.optimizer.param_groups:
@@ -261,7 +262,7 @@ def set_learning_rate(state: State, options: NetOptions, seed: int = 0) -> float
 
 
 def freeze(model: Model) -> None:
-    """Freeze the layers up to the last `stopbackward=1`, running statistics included.
+    """Freeze the layers up to the last one with `stopbackward=1`, running statistics included.
 
     Source: AlexeyAB/darknet src/network.c backward_network, src/parser.c. In Darknet, weight decay
     still applies to that last layer.

@@ -1,6 +1,6 @@
-"""What a network can be trained for: detection or classification.
+"""The tasks that a network can be trained for: detection and classification.
 
-The training loop is the same for both; what differs is a field of `Task`.
+The training loop is the same for both; each difference is a field of `Task`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from ghostyolo.augment.batches import Compose
 from ghostyolo.data import Dataset, open_classification, open_dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.loss import CLASSIFICATION as CLASSIFICATION_LOSSES
-from ghostyolo.loss import DETECTION as DETECTION_LOSSES
-from ghostyolo.loss import cross_entropy, distillation
+from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES, cross_entropy, distillation
 from ghostyolo.loss.base import HeadOutput, LossSum
 from ghostyolo.loss.cross_entropy import ClassLogits
 from ghostyolo.model.classifier import classifier_output_of
@@ -33,13 +31,14 @@ Forward = Callable[[frozenset[int]], dict[int, Tensor]]  # nodes -> their output
 
 @dataclass(frozen=True)
 class Task:
-    """What differs between detection and classification.
+    """The differences between detection and classification.
 
-    scores: of a validation; the weights with the best mean of them are kept. losses: names, the
-    default first. read: opens a split of a data set. check: raises `CfgError` for what training
-    does not support. augmentation, compose: see `Batches`. outputs: the argument of the loss, made
-    of the outputs of the nodes that it needs; `Forward` computes these. distillation_loss: of the
-    network's outputs and the teacher's.
+    scores: names of the scores of a validation; the weights with the highest mean of these scores
+    are kept. losses: names, the default first. read: opens a split of a data set. check: raises
+    `CfgError` for a network that training does not support. augmentation, compose: see `Batches`.
+    outputs: computes the outputs of the nodes that the loss needs, by the given `Forward`, and
+    returns the first argument of the loss. distillation_loss: takes the outputs of the network and
+    of the teacher.
     """
 
     name: str
@@ -53,16 +52,19 @@ class Task:
     distillation_loss: Callable[[Any, Any, tuple[int, int]], LossSum]
 
     def mean_score(self, row: Mapping[str, float]) -> float:
-        """Return the mean of the scores of a validation; 0 if the set has nothing to score."""
+        """Return the mean of the scores of a validation; 0 if the set has no truths."""
         values = [row.get(name, 0.0) for name in self.scores]
         mean = sum(values) / len(values)
         return 0.0 if math.isnan(mean) else mean
 
     def check_loss(self, name: str) -> str:
-        """Return the name of a loss, the default for "". Raises `OptionError` if it is not ours."""
+        """Return the name of a loss, the default for "".
+
+        Raises `OptionError` for the name of another task's loss or of none.
+        """
         if name and name not in self.losses:
-            message = f"loss '{name}' is not for {self.name}, which has {', '.join(self.losses)}"
-            raise OptionError(message, hint="leave it out")
+            hint = f"use {' or '.join(self.losses)}, or leave it out"
+            raise OptionError(f"--loss {name} is not for {self.name}", hint=hint)
         return name or next(iter(self.losses))
 
 
@@ -72,7 +74,7 @@ def task_of(network: Network) -> Task:
 
 
 def _detector_outputs(network: Network, forward: Forward) -> list[HeadOutput]:
-    """Return the outputs of the heads that are trained."""
+    """Return the input and the output of each `[yolo]`."""
     heads = [(node, head) for node, head in detection_heads(network) if isinstance(head, Yolo)]
     out = forward(frozenset(i for node, _ in heads for i in (node.inputs[0], node.index)))
     return [HeadOutput(head, out[node.inputs[0]], out[node.index]) for node, head in heads]

@@ -32,7 +32,7 @@ class TensorBoard(Observer):
         self.writer: SummaryWriter | None = None
 
     def started(self, config: TrainConfig, state: State) -> None:
-        """Open the log; values of a killed run after its checkpoint are written again."""
+        """Open the log; drop the values after the checkpoint of a run that was killed."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(self.folder, purge_step=state.iteration + 1)
@@ -51,7 +51,7 @@ class TensorBoard(Observer):
         self._write({**scores, "epoch": row["epoch"]}, int(row["iteration"]))
 
     def closed(self) -> None:
-        """Write everything to the disk."""
+        """Flush and close the log."""
         if self.writer:
             self.writer.close()
 

@@ -1,10 +1,10 @@
-"""Refuse what a cfg asks of training and training does not implement."""
+"""Refuse cfgs with keys or layers that training does not implement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +19,9 @@ from ghostyolo.syntax.options import Options
 from ghostyolo.training.augmentation import MIXTURES, mixture
 from ghostyolo.training.schedule import learning_rate
 
-Task = Literal["detectors", "classifiers"]
-
 
 def check_detector(network: Network) -> None:
-    """Raise `CfgError` for what the training of a detector cannot honour."""
+    """Raise `CfgError` for keys and layers that the training of a detector does not implement."""
     heads_of(network)
     if network.options.cutmix and not network.options.mosaic:
         message = "cutmix=1 without mosaic=1 is for classifiers"
@@ -39,7 +37,7 @@ def check_detector(network: Network) -> None:
 
 
 def check_classifier(network: Network) -> None:
-    """Raise `CfgError` for what the training of a classifier cannot honour."""
+    """Raise `CfgError` for keys and layers that training does not implement for a classifier."""
     classifier_output_of(network)
     options = network.options
     if not 0 <= mixture(network) < len(MIXTURES):
@@ -50,30 +48,33 @@ def check_classifier(network: Network) -> None:
         raise CfgError(message, section="net", hint="run with --set net.label_smooth_eps=0.1")
     if not 0 < options.min_crop <= options.max_crop:
         message = f"min_crop={options.min_crop} max_crop={options.max_crop}"
-        hint = "set the sizes, in pixels, that the shorter side is resized to, the least first"
+        hint = "set the least and the largest length of the shorter side, in pixels"
         raise CfgError(message, section="net", hint=hint)
     _check(network, "classifiers")
 
 
 def check_teacher(network: Network, teacher: Network) -> None:
-    """Raise `CfgError` for a teacher whose outputs mean something else than the network's."""
-    for own, other in zip_longest(_answers(network), _answers(teacher), fillvalue="nothing"):
+    """Raise `CfgError` if the outputs of the teacher mean something else than the network's."""
+    for own, other in zip_longest(_meanings(network), _meanings(teacher), fillvalue="nothing"):
         if own != other:
             message = f"the teacher's output is {other}, the network's {own}"
-            hint = "teach by a network with the same heads, such as the one it was made from"
+            hint = "give a teacher with the same heads, such as the network before ghostify"
             raise CfgError(message, hint=hint)
 
 
-def _answers(network: Network) -> Iterator[str]:
-    """Yield what each output of a network means."""
+def _meanings(network: Network) -> Iterator[str]:
+    """Yield a description of each output of a network."""
     if end := classifier_output(network):
         yield f"one of {end.classes} classes"
     for node, head in detection_heads(network):
         yield head.meaning(network.shape(node.inputs[0]))
 
 
-def _check(network: Network, task: Task) -> None:
-    """Raise `CfgError` for layers and keys that the training of the task does not honour."""
+def _check(network: Network, task: str) -> None:
+    """Raise `CfgError` for layers and keys that training does not implement.
+
+    task: "detectors" or "classifiers", as in the field `training` of a key.
+    """
     for node in network:
         try:
             node.layer.check_training()
@@ -100,8 +101,8 @@ def _check(network: Network, task: Task) -> None:
     _check_statistics(network)
 
 
-def _not_honoured(options: Options, task: Task) -> Iterator[tuple[str, Any]]:
-    """Yield the keys whose value training does not honour, with the value that it honours."""
+def _not_honoured(options: Options, task: str) -> Iterator[tuple[str, Any]]:
+    """Yield the keys whose value training does not implement, with the value that it does."""
     for key, item in options.keys().items():
         default = options.default(key)
         if item.metadata["training"] not in ("any", task) and getattr(options, key) != default:
@@ -109,7 +110,7 @@ def _not_honoured(options: Options, task: Task) -> Iterator[tuple[str, Any]]:
 
 
 def _check_statistics(network: Network) -> None:
-    """Refuse batch norm where each channel has a single number in training: it has no variance."""
+    """Raise `CfgError` if a batch norm gets a single number per channel, which has no variance."""
     frozen = max((node.index for node in network if node.layer.stopbackward), default=-1)
     if network.options.mini_batch > 1:
         return
@@ -122,7 +123,7 @@ def _check_statistics(network: Network) -> None:
 
 
 def _check_stops(network: Network) -> None:
-    """Refuse a `stopbackward` that leaves nothing to train."""
+    """Raise `CfgError` if `stopbackward` freezes all layers that have weights."""
     stops = [node for node in network if node.layer.stopbackward]
     if not stops:
         return

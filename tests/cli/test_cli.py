@@ -699,7 +699,8 @@ def test_run_that_exists_is_left_alone(run: Command, cfg: Path, data: Path) -> N
     code, out, err = run("train", cfg, data)
     assert (code, out) == (1, "")
     assert (
-        err == f"ghostyolo: {folder}: this run exists; give another --name, or --resume to go on\n"
+        err
+        == f"ghostyolo: {folder}: this run exists; give another --name, or --resume to continue it\n"
     )
     assert [path.name for path in folder.iterdir()] == ["precious"]
 
@@ -770,7 +771,7 @@ def test_signal_leaves_a_run_that_goes_on(
     code, out, err = run(*words, "--name", "parts")
     assert (code, out, len(calls)) == (want, "", 2)
     assert err.splitlines()[-3:] == [
-        "ghostyolo: stopping after this iteration; again to stop now",
+        "ghostyolo: stopping after this iteration; press Ctrl-C again to stop now",
         "ghostyolo: --resume goes on with runs/train/parts",
         "ghostyolo: interrupted",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostyolo.augment.detection import Augmentation
-from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.loss import DETECTION_LOSSES as LOSSES
 from ghostyolo.loss import loss_config
 from ghostyolo.network import Network, loads
 from ghostyolo.training import augmentation

@@ -346,7 +346,7 @@ def test_what_does_not_belong_together_is_told(
     for words, told in (
         (
             ("train", cfg, data, "--loss", "darknet"),
-            "loss 'darknet' is not for classification",
+            "--loss darknet is not for classification",
         ),
         (("detect", cfg, "net.weights", red), "no detection head, so no boxes; it classifies: run"),
         (("classify", detector, eager, red), "[yolo] makes boxes, no class of the picture; run"),

@@ -64,7 +64,7 @@ def test_pictures_that_are_not_finite(config: TrainConfig) -> None:
     found = nan_diagnosis.find_cause(
         initial_state(config).model, given, UpdateConfig(config.loss_config)
     )
-    assert found == "the pictures themselves are not finite"
+    assert found == "the pictures are not finite"
 
 
 def wrong(kind: str) -> object:
@@ -81,7 +81,7 @@ def wrong(kind: str) -> object:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("loss", "the outputs of all layers are finite, the loss made of them is not"),
+        ("loss", "the outputs of all layers are finite, but the loss is not"),
         ("gradient", "first in the gradient of layer 2 [convolutional] (x.cfg:29)"),
     ],
 )

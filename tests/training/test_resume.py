@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ghostyolo import cli
-from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.loss import DETECTION_LOSSES as LOSSES
 from ghostyolo.training.loop import fit
 from support import ROOT, runs, tiny
 
@@ -175,7 +175,7 @@ def test_run_that_was_killed_before_it_saved_starts_again(
     folder.mkdir()
     (folder / "model.cfg.part").write_text("[net")
     assert go(cfg, data, tmp_path, "--resume") == 0
-    assert "before its first checkpoint, so it starts again" in caplog.text
+    assert "the run has no checkpoint yet, so it starts again" in caplog.text
     assert runs.checkpoint(folder)["iteration"] == 4
     (folder / "checkpoint.pt").unlink()
     before = left(folder)

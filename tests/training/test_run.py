@@ -45,7 +45,11 @@ def test_one_call_leaves_what_the_command_leaves(data: Path, tmp_path: Path) -> 
     [
         ({"epochs": 0}, OptionError, "epochs=0; give 1 or more"),
         ({"bn_momentum": 2.0}, OptionError, "bn_momentum=2.0; give a number from 0 to 1"),
-        ({"loss": "cross-entropy"}, OptionError, "is not for detection, which has modern, darknet"),
+        (
+            {"loss": "cross-entropy"},
+            OptionError,
+            "is not for detection; use modern or darknet, or leave it out",
+        ),
         ({"overrides": {"lerning_rate": 1}}, CfgError, "did you mean 'learning_rate'"),
         ({"val_split": "exam"}, DataError, "or give --val-split none to train without"),
         ({"amp": "fp8"}, OptionError, "amp=fp8; use one of auto, off, bf16, fp16"),

@@ -12,7 +12,7 @@ import torch
 from ghostyolo.augment.batches import Batches
 from ghostyolo.distributed import World
 from ghostyolo.errors import CfgError
-from ghostyolo.loss import DETECTION as LOSSES
+from ghostyolo.loss import DETECTION_LOSSES as LOSSES
 from ghostyolo.training.gradient import gradient, update_config
 from ghostyolo.training.loop import fit
 from ghostyolo.training.state import State, initial_state, set_learning_rate
