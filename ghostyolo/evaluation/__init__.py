@@ -1,1 +1,1 @@
-"""How good a network is: average precision of a detector, accuracy of a classifier."""
+"""Scores of a network: average precision of a detector, accuracy of a classifier."""

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier: top-1, top-5, and which class it predicts for which."""
+"""Accuracy of a classifier: top-1, top-5, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.score_table import aligned, json_values
 
-TOP = 5  # the most probable classes among which top-5 accuracy looks for the true one
+TOP = 5  # top-5 accuracy: the true class is among this number of most probable classes
 COLUMNS = ("class", "pictures", "top-1", "top-5", "precision")
 
 
@@ -21,7 +21,8 @@ class Accuracy:
     """The scores of a classifier on a data set.
 
     confusion: (K, K), the number of pictures by true class (row) and predicted class (column).
-    top5_hits: (K,), the pictures of each class that have it among the five most probable.
+    top5_hits: (K,), the number of pictures of each class with that class among the five most
+    probable.
     """
 
     names: tuple[str, ...]
@@ -35,7 +36,7 @@ class Accuracy:
 
     @property
     def top1(self) -> float:
-        """Return the fraction of pictures whose most probable class is right; NaN without any."""
+        """Return the fraction of pictures whose most probable class is right, or NaN."""
         return _ratio(np.trace(self.confusion), self.confusion.sum())
 
     @property
@@ -44,11 +45,11 @@ class Accuracy:
         return _ratio(self.top5_hits.sum(), self.confusion.sum())
 
     def row(self) -> dict[str, float]:
-        """Return the scores that the table of results shows."""
+        """Return the scores for results.csv."""
         return {"top-1": self.top1, "top-5": self.top5}
 
     def rows(self) -> list[tuple[str, int, float, float, float]]:
-        """Return name, pictures, top-1, top-5 and precision of each class; NaN is no score.
+        """Return name, pictures, top-1, top-5 and precision of each class; NaN without pictures.
 
         Precision is the fraction of the pictures predicted as the class that belong to it.
         """
@@ -65,7 +66,7 @@ class Accuracy:
         return aligned(COLUMNS, [*self.rows(), whole])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the scores for JSON: null is no score."""
+        """Return the scores for JSON, with null for NaN."""
         keys = ("name", "pictures", "top1", "top5", "precision")
         classes = [json_values(dict(zip(keys, row, strict=True))) for row in self.rows()]
         whole = {"pictures": int(self.confusion.sum()), "top1": self.top1, "top5": self.top5}
@@ -75,14 +76,14 @@ class Accuracy:
 def score(probabilities: Sequence[np.ndarray], dataset: Dataset) -> Accuracy:
     """Compare the class probabilities of each sample of a data set, (K,), with its class.
 
-    Raises ValueError if their number differs from that of the samples, DataError if they are of
-    another number of classes than the data set has.
+    Raises ValueError if their number differs from the number of samples, DataError if K differs
+    from the number of classes of the data set.
     """
     if len(probabilities) != len(dataset):
         raise ValueError(f"{len(probabilities)} predictions for {len(dataset)} samples")
     count = len(dataset.names)
     if len(probabilities) and len(probabilities[0]) != count:
-        message = f"predictions are of {len(probabilities[0])} classes, the data set has {count}"
+        message = f"the predictions have {len(probabilities[0])} classes, the data set has {count}"
         hint = "validate with the cfg and the data set that belong together"
         raise DataError(f"{message} ({dataset.path})", hint=hint)
     truths = true_classes(dataset)
@@ -99,12 +100,12 @@ def true_classes(dataset: Dataset) -> np.ndarray:
 
 
 def by_probability(probabilities: np.ndarray) -> np.ndarray:
-    """Return the classes of each row, the most probable first; of equal ones the lower number."""
+    """Return the classes of each row by falling probability, equal ones by their index."""
     return np.argsort(-probabilities, axis=1, kind="stable")
 
 
 def ranks_of(truths: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return for each row of (n, K) the number of classes that come before the true one, (n,)."""
+    """Return the rank of the true class in each row of (n, K), (n,); the most probable has 0."""
     return np.argmax(by_probability(probabilities) == truths[:, None], axis=1)
 
 

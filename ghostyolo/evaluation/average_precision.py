@@ -1,9 +1,9 @@
 """Average precision from detections and truths, by COCO's rules and by PASCAL VOC's.
 
-COCO's numbers come from faster-coco-eval, which computes the same as pycocotools in a tenth of the
-time; VOC's are computed here. An ignored truth (`Sample.ignore`) is `iscrowd` in COCO, where the
-overlap is the fraction of the detection inside the truth, and `difficult` in VOC, where it is the
-IoU. In both it excuses any number of detections.
+faster-coco-eval computes the COCO scores, ten times as fast as pycocotools with equal results; the
+VOC scores are computed here. An ignored truth (`Sample.ignore`) is `iscrowd` in COCO, which matches
+it by the fraction of the detection inside it, and `difficult` in VOC, which matches it by IoU. Any
+number of detections that match an ignored truth are left out of the scores.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ FOOTNOTE = {"ap_small": "AP small", "ap_medium": "medium", "ap_large": "large", 
 class Scores:
     """The scores of one class, or their means over the classes: in [0, 1], NaN without truths.
 
-    truths: the number of boxes to find. ap: mean over the IoU thresholds .50:.05:.95; ap50, ap75:
-    at one of them; ap_small, ap_medium, ap_large: of boxes under 32², under 96² and over (pixels of
-    the picture; COCO itself goes by the area of the segment, which is smaller). ar: recall with 100
-    detections in each picture, mean over the same IoU thresholds. voc_area, voc_11_point: VOC's AP
-    since 2010 and before, at IoU .5.
+    truths: the number of boxes that are not ignored. ap: mean over the IoU thresholds .50:.05:.95.
+    ap50, ap75: at the IoU threshold .50 or .75. ap_small, ap_medium, ap_large: of boxes with an
+    area under 32², from 32² to 96², and over 96², in pixels of the picture (COCO's own results use
+    the area of the segment, which is smaller). ar: recall with 100 detections in each picture, mean
+    over the same IoU thresholds. voc_area, voc_11_point: VOC's AP since 2010 and before 2010, at
+    the IoU threshold .5.
     """
 
     truths: int
@@ -58,9 +59,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The scores of a detector on a data set, of each class and their mean.
+    """The scores of a detector on a data set: of each class, and their mean.
 
-    A class without truths has no scores and is left out of the mean; the mean's truths are the sum.
+    A class without truths has no scores and is left out of the mean. `mean.truths` is the sum over
+    the classes.
     """
 
     names: tuple[str, ...]
@@ -68,20 +70,20 @@ class Metrics:
     mean: Scores
 
     def table(self) -> str:
-        """Return the scores as aligned text, a line for each class, the mean last; '-' is NaN."""
+        """Return the scores as aligned text, one line for each class, then the mean; '-' is NaN."""
         named = [*zip(self.names, self.classes, strict=True), ("mean", self.mean)]
         rows = [[name, *(getattr(scores, key) for key in COLUMNS)] for name, scores in named]
         last = (f"{word} {text(getattr(self.mean, key))}" for key, word in FOOTNOTE.items())
         return f"{aligned(['class', *COLUMNS.values()], rows)}\n{', '.join(last)}"
 
     def row(self) -> dict[str, float]:
-        """Return the scores that the table of results shows."""
+        """Return the scores for results.csv."""
         mean = self.mean
         named = {"AP": mean.ap, "AP50": mean.ap50, "AP75": mean.ap75, "VOC": mean.voc_area}
         return {name: float(value) for name, value in named.items()}  # no numpy in checkpoints
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the scores for JSON: null is no score."""
+        """Return the scores for JSON, with null for NaN."""
         rows = zip(self.names, self.classes, strict=True)
         classes = [{"name": name, **json_values(asdict(scores))} for name, scores in rows]
         return {"mean": json_values(asdict(self.mean)), "classes": classes}
@@ -90,11 +92,11 @@ class Metrics:
 def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:
     """Compare the detections in each sample of a data set with its truths.
 
-    detections: one for each of `dataset.samples`, in their order, kept at a confidence threshold
-    near 0, since average precision takes the whole precision-recall curve.
+    detections: one for each of `dataset.samples`, in the same order, at a confidence threshold near
+    0, since average precision is the area under the whole precision-recall curve.
 
-    Raises ValueError if their number differs from that of the samples, DataError if a detection's
-    class has no name in the data set.
+    Raises ValueError if their number differs from the number of samples, DataError if a detection
+    has a class that the data set does not have.
     """
     if len(detections) != len(dataset.samples):
         raise ValueError(f"{len(detections)} detections for {len(dataset.samples)} samples")
@@ -112,7 +114,7 @@ def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:
 
 
 def _mean(classes: Sequence[Scores]) -> Scores:
-    """Return the mean of each score over the classes that have it."""
+    """Return the mean of each score over the classes in which it is not NaN."""
     values = {field.name: [getattr(row, field.name) for row in classes] for field in fields(Scores)}
     total = sum(values.pop("truths"))
     known = {name: [v for v in column if not math.isnan(v)] for name, column in values.items()}
@@ -145,7 +147,7 @@ def _coco(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.nd
 
 
 def _annotations(pictures: Iterable[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Return a row of COCO for each box; pictures: boxes, category_id and more columns by name."""
+    """Return a COCO annotation for each box; pictures: boxes, category_id, more columns by name."""
     rows = list[dict[str, Any]]()
     for image, columns in enumerate(pictures):
         lists = [column.tolist() for column in columns.values()]
@@ -158,7 +160,7 @@ def _annotations(pictures: Iterable[Mapping[str, np.ndarray]]) -> list[dict[str,
 
 
 def _voc(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return VOC's scores by name, and the number of truths that count, (K,) each.
+    """Return VOC's scores by name, and the number of truths that are not ignored, (K,) each.
 
     Source: the VOC2012 development kit, VOCap.m; the 11 points from VOC2007's.
     """
@@ -171,7 +173,7 @@ def _voc(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.nda
 
 
 def area_ap(correct: np.ndarray, truths: int) -> float:
-    """Return the area under the precision-recall curve, made to fall; NaN without truths.
+    """Return the area under the monotone precision-recall curve; NaN without truths.
 
     correct: (n,) bool, whether each detection is right, highest score first.
     """
@@ -179,9 +181,9 @@ def area_ap(correct: np.ndarray, truths: int) -> float:
 
 
 def eleven_point_ap(correct: np.ndarray, truths: int) -> float:
-    """Return the mean of the best precision at a recall of at least 0, .1 ... 1; see `area_ap`."""
+    """Return the mean over r = 0, .1 ... 1 of the best precision at a recall >= r; see `area_ap`."""
     if not truths:
         return math.nan
-    # in whole numbers, where .1 * 3 <= 3 / 10; past the last detection the precision is 0
+    # in integers, since .1 * 3 > 3 / 10 in floats; after the last detection the precision is 0
     start = np.searchsorted(10 * np.cumsum(correct), truths * np.arange(11))
     return float(np.append(precision_envelope(correct), 0)[start].mean())

@@ -1,7 +1,7 @@
-"""Precision and recall of a detector at every confidence threshold, by VOC's rule.
+"""Precision and recall of a detector at every confidence threshold, by VOC's rules.
 
-Everything here takes the detections and truths of pictures as arrays and draws nothing. The area
-below a class's precision-recall curve is the average precision that the table of scores shows.
+`report.plots` draws these curves. The area under the precision-recall curve of a class is VOC's
+average precision, `Scores.voc_area`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from ghostyolo.boxes import Detections, iou
 from ghostyolo.data import Sample
 
-MATCH_IOU = 0.5  # of a right detection with its truth, in VOC and in COCO's AP50
+MATCH_IOU = 0.5  # IoU threshold of a correct detection, in VOC and in COCO's AP50
 THRESHOLDS = np.linspace(0, 1, 201)
 
 
 @dataclass(frozen=True, eq=False)
 class RankedDetections:
-    """The detections of one class, highest score first, without those on ignored truths.
+    """The detections of one class by falling score, without those matched to ignored truths.
 
-    scores: (n,). correct: (n,) bool. truths: the number of boxes to find.
+    scores: (n,). correct: (n,) bool. truths: the number of boxes that are not ignored.
     """
 
     scores: np.ndarray
@@ -31,7 +31,7 @@ class RankedDetections:
     truths: int
 
     def precision_at(self, recall: np.ndarray) -> np.ndarray:
-        """Return the best precision at each recall in [0, 1] or above it; 0 where none reaches it.
+        """Return the best precision at each recall in [0, 1] or above; 0 at recalls never reached.
 
         Source: the VOC2012 development kit, VOCap.m: the curve whose area is its AP.
         """
@@ -40,7 +40,7 @@ class RankedDetections:
 
 
 class ThresholdSweep(NamedTuple):
-    """Scores by confidence threshold, (t,) each; precision is NaN where no detection is left."""
+    """Scores by confidence threshold, (t,) each; precision is NaN if no detection is kept."""
 
     thresholds: np.ndarray
     precision: np.ndarray
@@ -49,16 +49,17 @@ class ThresholdSweep(NamedTuple):
 
     @property
     def best(self) -> int:
-        """Return the index of the best F1; of equal ones, that of the highest threshold."""
+        """Return the index of the best F1; of equal ones, the one at the highest threshold."""
         return len(self.f1) - 1 - int(np.argmax(self.f1[::-1]))
 
 
 def rank_detections(
     detections: Sequence[Detections], samples: Sequence[Sample], classes: int
 ) -> list[RankedDetections]:
-    """Return the ranked detections of each of `classes` classes, matched by VOC's rule.
+    """Return the ranked detections of each class, matched by VOC's rule; classes: their number.
 
-    A detection is matched to the truth that it overlaps most; the first on each truth is right.
+    A detection is matched to the truth of its class with the highest IoU. The first detection that
+    is matched to a truth is correct.
     Source: the VOC2012 development kit, VOCevaldet.m.
     """
     ignored = _joined([sample.ignore for sample in samples], bool)
@@ -71,7 +72,9 @@ def rank_detections(
     labels = _joined([found.classes for found in detections], np.int64)
     scores = _joined([found.scores for found in detections], np.float32)
     order = np.argsort(-scores, kind="stable")
-    order = order[~np.append(ignored, False)[matched[order]]]  # -1, no match, is the appended one
+    order = order[
+        ~np.append(ignored, False)[matched[order]]
+    ]  # index -1 (no match) takes the appended element
     rows = [order[labels[order] == cls] for cls in range(classes)]
     return [
         RankedDetections(scores[row], _first_matches(matched[row]), int(n))
@@ -80,7 +83,7 @@ def rank_detections(
 
 
 def precision_envelope(correct: np.ndarray) -> np.ndarray:
-    """Return the best precision at each detection or after it, (n,)."""
+    """Return the best precision at or after each detection in the ranking, (n,)."""
     precision = np.cumsum(correct) / np.arange(1, len(correct) + 1)
     return np.maximum.accumulate(precision[::-1])[::-1]
 
@@ -88,7 +91,7 @@ def precision_envelope(correct: np.ndarray) -> np.ndarray:
 def sweep_thresholds(
     ranked: Sequence[RankedDetections], thresholds: np.ndarray = THRESHOLDS
 ) -> ThresholdSweep:
-    """Return precision, recall and F1 of classes taken together, keeping scores >= a threshold."""
+    """Return precision, recall and F1 of all classes together, keeping scores >= a threshold."""
     scores = _joined([each.scores for each in ranked], np.float32)
     correct = _joined([each.correct for each in ranked], bool)
     truths = sum(each.truths for each in ranked)
@@ -107,9 +110,10 @@ def overlaps(found: Detections, sample: Sample) -> np.ndarray:
 
 
 def _match(found: Detections, sample: Sample, offset: int) -> np.ndarray:
-    """Return for each detection the truth of its class that it overlaps most, or -1, (n,).
+    """Return the index of the truth that each detection is matched to, (n,).
 
-    -1 where the IoU is below MATCH_IOU. Truths are counted from `offset`.
+    This is the truth of its class with the highest IoU, or -1 if that IoU is below MATCH_IOU.
+    offset: the index of the picture's first truth.
     """
     if not len(sample.classes):
         return np.full(len(found), -1)
@@ -118,7 +122,7 @@ def _match(found: Detections, sample: Sample, offset: int) -> np.ndarray:
 
 
 def _first_matches(matched: np.ndarray) -> np.ndarray:
-    """Return which detections, highest score first, are the first on their truth, (n,) bool."""
+    """Return whether each detection, by falling score, is the first on its truth, (n,) bool."""
     first = np.zeros(len(matched), bool)
     first[np.unique(matched, return_index=True)[1]] = True
     return first & (matched >= 0)

@@ -1,8 +1,10 @@
-"""What each detection of a picture is: correct, or an error of one type; and the confusion matrix.
+"""The outcome of each detection: correct, or an error of one type; and the confusion matrix.
 
-Detections are matched by COCO's greedy rule, under which a detection may take the next best truth.
-Source: Bolya et al., TIDE, ECCV 2020, section 2.2: the types and both IoU thresholds. There a box
-is poorly localized also beside a truth that another has found, and can be wrong in both ways.
+Detections are matched by COCO's greedy rule: if a truth is already taken, a detection may take the
+free truth with the next highest IoU.
+Source: Bolya et al., TIDE, ECCV 2020, section 2.2: the types and both IoU thresholds. In TIDE a
+detection may also be poorly localized at a truth that is already taken, and have a wrong class and
+a poor localization at once.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ghostyolo.boxes import Detections
 from ghostyolo.data import Sample
 from ghostyolo.evaluation.curves import MATCH_IOU, overlaps
 
-NEAR_IOU = 0.1  # below this a detection has nothing to do with a truth
+NEAR_IOU = 0.1  # IoU threshold of a poorly localized detection
 
 CORRECT, MISSED, IGNORED = "correct", "missed", "ignored"
 WRONG_CLASS, POORLY_LOCALIZED = "wrong class", "poorly localized"
@@ -26,10 +28,10 @@ ERROR_TYPES = (MISSED, FALSE_POSITIVE, WRONG_CLASS, POORLY_LOCALIZED, DUPLICATE)
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What the detections and truths of one picture are.
+    """The outcomes of the detections and truths of one picture.
 
     detections: (n,) of CORRECT, WRONG_CLASS, POORLY_LOCALIZED, DUPLICATE, FALSE_POSITIVE, IGNORED.
-    truths: (m,) of CORRECT, WRONG_CLASS, POORLY_LOCALIZED, MISSED and IGNORED. matched: (n,) the
+    truths: (m,) of CORRECT, WRONG_CLASS, POORLY_LOCALIZED, MISSED and IGNORED. matched: (n,), the
     index of the truth that a detection is matched to, or -1.
     """
 
@@ -38,19 +40,20 @@ class Outcomes:
     matched: np.ndarray
 
     def errors(self) -> dict[str, int]:
-        """Count the errors of each type; one that a detection and a truth share counts once."""
+        """Return the number of errors of each type; a matched detection and truth count once."""
         counts = {kind: int((self.detections == kind).sum()) for kind in ERROR_TYPES}
         return {**counts, MISSED: int((self.truths == MISSED).sum())}
 
 
 def outcomes_of(found: Detections, sample: Sample) -> Outcomes:
-    """Return what each detection and each truth of one picture is.
+    """Return the outcome of each detection and each truth of one picture.
 
-    In the order of their scores, each detection takes the free truth of its class with the highest
-    IoU, if that is at least MATCH_IOU: both are correct. Of the others, one on an ignored truth of
-    its class is ignored; one on a truth that is taken is a duplicate; one on a free truth of
-    another class has the wrong class; one that overlaps a free truth of its class by NEAR_IOU is
-    poorly localized; the rest are false positives. A truth without any of these is missed.
+    By falling score, each detection takes the free truth of its class with the highest IoU, if that
+    is at least MATCH_IOU: both are correct. Another detection that has this IoU with an ignored
+    truth of its class is ignored; with a taken truth of its class, it is a duplicate; with a free
+    truth of another class, its class is wrong. If it has an IoU of NEAR_IOU with a free truth of
+    its class, it is poorly localized. All others are false positives. A free truth that no
+    detection was matched to is missed.
     """
     overlap = overlaps(found, sample)
     own = found.classes[:, None] == sample.classes
@@ -80,8 +83,8 @@ def confusion_matrix(
     """Return the confusion matrix, (classes + 1, classes + 1): rows true, columns predicted class.
 
     The last row and column are the background: the last row counts detections without a truth, the
-    last column truths without a detection. A poorly localized detection is in both. Ignored truths,
-    and detections on them, count nowhere.
+    last column truths without a detection. A poorly localized detection counts in both. Ignored
+    truths and ignored detections are not counted.
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     for found, sample, outcome in zip(detections, samples, outcomes, strict=True):
@@ -96,7 +99,7 @@ def confusion_matrix(
 
 
 def _assigned(overlap: np.ndarray, scores: np.ndarray, least: float = MATCH_IOU) -> np.ndarray:
-    """Return for each detection, highest score first, the free truth of most IoU, or -1; (n,)."""
+    """Assign to each detection, by falling score, the free truth of highest IoU, or -1; (n,)."""
     rest, owner = overlap.copy(), np.full(len(scores), -1)
     if not overlap.shape[1]:
         return owner

@@ -1,4 +1,4 @@
-"""Scores as text and as JSON; NaN stands for a score that cannot be computed."""
+"""Scores as text and as JSON. NaN is a score that cannot be computed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def text(value: float) -> str:
-    """Return a count as it is, a score with three digits, NaN as '-'."""
+    """Return an integer as it is, a score with three decimals, NaN as '-'."""
     if value != value:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows of a name and numbers as aligned text, one line each, below a head."""
+    """Return rows of a name and numbers as aligned text, one line each, below a header."""
     cells = [head, *([name, *map(text, numbers)] for name, *numbers in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
@@ -24,5 +24,5 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def json_values(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return scores for JSON, which has no NaN: null stands for it."""
+    """Return scores for JSON, with None (null) for NaN."""
     return {key: None if value != value else value for key, value in scores.items()}

@@ -1,6 +1,6 @@
-"""Validation: what a detector or a classifier predicts on a data set, and how good that is.
+"""Validation: the predictions of a detector or classifier on a data set, and their scores.
 
-`validate` does it all; `predict` and `score` are its two halves.
+`validate` opens the data set, calls `predict` and `score`, and measures the time of each.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ghostyolo.network.outputs import classifier_output
 
 T = TypeVar("T")
 Predictions = Sequence[Detections] | Sequence[np.ndarray]  # boxes, or class probabilities (K,)
-OnProgress = Callable[[int, int], object]  # gets the pictures done and their total
+OnProgress = Callable[[int, int], object]  # gets the number of pictures done, and of all
 
-BATCH = 8  # pictures computed at once
-# What a detector keeps where the whole precision-recall curve is wanted.
-# Source: AlexeyAB/darknet src/detector.c: nms as validate_detector_map and as in detection (on
-# BCCD's val AP50 is .001 to .003 higher than with the 0.6 of validate_detector, AP .001 lower),
-# thresh as validate_detector; VOC's curves need more than COCO's 100.
+BATCH = 8  # pictures of a forward pass
+# The detections that the whole precision-recall curve needs. THRESH is that of validate_detector in
+# AlexeyAB/darknet src/detector.c; VOC's curves need more detections than COCO's 100. The IoU
+# threshold of NMS is the one for detection, as in validate_detector_map (on BCCD's val AP50 is .001
+# to .003 higher and AP .001 lower than with the 0.6 of validate_detector).
 THRESH, MAX_DETECTIONS = 0.001, 300
 
 
 class Predictor(Protocol):
-    """A network that can compute: a `Model` or a `Runtime`."""
+    """A network that makes predictions: a `Model` or a `Runtime`."""
 
     @property
     def network(self) -> Network: ...
@@ -52,8 +52,8 @@ class Predictor(Protocol):
 class Validation:
     """The result of a validation.
 
-    network: as it was computed. dataset: without the pictures that cannot be read. predictions: one
-    for each of its samples. metrics: their scores. seconds: by phase, in their order.
+    dataset: without the pictures that cannot be read. predictions: one for each of its samples.
+    metrics: the scores of the predictions. seconds: by phase, in order.
     """
 
     network: Network
@@ -78,12 +78,12 @@ def validate(
     """Measure the average precision of a detector, or the accuracy of a classifier.
 
     data: a data set, or the path of one, which is opened with `split` and `names`. weights: the
-    file beside which the names of the classes may lie; the data set must have them in the same
-    order. thresh, nms: the confidence threshold (THRESH) and the IoU threshold of non-maximum
-    suppression (NMS) of a detector. world: the processes that share the pictures.
+    weights file; if a file with the class names lies beside it, the data set must have the classes
+    in the same order. thresh, nms: the confidence threshold (THRESH) and the IoU threshold of
+    non-maximum suppression (NMS) of a detector. world: the processes that share the pictures.
 
-    Raises `DataError` as opening the data does, `OptionError` for data of other classes than the
-    network's and for thresholds of a classifier.
+    Raises `DataError` if the data set cannot be opened, `OptionError` if its classes differ from
+    the network's, or if thresholds are given for a classifier.
     """
     clock = [time.monotonic()]
     classifies = classifier_output(model.network) is not None
@@ -119,10 +119,10 @@ def predict(
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[Predictions, Dataset]:
-    """Return what a network predicts on a data set, and the data set without unreadable pictures.
+    """Return the predictions for a data set, and the data set without unreadable pictures.
 
-    Each process computes every world.size-th sample; all get all predictions. The truths of
-    pictures that cannot be read are in no score. Raises `DataError` if none can be read.
+    Each process computes every world.size-th sample; all processes get all predictions. Pictures
+    that cannot be read are not scored. Raises `DataError` if no picture can be read.
     """
     if classifier_output(model.network):
         compute: Callable[[list[np.ndarray]], Iterable[Any]] = model.classifier()
@@ -142,10 +142,9 @@ def predict_all(
     dataset: Dataset,
     on_progress: OnProgress = lambda done, total: None,
 ) -> list[T | None]:
-    """Return the prediction for each sample of a data set, None where it cannot be read.
+    """Return the prediction for each sample of a data set, None if its picture cannot be read.
 
-    compute: takes some pictures at once, uint8 RGB. What is wrong with a picture is counted in the
-    data set's defects.
+    compute: takes a list of uint8 RGB pictures. The defects of pictures are added to the data set.
     """
     found: list[T | None] = []
     for start in range(0, len(dataset), BATCH):
@@ -158,9 +157,9 @@ def predict_all(
 
 
 def without_unreadable(found: Sequence[T | None], dataset: Dataset) -> tuple[list[T], Dataset]:
-    """Leave the pictures that cannot be read out of the predictions and of the data set.
+    """Drop pictures that cannot be read from the predictions and from the data set.
 
-    Raises `DataError` if none can be read.
+    Raises `DataError` if no picture can be read.
     """
     pairs = zip(found, dataset.samples, strict=True)
     kept = [(each, sample) for each, sample in pairs if each is not None]
@@ -171,8 +170,8 @@ def without_unreadable(found: Sequence[T | None], dataset: Dataset) -> tuple[lis
 
 def score(predictions: Predictions, dataset: Dataset) -> Metrics | Accuracy:
     """Return the scores of predictions on a data set: detections, or class probabilities."""
-    room: Any = average_precision if isinstance(predictions[0], Detections) else accuracy
-    return room.score(predictions, dataset)
+    module: Any = average_precision if isinstance(predictions[0], Detections) else accuracy
+    return module.score(predictions, dataset)
 
 
 def _image(dataset: Dataset, sample: Sample) -> np.ndarray | None:

@@ -66,12 +66,8 @@ def ciou(a: Tensor, b: Tensor) -> Tensor:
     return TensorPairs(a, b).ciou()
 
 
-KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "iou": iou,
-    "giou": giou,
-    "diou": diou,
-    "ciou": ciou,
-}
+KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]]
+KINDS = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
 
 def darknet_gradient(prediction: Tensor, truth: Tensor, kind: str) -> Tensor:

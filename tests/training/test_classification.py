@@ -168,7 +168,7 @@ def test_accuracy_is_a_count(data: Path) -> None:
         "name": "a", "pictures": 0, "top1": None, "top5": None,
         "precision": None if not found.confusion[:, 3].any() else 0.0,
     }  # fmt: skip
-    with pytest.raises(DataError, match="predictions are of 8 classes, the data set has 3"):
+    with pytest.raises(DataError, match="the predictions have 8 classes, the data set has 3"):
         accuracy.score(answers, replace(val, names=names[:3]))
 
 
