@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log. Written to standard error."""
+"""Progress on standard error: a bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from ghostyolo.training.config import TrainConfig
     from ghostyolo.training.state import State
 
-SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # shown of a validation, where it has them
+SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # shown for a validation that has them
 LOG_SECONDS = 15.0  # between two lines of a log
 
 
 class Progress:
-    """Progress towards a total. unit: what is counted, in the singular; its plural adds an s."""
+    """Progress towards a total. unit: the thing counted, in the singular; the plural adds an s."""
 
     def __init__(self, total: int, what: str, unit: str, *, start: int = 0) -> None:
         self.total, self.what, self.unit = total, what, unit
         self.done, self.start = start, start
         self.began = self.said = time.monotonic()
-        # without a terminal the bar is disabled
+        # disable=None: without a terminal the bar is disabled
         self.bar = tqdm(
             total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True, disable=None
         )
 
     def advance_to(self, done: int, note: str = "") -> None:
-        """Show how many are done, with a note behind."""
+        """Show the number done, followed by a note."""
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
         self.done = done
@@ -45,7 +45,7 @@ class Progress:
             self.say(f"{line}{', ' + note if note else ''}{tail}")
 
     def say(self, line: str) -> None:
-        """Print a line without tearing the bar."""
+        """Print a line above the bar."""
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 

@@ -16,7 +16,7 @@ KINDS = {"int": int, "count": shared.count, "fraction": shared.share}
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what train takes: the fields of `TrainOptions` that have a help text, and more."""
+    """Declare the arguments: the fields of `TrainOptions` that have a help text, and others."""
     shared.add_cfg(p)
     shared.add_data(p, "train")
     for field in dataclasses.fields(TrainOptions):
@@ -29,17 +29,17 @@ def options(p: argparse.ArgumentParser) -> None:
         "--teacher",
         nargs=2,
         metavar=("CFG", "WEIGHTS"),
-        help="learn the predictions of this trained network instead of the labels, such as the one "
-        "that CFG is the ghost version of; it has the same heads",
+        help="learn the predictions of this trained network instead of the labels; it must have "
+        "the same heads, such as the network that CFG was made from by ghostify",
     )
     p.add_argument(
         "--project", default=PROJECT, metavar="FOLDER", help=f"folder of all runs ({PROJECT})"
     )
-    p.add_argument("--name", help="name of the run (the cfg's)")
+    p.add_argument("--name", help="name of the run (that of the cfg)")
 
 
 def _details(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """Return what `add_argument` takes of an option."""
+    """Return the arguments of `add_argument` for an option."""
     details = {"default": field.default, **field.metadata}
     if field.default is False:
         return {**details, "action": "store_true"}
@@ -51,7 +51,7 @@ def _details(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train a cfg on pictures."""
+    """Train the network of a cfg on a data set."""
     from ghostyolo.cli.progress import TrainProgress
     from ghostyolo.training.folder import FILES
     from ghostyolo.training.run import train

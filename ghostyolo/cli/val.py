@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what val takes."""
+    """Declare the arguments of val."""
     from ghostyolo.evaluation.validation import THRESH
     from ghostyolo.model.detector import NMS
 
@@ -32,7 +32,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure the average precision, or the accuracy, of a trained cfg."""
+    """Measure the average precision of a detector, or the accuracy of a classifier."""
     from ghostyolo.evaluation.validation import validate
 
     if args.report:

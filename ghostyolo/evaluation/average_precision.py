@@ -181,9 +181,9 @@ def area_ap(correct: np.ndarray, truths: int) -> float:
 
 
 def eleven_point_ap(correct: np.ndarray, truths: int) -> float:
-    """Return the mean over r = 0, .1 ... 1 of the best precision at a recall >= r; see `area_ap`."""
+    """Return the mean over r = 0, .1 ... 1 of the best precision at recall >= r; see `area_ap`."""
     if not truths:
         return math.nan
-    # in integers, since .1 * 3 > 3 / 10 in floats; after the last detection the precision is 0
+    # integers, since .1 * 3 > 3 / 10 in floats; after the last detection the precision is 0
     start = np.searchsorted(10 * np.cumsum(correct), truths * np.arange(11))
     return float(np.append(precision_envelope(correct), 0)[start].mean())
