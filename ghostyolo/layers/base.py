@@ -97,7 +97,8 @@ class Layer(Options):
     clipped: ClassVar[tuple[str, ...]] = ()  # by `clip`, after each update
 
     # What the program may do with a kind; the defaults refuse.
-    trained: ClassVar[bool] = False  # whether training does with it what Darknet does
+    # Whether training honours it: does with it what Darknet does, if Darknet has the kind.
+    trained: ClassVar[bool] = False
     operations: ClassVar[Operations] = "unknown"  # what inference spends on it
     opencv: ClassVar[Importer | None] = None  # how OpenCV's importer reads it, None: not at all
     hank_ai: ClassVar[bool] = False  # whether hank-ai's fork of Darknet has it
@@ -120,6 +121,10 @@ class Layer(Options):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in cls.__dict__.get("names", ()):
+            if name in KINDS:
+                raise TypeError(
+                    f"[{name}] is {KINDS[name].__name__} already, so not {cls.__name__}"
+                )
             KINDS[name] = cls
 
     @property
@@ -163,7 +168,7 @@ class Layer(Options):
     def check_training(self) -> None:
         """Raise `LayerError` where training cannot honour the layer."""
         if not self.trained:
-            hint = "train a network with [yolo] heads or a [softmax]"
+            hint = "train a network without it, with [yolo] heads or a [softmax]"
             raise LayerError("is computed in inference only", hint)
         if self.clip and not self.clipped:
             hint = "set clip=0.0 for training"

@@ -74,7 +74,7 @@ def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     for node in {node.layer.kind: node for node in reversed(_layers(cfg))}.values():
         if not node.layer.hank_ai:
             message = f"hank-ai's Darknet has no [{cfg.section(node).name}]"
-            yield cfg.note("hank-section", node, "", message, "run it in AlexeyAB's Darknet")
+            yield cfg.note("hank-section", node, "", message, "export the network another way")
     for number, line in enumerate(cfg.text.split("\n"), start=1):
         if line.lstrip().startswith(";"):
             span = Span(cfg.section(None).span.path, number)

@@ -22,7 +22,7 @@ from ghostyolo.ops.plain import Plain
 from ghostyolo.syntax.options import key, options
 from ghostyolo.training.unsupported import check_classifier, check_detector
 
-HERE = r"x\.cfg:10: \[swiglu\] "
+HERE = r"x\.cfg:10: \[unheard\] "
 TEXT = """[net]
 width=8
 height=8
@@ -32,7 +32,7 @@ max_batches=4
 filters=4
 activation=linear
 
-[swiglu]
+[unheard]
 gain=2
 [convolutional]
 filters=4
@@ -58,8 +58,8 @@ def kind() -> Iterator[type[Layer]]:
     """A kind that says what it must to be read, and nothing else."""
 
     @options
-    class Swiglu(Layer):
-        names = ("swiglu",)
+    class Unheard(Layer):
+        names = ("unheard",)
 
         gain: float = key(1.0, always=True)
         activation: str = key("linear", choices=base.ACTIVATIONS)
@@ -67,8 +67,8 @@ def kind() -> Iterator[type[Layer]]:
         def module(self, *inputs: Shape) -> Any:
             return Gate(self.gain)
 
-    yield Swiglu
-    del base.KINDS["swiglu"]
+    yield Unheard
+    del base.KINDS["unheard"]
 
 
 @pytest.fixture
@@ -90,13 +90,22 @@ def read(text: str = TEXT) -> Any:
 
 
 def rules(text: str = TEXT) -> set[str]:
-    return {finding.rule for finding in lint.check(text) if "[swiglu]" in str(finding)}
+    return {finding.rule for finding in lint.check(text) if "[unheard]" in str(finding)}
 
 
 def test_it_is_read_written_and_computed(kind: type[Layer]) -> None:
     network = read()
     assert loads(dumps(network)) == network
     assert Model(network)(torch.rand(1, 3, 8, 8))[0].shape == (1, 4, 1, 1)
+
+
+def test_two_kinds_of_one_name_are_refused(kind: type[Layer]) -> None:
+    with pytest.raises(TypeError, match=r"\[unheard\] is Unheard already, so not Other"):
+
+        class Other(Layer):
+            names = ("unheard",)
+
+    assert base.KINDS["unheard"] is kind
 
 
 def test_its_cost_is_refused(
@@ -107,7 +116,7 @@ def test_its_cost_is_refused(
     path = tmp_path / "x.cfg"
     path.write_text(TEXT)
     assert cli.main(["info", str(path)]) == 1
-    assert "[swiglu] its class does not say" in capsys.readouterr().err
+    assert "[unheard] its class does not say" in capsys.readouterr().err
 
 
 def test_its_training_is_refused(kind: Any) -> None:
@@ -147,7 +156,7 @@ def test_other_readers_do_not_know_it(kind: type[Layer]) -> None:
     assert "zero-activation" in rules(TEXT.replace("gain=2", "activation=mish"))
     head = "[convolutional]\nfilters=18\nactivation=linear\n[yolo]\nnum=3\nclasses=1\nrandom=1\n"
     found = [str(item) for item in lint.check(TEXT[: TEXT.index("[avgpool]")] + head)]
-    assert any("1 x [swiglu] cannot change its size" in text for text in found)
+    assert any("1 x [unheard] cannot change its size" in text for text in found)
 
 
 def test_its_channels_keep_their_numbers(kind: type[Layer]) -> None:
@@ -177,7 +186,7 @@ def test_a_head_that_no_loss_knows_is_not_trained() -> None:
         trained = True
 
     try:
-        text = TEXT.replace("[swiglu]\ngain=2\n", "").replace("[avgpool]\n[softmax]", "[centers]")
+        text = TEXT.replace("[unheard]\ngain=2\n", "").replace("[avgpool]\n[softmax]", "[centers]")
         with pytest.raises(CfgError, match=r"x\.cfg:13: \[centers\] no loss is written for it"):
             check_detector(read(text))
         with pytest.raises(CfgError, match=r"\[centers\] cannot change its classes"):
