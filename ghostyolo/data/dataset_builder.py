@@ -36,6 +36,7 @@ class Label(NamedTuple):
     """One box as a label file states it, not yet repaired.
 
     box: left, top, right, bottom, in pixels, or as fractions of the picture's sides if `relative`.
+    cls: a number that need not be one of the classes.
     """
 
     box: tuple[float, float, float, float]
@@ -117,6 +118,9 @@ class DatasetBuilder:
             return
         kept: dict[tuple[float, ...], bool] = {}
         for label in labels:
+            if not 0 <= label.cls < len(self.names):
+                self.count_unknown_class(str(label.cls), label.span)
+                continue
             self.labels += 1
             box = self._repair_box(label, size)
             if box is None:

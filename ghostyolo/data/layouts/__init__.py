@@ -14,7 +14,8 @@ from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.splits import KNOWN, without_year
 from ghostyolo.errors import DataError, Span
 
-# The first that describes a folder or file counts.
+# The first that describes a folder or file counts. COCO takes every .json file that is given, so
+# another layout of .json files goes before it.
 LAYOUTS = (voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT, darknet.LAYOUT)
 UNDESCRIBED = picture_folders.LAYOUT  # where none of them does
 DATA_HELP = "folder or file: " + ", ".join(layout.name for layout in (*LAYOUTS, UNDESCRIBED))

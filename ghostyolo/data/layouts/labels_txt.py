@@ -55,9 +55,6 @@ def read_labels(files: Sequence[str], builder: DatasetBuilder) -> Iterable[Label
         if cls is None:
             builder.count_defect(MALFORMED, span)
             continue
-        if not 0 <= cls < len(builder.names):
-            builder.count_unknown_class(str(cls), span)
-            continue
         if len(values) == 4:
             with np.errstate(invalid="ignore"):  # infinite sides, which are counted
                 x1, y1, x2, y2 = cxcywh_to_xyxy(values)
