@@ -43,13 +43,14 @@ CIFAR_TRAINING = {
 }
 
 
-def option(default: Any, text: str, **argument: Any) -> Any:
+def option(default: Any, text: str, *, at_least: float | None = None, **argument: Any) -> Any:
     """Return a dataclass field that becomes an option of the generator.
 
-    text: the help, to which the generator adds the default. argument: further arguments of
-    `add_argument`: `type`, `metavar` and `choices`; `Family.check` refuses other values.
+    text: the help, to which the generator adds the default. at_least: the smallest value of a
+    number. argument: further arguments of `add_argument`: `type`, `metavar` and `choices`.
+    `Family.check` refuses values below `at_least` or not in `choices`; override it for more.
     """
-    return field(default=default, metadata={"help": text, **argument})
+    return field(default=default, metadata={"help": text, "at_least": at_least, **argument})
 
 
 def gate_option(default: str) -> Any:
@@ -74,7 +75,11 @@ class Family:
     def check(self) -> None:
         """Raise `OptionError` for options from which no network can be built."""
         for name, argument in self.options().items():
-            check_choice(name, getattr(self, name), argument.get("choices"))
+            value, least = getattr(self, name), argument["at_least"]
+            check_choice(name, value, argument.get("choices"))
+            if least is not None and value < least:
+                message = f"{name.replace('_', '-')} {value:g}"
+                raise OptionError(message, hint=f"use {least:g} or more")
 
     def notes(self) -> Iterator[str]:
         """Yield remarks for the first lines of the cfg, such as which programs cannot read it."""

@@ -65,7 +65,9 @@ def detector(
     family.check()
     _check_heads(classes, size, neck, neck_width, heads, anchors)
     network = Network(_detector_net(size, classes), comment=_header(comment, family))
-    features = _extended(network, dict(family.features(network)), heads)
+    features = dict(family.features(network))
+    _check_strides(features, size)
+    features = _extended(network, features, heads)
     ghostnet = family if isinstance(family, GhostNet) else GhostNet()
     maps = add_neck(network, {s: features[s] for s in heads}, neck, neck_width, ghostnet)
     yolo_heads(network, maps, classes, anchors or default_anchors(heads, size))
@@ -106,6 +108,15 @@ TASKS: dict[str, Callable[..., Network]] = {
     "classify": classifier,
     "backbone": backbone,
 }
+
+
+def _check_strides(features: dict[int, Node], size: tuple[int, int]) -> None:
+    """Raise `OptionError` for a family whose maps do not have the strides that it gives them."""
+    for stride, node in features.items():
+        if (node.shape.h * stride, node.shape.w * stride) != size:
+            h, w = size
+            message = f"the family gives stride {stride} to maps of {node.shape} for {h}x{w} images"
+            raise OptionError(message, hint="correct `features` in its class")
 
 
 def _extended(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -17,9 +19,10 @@ from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
-from ghostyolo.network import IMAGE, Network, dumps, info, loads
+from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo import networks
+from ghostyolo.zoo.base import Family, option
 from ghostyolo.zoo.blocks import conv, hard_swish
 from ghostyolo.zoo.channel_shuffle import plan_stage
 from ghostyolo.zoo.families import FAMILIES, make_family
@@ -344,14 +347,37 @@ def test_library_builds_what_the_generator_does() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_option_of_a_family(family: str) -> None:
-    """Its default and each of its choices build a network; the help names it."""
+    """Each choice builds a network, a number below 0 is refused, and the help names it."""
     text = gencfg.parser().format_help()
     for name, argument in FAMILIES[family].options().items():
         flag = f"--{name.replace('_', '-')}"
         assert f"[{flag} " in text
+        if "type" in argument:
+            with pytest.raises(OptionError, match="-1"):
+                networks.backbone(make_family(family, **{name: -1}))
         for choice in argument.get("choices", ()):
             network = generated(f"--family {family} --task backbone {flag} {choice}")
             assert loads(dumps(network)) == network
+
+
+def test_smallest_value_of_an_option() -> None:
+    @dataclass(frozen=True)
+    class Deep(Family):
+        depth: int = option(1, "layers", type=int, at_least=1)
+
+    with pytest.raises(OptionError, match="depth 0; use 1 or more"):
+        Deep(0).check()
+    Deep(1).check()
+
+
+def test_maps_have_the_strides_that_their_family_gives_them() -> None:
+    class Late(GhostNet):
+        def features(self, network: Network) -> Iterator[tuple[int, Node]]:
+            for stride, node in super().features(network):
+                yield 2 * stride, node
+
+    with pytest.raises(OptionError, match="gives stride 4 to maps of 16x48x64 for 96x128 images"):
+        networks.detector(Late(), size=(96, 128))
 
 
 @pytest.mark.parametrize(
