@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,11 @@ def _lines(result: ExportResult) -> Iterator[str]:
         yield f"not verified: no runtime here reads {result.format} files"
     elif deviation is None:
         yield f"not run: {runtime} is not installed ({RUNTIMES[runtime].install})"
+    elif math.isinf(deviation.absolute):
+        yield (
+            f"{runtime} gives '{deviation.output}' in another shape than the model: the numbers of "
+            "detections differ, so their difference is not told"
+        )
     else:
         yield (
             f"{runtime} departs from the model by at most {deviation.absolute:.2g} in "

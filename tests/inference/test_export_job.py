@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import pytest
 
+from ghostyolo.cli import export
 from ghostyolo.errors import OptionError
 from ghostyolo.exporters.settings import ExportSettings, Suppression
-from ghostyolo.inference.export_job import export_model
+from ghostyolo.inference.export_job import ExportResult, export_model
+from ghostyolo.inference.verification import Deviation
 from ghostyolo.model.model import Model
 from ghostyolo.sample_data.painter import write_dataset
 from support import tiny
@@ -73,3 +76,10 @@ def test_what_does_not_fit_is_refused_before_writing(
     with pytest.raises(OptionError, match=message):
         export_model(model, tmp_path / name, settings, **options)  # type: ignore[arg-type]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_detections_that_cannot_be_compared_are_told_in_words() -> None:
+    deviation = Deviation("detections", inf, inf)
+    result = ExportResult((), 0, 1, "onnx", "detections", False, "onnxruntime", deviation, None, {})
+    _, told = export._lines(result)
+    assert told.startswith("onnxruntime gives 'detections' in another shape than the model: the")
