@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in (".", "tests")]
 
 from ghostyolo.data import open_dataset
 from ghostyolo.errors import GhostyoloError
@@ -23,7 +26,7 @@ from ghostyolo.evaluation.validation import (
 from ghostyolo.model.detector import Detector
 from ghostyolo.model.model import Model
 from ghostyolo.network import load
-from ghostyolo.parity import opencv_darknet
+from support import opencv
 
 
 def main() -> int:
@@ -34,7 +37,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         model = Model(load(args.cfg), args.weights)
-        run, dataset = opencv_darknet.run(model), open_dataset(args.data, args.split)
+        run, dataset = opencv.run(model), open_dataset(args.data, args.split)
         detector = Detector(model.network, run, thresh=THRESH, max_detections=MAX_DETECTIONS)
         found = predict_all(detector, dataset)
         print(score(*without_unreadable(found, dataset)).table())

@@ -1,4 +1,4 @@
-"""ghostyolo parity: a network against another program's run of it, layer by layer."""
+"""ghostyolo parity: compare a network with another program's run of it, layer by layer."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--keep-eps",
         action="store_true",
-        help="opencv: leave its batch-norm epsilon of 1e-6 uncorrected",
+        help="opencv: do not correct the weights for its batch-norm epsilon of 1e-6",
     )
     p.add_argument("--all", action="store_true", help="list every layer, not only the outputs")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare a network with another program's run of it; 1 if they depart."""
+    """Compare a network with another program's run of it; return 1 if they differ."""
     from ghostyolo import parity
 
     found = parity.compare_with(

@@ -1,4 +1,4 @@
-"""ghostyolo trace: one run of a network, every layer's output kept in a file."""
+"""ghostyolo trace: run a network once and write every layer's output to a file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("out", metavar="OUT", help="an .npz for 'ghostyolo parity --against trace:OUT'")
     shared.add_input(p, "0")
     shared.add_run(p)
-    p.add_argument("--layers", help="those to keep: 0,4-8,ends (all)")
+    p.add_argument("--layers", help="layers to keep, such as 0,4-8,outputs (all)")
     p.add_argument(
         "--samples",
         type=int,
         default=0,
         metavar="N",
-        help="keep N values of a layer and its statistics (all its values)",
+        help="values to keep of each layer, in addition to its statistics (all)",
     )
 
 

@@ -1,7 +1,8 @@
-"""Two runs of one network compared, layer by layer: where they depart first, and why."""
+"""Compare two runs of one network layer by layer: the first layer that differs, and why."""
 
 from ghostyolo.parity.compare import TOLERANCE, LayerParity, Parity, compare, compare_with
-from ghostyolo.parity.peers import Peer, of_onnx, of_opencv, of_trace
+from ghostyolo.parity.opencv_darknet import of_opencv
+from ghostyolo.parity.peers import Peer, of_onnx, of_trace
 from ghostyolo.parity.trace import Trace, record
 from ghostyolo.parity.trace import read as read_trace
 from ghostyolo.parity.trace import write as write_trace

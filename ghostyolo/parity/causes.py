@@ -1,7 +1,7 @@
-"""Why two runs depart: what was put in is compared, then `known_differences` are tried.
+"""Why two runs differ: compare inputs, cfgs and weights, then try `known_differences`.
 
-A known difference is computed from the peer's own inputs of the layer, or throughout the network
-where only results are known, and named only where the departure vanishes with it.
+A known difference is computed from the peer's own inputs of the layer, or in the whole network if
+only outputs are known. It is the cause only if the two runs then agree.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ghostyolo.network import IMAGE, Network, Node
 from ghostyolo.network.difference import node_difference
 from ghostyolo.network.weights_file import stored
 from ghostyolo.parity import known_differences
-from ghostyolo.parity.difference import difference, on_device_of, relative_difference
+from ghostyolo.parity.difference import difference, relative_difference
 from ghostyolo.parity.peers import Peer
 
-MOST_LEFT = 0.25  # of a departure, which a known difference may leave to be named,
-CLOSE = 1e-3  # and the relative difference that it may leave at most
-MISALIGNED = 3  # layers in a row, to the end, whose weights all differ
+MOST_LEFT = 0.25  # share of the difference that a known difference may leave unexplained,
+CLOSE = 1e-3  # and the relative difference that it may leave
+MISALIGNED = 3  # least number of layers, all up to the last one, whose weights differ
 Compute = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why two runs depart; index: the layer at fault where it is one, -1 for the input."""
+    """Why two runs differ; index: the layer at fault if there is one, -1 for the input."""
 
     text: str
     index: int | None = None
@@ -41,13 +41,14 @@ def find(
     x: np.ndarray,
     peer: Peer,
     first: int,
-    departure: float,
+    share: float,
     own: dict[int, float],
     tolerance: float,
 ) -> Cause:
-    """Return the cause of a departure first seen in layer `first`.
+    """Return the cause of a difference.
 
-    own: by layer, its departure when given the peer's inputs, where these are known.
+    first: the first layer that differs. share: by how much, relative to its largest magnitude. own:
+    by layer, the relative difference when the layer gets the peer's inputs, where these are known.
     """
     if put_in := _input(x, peer) or _cfg(model, peer, first) or _weights(model, peer, first):
         return put_in
@@ -55,15 +56,15 @@ def find(
     for index, value in own.items():
         if value > tolerance:
             return Cause(_in_layer(model, x, peer, model.network[index], value), index)
-    variants = known_differences.of_network(model, model.network[first], on_device_of(model, x))
-    text = _explaining(variants, peer.outputs[first], departure, peer.view)
+    variants = known_differences.of_network(model, model.network[first], _tensor(model, x))
+    text = _explaining(variants, peer.outputs[first], share, peer.view)
     if not text and own:
-        text = f"rounding that adds up: no layer alone departs by more than {max(own.values()):.1e}"
-    return Cause(text or "unknown: no known difference gives these numbers")
+        text = f"accumulated rounding: no layer alone differs by more than {max(own.values()):.1e}"
+    return Cause(text or "unknown: no known difference explains these numbers")
 
 
-def own_departures(model: Model, x: np.ndarray, peer: Peer) -> dict[int, float]:
-    """Return by layer its departure when it is given the peer's inputs, where these are known."""
+def own_differences(model: Model, x: np.ndarray, peer: Peer) -> dict[int, float]:
+    """Return by layer the relative difference when it gets the peer's inputs, if they are known."""
     found = {}
     for node in model.network:
         inputs = _inputs(model, x, peer, node)
@@ -81,7 +82,7 @@ def cfg_differences(ours: Network, theirs: Network | None) -> Iterator[tuple[int
         if text := node_difference(a, b):
             yield a.index, f"layer {a.index} [{a.layer.kind}] {text}"
         if a.layer.kind != b.layer.kind:
-            return  # below, layers no longer correspond
+            return  # later layers no longer correspond
     if len(ours) != len(theirs):
         yield min(len(ours), len(theirs)), f"{len(ours)} layers here, {len(theirs)} there"
 
@@ -102,7 +103,7 @@ def _cfg(model: Model, peer: Peer, first: int) -> Cause | None:
 
 
 def _weights(model: Model, peer: Peer, first: int) -> Cause | None:
-    """Return the first layer up to `first` of whose stored tensors the peer has others."""
+    """Return the first layer up to `first` whose stored tensors differ from the peer's."""
     differing = dict[int, list[str]]()  # of the layers that can be compared
     for node, tensors in zip(model.network, model.tensors(), strict=True):
         same = {
@@ -124,39 +125,43 @@ def _weights(model: Model, peer: Peer, first: int) -> Cause | None:
 
 
 def _inputs(model: Model, x: np.ndarray, peer: Peer, node: Node) -> tuple[Tensor, ...] | None:
-    """Return the peer's inputs of a node, where all are known and whole."""
+    """Return the peer's inputs of a node, None unless all values of all inputs are known."""
     arrays = [x if index == IMAGE else peer.outputs.get(index) for index in node.inputs]
     shapes = [(len(x), *model.network.shape(index)) for index in node.inputs]
     if any(a is None or a.shape != shape for a, shape in zip(arrays, shapes, strict=True)):
         return None
-    return tuple(on_device_of(model, array) for array in arrays if array is not None)
+    return tuple(_tensor(model, array) for array in arrays if array is not None)
 
 
-def _in_layer(model: Model, x: np.ndarray, peer: Peer, node: Node, departure: float) -> str:
-    """Return what makes a layer depart of itself, or how its values differ."""
+def _in_layer(model: Model, x: np.ndarray, peer: Peer, node: Node, share: float) -> str:
+    """Return why a layer differs though it gets the peer's inputs, or how its values differ."""
     inputs, theirs = _inputs(model, x, peer, node), peer.outputs[node.index]
-    assert inputs is not None, "its own departure is known"
+    assert inputs is not None, "its own difference is known"
     variants = known_differences.of_layer(model, node, inputs)
     ours = _computed(partial(model.layers[node.index], *inputs))
-    return _explaining(variants, theirs, departure) or _pattern(ours, theirs)
+    return _explaining(variants, theirs, share) or _pattern(ours, theirs)
 
 
 def _explaining(
     variants: Iterable[tuple[str, Compute]],
     theirs: np.ndarray,
-    departure: float,
+    share: float,
     view: Callable[[np.ndarray], np.ndarray] = lambda output: output,
 ) -> str:
-    """Return the variant that leaves least of a departure, "" if that is more than rounding."""
-    best, name = min(MOST_LEFT * departure, CLOSE), ""
+    """Return the variant that leaves the least difference, "" if that is more than rounding."""
+    best, name = min(MOST_LEFT * share, CLOSE), ""
     for text, compute in variants:
         try:
             left = relative_difference(view(_computed(compute)), theirs)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
-            continue  # a layer that cannot be computed so
+            continue  # the layer cannot be computed in this way
         if left < best:
             best, name = left, text
     return name
+
+
+def _tensor(model: Model, array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array).to(model.device)
 
 
 @torch.inference_mode()
@@ -165,7 +170,7 @@ def _computed(compute: Compute) -> np.ndarray:
 
 
 def _pattern(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """Return how values differ where no known difference explains them."""
+    """Return how the values differ if no known difference explains them."""
     if ours.shape != theirs.shape:
         return f"another shape: {ours.shape[1:]} here, {theirs.shape[1:]} there"
     if not theirs.any():
@@ -178,4 +183,4 @@ def _pattern(ours: np.ndarray, theirs: np.ndarray) -> str:
     inner = apart[:, :, 1:-1, 1:-1]
     channels = int(apart.any((0, 2, 3)).sum())
     where = "at the border only, so the padding" if inner.size and not inner.any() else "unknown"
-    return f"{where}: {channels} of {apart.shape[1]} channels depart"
+    return f"{where}: {channels} of {apart.shape[1]} channels differ"

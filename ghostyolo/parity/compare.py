@@ -1,4 +1,4 @@
-"""A model compared with a peer: a row per layer, the first departure and its cause."""
+"""Compare a model with a peer: a row per layer, the first layer that differs, and the cause."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ghostyolo.data.inputs import network_input
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.model.model import Model
 from ghostyolo.parity import causes
 from ghostyolo.parity.causes import Cause
-from ghostyolo.parity.difference import absmax, difference, on_device_of
-from ghostyolo.parity.peers import Peer, of_onnx, of_opencv, of_trace
+from ghostyolo.parity.difference import absmax, difference
+from ghostyolo.parity.opencv_darknet import of_opencv
+from ghostyolo.parity.peers import Peer, of_onnx, of_trace
 from ghostyolo.parity.trace import read
 
 TOLERANCE = 1e-4  # of a layer's largest magnitude
-MOST_NOTES = 5  # about cfgs that differ
+MOST_NOTES = 5  # about differences of the cfgs
 
 
 @dataclass(frozen=True)
 class LayerParity:
-    """One layer: the largest difference, our largest magnitude, and the one over the other.
+    """One layer: the largest difference, the model's largest magnitude, and their quotient.
 
-    name: what the peer calls it. own: the share by which it departs when given the peer's inputs;
-    None where these are not known or the runs are equal.
+    name: the peer's name of the layer. share: the quotient. own: the same quotient when the model's
+    layer gets the peer's inputs; None if these are unknown or the runs are equal.
     """
 
     index: int
@@ -47,7 +49,11 @@ class LayerParity:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison of a model with a peer. outputs: the layers that are the network's results."""
+    """The comparison of a model with a peer.
+
+    outputs: the network's output layers. first: the first layer that differs by more than the
+    tolerance.
+    """
 
     title: str
     tolerance: float
@@ -59,11 +65,11 @@ class Parity:
 
     @property
     def equal(self) -> bool:
-        """Return whether no layer departs by more than the tolerance."""
+        """Return whether no layer differs by more than the tolerance."""
         return self.first is None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON takes it; an infinite share is null."""
+        """Return everything for JSON; infinite numbers become null."""
         rows = [{name: _finite(v) for name, v in asdict(row).items()} for row in self.rows]
         return {
             "against": self.title,
@@ -76,7 +82,10 @@ class Parity:
         }
 
     def text(self, *, all_layers: bool = False) -> str:
-        """Return the table, the verdict and the notes; without `all_layers` only of outputs."""
+        """Return the table, the verdict and the notes.
+
+        all_layers: whether the table lists all layers, or only outputs and the first that differs.
+        """
         peer = self.title.partition(" ")[0]
         lines = [_line("layer", "", peer, "CxHxW", "max diff", "max", "share", "own")]
         for row in self.rows:
@@ -93,7 +102,7 @@ class Parity:
             ]
         over = sum(not row.share <= self.tolerance for row in self.rows)
         lines = [
-            f"departs from {self.title}: first in layer {self.first.index} [{self.first.kind}] by "
+            f"differs from {self.title}: first in layer {self.first.index} [{self.first.kind}] by "
             f"{self.first.share:.1e}; {over} of {len(self.rows)} layers above {self.tolerance:g}"
         ]
         if self.cause:
@@ -115,8 +124,8 @@ def compare_with(
     """Run a model and another program on one input and compare them, layer by layer.
 
     against: "opencv", "onnx:FILE" or "trace:FILE". picture, seed: the input, see `network_input`;
-    without both it is a trace's own, or random numbers. keep_eps: see `opencv_darknet.read`.
-    Raises `OptionError` for other words, and as the programs and files do.
+    without both the input of the trace, or random numbers. keep_eps: see `opencv_darknet.read`.
+    Raises `OptionError` for other words, and the errors of the programs and files.
     """
     if not tolerance > 0:
         raise OptionError(f"--tolerance {tolerance:g}", hint="use a number above 0")
@@ -138,16 +147,16 @@ def compare_with(
 
 
 def compare(model: Model, x: np.ndarray, peer: Peer, tolerance: float = TOLERANCE) -> Parity:
-    """Compare a model's run on x with what a peer computed.
+    """Compare a model's run on x (1, C, h, w) with a peer's run.
 
-    Raises `DataError` where the two have no layer in common, or inputs of other sizes.
+    Raises `DataError` if the two have no layer in common, or inputs of different sizes.
     """
     if x.shape != peer.x.shape:
         here, there = ("x".join(map(str, shape[1:])) for shape in (x.shape, peer.x.shape))
         h, w = peer.x.shape[2:]
         message = f"{peer.title}: its input is {there}, the network's {here} (CxHxW)"
         raise DataError(message, hint=f"give --size {h}x{w}")
-    ours = model.trace(on_device_of(model, x))
+    ours = model.trace(torch.from_numpy(x).to(model.device))
     rows = [
         _row(model, index, ours[index].float().cpu().numpy(), peer)
         for index in range(len(ours))
@@ -157,12 +166,12 @@ def compare(model: Model, x: np.ndarray, peer: Peer, tolerance: float = TOLERANC
         hint = "compare runs of the same cfg"
         raise DataError(f"{peer.title}: no layer in common", hint=hint)
     first = next((row for row in rows if not row.share <= tolerance), None)
-    cause, own = None, dict[int, float]()
+    cause = None
     if first is not None:
-        own = {} if peer.samples else causes.own_departures(model, x, peer)
+        own = {} if peer.samples else causes.own_differences(model, x, peer)
         cause = causes.find(model, x, peer, first.index, first.share, own, tolerance)
-    rows = [replace(row, own=own.get(row.index)) for row in rows]
-    first = next((row for row in rows if first and row.index == first.index), None)
+        rows = [replace(row, own=own.get(row.index)) for row in rows]
+        first = replace(first, own=own.get(first.index))
     outputs = frozenset(
         index if index in peer.outputs else model.network[index].inputs[0]
         for index in model.output_indices
@@ -175,10 +184,10 @@ def compare(model: Model, x: np.ndarray, peer: Peer, tolerance: float = TOLERANC
 def _row(model: Model, index: int, output: np.ndarray, peer: Peer) -> LayerParity:
     node, theirs = model.network[index], peer.outputs[index]
     ours = peer.view(output)
-    apart, most = difference(ours, theirs), absmax(ours)
+    largest, most = difference(ours, theirs), absmax(ours)
     name = peer.names.get(index, "")
-    share = apart / max(most, 1e-30)
-    return LayerParity(index, node.layer.kind, name, tuple(node.shape), apart, most, share)
+    share = largest / max(most, 1e-30)
+    return LayerParity(index, node.layer.kind, name, tuple(node.shape), largest, most, share)
 
 
 def _finite(value: object) -> object:

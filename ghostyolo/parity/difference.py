@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-
-
-def on_device_of(model: nn.Module, x: np.ndarray) -> Tensor:
-    """Return an array as a tensor where a model's are."""
-    device = next((t.device for t in model.parameters()), torch.device("cpu"))
-    return torch.from_numpy(x).to(device)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest absolute difference.
 
-    Equal infinities and two NaN are equal; a number beside one of those, or other shapes, are
-    infinitely far.
+    Equal infinities and two NaN have difference 0. The difference is infinite if the shapes differ,
+    or if infinity or NaN is only in one of the arrays.
     """
     if a.shape != b.shape:
         return float("inf")
@@ -36,5 +28,5 @@ def absmax(a: np.ndarray) -> float:
 
 
 def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest absolute difference as a share of the largest magnitude in `a`."""
+    """Return the largest absolute difference divided by the largest magnitude in `a`."""
     return difference(a, b) / max(absmax(a), 1e-30)

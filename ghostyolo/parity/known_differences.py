@@ -1,7 +1,7 @@
-"""Known differences: what other programs compute in place of a layer, or in every layer.
+"""Known differences: what other programs compute instead of a layer, or in every layer.
 
-A new one is a row of `MODULES`: its name, the modules that may have it, and a function that changes
-a copy of such a module or returns what stands in its place.
+Add a new one as a row of `MODULES`: its name, the classes of modules that may have it, and a
+function that changes a copy of such a module or returns another module for its place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IMPOSSIBLE = (
     LayerError, CfgError, RuntimeError, ValueError, ZeroDivisionError, NotImplementedError,
 )  # fmt: skip
 Compute = Callable[[], Tensor]
-Change = Callable[[Any], nn.Module | None]  # None where a module cannot have the difference
+Change = Callable[[Any], nn.Module | None]  # None if a module cannot have the difference
 
 
 def _with(module: nn.Module, **attributes: Any) -> nn.Module:
@@ -51,7 +51,7 @@ def _bilinear(upsample: Upsample) -> nn.Module:
     return nn.Sequential(larger, Upsample(1, upsample.scale))
 
 
-def _turned(conv: nn.Conv2d) -> nn.Module | None:
+def _rotated(conv: nn.Conv2d) -> nn.Module | None:
     weight = nn.Parameter(conv.weight.flip(2, 3), requires_grad=False)
     return _with(conv, weight=weight) if max(conv.kernel_size) > 1 else None
 
@@ -59,33 +59,31 @@ def _turned(conv: nn.Conv2d) -> nn.Module | None:
 def _same_padding(conv: nn.Conv2d) -> nn.Module | None:
     if max(conv.stride) == 1 or conv.kernel_size[0] == 1:
         return None
-    total = conv.kernel_size[0] - conv.stride[0]  # of which the smaller half is left and above
+    total = conv.kernel_size[0] - conv.stride[0]  # the smaller half is left and above
     pad = nn.ZeroPad2d((total // 2, total - total // 2) * 2)
     return nn.Sequential(pad, _with(conv, padding=(0, 0)))
 
 
-MODULES: list[tuple[str, tuple[type, ...], Change]] = [
-    (f"batch-norm eps {eps:g} instead of {EPS:g}", NORMS, partial(_with, eps=eps))
-    for eps in EPSILONS
-]
-MODULES += [
+MODULES: tuple[tuple[str, tuple[type, ...], Change], ...] = (
+    *(
+        (f"batch-norm eps {eps:g} instead of {EPS:g}", NORMS, partial(_with, eps=eps))
+        for eps in EPSILONS
+    ),
     ("batch norm by the statistics of the input (training mode)", NORMS,
      partial(_with, track_running_stats=False, running_mean=None, running_var=None)),
     ("no batch norm", NORMS, lambda norm: nn.Identity()),
-]  # fmt: skip
-MODULES += [
-    (f"leaky slope {slope:g} instead of 0.1", LEAKY, partial(_with, negative_slope=slope))
-    for slope in SLOPES
-]
-MODULES += [
+    *(
+        (f"leaky slope {slope:g} instead of 0.1", LEAKY, partial(_with, negative_slope=slope))
+        for slope in SLOPES
+    ),
     ("pixels outside count as 0 in the maximum", MAXPOOL,
      lambda pool: _max_pool(pool, pool.padding // 2, 0)),
     ("the odd pixel of padding left and above instead of right and below", MAXPOOL,
      lambda pool: _max_pool(pool, pool.padding - pool.padding // 2, -torch.inf)),
     ("bilinear upsampling instead of nearest", UPSAMPLE, _bilinear),
-    ("the kernel turned by 180 degrees (true convolution)", CONV, _turned),
+    ("the kernel rotated by 180 degrees (true convolution)", CONV, _rotated),
     ("padding as TensorFlow's SAME, the odd pixel right and below", CONV, _same_padding),
-]  # fmt: skip
+)  # fmt: skip
 INPUTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("the input's channels in reversed order (BGR)", lambda x: x.flip(1)),
     ("the input as 0 to 255 instead of 0 to 1", lambda x: x * 255),
@@ -94,7 +92,7 @@ INPUTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
 
 
 def of_layer(model: Model, node: Node, inputs: tuple[Tensor, ...]) -> Iterator[tuple[str, Compute]]:
-    """Yield the differences that a layer may have, each with what computes its output so."""
+    """Yield the differences that a layer may have, each with a function for its output."""
     module, shapes = model.layers[node.index], model.network.input_shapes(node)
     for text, other in _other_keys(model.network.computed_layers()[node.index], module, shapes):
         yield text, partial(other, *inputs)
@@ -110,7 +108,7 @@ def of_layer(model: Model, node: Node, inputs: tuple[Tensor, ...]) -> Iterator[t
 
 
 def of_network(model: Model, node: Node, image: Tensor) -> Iterator[tuple[str, Compute]]:
-    """Yield the differences that a network may have, each with what computes a node's output so."""
+    """Yield the differences that a network may have, each with a function for a node's output."""
 
     def output(model: Any, image: Tensor, index: int = node.index) -> Tensor:
         return model.run(image, frozenset({index}))[index]
@@ -120,16 +118,17 @@ def of_network(model: Model, node: Node, image: Tensor) -> Iterator[tuple[str, C
     for text, other in _changed(model):
         yield f"{text}, in every layer", partial(output, other, image)
     if node.inputs[0] != IMAGE:
-        text = f"it holds what [{node.layer.kind}] gets, not what it makes of it"
+        text = f"the peer's output is the input of [{node.layer.kind}]"
         yield text, partial(output, model, image, node.inputs[0])
 
 
 def _other_keys(
     layer: Layer, module: nn.Module, shapes: tuple[Shape, ...]
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a layer's module with one key at another choice, at its default, or switched on.
+    """Yield a layer's module with one key set to another choice, to its default, or to 1.
 
-    It has the same tensors; a layer that needs others is left out, as is one that cannot be.
+    The module has the same tensors. Layers that need other tensors, or that are impossible, are
+    left out.
     """
     for name, item in layer.keys().items():
         own = getattr(layer, name)
@@ -147,7 +146,7 @@ def _other_keys(
 
 
 def _changed(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield copies that have each of `MODULES` wherever they can; tensors are shared."""
+    """Yield for each of `MODULES` a copy that has it wherever possible; tensors are shared."""
     for text, kinds, change in MODULES:
         tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
         whole = nn.ModuleList([copy.deepcopy(module, tensors)])

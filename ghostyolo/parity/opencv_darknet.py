@@ -1,32 +1,31 @@
-"""OpenCV's Darknet importer (OpenCV 4; OpenCV 5 has none).
+"""Run a network in OpenCV's Darknet importer (OpenCV 4; OpenCV 5 has none).
 
-The importer adds 1e-6 to a batch norm's variance where Darknet adds 1e-5, so the copy of the
-weights that it reads carries the difference in its running variances.
+The importer adds 1e-6 to a batch norm's variance and Darknet adds 1e-5, so the difference is added
+to the running variances in the weights that the importer reads.
 Source: opencv/opencv 4.x modules/dnn/src/darknet/darknet_io.cpp, setBatchNorm.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import ACTIVATIONS, Head
 from ghostyolo.model import weights
-from ghostyolo.model.detector import Run
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, weights_file
+from ghostyolo.parity.peers import Peer
 
 EPS = 1e-6  # of the importer's batch norms
 EPS_GAP = 1e-5 - EPS
-# Where each stored tensor of a section lies: the prefix of OpenCV's layer, the number of its blob.
+# The OpenCV layer that holds a stored tensor: the prefix of its name, and the number of its blob.
 _BLOBS = {
     "conv.weight": ("conv", 0),
     "conv.bias": ("conv", 1),
@@ -44,11 +43,36 @@ def available() -> bool:
     return hasattr(cv2.dnn, "readNetFromDarknet")
 
 
+def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Peer:
+    """Run a model's cfg and weights in OpenCV. Raises as `read` does."""
+    net = read(model, keep_eps=keep_eps)
+    names = layer_names(model.network, net)
+    tensors = stored_tensors(model.network, net, names)
+    gap = 0.0 if keep_eps else EPS_GAP
+
+    def holds(index: int, name: str, values: np.ndarray) -> bool | None:
+        own = tensors.get((index, name))
+        if own is None:
+            return None
+        added = gap if name.endswith("running_var") else 0.0
+        return own.size == values.size and np.allclose(own.ravel() - added, values.ravel(), 1e-5, 0)
+
+    notes = [
+        f"OpenCV adds {EPS:g} to a batch norm's variance, Darknet 1e-05: "
+        + ("not corrected" if keep_eps else "corrected in the weights that OpenCV reads")
+    ]
+    if absent := [node for node in model.network if node.index not in names]:
+        which = ", ".join(f"{node.index} [{node.layer.kind}]" for node in absent[:6])
+        notes.append(f"not compared, as OpenCV has no such outputs: {which}")
+    found = outputs(model, net, x, names)
+    return Peer(f"OpenCV {cv2.__version__}", x, found, names, holds=holds, notes=tuple(notes))
+
+
 def read(model: Model, *, keep_eps: bool = False) -> Any:
     """Return the network as OpenCV's `cv2.dnn.Net`.
 
-    keep_eps: hand it the weights as they are, to be computed with its own epsilon.
-    Raises `OptionError` without an importer, `CfgError` for a cfg that the importer refuses.
+    keep_eps: whether to leave the running variances uncorrected.
+    Raises `OptionError` if OpenCV has no importer, `CfgError` for a cfg that the importer refuses.
     """
     if not available():
         message = f"OpenCV {cv2.__version__} has no Darknet importer"
@@ -62,7 +86,7 @@ def read(model: Model, *, keep_eps: bool = False) -> Any:
         cfg, stored = Path(folder, "x.cfg"), Path(folder, "x.weights")
         cfg.write_text(dumps(model.network))
         weights.write(stored, model.network, tensors)
-        dnn: Any = cv2.dnn  # which OpenCV 5 has without this function
+        dnn: Any = cv2.dnn  # in OpenCV 5 without this function
         net = dnn.readNetFromDarknet(str(cfg), str(stored))
         net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
         return net
@@ -70,7 +94,7 @@ def read(model: Model, *, keep_eps: bool = False) -> Any:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn an error of OpenCV's into the one line of a `CfgError`."""
+    """Turn an error of OpenCV into a `CfgError` of one line."""
     try:
         yield
     except cv2.error as error:
@@ -79,12 +103,12 @@ def refusals() -> Iterator[None]:
         raise CfgError(f"OpenCV refuses the network: {reason}", hint=hint) from None
 
 
-def results(network: Network, net: Any) -> dict[int, str]:
+def layer_names(network: Network, net: Any) -> dict[int, str]:
     """Return the name of the OpenCV layer that holds each node's output.
 
-    A section becomes several layers: conv_7, bn_7, relu_8, for an activation is numbered after its
-    section. Heads have none: what OpenCV gives there are boxes below a threshold of its own. Nor
-    have losses, which OpenCV passes through.
+    A section becomes several layers: conv_7, bn_7, relu_8; the number of an activation is that of
+    the next section. Heads are left out, as OpenCV returns boxes above its own threshold there.
+    Losses are left out too, as OpenCV copies their input.
     """
     names, last = set(net.getLayerNames()), dict[int, str]()
     for name in net.getLayerNames():  # in the order of the sections, bn_7 after conv_7
@@ -102,56 +126,37 @@ def results(network: Network, net: Any) -> dict[int, str]:
     return found
 
 
-def run(model: Model) -> Run:
-    """Return the function from inputs to the heads' outputs, computed by OpenCV.
+def outputs(
+    model: Model, net: Any, x: np.ndarray, names: Mapping[int, str]
+) -> dict[int, np.ndarray]:
+    """Return the outputs of the nodes that `names` gives OpenCV layers for.
 
-    The heads' own activation is Darknet's, computed in torch. Raises as `read` does.
+    Layers are not fused, and no convolution uses Winograd's algorithm, which has large rounding
+    errors.
     """
-    net = read(model)
-    held = results(model.network, net)
-    heads = [(model.layers[node.index], held[node.inputs[0]]) for node, _ in model.heads]
-
-    def compute(images: np.ndarray) -> list[np.ndarray]:
-        with refusals(), torch.inference_mode():
-            singles = []
-            for image in images:  # the importer's heads take one picture at a time
-                net.setInput(image[None])
-                singles.append(net.forward([name for _, name in heads]))
-            raw = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*singles, strict=True)]
-            return [head(out).numpy() for (head, _), out in zip(heads, raw, strict=True)]
-
-    return compute
-
-
-def outputs(model: Model, net: Any, x: np.ndarray) -> dict[int, np.ndarray]:
-    """Return the outputs of all nodes that OpenCV's layers hold.
-
-    Nothing is fused, and no convolution computed by Winograd's algorithm, which rounds coarsely.
-    """
-    held = results(model.network, net)
     with refusals():
         net.enableFusion(False)
         net.enableWinograd(False)
         net.setInput(x)
-        found = net.forward(list(held.values()))
+        found = net.forward(list(names.values()))
+    shapes = [  # of a matrix OpenCV gives no height and width
+        out.shape if out.ndim == 4 else (len(x), *model.network[index].shape)
+        for index, out in zip(names, found, strict=True)
+    ]
     return {
-        index: out.reshape(len(x), *_shape(out, model.network[index].shape))
-        for index, out in zip(held, found, strict=True)
+        index: out.reshape(shape) for index, out, shape in zip(names, found, shapes, strict=True)
     }
 
 
-def _shape(out: np.ndarray, declared: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the declared shape for an output without height and width, such as of a matrix."""
-    return out.shape[1:] if out.ndim == 4 else declared
-
-
-def stored_tensors(network: Network, net: Any) -> dict[tuple[int, str], np.ndarray]:
-    """Return the stored tensors that OpenCV holds, by node and name as `Layer.weights` has them."""
+def stored_tensors(
+    network: Network, net: Any, indices: Iterable[int]
+) -> dict[tuple[int, str], np.ndarray]:
+    """Return the stored tensors of some nodes in OpenCV, by node and name as in `Layer.weights`."""
     names = set(net.getLayerNames())
     with refusals():
         return {
             (index, name): net.getParam(f"{prefix}_{index}", blob)
-            for index in results(network, net)
+            for index in indices
             for name, _ in weights_file.stored(network, network[index])
             for prefix, blob in [_BLOBS.get(name, ("", 0))]
             if f"{prefix}_{index}" in names

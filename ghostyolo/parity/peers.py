@@ -1,4 +1,4 @@
-"""Peers: another program's run of the same network, which a model is compared with."""
+"""Peers: runs of the same network by other programs, with which a model is compared."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ghostyolo.errors import DataError, Span
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
-from ghostyolo.parity import opencv_darknet
 from ghostyolo.parity.trace import Trace, summary, tensor_hash
 from ghostyolo.runtime import onnxruntime
 
-# A node's index, a tensor's name and its values -> whether the peer holds the same values.
+# Takes a node's index, a tensor's name and its values.
 Holds = Callable[[int, str, np.ndarray], bool | None]
 
 
@@ -25,9 +23,9 @@ Holds = Callable[[int, str, np.ndarray], bool | None]
 class Peer:
     """What another program computed from the same cfg, weights and input.
 
-    x: its input. outputs: by node, in the node's shape, or `summary` where samples is not 0.
-    names: what it calls them. network: its own, where known. holds: whether a stored tensor is the
-    same there; None where that is not known. notes: what a reader of the numbers must know.
+    x: its input. outputs: by node, in the node's shape, or their `summary` if samples is not 0.
+    names: its names of the outputs. network: its own, if known. holds: returns whether the peer has
+    the same stored tensor, None if that is unknown. notes: remarks to print with the numbers.
     """
 
     title: str
@@ -40,36 +38,12 @@ class Peer:
     notes: tuple[str, ...] = ()
 
     def view(self, output: np.ndarray) -> np.ndarray:
-        """Return an output of ours as the peer keeps its own: whole, or its summary."""
+        """Return an output of the model in the peer's format: all values, or their summary."""
         return summary(output, self.samples) if self.samples else output
 
 
-def of_opencv(model: Model, x: np.ndarray, *, keep_eps: bool = False) -> Peer:
-    """Run a model's cfg and weights in OpenCV. Raises as `opencv_darknet.read` does."""
-    net = opencv_darknet.read(model, keep_eps=keep_eps)
-    held = opencv_darknet.stored_tensors(model.network, net)
-    outputs = opencv_darknet.outputs(model, net, x)
-    names = opencv_darknet.results(model.network, net)
-
-    def holds(index: int, name: str, values: np.ndarray) -> bool | None:
-        own = held.get((index, name))
-        if own is None:
-            return None
-        gap = 0.0 if keep_eps or not name.endswith("running_var") else opencv_darknet.EPS_GAP
-        return own.size == values.size and np.allclose(own.ravel() - gap, values.ravel(), 1e-5, 0)
-
-    notes = [
-        f"OpenCV adds {opencv_darknet.EPS:g} to a batch norm's variance, Darknet 1e-05: "
-        + ("left so" if keep_eps else "corrected in the weights that OpenCV reads")
-    ]
-    if absent := [node for node in model.network if node.index not in outputs]:
-        which = ", ".join(f"{node.index} [{node.layer.kind}]" for node in absent[:6])
-        notes.append(f"not compared, as OpenCV holds something else there: {which}")
-    return Peer(f"OpenCV {cv2.__version__}", x, outputs, names, holds=holds, notes=tuple(notes))
-
-
 def of_trace(trace: Trace, path: str | Path) -> Peer:
-    """Return the run that a trace holds."""
+    """Return the run in a trace."""
 
     def holds(index: int, name: str, values: np.ndarray) -> bool | None:
         own = trace.hashes.get(index, {}).get(name)
@@ -90,8 +64,8 @@ def of_trace(trace: Trace, path: str | Path) -> Peer:
 def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Peer:
     """Run an ONNX file in onnxruntime and assign its outputs to the model's layers.
 
-    An output named KIND_INDEX or layer_INDEX is that layer's; the others are the heads, or the last
-    layer, in their order. Raises `DataError` when none has the shape of one of these.
+    An output named KIND_INDEX or layer_INDEX belongs to that layer; the others belong, in their
+    order, to the heads, or to the last layer. Raises `DataError` if no output fits any layer.
     """
     session = onnxruntime.session(path)
     found = onnxruntime.outputs(session, path, x)
@@ -119,7 +93,7 @@ def of_onnx(model: Model, path: str | Path, x: np.ndarray) -> Peer:
 
 
 def _named(network: Network, name: str) -> int | None:
-    """Return the index of the layer that an output is named after, None where there is none."""
+    """Return the index of the layer that an output is named after, None if there is none."""
     match = re.fullmatch(r"([a-zA-Z_]+?)_(\d+)", name)
     if not match or int(match[2]) >= len(network):
         return None

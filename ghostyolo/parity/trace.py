@@ -1,9 +1,9 @@
-"""Traces: a network's input and its layers' outputs in one file, to be compared elsewhere.
+"""Traces: a network's input and its layers' outputs in one file, to compare with another run.
 
 An .npz without compression or pickles: `meta` (UTF-8 JSON as uint8), `input` and per layer
 `layer_INDEX`, float32. The JSON holds the cfg, its hash, each layer's kind and shape, hashes of the
-stored tensors, and the versions of what computed. With samples, a layer's array holds that many
-of its values, then minimum, maximum, mean and standard deviation of the whole layer.
+stored tensors, and the versions of the programs. With samples, a layer's array holds that many of
+its values, then minimum, maximum, mean and standard deviation of the whole layer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from ghostyolo.files import writing
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, loads
 from ghostyolo.network.weights_file import stored
-from ghostyolo.parity.difference import on_device_of
 
 FORMAT = 1
 _SPREAD = 2654435761  # a prime near 2**32 / the golden ratio: multiples of it spread evenly
@@ -42,11 +41,11 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Trace:
-    """What a network computed once.
+    """One run of a network.
 
     x: its input (1, C, H, W). outputs: by layer, (1, C, H, W), or a vector of `summary` values
-    where samples is not 0. hashes: by layer and name, of the stored tensors. versions: of what
-    computed it, by name.
+    if samples is not 0. hashes: of the stored tensors, by layer and name. versions: of the programs
+    that computed it, by name.
     """
 
     network: Network
@@ -58,7 +57,7 @@ class Trace:
 
 
 def summary(output: np.ndarray, samples: int) -> np.ndarray:
-    """Return `samples` values of an output; minimum, maximum, mean and deviation of all."""
+    """Return `samples` values of an output, then minimum, maximum, mean and standard deviation."""
     values = output.ravel()
     at = np.arange(min(samples, values.size), dtype=np.uint64) * _SPREAD % values.size
     return np.array(
@@ -74,13 +73,14 @@ def tensor_hash(array: np.ndarray) -> str:
 def record(model: Model, x: np.ndarray, *, samples: int = 0, layers: str | None = None) -> Trace:
     """Run a model in inference and return its trace.
 
-    samples: values to keep of each layer, beside its statistics; 0 for all values. layers: those to
-    keep, such as 0,4-8,ends; all by default. Raises `OptionError` for what is neither.
+    samples: number of values to keep of each layer, in addition to its statistics; 0 for all.
+    layers: the layers to keep, such as 0,4-8,outputs; all by default. Raises `OptionError` for a
+    negative number, and for layers that do not exist.
     """
     if samples < 0:
         raise OptionError(f"--samples {samples}", hint="use 1 or more, or 0 for all values")
     kept = layer_indices(model, layers)
-    image = on_device_of(model, x)
+    image = torch.from_numpy(x).to(model.device)
     outputs = model.trace(image)
     arrays = {index: outputs[index].float().cpu().numpy() for index in kept}
     versions = {
@@ -97,18 +97,18 @@ def record(model: Model, x: np.ndarray, *, samples: int = 0, layers: str | None 
 
 
 def layer_indices(model: Model, text: str | None) -> list[int]:
-    """Return the indices in a list such as 0,4-8,ends; all without a list.
+    """Return the indices in a list such as 0,4-8,outputs; all if there is no list.
 
-    Raises `OptionError` for what is none, or names a layer that is not there.
+    Raises `OptionError` for another text, and for layers that do not exist.
     """
     last = len(model.network) - 1
     found = set[int]()
     for part in f"0-{last}".split(",") if text is None else text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         indices = range(int(match[1]), int(match[2] or match[1]) + 1) if match else []
-        named = set(model.output_indices if part == "ends" else indices)
+        named = set(model.output_indices if part == "outputs" else indices)
         if not named or max(named) > last:
-            hint = f"write indices and ranges of 0 to {last}, such as 0,2-3,ends"
+            hint = f"write indices and ranges of 0 to {last}, such as 0,2-3,outputs"
             raise OptionError(f"--layers {text}: '{part}'", hint=hint)
         found |= named
     return sorted(found)
@@ -116,19 +116,17 @@ def layer_indices(model: Model, text: str | None) -> list[int]:
 
 def hashes(model: Model) -> dict[int, dict[str, str]]:
     """Return by layer and name the hash of every stored tensor."""
-    tensors = model.tensors()
     return {
         node.index: {
-            name: tensor_hash(tensors[node.index][name].detach().float().cpu().numpy())
-            for name, _ in held
+            name: tensor_hash(tensors[name].detach().float().cpu().numpy()) for name, _ in held
         }
-        for node in model.network
+        for node, tensors in zip(model.network, model.tensors(), strict=True)
         if (held := stored(model.network, node))
     }
 
 
 def write(path: str | Path, trace: Trace) -> None:
-    """Write a trace. Raises `OptionError` when the file cannot be written."""
+    """Write a trace. Raises `OptionError` if the file cannot be written."""
     text = dumps(trace.network)
     meta = {
         "ghostyolo_trace": FORMAT,
@@ -154,7 +152,7 @@ def write(path: str | Path, trace: Trace) -> None:
 def read(path: str | Path) -> Trace:
     """Read a trace. Raises `DataError` for a damaged file, or one that is no trace.
 
-    Nothing is unpickled or decompressed, and nothing allocated beyond the size of the file.
+    Nothing is unpickled or decompressed, and no more memory is allocated than the file's size.
     """
     span = Span(str(path))
     try:
@@ -196,7 +194,7 @@ def _read(archive: zipfile.ZipFile, size: int) -> Trace:
 
 
 def _array(archive: zipfile.ZipFile, name: str, kind: str) -> np.ndarray:
-    """Return one member, whose header must state the type and the bytes that it has."""
+    """Return one member; its header must state its actual type and size."""
     stream = io.BytesIO(archive.read(f"{name}.npy"))
     version: Any = np.lib.format.read_magic(stream)
     if version != (1, 0):

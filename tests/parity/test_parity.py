@@ -1,4 +1,4 @@
-"""Two runs of one network: they agree, or the first departure and its cause are named."""
+"""Two runs of one network: they agree, or the first layer that differs and the cause are named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ghostyolo.parity.difference import difference, relative_difference
 from ghostyolo.runtime import onnxruntime
 from support import published
 from support.cases import KINDS, random_model
-from support.opencv import needs_importer
+from support.opencv import needs_importer, run
 
 NET = "[net]\nwidth=20\nheight=16\nchannels=3\n"
 HEAD = "[yolo]\nmask=0,1\nanchors=2,3,5,6\nnum=2\nclasses=1\n"
@@ -151,7 +151,7 @@ PROVOKED = {
     "pool of zeros": (3, _zero_pool, "pixels outside count as 0 in the maximum"),
     "pool upwards": (3, _early_pool, "the odd pixel of padding left and above"),
     "upsampling": (9, _bilinear, "bilinear upsampling instead of nearest"),
-    "kernel": (2, _turned, "the kernel turned by 180 degrees (true convolution)"),
+    "kernel": (2, _turned, "the kernel rotated by 180 degrees (true convolution)"),
     "route": (10, _reversed, "its inputs in reversed order"),
     "BGR": (0, _bgr, "the input's channels in reversed order (BGR)"),
     "bytes": (0, _bytes, "the input as 0 to 255 instead of 0 to 1"),
@@ -176,6 +176,18 @@ def test_provoked_departure_is_found_and_named(name: str) -> None:
     assert found.first and found.cause
     assert found.first.index == found.cause.index == index
     assert words in found.cause.text
+
+
+def test_same_padding_of_tensorflow_is_named() -> None:
+    text = NET + conv() + conv(stride=2)
+    model, x = tiny(text)
+    other = same_weights(model, text)
+    strided = other.layers[1].conv
+    strided.forward = lambda x: F.conv2d(F.pad(x, (0, 1, 0, 1)), strided.weight, stride=2)
+    with torch.no_grad():
+        found = parity.compare(model, x, peer_of(other, x))
+    assert found.cause and found.cause.index == 1
+    assert found.cause.text == "padding as TensorFlow's SAME, the odd pixel right and below"
 
 
 KEYS = [
@@ -221,7 +233,7 @@ def test_rounding_is_called_so() -> None:
     rows = parity.compare(model.float(), x, peer, 1e-9).rows
     most = max(row.own for row in rows if row.own is not None)
     found = parity.compare(model, x, peer, most * 1.01)
-    assert found.cause and "rounding that adds up" in found.cause.text
+    assert found.cause and "accumulated rounding" in found.cause.text
 
 
 def traced(model: Model, x: np.ndarray, folder: Path, **options: int) -> parity.Peer:
@@ -465,7 +477,7 @@ class TestOnnx:
         [
             ("eps", 1e-3, "batch-norm eps 0.001 instead of 1e-05, in every layer"),
             ("negative_slope", 0.01, "leaky slope 0.01 instead of 0.1, in every layer"),
-            ("negative_slope", 0.5, "unknown: no known difference gives these numbers"),
+            ("negative_slope", 0.5, "unknown: no known difference explains these numbers"),
         ],
     )
     def test_cause_throughout_the_network(
@@ -488,7 +500,7 @@ class TestOnnx:
         peer = parity.of_onnx(model, exported(other, x, tmp_path / "x.onnx"), x)
         found = parity.compare(model, x, peer)
         assert found.cause
-        assert found.cause.text == "it holds what [yolo] gets, not what it makes of it"
+        assert found.cause.text == "the peer's output is the input of [yolo]"
 
     def test_other_size_and_other_file(self, tmp_path: Path) -> None:
         model, x = tiny()
@@ -552,7 +564,7 @@ class TestOpencv:
         assert found.first and found.cause
         assert found.first.index == found.cause.index == 2
         assert found.cause.text == "batch-norm eps 1e-06 instead of 1e-05"
-        assert any("left so" in note for note in found.notes)
+        assert any("not corrected" in note for note in found.notes)
 
     def test_one_changed_weight(self) -> None:
         model, x = tiny()
@@ -611,9 +623,7 @@ class TestOpencv:
     def test_run_detects_what_the_model_detects(self) -> None:
         model, _ = tiny()
         images = np.concatenate([random_input(model.network, seed) for seed in (0, 1)])
-        for ours, theirs in zip(
-            model(torch.from_numpy(images)), opencv_darknet.run(model)(images), strict=True
-        ):
+        for ours, theirs in zip(model(torch.from_numpy(images)), run(model)(images), strict=True):
             assert relative_difference(ours.detach().numpy(), theirs) < 1e-5, cv2.__version__
 
     def test_reading_leaves_the_model_as_it_is(self) -> None:
@@ -664,7 +674,7 @@ def test_trace_options(files: tuple[str, str, str], capsys: pytest.CaptureFixtur
     cfg, weights, trace = files
     picture = str(Path(trace).with_name("x.png"))
     cv2.imwrite(picture, np.zeros((5, 9, 3), np.uint8))
-    words = ["trace", cfg, weights, trace, "--input", picture, "--layers", "0,3-5,ends"]
+    words = ["trace", cfg, weights, trace, "--input", picture, "--layers", "0,3-5,outputs"]
     assert cli.main([*words, "--size", "32x40", "--samples", "7"]) == 0
     kept = parity.read_trace(trace)
     assert sorted(kept.outputs) == [0, 3, 4, 5, 6, 12]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.model.detector import Run
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, passes
 from ghostyolo.parity import opencv_darknet
@@ -50,3 +51,24 @@ def departures(network: Network, size: tuple[int, int], folder: Path) -> list[fl
         found = list(net.forward([f"conv_{logits}", net.getUnconnectedOutLayersNames()[-1]]))
         want = [trace[logits].numpy(), trace[-1].numpy()]
     return [departure(a.reshape(b.shape), b) for a, b in zip(found, want, strict=True)]
+
+
+def run(model: Model) -> Run:
+    """Return a function from inputs to the heads' outputs: OpenCV computes the inputs of the heads.
+
+    Raises as `opencv_darknet.read` does.
+    """
+    net = opencv_darknet.read(model)
+    names = opencv_darknet.layer_names(model.network, net)
+    heads = [(model.layers[node.index], names[node.inputs[0]]) for node, _ in model.heads]
+
+    def compute(images: np.ndarray) -> list[np.ndarray]:
+        with opencv_darknet.refusals(), torch.inference_mode():
+            singles = []
+            for image in images:  # the importer's heads take one picture at a time
+                net.setInput(image[None])
+                singles.append(net.forward([name for _, name in heads]))
+            raw = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*singles, strict=True)]
+            return [head(out).numpy() for (head, _), out in zip(heads, raw, strict=True)]
+
+    return compute
