@@ -8,8 +8,8 @@ import json
 from ghostyolo.cli import shared
 
 ABOUT = (
-    "IoU is that of a box with its best anchor, both centred. Anchors are in pixels of the input; "
-    "the small ones go to the heads of small stride. A cfg that was trained must be trained again."
+    "IoU is that of a box and its best anchor, both centred. Anchors are in pixels of the input; "
+    "heads of small stride get the small ones. After a change the network must be trained again."
 )
 
 
@@ -20,12 +20,12 @@ def options(p: argparse.ArgumentParser) -> None:
     p.epilog = ABOUT
     p.add_argument("data", metavar="DATA", help=DATA_HELP)
     shared.add_cfg(p)
-    p.add_argument("--split", default="train", help="part of DATA (train)")
+    p.add_argument("--split", default="train", help="split of DATA (train)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--num", type=shared.count, metavar="N", help="anchors in all (the cfg's)")
-    p.add_argument("--seed", type=int, default=0, help="of the clustering (0)")
-    p.add_argument("--out", metavar="NEW.cfg", help="write the cfg with these; may be CFG itself")
+    p.add_argument("--num", type=shared.count, metavar="N", help="number of anchors (the cfg's)")
+    p.add_argument("--seed", type=int, default=0, help="seed of the clustering (0)")
+    p.add_argument("--out", metavar="NEW.cfg", help="write the new cfg here; may be CFG itself")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 

@@ -17,18 +17,17 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what data takes."""
     from ghostyolo.data.layouts import DATA_HELP
 
-    p.epilog = "ghostyolo anchors DATA CFG tells whether the anchors of a cfg fit the boxes."
+    p.epilog = "ghostyolo anchors DATA CFG prints how well the anchors of a cfg fit the boxes."
     p.add_argument("data", metavar="DATA", help=DATA_HELP)
-    p.add_argument("--split", action="append", help="part of DATA; may be repeated (all of them)")
+    p.add_argument("--split", action="append", help="split of DATA; may be repeated (all splits)")
     p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
     p.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
-    p.add_argument("--seed", type=int, default=0, help="another seed, other pictures (0)")
+    p.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what a data set holds, and draw a sheet of it."""
-    from ghostyolo.data import summary_table
+    """Print the numbers of a data set, and draw a contact sheet of it."""
     from ghostyolo.data.summary import summarise
 
     found = summarise(args.data, args.split, args.names, _progress)
@@ -39,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_dict(args.sheet)))
     else:
-        written = [f"{args.sheet}: written"] if args.sheet else []
-        print(*summary_table.lines(found), *written, sep="\n")
+        print(found.table())
+        if args.sheet:
+            print(f"{args.sheet}: written")
     return int(not found.complete)
 
 

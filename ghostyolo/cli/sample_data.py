@@ -7,8 +7,8 @@ import argparse
 
 def options(p: argparse.ArgumentParser) -> None:
     """Declare what sample-data takes."""
-    p.add_argument("folder", metavar="FOLDER", help="new or empty")
-    p.add_argument("--seed", type=int, default=0, help="another seed, other pictures (0)")
+    p.add_argument("folder", metavar="FOLDER", help="folder to write to, new or empty")
+    p.add_argument("--seed", type=int, default=0, help="seed of the pictures (0)")
 
 
 def run(args: argparse.Namespace) -> None:

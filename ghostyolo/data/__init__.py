@@ -1,6 +1,7 @@
-"""Pictures and labels: data sets of several layouts, and what turns their pictures into inputs.
+"""Pictures and labels: readers of data sets in several layouts, and the inputs of networks.
 
-Names are imported when first used: reading one picture should not load the readers of data sets.
+Names are imported when first used, so that reading one picture does not load the readers of data
+sets.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
     from ghostyolo.data.layouts import open_dataset
 
 __all__ = ["Dataset", "Sample", "open_classification", "open_dataset", "read_image"]
-_HOMES = {
-    "classification": ("open_classification",),
-    "dataset": ("Dataset", "Sample"),
-    "images": ("read_image",),
-    "layouts": ("open_dataset",),
+_MODULES = {
+    "Dataset": "dataset",
+    "Sample": "dataset",
+    "open_classification": "classification",
+    "open_dataset": "layouts",
+    "read_image": "images",
 }
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

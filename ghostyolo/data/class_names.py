@@ -1,4 +1,4 @@
-"""Class names: files of them, those of a data set, and whether they are those of a network."""
+"""Class names: read them from files, and check them against data sets and networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read class names, one a line, class 0 first; DataError at a blank line between names."""
+    """Read class names, one per line, class 0 first. Raises DataError at a blank line between."""
     names = read_lines(path)
     while names and not names[-1]:
         names.pop()
@@ -43,7 +43,7 @@ def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | N
 
 
 def class_index(names: Sequence[str]) -> dict[str, int]:
-    """Return name -> class; DataError if two classes share a name."""
+    """Return the index of each class by its name. Raises DataError if two classes share a name."""
     index = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
         twice = next(name for name, n in Counter(names).items() if n > 1)
@@ -66,13 +66,13 @@ def class_names(
     beside: str | Path,
     warn: bool = False,
 ) -> tuple[str, ...]:
-    """Return the class names in a file, else `own`, else those beside the weights, else none.
+    """Return the class names in `names_file`, else `own`, else those beside the weights, else ().
 
-    own: names that an exported file holds. beside: the weights or the exported file. warn: log a
-    warning where there are none.
+    own: the names in an exported file. beside: the path of the weights or of the exported file.
+    warn: whether to log a warning if no names are found.
 
-    Raises DataError if the file cannot be read, OptionError if it does not have one name for each
-    of the network's classes.
+    Raises DataError if `names_file` cannot be read, OptionError if it does not have one name for
+    each of the network's classes.
     """
     if names_file:
         names = read_names(names_file)
@@ -90,7 +90,7 @@ def class_names(
 
 
 def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
-    """Return the names in the one .names file of the folder that fits the network, else none."""
+    """Return the names in the only .names file beside the weights that fits the network, or ()."""
     classes = {count for _, count in class_counts(network)}
     files = [read_names(path) for path in sorted(Path(weights).parent.glob("*.names"))]
     fitting = [names for names in files if {len(names)} == classes]
@@ -98,7 +98,7 @@ def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
 
 
 def check_classes(network: Network, dataset: Dataset, hint: str = TRAINED) -> None:
-    """Raise OptionError, with the hint, unless the network has as many classes as the data set."""
+    """Raise OptionError unless the network has as many classes as the data set."""
     for node, classes in class_counts(network):
         if classes != len(dataset.names):
             more = ", ..." if len(dataset.names) > MOST_LISTED else ""
@@ -108,7 +108,7 @@ def check_classes(network: Network, dataset: Dataset, hint: str = TRAINED) -> No
 
 
 def check_class_order(network: Network, dataset: Dataset, weights: str | Path) -> None:
-    """Raise OptionError if the data set has the classes beside the weights in another order."""
+    """Raise OptionError if the names beside the weights are the data set's in another order."""
     trained = names_beside(network, weights)
     if trained != dataset.names and sorted(trained) == sorted(dataset.names):
         other = next(i for i, name in enumerate(trained) if name != dataset.names[i])
@@ -118,7 +118,7 @@ def check_class_order(network: Network, dataset: Dataset, weights: str | Path) -
 
 
 def adapted(network: Network, dataset: Dataset) -> Network:
-    """Return the network with as many classes as the data set: itself if it has.
+    """Return the network with as many classes as the data set, unchanged if it has them.
 
     Raises `CfgError` if its classes cannot be changed, see `network.passes.reclass`.
     """

@@ -1,6 +1,6 @@
 """Data sets for classifiers: a folder of pictures for each class, or Darknet's lists.
 
-A sample has one class, and for a box the whole picture.
+A sample has one box, the whole picture, with the class of the picture.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def open_classification(
     """Read one split of a data set for classifiers, recognising its layout.
 
     path: a folder with SPLIT/CLASS/ pictures or with CLASS/ pictures, or a Darknet .data file.
-    names: the classes in their order, or a file that lists them, instead of those that the data
-    set names. Folders without splits are split here, always alike, which is logged.
+    names: the classes in their order, or a file that lists them; by default those of the data set.
+    A folder without splits is split here, always in the same way, which is logged.
 
-    Raises DataError if it is neither, lacks the split, or has nothing that can be used.
+    Raises DataError if it has neither layout, lacks the split, or has no usable picture.
     """
     path, names = Path(path), given_names(names)
     of_boxes = (layout for layout in LAYOUTS if layout != darknet.LAYOUT)
@@ -52,11 +52,13 @@ def open_classification(
 
 
 def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    """Read one split of a Darknet .data file by the names in the paths of its pictures.
+    """Read one split of a Darknet .data file, with the classes that the paths of pictures contain.
 
-    `labels` holds what the paths contain, `names` what the classes are called, if they differ.
-    Given names are new ones, or the same in another order, which is then that of the classes.
-    Raises DataError if a file or key is missing, or the two do not agree.
+    The key `labels` names a file of what paths contain, `names` a file of class names, if they
+    differ. The argument `names` renames the classes, or gives the same names in another order,
+    which is then the order of the classes.
+
+    Raises DataError if a file or key is missing, or `labels` and `names` do not agree.
     """
     options, span = darknet.read_options(path), Span(str(path))
     key = darknet.split_key(split, options, path)
@@ -76,7 +78,7 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     _add_listed(builder, listed, folders, labels)
     if builder.listed and builder.defects[UNNAMED] == len(builder.listed):
         message = (
-            f"no path of {len(builder.listed)} contains one of the names, such as '{labels[0]}'"
+            f"none of {len(builder.listed)} paths contains a class name, such as '{labels[0]}'"
         )
         hint = "put pictures of a class into a folder with its name; boxes are for detectors"
         raise DataError(message, span=Span(listed), hint=hint)
@@ -84,11 +86,11 @@ def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
 
 
 def class_in(entry: str, labels: Sequence[str]) -> tuple[int | None, str]:
-    """Return the class whose name a path contains, None without exactly one, and the defect.
+    """Return the class whose name a path contains, None unless there is one, and the defect.
 
-    Of several names the one counts that is exactly that of a folder or file: `cat` and `catfish`
-    are both in catfish/1.jpg. Without such a one there is no class, where Darknet trains on all of
-    them at once.
+    If a path contains several names, the class is the one whose name equals that of a folder or
+    file: catfish/1.jpg contains `cat` and `catfish`. If no name or several do, there is no class;
+    Darknet would train on all of them at once.
     Source: AlexeyAB/darknet src/data.c fill_truth.
     """
     found = [cls for cls, name in enumerate(labels) if name in entry]

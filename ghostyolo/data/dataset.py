@@ -1,6 +1,6 @@
-"""Samples and data sets, with what is wrong with each picture.
+"""Samples and data sets, with the defects of their pictures.
 
-What a layout's reader makes, see `data.layouts`, and all else takes.
+The readers of `data.layouts` return them, and the rest of the program uses them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture and what is marked in it.
+    """One picture and its labelled boxes.
 
     boxes_xyxy_px: (n, 4) float32, continuous pixel edges in the upright picture. classes: (n,)
     int64. ignore: (n,) bool, boxes neither trained on nor counted in validation ("difficult",
-    "iscrowd"). size: (h, w), as the label or else the picture states it.
+    "iscrowd"). size: (h, w) as the label states it, or else the picture.
 
     Raises ValueError if the arrays do not describe the same n boxes.
     """
@@ -48,10 +48,9 @@ class Sample:
             raise ValueError(f"boxes, classes, ignore {shapes} are not (n, 4), (n,) and (n,)")
 
     def read(self) -> tuple[np.ndarray | None, dict[str, str]]:
-        """Return the picture, uint8 RGB, and its defects, each with the message to log.
+        """Return the picture, uint8 RGB (H, W, 3), and its defects, each with a message to log.
 
-        The picture is None where it cannot be read; the message is "" where reading it has repaired
-        the defect.
+        The picture is None if it cannot be read. The message is "" for a defect that was repaired.
         """
         try:
             image, repaired = inspect_image(self.path)
@@ -68,8 +67,9 @@ class Sample:
 class Dataset:
     """One split of a data set.
 
-    defects: counts what was repaired or left out. picture_defects: those of them that were found
-    when pictures were read, as (path, defect). Raises ValueError if a class has no name.
+    defects: the number of each kind of defect that was repaired or left out. picture_defects: the
+    defects found when pictures were read, as (path, defect). Raises ValueError if a class has no
+    name.
     """
 
     names: tuple[str, ...]
@@ -89,7 +89,7 @@ class Dataset:
         return len(self.samples)
 
     def add_defect(self, path: str, defect: str, message: str = "") -> None:
-        """Count a defect of a picture when it is first found, and log the message."""
+        """Count a defect of a picture and log its message, unless it was counted before."""
         if (path, defect) in self.picture_defects:
             return
         self.picture_defects.add((path, defect))
@@ -98,21 +98,21 @@ class Dataset:
             logger.warning("%s", message)
 
     def log_defects(self) -> None:
-        """Log a warning for each kind of defect, with their number."""
+        """Log a warning for each kind of defect, with its number."""
         for defect, count in sorted(self.defects.items()):
             logger.warning("%s %s: %d x %s", self.path, self.split, count, defect)
 
     def add_defects(self, found: Iterable[tuple[str, str]]) -> None:
-        """Count the `picture_defects` of another process or of an earlier run, too."""
+        """Count also the `picture_defects` of another process or of an earlier run."""
         for path, defect in found:
             self.add_defect(path, defect)
 
     def gather_defects(self, gather: Callable[[Any], list[Any]]) -> None:
-        """Count what other processes have found, too. gather: returns what each of them has."""
+        """Count also the defects found by other processes. gather: returns the values of all."""
         for found in gather(self.picture_defects):
             self.add_defects(found)
 
     def unreadable(self) -> DataError:
-        """Return the error for a split of which not one picture can be read."""
+        """Return the error for a split of which no picture can be read."""
         message = f"split '{self.split}': no picture can be read"
         return DataError(message, span=Span(self.path), hint="check the files")

@@ -1,8 +1,7 @@
 """The rules by which labels are repaired or left out while a data set is read.
 
-A file that describes the data set and cannot be parsed stops the reader at its line. A picture, its
-label file or a box that cannot be used is left out, counted in `Dataset.defects` and logged; never
-silently.
+A file that describes the data set and cannot be parsed raises an error with its line. A picture, a
+label file or a box that cannot be used is left out, counted in `Dataset.defects` and logged.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from ghostyolo.errors import DataError, Span
 MALFORMED = "malformed label"
 MISSING, UNREADABLE_LABELS = "missing label file", "unreadable label file"
 UNKNOWN = "box of unknown class"
-MOST_LOGGED = 5  # unknown classes, and label files, that are logged one by one
-ROUNDING_PX = 0.5  # a box may stick out by this much without being called a defect
-TINY_PX = 0.01  # a side under this is zero once it is stored as float32
+MOST_LOGGED = 5  # unknown classes and unreadable label files that are logged one by one
+ROUNDING_PX = 0.5  # a box may reach this far beyond the picture without counting as a defect
+TINY_PX = 0.01  # a side below this is zero when stored as float32
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +46,18 @@ class Label(NamedTuple):
 
 
 class DatasetBuilder:
-    """Gathers the pictures of one split, and counts and logs what it repairs or leaves out."""
+    """Collects the samples of one split; counts and logs what it repairs or leaves out."""
 
     def __init__(self, names: Sequence[str], split: str, path: str) -> None:
         self.names, self.split, self.path = tuple(names), split, path
         self.samples: list[Sample] = []
         self.defects: Counter[str] = Counter()
-        self.listed: dict[str, None] = {}  # a set that keeps its order
+        self.listed: dict[str, None] = {}  # an ordered set of paths
         self.labels = 0
         self.logged: dict[str, None] = {}
 
     def count_defect(self, defect: str, span: Span) -> None:
-        """Count a defect, and log it at level info."""
+        """Count a defect, and log it at level INFO."""
         self.defects[defect] += 1
         logger.info("%s: %s", span, defect)
 
@@ -68,9 +67,9 @@ class DatasetBuilder:
         self.count_defect(defect, span)
 
     def count_unknown_class(self, found: str, span: Span, place: str = "") -> None:
-        """Count a box whose class has no name, and log where each such class is first found.
+        """Count a box of an unknown class; warn when the class is found for the first time.
 
-        place: where in the line, or the file, that is.
+        found: the class as the label states it. place: where in the line or the file it is.
         """
         self.labels += 1
         self.count_defect(UNKNOWN, span)
@@ -82,7 +81,7 @@ class DatasetBuilder:
         self._log_first(str(error), error)
 
     def _log_first(self, what: str, error: DataError) -> None:
-        """Log the first `MOST_LOGGED` different ones."""
+        """Log an error unless `what` was logged before; log at most `MOST_LOGGED` of them."""
         if what not in self.logged and len(self.logged) < MOST_LOGGED:
             logger.warning("%s", error)
         self.logged[what] = None
@@ -140,7 +139,7 @@ class DatasetBuilder:
         self.samples.append(sample)
 
     def finish(self) -> Dataset:
-        """Return the data set; DataError if nothing in it can be used."""
+        """Return the data set. Raises DataError if no picture or no label can be used."""
         message, hint = "", ""
         labels = self.labels + self.defects[MALFORMED]
         if not self.listed:
@@ -160,7 +159,7 @@ class DatasetBuilder:
         return Dataset(self.names, tuple(self.samples), self.split, self.path, self.defects)
 
     def _repair_box(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
-        """Return the box clipped to the picture, None if nothing of it is left; count either."""
+        """Return the box clipped to the picture, None if nothing is left; count the defect."""
         h, w = size
         scale = (w, h, w, h) if label.relative else (1, 1, 1, 1)
         x1, y1, x2, y2 = box = [edge * side for edge, side in zip(label.box, scale, strict=True)]

@@ -1,4 +1,4 @@
-"""Pictures of a data set whose files have the same bytes, within a split or in several."""
+"""Find pictures whose files have the same bytes, within a split or across splits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Copy(NamedTuple):
 def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
     """Return the groups of pictures whose files have the same bytes, in the order of the splits.
 
-    A file that two splits list is a group too. Only files of equal length are read.
-    Raises DataError for one that cannot be.
+    One file that two splits list is a group too. Only files of equal length are read.
+    Raises DataError for a file that cannot be read.
     """
     by_length: dict[int, list[Copy]] = defaultdict(list)
     for data in datasets:
@@ -41,20 +41,20 @@ def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
 
 
 def copy_warnings(groups: Iterable[Sequence[Copy]]) -> list[str]:
-    """Return a line for each two splits, or one and itself, that share pictures."""
+    """Return a warning for each pair of splits, or split and itself, that share pictures."""
     lines = []
     for (one, other), found in _pairs(groups).items():
         a, b = found[0]
         example = a.path if a.path == b.path else f"{a.path} and {b.path}"
         where = f"in {one} more than once" if one == other else f"in {one} and in {other}"
-        why = "" if one == other else "; results on either say less than they seem to"
+        why = "" if one == other else "; scores on either split are too optimistic"
         s = "s" * (len(found) != 1)
         lines.append(f"{len(found)} picture{s} {where}, byte for byte, such as {example}{why}")
     return lines
 
 
 def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple[Copy, Copy]]]:
-    """Return for each two splits, or one and itself, the pictures that both have."""
+    """Return the shared pictures of each pair of splits, or of a split and itself."""
     pairs: dict[tuple[str, str], list[tuple[Copy, Copy]]] = defaultdict(list)
     for group in groups:
         first: dict[str, Copy] = {}

@@ -1,10 +1,10 @@
 """The size and kind of a picture from the first bytes of its file, without decoding it.
 
 Reads JPEG, PNG and BMP, and the EXIF orientation of the first two, since `read_image` turns such
-pictures upright. OpenCV can only decode: opening a data set whose labels do not state the sizes of
-pictures takes 0.1 ms for each of 480x640 instead of 6, and a picture of too many pixels is refused
-before memory is spent on it. Sources: ITU-T T.81 annex B, the PNG specification parts 5 and 11,
-EXIF 2.3 4.6.
+pictures upright. OpenCV cannot read a header without decoding the picture. Where labels do not
+state the sizes of pictures, opening a data set takes 0.1 ms instead of 6 for each picture of
+480x640, and a picture of too many pixels is refused before memory is allocated for it. Sources:
+ITU-T T.81 annex B, the PNG specification parts 5 and 11, EXIF 2.3 4.6.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import BinaryIO, NamedTuple
 
 Size = tuple[int, int]
 
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers; the three others are tables
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers; those three are not frames
 ORIENTATION = 0x0112
 TURNED = range(2, 9)  # orientations other than upright
-SIDEWAYS = range(5, 9)  # those that swap height and width
+SIDEWAYS = range(5, 9)  # orientations that swap height and width
 PNG_GREY = (0, 4)  # colour types, the second with transparency
-MAX_CHUNKS = 100_000  # a file of more is hostile
+MAX_CHUNKS = 100_000  # a file with more is hostile
 
 
 class Header(NamedTuple):
-    """What a file states of its picture.
+    """The properties of a picture that the header of its file states.
 
-    size: (h, w) as stored. orientation: EXIF's, 1 where it is stored upright. channels: 1 of a grey
-    picture, 4 of a JPEG for printing (CMYK), else 3. bits: of a channel.
+    size: (h, w) as stored. orientation: that of EXIF, 1 if stored upright. channels: 1 for a grey
+    picture, 4 for CMYK, else 3. bits: per channel.
     """
 
     size: Size
@@ -53,7 +53,7 @@ class Header(NamedTuple):
 
 
 def read_header(file: BinaryIO) -> Header | None:
-    """Return what the header of a file states, None if it does not."""
+    """Read the header of a file. Returns None for another format or a damaged header."""
     try:
         magic = file.read(8)
         if magic.startswith(b"\xff\xd8"):
@@ -66,7 +66,7 @@ def read_header(file: BinaryIO) -> Header | None:
 
 
 def header_size(file: BinaryIO) -> Size | None:
-    """Return (h, w) of the upright picture as the file's header states it, None if it does not."""
+    """Return (h, w) of the upright picture, None if `read_header` finds no header."""
     header = read_header(file)
     return header.upright if header else None
 
@@ -78,7 +78,7 @@ def _jpeg(file: BinaryIO) -> Header | None:
         (byte,) = _unpack(file, "B")
         if byte != 0xFF:
             return None
-        while byte == 0xFF:  # any number of fill bytes may stand before a marker
+        while byte == 0xFF:  # fill bytes, any number of which may precede a marker
             (byte,) = _unpack(file, "B")
         if byte in (0xD9, 0xDA):  # the data begins, or the file ends, before any frame
             return None
@@ -108,11 +108,11 @@ def _png(file: BinaryIO) -> Header:
 def _bmp(file: BinaryIO) -> Header:
     file.seek(18)
     w, h = _unpack(file, "<ii")
-    return Header((abs(h), w))  # a negative height means that the rows go down
+    return Header((abs(h), w))  # rows are stored from top to bottom if the height is negative
 
 
 def _orientation(tiff: bytes) -> int:
-    """Return the orientation that an EXIF block states, 1 (upright) if it states none."""
+    """Return the orientation in an EXIF block, 1 (upright) if there is none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return 1
@@ -123,7 +123,7 @@ def _orientation(tiff: bytes) -> int:
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == ORIENTATION:
                 return int(value)
-    except struct.error:  # a damaged block states nothing
+    except struct.error:  # a damaged block
         pass
     return 1
 

@@ -1,4 +1,4 @@
-"""Pictures: from a file to RGB, and from RGB to the input of a network."""
+"""Read pictures from files as RGB, and make them inputs of networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
-GREY = 0.5  # what Darknet's letterbox leaves around a picture
+GREY = 0.5  # the border that Darknet's letterbox leaves around a picture
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -24,7 +24,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Grey, palette, 16-bit and CMYK pictures become 8-bit RGB; transparency is dropped.
 
-    Raises DataError if the file is not a whole picture, or has more than 2**28 pixels.
+    Raises DataError if the file is no picture, is truncated, or has more than 2**28 pixels.
     """
     return inspect_image(path)[0]
 
@@ -69,10 +69,11 @@ def picture_size(path: str | Path) -> Size:
 
 
 class Placement(NamedTuple):
-    """Where a picture lies in a network's input: it was resized to `inner`, the rest is grey.
+    """Where a picture lies in a network's input: resized to `inner`, in a grey border.
 
-    source, target, inner: (h, w). Darknet pastes at the integer part of half the rest but corrects
-    boxes by the exact half, so an odd rest puts boxes half an input pixel off; so does this.
+    source, target, inner: (h, w) of the picture, of the input, and of the resized picture. Darknet
+    rounds the border above and on the left down to whole pixels, but corrects boxes by its exact
+    size: with an odd border boxes are half an input pixel off, here too.
     Source: AlexeyAB/darknet src/yolo_layer.c, correct_yolo_boxes.
     """
 
@@ -82,7 +83,9 @@ class Placement(NamedTuple):
 
     @classmethod
     def of(cls, source: Size, target: Size, letterbox: bool) -> Placement:
-        """Return where a picture of one size lies in an input of another: letterboxed or stretched.
+        """Return where a picture of size `source` lies in an input of size `target`.
+
+        letterbox: keep the aspect ratio, rather than stretch the picture.
 
         Source: AlexeyAB/darknet src/image.c, letterbox_image (sides by integer division).
         """
@@ -105,10 +108,10 @@ def preprocess(
 ) -> tuple[np.ndarray, Placement]:
     """Make a picture the input of a network of `size` (h, w).
 
-    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w) in [0, 1], contiguous or, if that is
-    given, `out`, and where the picture lies in it. Resized by OpenCV's INTER_LINEAR on bytes
-    (half-pixel centres), as pictures are when Darknet built with OpenCV trains; Darknet's own
-    resize aligns corners instead.
+    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w) in [0, 1], which is `out` if that is given
+    and else contiguous, and where the picture lies in it. Pictures are resized by OpenCV's
+    INTER_LINEAR on bytes (half-pixel centres), as in the training of a Darknet built with OpenCV;
+    Darknet's own resize aligns corners instead.
     """
     placement = Placement.of(image.shape[:2], size, letterbox)
     h, w = placement.inner
@@ -122,9 +125,9 @@ def preprocess(
 
 
 def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous; into `out` if given.
+    """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous, or fill `out` if given.
 
-    An `out` of bytes gets the levels as they are; one with the channels last in memory is fastest.
+    A uint8 `out` gets the bytes unchanged. An `out` with the channels last in memory is fastest.
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), np.float32)
@@ -146,7 +149,7 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _check_size(size: Size | None, span: Span) -> None:
-    """Raise DataError if a picture is larger than memory should be spent on."""
+    """Raise DataError if a picture has more than `MAX_PIXELS`."""
     if size and size[0] * size[1] > MAX_PIXELS:
         stated = f"{size[1]}x{size[0]} pixels, more than {MAX_PIXELS}"
         raise DataError(stated, span=span, hint="scale the picture down")

@@ -1,4 +1,4 @@
-"""One input of a network: a picture, or random numbers."""
+"""Make one input of a network, from a picture or from random numbers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ghostyolo.network import Network
 def network_input(
     network: Network, picture: str | Path | None = None, seed: int | None = None
 ) -> np.ndarray:
-    """Return a picture, or without one random numbers, as a network's input (1, C, h, w).
+    """Return a network's input (1, C, h, w): a picture if given, else random numbers.
 
-    Raises as `picture_input` does, and `OptionError` for a seed that is none.
+    Raises as `picture_input` does, and `OptionError` for a seed outside 0 to 2**32 - 1.
     """
     if picture is not None:
         return picture_input(network, picture)
@@ -31,8 +31,8 @@ def picture_input(
 ) -> np.ndarray:
     """Return a picture as a network's input (1, 3, h, w), resized as its `[net]` says.
 
-    Raises `DataError` for a picture that cannot be read, `OptionError` with the hint where the
-    network's input has not three channels.
+    Raises `DataError` for a picture that cannot be read, `OptionError` with the hint for a network
+    whose input has not three channels.
     """
     options = network.options
     if options.channels != 3:
@@ -42,6 +42,6 @@ def picture_input(
 
 
 def random_input(network: Network, seed: int) -> np.ndarray:
-    """Return an input (1, C, h, w) in [0, 1), the same with every version of numpy."""
+    """Return random numbers (1, C, h, w) in [0, 1), the same with every version of numpy."""
     values = np.random.RandomState(seed).random_sample((1, *network.options.shape))
     return values.astype(np.float32)

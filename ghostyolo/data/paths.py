@@ -1,4 +1,4 @@
-"""Lists of pictures, and where the paths in them and the label files of pictures are sought."""
+"""Read lists of pictures, and find the files that their entries and other paths name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from ghostyolo.errors import DataError, Span
 
-# Also those that OpenCV may not read: such pictures should be counted as unreadable, not
-# overlooked.
+# Pictures that OpenCV may be unable to read are included, so that they are counted as unreadable.
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
     ".webp", ".gif", ".avif", ".heic", ".heif",
 }  # fmt: skip
-STRAY = ("../", "data/")  # first folders that are not always there
+STRAY = ("../", "data/")  # first folders of paths that may not exist
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Read the lines of a text file, without blanks around them; DataError if it cannot be read.
+    """Read the lines of a text file, without surrounding blanks.
 
-    Bytes that are not UTF-8 survive, so that a list may name any file.
+    Bytes that are not UTF-8 are kept, so that a list may name any file. Raises DataError if the
+    file cannot be read.
     """
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -37,11 +37,10 @@ def cannot_read(path: str | os.PathLike[str], error: OSError, what: str = "it") 
 
 
 def locate(entry: str, folders: Iterable[Path]) -> str:
-    """Return the path of a list's entry: below the first folder that has it, else below the first.
+    """Return the path of an entry in the first folder that has it, else in the first folder.
 
-    Windows' separators are understood everywhere. Roboflow
-    writes ../train/images for train/images, and CVAT data/obj.names for obj.names: where a path is
-    not found, such a first folder is left out.
+    Entries may have Windows' separators. Roboflow writes ../train/images for train/images, and CVAT
+    data/obj.names for obj.names: if a path does not exist, it is sought without that first folder.
     """
     entry, folders = entry.replace("\\", "/"), tuple(folders)
     paths = [str(folder / entry) for folder in folders]
@@ -51,31 +50,31 @@ def locate(entry: str, folders: Iterable[Path]) -> str:
 
 
 def image_ids(paths: Sequence[str]) -> list[str]:
-    """Return an id for each picture: its file name without suffix, or its path if that repeats."""
+    """Return an id for each picture: its file name without suffix, or its path if names repeat."""
     stems = [Path(path).stem for path in paths]
     times = Counter(stems)
     return [stem if times[stem] == 1 else path for stem, path in zip(stems, paths, strict=True)]
 
 
 def read_list(path: str, folders: Iterable[Path]) -> list[str]:
-    """Return the pictures that a text file lists, one a line, sought beside it first."""
+    """Return the paths of pictures that a text file lists, one per line, sought beside it first."""
     folders = (Path(path).parent, *folders)
     return [locate(line, folders) for line in read_lines(path) if line]
 
 
 def swap_folder(path: str, old: str, new: str) -> str:
-    """Replace the last folder of this name in a path; the path itself if there is none."""
+    """Replace the last folder named `old` in a path; return the path unchanged if there is none."""
     head, found, tail = f"/{Path(path).as_posix()}".rpartition(f"/{old}/")
     return f"{head}/{new}/{tail}"[1:] if found else path
 
 
 def pictures_below(folder: Path) -> list[str]:
-    """Return the pictures in a folder and those below it, by alphabet."""
+    """Return the pictures in a folder and its subfolders, sorted by path."""
     return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, by alphabet."""
+    """Return the folders in a folder that are not hidden, sorted by name; () if it is no folder."""
     if not path.is_dir():
         return []
     return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")

@@ -1,4 +1,4 @@
-"""Prefetching: the next items are made in threads while the present one is used.
+"""Prefetching: threads make the next items while the caller uses the present one.
 
 Decoding, encoding and drawing pictures release the GIL, so threads are enough. Every queue is
 bounded.
@@ -23,8 +23,8 @@ def mapped(
 ) -> Generator[B, None, None]:
     """Yield function(item) in the order of the items, computed by threads in advance.
 
-    ahead: how many items are submitted beyond the one that is awaited. The items are taken in the
-    caller's thread. An error is raised where its item would be yielded.
+    ahead: how many items are submitted beyond the one that is awaited. The caller's thread iterates
+    over the items. An error is raised where its item would be yielded.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[B]] = deque()
@@ -41,10 +41,10 @@ def mapped(
 
 
 def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[A, None, None]:
-    """Yield the items, which a thread takes up to `depth` in advance.
+    """Yield the items; a thread iterates over them, up to `depth` items in advance.
 
-    newest: where the caller is too slow, drop the oldest items in the queue rather than block, as
-    suits a camera. An error of the items is raised after those before it.
+    newest: if the caller is too slow, drop the oldest items in the queue rather than block, for a
+    camera. An error in the iteration is raised after the items before it.
     """
     waiting: queue.Queue[tuple[A | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -60,13 +60,13 @@ def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[
             yield item  # type: ignore[misc]
     finally:
         stopped.set()
-        while thread.is_alive():  # it may wait for a full queue
+        while thread.is_alive():  # it may be waiting for room in the queue
             _drop(waiting)
             thread.join(0.05)
 
 
 def batches(items: Iterable[A], count: int) -> Iterator[list[A]]:
-    """Yield lists of `count` items, the last one of what is left."""
+    """Yield lists of `count` items; the last one may be shorter."""
     rest = iter(items)
     while some := list(islice(rest, count)):
         yield some

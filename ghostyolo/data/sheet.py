@@ -1,7 +1,7 @@
-"""A contact sheet: labelled pictures of a data set on one page, to see if the labels are right.
+"""A contact sheet: labelled pictures of a data set on one page, for a look at the labels.
 
-Boxes have the colour of their class; its name is written once in each picture, at its largest box,
-and in the legend. Text is drawn by matplotlib, whose font has more alphabets than OpenCV's.
+Boxes have the colour of their class. A class is named in the legend, and once in each picture, at
+its largest box. Text is drawn by matplotlib, whose font has more alphabets than OpenCV's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ghostyolo.drawing import class_colour
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.files import replace
 
-FEWEST, MOST = 12, 40  # pictures of a sheet; more than the fewest where classes need them
+FEWEST, MOST = 12, 40  # pictures of a sheet; more than `FEWEST` only to show every class
 COLUMNS = 4
-CELL, DPI = 4.8, 100  # width of a picture in inches, pixels of an inch
-LEGEND = 40  # classes; of more the rarest are listed
+CELL, DPI = 4.8, 100  # width of a picture in inches, pixels per inch
+LEGEND = 40  # classes in the legend; of more classes the rarest are listed
 LEGEND_LETTER, LEGEND_MARK = 11, 75  # pixels of a letter, and of the patch and the gaps beside it
-LINE, LETTER = 18, 8  # pixels that a line of a class's name takes, and one of its letters at most
-EDGE = 3  # pixels that its ground reaches beyond the letters
+LINE, LETTER = 18, 8  # height of a class name and greatest width of a letter, in pixels
+EDGE = 3  # pixels of the background around a class name
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -39,9 +39,9 @@ Picked = tuple[Dataset, Sample]
 def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
     """Return pictures that show every class, those of rare classes first.
 
-    Each pick is for the class shown least so far, of equal ones for that with the fewest pictures:
-    the picture that shows the most classes not yet seen, at random of equal ones. Ends with
-    `FEWEST` pictures, with more full rows while a class is unseen, and with `MOST`.
+    Each pick is for the class shown least so far; ties go to the class with the fewest pictures. Of
+    the pictures of that class the one with the most classes not shown yet is picked; ties are
+    broken at random. Picks `FEWEST` pictures, then rows until every class is shown, `MOST` at most.
     """
     pool = [(data, sample) for data in datasets for sample in data.samples if len(sample.classes)]
     order = rng.permutation(len(pool))
@@ -67,8 +67,8 @@ def pick(datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Picked]:
 def write_sheet(path: str | Path, datasets: Sequence[Dataset], seed: int = 0) -> int:
     """Draw a contact sheet of the splits of a data set; return the number of pictures on it.
 
-    seed: which pictures are drawn. Raises OptionError for a file that is neither JPEG nor PNG and
-    for a seed below 0, DataError without labelled pictures.
+    seed: of the choice of pictures. Raises OptionError for a file name that ends in neither .jpg,
+    .jpeg nor .png and for a seed below 0, DataError if there are no labelled pictures.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -79,7 +79,7 @@ def write_sheet(path: str | Path, datasets: Sequence[Dataset], seed: int = 0) ->
     chosen = pick(datasets, np.random.default_rng(seed))
     if not chosen:
         hint = "choose another split"
-        raise DataError("no labelled picture to show", span=Span(datasets[0].path), hint=hint)
+        raise DataError("no labelled picture to draw", span=Span(datasets[0].path), hint=hint)
     page = cv2.cvtColor(draw_sheet(chosen, datasets), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(suffix, page)
     replace(path, [data.tobytes()])
@@ -114,14 +114,14 @@ def draw_sheet(chosen: Sequence[Picked], datasets: Sequence[Dataset]) -> np.ndar
     for text in legend.get_texts():
         text.set_parse_math(False)
     canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():  # one for each letter that the font lacks, shown as a frame
+    with warnings.catch_warnings():  # matplotlib warns of letters that the font lacks
         warnings.filterwarnings("ignore", message="Glyph")
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
-    """Draw one picture with its boxes, and above it where it comes from."""
+    """Draw one picture with its boxes, and its split and file name above it."""
     axes.set_axis_off()
     title = f"{data.split}: {Path(sample.path).name}, {len(sample.classes)} boxes"
     axes.set_title(_printable(title, 60), fontsize=9, pad=3, parse_math=False)
@@ -141,7 +141,7 @@ def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
         (x, y), (wide, high), cls = sample.boxes_xyxy_px[row, :2], sides[row], sample.classes[row]
         style = ":" if sample.ignore[row] else "-"
         colour = _colour(int(cls))
-        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a shade under it
+        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a dark line below it
             axes.add_patch(Rectangle((x, y), wide, high, fill=False, ec=line, lw=width, ls=style))
         if int(cls) not in named:
             named.add(int(cls))
@@ -149,10 +149,10 @@ def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
 
 
 def _name(axes: Axes, name: str, box_xyxy: Box, colour: Colour) -> None:
-    """Write a class's name above a box; without room there, in a large box or below a small one."""
+    """Write a class name above a box; without room, inside a large box or below a small one."""
     left, top, right, bottom = box_xyxy
     w, h = axes.get_xlim()[1], axes.get_ylim()[0]
-    pixel = max(w / axes.bbox.width, h / axes.bbox.height)  # of the sheet, in the picture's
+    pixel = max(w / axes.bbox.width, h / axes.bbox.height)  # of the sheet, in picture pixels
     text = _printable(name, 24)
     x, side = max(left, EDGE * pixel), "left"
     if x + LETTER * len(text) * pixel > w:
@@ -169,7 +169,7 @@ def _name(axes: Axes, name: str, box_xyxy: Box, colour: Colour) -> None:
 
 
 def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
-    """Return class and text of the legend, rare classes first: boxes in all splits, and name."""
+    """Return each class with its text, rare classes first: boxes in all splits, and the name."""
     names = datasets[0].names
     counts = np.zeros(len(names), int)
     for data in datasets:
@@ -188,7 +188,7 @@ def _colour(cls: int) -> Colour:
 
 
 def _printable(text: str, most: int) -> str:
-    """Shorten a text in its middle, and replace what no font has: bytes that are no UTF-8."""
+    """Shorten a text in its middle, and replace bytes that are not UTF-8, which no font has."""
     text = text.encode("utf-8", "replace").decode()
     half = (most - 3) // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

@@ -1,4 +1,4 @@
-"""What the splits of a data set are called, and how a data set that has none is split."""
+"""The names of splits, and the split of a data set that has none."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ghostyolo.errors import DataError, Span
 
 KNOWN = ("train", "val", "test")
 ALIASES = {"valid": "val", "validation": "val"}
-DRAWN = ("train", "val", "all")  # what a data set without splits has
+DRAWN = ("train", "val", "all")  # the splits of a data set that is split here
 HELD_BACK = 5  # one picture in five is for validation where a data set has no splits
 
 logger = logging.getLogger(__name__)
 
 
 def canonical(name: str) -> str:
-    """Return train, val or test for any spelling of these, other names as they are."""
+    """Return train, val or test for any spelling of these, and other names unchanged."""
     lower = name.lower()
     lower = ALIASES.get(lower, lower)
     return lower if lower in KNOWN else name
@@ -37,9 +37,9 @@ def is_split(name: str) -> bool:
 
 
 def find_split(split: str, present: Iterable[str], span: Span) -> str:
-    """Return which of the present splits is meant: itself, val for valid, or one of a year.
+    """Return the one of the present splits that `split` names, in any spelling or with a year.
 
-    Raises DataError if none is, or several could be.
+    Raises DataError if there is none or more than one.
     """
     present = list(present)
     if split in present:
@@ -51,14 +51,14 @@ def find_split(split: str, present: Iterable[str], span: Span) -> str:
         if found:
             message = f"split '{split}' may be {' or '.join(found)}"
             raise DataError(message, span=span, hint="give one with --split")
-    hint = f"use one of: {', '.join(present)} (--split)" if present else "it has no split at all"
+    hint = f"use one of: {', '.join(present)} (--split)" if present else "it has no splits"
     raise DataError(f"there is no split '{split}'", span=span, hint=hint)
 
 
 def draw(names: Iterable[str], split: str) -> list[str]:
-    """Return the names that are in split `train`, `val` or `all` of a data set without splits.
+    """Return the names that are drawn for `train`, `val` or `all` of a data set without splits.
 
-    The same names are drawn each time, in whatever order they come: one in `HELD_BACK` for val.
+    One in `HELD_BACK` is drawn for val, by a hash: always the same ones, whatever their order.
     """
     drawn = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="replace")).digest())
     held = len(drawn) // HELD_BACK or int(len(drawn) > 1)
@@ -66,13 +66,13 @@ def draw(names: Iterable[str], split: str) -> list[str]:
 
 
 def draw_pictures(root: Path, pictures: Iterable[str], split: str) -> list[str]:
-    """Return those of the pictures below a folder that are for a split, by their paths in it."""
+    """Return the pictures that `draw` draws for a split by their paths below `root`, sorted."""
     paths = {Path(os.path.relpath(picture, root)).as_posix(): picture for picture in pictures}
     return sorted(paths[name] for name in draw(paths, split))
 
 
 def log_drawn(path: Path, split: str, count: int, whole: int) -> None:
-    """Log how many pictures of a data set without splits are for one."""
+    """Log how many pictures of a data set without splits were drawn for a split."""
     if split != "all":
         logger.warning(
             "%s: no splits, so %d of %d pictures, drawn by their names, are for %s "

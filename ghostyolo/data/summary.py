@@ -1,4 +1,4 @@
-"""What a data set holds: how many pictures and boxes, how large, and what is wrong with them."""
+"""Count the pictures, boxes, sizes and defects of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ghostyolo.data.anchors import suggest_anchors
-from ghostyolo.data.dataset import UNREADABLE, Dataset, Sample
+from ghostyolo.data.dataset import UNREADABLE, Dataset
 from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import open_dataset, splits
 from ghostyolo.data.prefetch import mapped
@@ -21,23 +21,25 @@ from ghostyolo.errors import DataError
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96
-READERS = min(8, os.cpu_count() or 1)  # threads that decode
+READERS = min(8, os.cpu_count() or 1)  # threads that decode pictures
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 MOST_LISTED = 8  # classes in a warning
+SIZES_SHOWN = 3  # sizes of pictures in the table
 
-Progress = Callable[[Dataset, Iterator[Any]], Iterator[Any]]  # yields the same, and shows how far
+Progress = Callable[[Dataset, Iterator[Any]], Iterator[Any]]  # yields the items, shows progress
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One split in numbers.
+    """The numbers of one split.
 
-    boxes, shown: for each class its boxes, and the pictures that show it. ignored: boxes that are
-    neither trained on nor counted, which are in no other number. areas: boxes under 32², under 96²
-    pixels of the picture, and larger. sides: the `QUANTILES` of the square root of a box's share of
-    its picture. crowd: least, median and most boxes of a picture. sizes: pictures by (h, w).
+    boxes, shown: for each class, the number of its boxes and of the pictures that show it. empty:
+    pictures without boxes. ignored: boxes that are neither trained on nor counted; the other
+    numbers leave them out. areas: boxes below 32², below 96² pixels of the picture, and larger.
+    sides: the `QUANTILES` of the square root of a box's area over its picture's. crowd: smallest,
+    median and largest number of boxes in a picture. sizes: number of pictures by (h, w).
     """
 
     split: str
@@ -56,11 +58,12 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A data set in numbers.
+    """The numbers of a data set.
 
-    datasets: the splits, without pictures that cannot be read. splits: their numbers. unions: those
-    splits that only put others together, as VOC's trainval does, with those; they are in no
-    other number. complete: whether every split could be read. anchors: see `suggest_anchors`.
+    datasets: the splits, without pictures that cannot be read. splits: their numbers. unions: the
+    splits that are the union of others, such as VOC's trainval, with the names of the others; the
+    other fields leave them out. copies: see `duplicates.copies`. anchors: see `suggest_anchors`.
+    complete: whether every split could be read.
     """
 
     path: str
@@ -78,11 +81,11 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        """Return what a person should look into: leaks between splits, copies, missing classes."""
+        """Return warnings of leaks between splits, of copies and of missing classes."""
         return copy_warnings(self.copies) + missing_class_warnings(self.splits)
 
     def as_dict(self, sheet: str | None = None) -> dict[str, Any]:
-        """Return the numbers as JSON has them. sheet: the file that shows labelled pictures."""
+        """Return the numbers for JSON. sheet: the path of the contact sheet."""
         rows = [
             {**asdict(row), "sizes": [[*size, count] for size, count in row.sizes.items()]}
             for row in self.splits
@@ -97,6 +100,25 @@ class Summary:
             "anchors": self.anchors,
         }
 
+    def table(self) -> str:
+        """Return the numbers as lines of text, with a column for each split."""
+        count = len(self.names)
+        lines = [f"{self.path}: {count} class{'es' * (count != 1)}"]
+        for split, parts in self.unions.items():
+            lines.append(f"{split} is {' and '.join(parts)} together, and not counted again")
+        lines += ["", *_table(self.splits), ""]
+        lines += [f"warning: {line}" for line in self.warnings]
+        if self.anchors:
+            sides = ",".join(f"{side:g}" for pair in self.anchors["anchors"] for side in pair)
+            size, mean = self.anchors["size"], self.anchors["mean_iou"]
+            lines += [
+                f"anchors for a new cfg (gencfg) of {size}x{size}, with a mean best IoU of "
+                f"{mean:.3f} in {self.anchors['split']}:",
+                f"  --anchors {sides}",
+                "those of a cfg at hand: ghostyolo anchors DATA CFG",
+            ]
+        return "\n".join(lines)
+
 
 def summarise(
     path: str | Path,
@@ -106,11 +128,11 @@ def summarise(
 ) -> Summary:
     """Read all labels and pictures of a data set, and count what it holds.
 
-    which: names of splits, by default all. names: see `open_dataset`. progress: yields the
-    pictures of a split as they are read.
+    which: names of splits, by default all. names: see `open_dataset`. progress: yields the items
+    that it gets, one for each picture of a split, as they are read.
 
-    A split that cannot be read is logged and left out. Raises DataError if it was asked for, and if
-    none can be read.
+    A split that cannot be read is logged and left out. Raises DataError if `which` names it or if
+    no split can be read.
     """
     datasets, complete = _open_splits(path, which, names)
     joint = {} if which else unions(datasets)
@@ -135,7 +157,7 @@ def _open_splits(
         except DataError as error:
             failures.append(error)
             continue
-        names = names or datasets[0].names  # so that all splits have the same
+        names = names or datasets[0].names  # the same for all splits
     if failures and (which or not datasets):
         raise failures[0]
     for failure in failures:
@@ -148,11 +170,11 @@ def without_unreadable(
 ) -> Dataset:
     """Read all pictures, count their defects, and leave out those that cannot be read.
 
-    progress: yields the pictures as they are read. Raises DataError if not one can be read.
+    progress: see `summarise`. Raises DataError if no picture can be read.
     """
     kept = []
-    defects = mapped(_defects_of, data.samples, workers=READERS, ahead=2 * READERS)
-    for sample, found in progress(data, zip(data.samples, defects, strict=True)):
+    read = mapped(lambda each: each.read()[1], data.samples, workers=READERS, ahead=2 * READERS)
+    for sample, found in progress(data, zip(data.samples, read, strict=True)):
         for defect, message in found.items():
             data.add_defect(sample.path, defect, message)
         if UNREADABLE not in found:
@@ -162,13 +184,8 @@ def without_unreadable(
     return replace(data, samples=tuple(kept))
 
 
-def _defects_of(sample: Sample) -> dict[str, str]:
-    """Return the defects of a picture, and free it."""
-    return sample.read()[1]
-
-
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
-    """Return the splits that are exactly the union of others, as VOC's trainval, with those."""
+    """Return the splits that are exactly the union of others, with the names of the others."""
     pictures = {data.split: {sample.path for sample in data.samples} for data in datasets}
     found = {}
     for split, own in pictures.items():
@@ -179,7 +196,7 @@ def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
 
 
 def summarise_split(data: Dataset) -> SplitSummary:
-    """Count what a split holds."""
+    """Count the pictures, boxes, sizes and defects of a split."""
     count = len(data.names)
     boxes, shown = np.zeros(count, int), np.zeros(count, int)
     sides, shares, crowd = [np.zeros(0)], [np.zeros(0)], []
@@ -210,7 +227,7 @@ def summarise_split(data: Dataset) -> SplitSummary:
 
 
 def missing_class_warnings(rows: Sequence[SplitSummary]) -> list[str]:
-    """Return a line for each split that has no box of some classes."""
+    """Return a warning for each split that has no box of some classes."""
     lines = []
     for row in rows:
         missing = [name for name, count in zip(row.names, row.boxes, strict=True) if not count]
@@ -218,3 +235,52 @@ def missing_class_warnings(rows: Sequence[SplitSummary]) -> list[str]:
             more = ", ..." if len(missing) > MOST_LISTED else ""
             lines.append(f"{row.split} has no box of {', '.join(missing[:MOST_LISTED])}{more}")
     return lines
+
+
+def _table(rows: Sequence[SplitSummary]) -> list[str]:
+    """Return the numbers of splits as lines."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for row in rows:
+        sizes.update(row.sizes)
+    common = [size for size, _ in sizes.most_common(SIZES_SHOWN)]
+    defects = sorted({defect for row in rows for defect in row.defects})
+    columns = [_column(row, common, defects) for row in rows]
+    names = [name for name, _ in columns[0]]
+    cells = [names, *([text for _, text in column] for column in columns)]
+    widths = [max(map(len, column)) for column in cells]
+    aligned = [
+        "  ".join((name.ljust(widths[0]), *map(str.rjust, texts, widths[1:])))
+        for name, *texts in zip(*cells, strict=True)
+    ]
+    if any(row.ignored for row in rows):
+        return aligned
+    return [line for line in aligned if not line.startswith("  not counted")]
+
+
+def _column(
+    row: SplitSummary, sizes: Sequence[tuple[int, int]], defects: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return the names and numbers of a split, from top to bottom."""
+    boxes = sum(row.boxes)
+    areas = [f"{area / boxes:.1%}" if boxes else "-" for area in row.areas]
+    low, _, median, _, high = (f"{side:.3f}" for side in row.sides) if row.sides else "-----"
+    classes = zip(row.names, row.boxes, row.shown, strict=True)
+    return [
+        ("", row.split),
+        ("pictures", f"{row.pictures:,}"),
+        ("  without boxes", f"{row.empty:,}"),
+        ("boxes (pictures with them)", f"{boxes:,}"),
+        *((f"  {name}", f"{count:,} ({shown:,})") for name, count, shown in classes),
+        ("  not counted (difficult)", f"{row.ignored:,}"),
+        ("boxes a picture, median", f"{row.crowd[1]:g}"),
+        ("  least to most", f"{row.crowd[0]} to {row.crowd[2]}"),
+        (f"small, under {SMALL}x{SMALL} pixels", areas[0]),
+        (f"medium, under {MEDIUM}x{MEDIUM}", areas[1]),
+        ("large", areas[2]),
+        ("box side over picture's, median", median),
+        ("  1 % are under", low),
+        ("  1 % are over", high),
+        ("sizes of pictures", f"{len(row.sizes):,}"),
+        *((f"  {w}x{h}", f"{row.sizes.get((h, w), 0):,}") for h, w in sizes),
+        *((f"mended or left out: {d}", f"{row.defects.get(d, 0):,}") for d in defects),
+    ]

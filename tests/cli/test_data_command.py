@@ -149,7 +149,7 @@ def test_copies_are_found_by_their_bytes(tmp_path: Path) -> None:
     assert copy_warnings(groups) == [
         f"1 picture in train more than once, byte for byte, such as {a} and {b}",
         f"1 picture in train and in test, byte for byte, such as {a} and {d}; "
-        "results on either say less than they seem to",
+        "scores on either split are too optimistic",
     ]
     (tmp_path / "d").write_bytes(b"21")
     assert copies([train, test]) == [groups[0][:2]]
@@ -226,7 +226,7 @@ def test_strange_names_sizes_and_pictures(tmp_path: Path) -> None:
 def test_sheet_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"x.gif: not a kind of picture; use one of .jpg"):
         sheet.write_sheet(tmp_path / "x.gif", [dataset()])
-    with pytest.raises(DataError, match="DATA: no labelled picture to show; choose another split"):
+    with pytest.raises(DataError, match="DATA: no labelled picture to draw; choose another split"):
         sheet.write_sheet(tmp_path / "x.jpg", [dataset()])
     assert not list(tmp_path.iterdir())
 

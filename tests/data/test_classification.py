@@ -155,7 +155,7 @@ def test_given_names_reorder_those_of_a_list(called: str, tmp_path: Path) -> Non
 def test_what_is_no_data_set_for_a_classifier(tmp_path: Path) -> None:
     pictures.folders(tmp_path / "set", {"": 1})
     file = lists(tmp_path, ["set/red/0.png"], names="RBC\nWBC\n")
-    message = r"train.txt: no path of 1 contains one of the names, such as 'RBC'; put pictures of"
+    message = r"train.txt: none of 1 paths contains a class name, such as 'RBC'; put pictures of"
     with pytest.raises(DataError, match=message):
         open_classification(file)
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The layouts of data sets: a file for each, and which of them a data set has."""
+"""The layouts of data sets, a file for each, and the choice of the one that a data set has."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.splits import KNOWN, without_year
 from ghostyolo.errors import DataError, Span
 
-# The first that describes a folder or file counts. COCO takes every .json file that is given, so
-# another layout of .json files goes before it.
+# Of several layouts that describe a folder or file, the first one counts. COCO takes every .json
+# file that is given, so another layout of .json files goes before it.
 LAYOUTS = (voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT, darknet.LAYOUT)
-UNDESCRIBED = picture_folders.LAYOUT  # where none of them does
+UNDESCRIBED = picture_folders.LAYOUT  # if no file describes the data set
 DATA_HELP = "folder or file: " + ", ".join(layout.name for layout in (*LAYOUTS, UNDESCRIBED))
 
 logger = logging.getLogger(__name__)
@@ -29,20 +29,20 @@ def open_dataset(
     """Read one split of a data set, recognising its layout.
 
     path: a folder of PASCAL VOC, of COCO, or of pictures and labels; a YOLO .yaml, a Darknet .data
-    or a COCO .json file, or a folder with such a file. Where a folder describes its data in several
-    ways, the first in the order of `LAYOUTS` counts, and the log says so.
-    split: its name, for which val, valid and validation are the same.
-    names: the classes, or a file that lists them, instead of those that the data set names.
+    or a COCO .json file, or a folder with such a file. If a folder describes its data in several
+    ways, the first in the order of `LAYOUTS` counts, which is logged.
+    split: its name; val, valid and validation are the same.
+    names: the classes, or a file that lists them; by default those of the data set.
 
-    Raises DataError if it is none of these, lacks the split, could be read in two ways, or has
-    nothing that can be used.
+    Raises DataError if the path is none of these, lacks the split, can be read in two ways, or has
+    no usable picture or label.
     """
     description, layout = recognise(Path(path))
     return layout.read(description, split, given_names(names))
 
 
 def splits(path: str | Path) -> list[str]:
-    """Return the splits that a data set has, recognised as `open_dataset` does: train, val, test.
+    """Return the names of the splits of a data set, in the order train, val, test, others.
 
     Raises DataError if it is no data set.
     """
@@ -56,7 +56,7 @@ def splits(path: str | Path) -> list[str]:
 def recognise(path: Path) -> tuple[Path, Layout]:
     """Return the file or folder that describes a data set, and the layout that reads it.
 
-    Raises DataError if there is none, or if several files describe it alike.
+    Raises DataError if there is none, or if several files of one layout describe it.
     """
     if not path.is_dir() and not any(layout.find(path) for layout in LAYOUTS):
         message = "it is not a data set" if path.exists() else "it does not exist"
@@ -80,6 +80,6 @@ def recognise(path: Path) -> tuple[Path, Layout]:
 
 @cache
 def _warn_of_others(path: Path, first: str, others: str) -> None:
-    """Log, once for all splits, that a folder is described in several ways."""
+    """Log once, not for each split, that a folder is described in several ways."""
     hint = "give a file itself to read that one"
     logger.warning("%s: read as %s; also there: %s; %s", path, first, others, hint)

@@ -1,8 +1,9 @@
-"""What every layout of a data set states of itself.
+"""The interface of layouts of data sets, and of formats of label files.
 
 A new layout is a file beside this one that defines a `Layout`, and an entry in `LAYOUTS` in the
-folder's `__init__`; recognising it, its splits, the messages and the help texts follow. A new kind
-of label file, one for each picture, is a `LabelFormat` and an entry in `picture_folders.FORMATS`.
+folder's `__init__`; data sets are then recognised, and messages and help texts name the layout. A
+new format with a label file for each picture is a `LabelFormat` and an entry in
+`picture_folders.FORMATS`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from ghostyolo.errors import Span
 
 
 class Entry(NamedTuple):
-    """A value in a file that describes a data set, and its line."""
+    """A value in a file that describes a data set, with its line."""
 
     value: Any
     span: Span
 
 
 class Layout(NamedTuple):
-    """One way to lay out a data set on the disk.
+    """One layout of a data set in folders and files.
 
-    name: for help texts and messages. wants: what is looked for in a folder, for the message where
-    nothing is found. find: takes the path that a user gives, a file or a folder, and returns what
-    describes a data set in this layout: the path itself, or files in it; nothing for a path of
-    another layout. splits: the names of the splits of one of these, as it spells them. read: reads
-    one split of it; without class names, those of the data set count.
+    name: for help texts and messages. wants: the files that mark the layout, for the message if
+    nothing is found. find: takes the path that a user gives, a file or a folder, and returns the
+    descriptions of data sets in this layout, the path itself or files in it; [] for another layout.
+    splits: takes a description and returns the names of the splits as it spells them. read: takes a
+    description, a split and class names (None for those of the data set), and reads the split.
 
-    splits and read raise DataError for what cannot be used.
+    splits and read raise DataError for a description that cannot be used.
     """
 
     name: str
@@ -43,11 +44,11 @@ class Layout(NamedTuple):
 
 
 class LabelFormat(NamedTuple):
-    """Label files of which every picture has its own.
+    """A format in which every picture has a label file of its own.
 
-    folders: that may hold them, beside a folder of pictures. add: adds pictures to a data set;
-    its last argument returns for a picture where its label file may be, the likeliest first. names:
-    the classes that label files name, None where they have only numbers.
+    folders: names of folders of label files, beside a folder of pictures. add: adds pictures to a
+    data set; its last argument returns the possible paths of a picture's label file, the likeliest
+    first. names: returns the class names in label files, None if they have only numbers.
     """
 
     suffix: str
@@ -57,6 +58,6 @@ class LabelFormat(NamedTuple):
 
 
 def with_suffix(path: Path, *suffixes: str) -> list[Path]:
-    """Return a file itself, or the files in a folder, if they end in one of these suffixes."""
+    """Return the file at a path, or the files in a folder, that have one of these suffixes."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [file for file in files if file.suffix.lower() in suffixes and file.is_file()]

@@ -1,4 +1,4 @@
-"""COCO: a JSON file of boxes for each split, and the pictures wherever people put them.
+"""COCO: a JSON file of boxes for each split, and pictures in one of several usual folders.
 
 Source: cocodataset.org/#format-data (bbox is x, y, width, height in pixels, from 0).
 """
@@ -34,7 +34,7 @@ Record = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 PREFIX = "instances_"
-WORDS = {"", "annotation", "annotations", "coco", "instances", "labels", "bbox"}  # name no split
+WORDS = {"", "annotation", "annotations", "coco", "instances", "labels", "bbox"}  # not splits
 FIRST_KEY = re.compile(
     rb'(\xef\xbb\xbf)?\s*\{\s*"(info|licenses|images|annotations|categories|type)"'
 )
@@ -46,23 +46,23 @@ LISTS: dict[str, dict[str, Any]] = {  # the required keys and their types
 
 
 def find(path: Path) -> list[Path]:
-    """Return a folder that holds annotation files of COCO, or a .json file."""
+    """Return the path if it is a folder with annotation files of COCO, or a .json file."""
     if path.is_dir():
         return [path] if annotation_files(path) else []
     return with_suffix(path, ".json")
 
 
 def splits(path: Path) -> list[str]:
-    """Return the splits that a folder, or a file, has annotations of."""
+    """Return the splits for which a folder or a file has annotations."""
     found = sorted(annotation_files(path))
     return list(DRAWN) if found == [""] else found
 
 
 def annotation_files(path: Path) -> dict[str, list[Path]]:
-    """Return annotation files by split; those that name no split, if there are no others, under "".
+    """Return annotation files by split; the key is "" if no file names a split.
 
-    They are sought in the folder annotations, in the folder itself, and in those of splits. A file
-    given itself is of the split in its name or its folder's.
+    They are sought in the folder annotations, in the folder itself, and in the folders of splits.
+    If `path` is a file, its name or its folder's name gives the split.
     """
     if path.is_file():
         return {split_of(path): [path]}
@@ -70,13 +70,13 @@ def annotation_files(path: Path) -> dict[str, list[Path]]:
     below = [each for each in path.iterdir() if is_split(each.name)] if path.is_dir() else []
     for place in (path / "annotations", path, *sorted(below)):
         for file in sorted(place.glob("*.json")):
-            if _is_own(file) or (not _others(file) and _begins_as_coco(file)):
+            if _is_own(file) or (not _other_words(file) and _begins_as_coco(file)):
                 found[split_of(file)].append(file)
     return {split: files for split, files in found.items() if split or len(found) == 1}
 
 
 def split_of(file: Path) -> str:
-    """Return the split in a file's name, else in its folder's, "" if neither has one."""
+    """Return the split in a file's name, or else in its folder's name; "" if neither has one."""
     if _is_own(file):
         return file.stem.removeprefix(PREFIX)
     named = [word for word in _words(file) if is_split(word)]
@@ -93,13 +93,13 @@ def _words(file: Path) -> list[str]:
     return re.split(r"[_.\s-]+", file.stem)
 
 
-def _others(file: Path) -> list[str]:
-    """Return the words of a name that are for other annotations: captions_val2017 has no boxes."""
+def _other_words(file: Path) -> list[str]:
+    """Return the words of a file name that name no split or boxes: captions in captions_val2017."""
     return [word for word in _words(file) if word.lower() not in WORDS and not is_split(word)]
 
 
 def _begins_as_coco(file: Path) -> bool:
-    """Return whether the first key of a file is one of COCO's: it may be a large one."""
+    """Return whether the first key of a file is one of COCO's, without parsing all of it."""
     try:
         with open(file, "rb") as stream:
             return bool(FIRST_KEY.match(stream.read(256)))
@@ -138,7 +138,7 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
 
 
 def _chosen(path: Path, split: str) -> tuple[str, Path]:
-    """Return the split as the files spell it (val -> val2017), and its file."""
+    """Return the split as the files spell it (val2017 for val), and its file."""
     files, span = annotation_files(path), Span(str(path))
     own = find_split(split, splits(path), span)
     file, *others = files.get(own) or files[""]
@@ -173,18 +173,14 @@ def _classes(categories: list[Record], annotations: list[Any], span: Span) -> li
         others = [each for each in categories if each is not record]
         kinds = {each.get("supercategory") == record["name"] for each in others}
         if kinds == {True} and record.get("supercategory") == "none" and record["id"] not in used:
-            name = record["name"]
-            logger.warning(
-                "%s: '%s' is the supercategory of all others and has no box: not taken as a class",
-                span,
-                name,
-            )
+            message = "%s: '%s', the supercategory of all others, has no box: not taken as a class"
+            logger.warning(message, span, record["name"])
             return others
     return categories
 
 
 def _read(path: Path) -> list[list[Record]]:
-    """Return the images, annotations and categories of a file, the last of them complete."""
+    """Return the images, annotations and categories of a file; only categories are checked."""
     span = Span(str(path))
     try:
         content = json.loads(path.read_bytes())
@@ -194,8 +190,7 @@ def _read(path: Path) -> list[list[Record]]:
     except (UnicodeDecodeError, RecursionError, OSError) as error:
         raise DataError(f"not JSON: {error}", span=span, hint="repair it") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in LISTS):
-        hint = f"it needs the lists {', '.join(LISTS)}"
-        raise DataError("not COCO's", span=span, hint=hint)
+        raise DataError("not COCO's", span=span, hint=f"it needs the lists {', '.join(LISTS)}")
     for i, record in enumerate(content["categories"]):
         if not _is_whole("categories", record):
             message = f"categories[{i}] lacks one of: {', '.join(LISTS['categories'])}"
@@ -221,7 +216,7 @@ def _whole(
 
 
 def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> list[Label]:
-    """Return the box of an annotation, or count that it has none."""
+    """Return the box of an annotation; [], with a defect counted, if it is malformed."""
     try:
         x, y, w, h = map(float, record["bbox"])
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -240,7 +235,7 @@ def _add_images(
     ids: set[int | str] = set()
     for image in images:
         picture = locate(image["file_name"], folders)
-        if image["id"] in ids:  # it is not known which has the boxes; the first gets them
+        if image["id"] in ids:  # the boxes could be of either; the first gets them
             builder.leave_out(picture, "picture with the id of another", span)
             continue
         ids.add(image["id"])
@@ -254,7 +249,7 @@ def _add_images(
 
 
 def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
-    """Return where the pictures of a split may lie, the likeliest first."""
+    """Return the folders that may have the pictures of a split, the likeliest first."""
     folder = file.parent.parent if file.parent.name == "annotations" else file.parent
     alike = [name for name in ALIASES if canonical(name) == without_year(own)]
     names = dict.fromkeys([own, split, without_year(own), *alike])

@@ -19,7 +19,7 @@ from ghostyolo.data.paths import locate, read_lines, read_list, swap_folder
 from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
 
-SPLITS = {"train": "train", "val": "valid", "test": "test"}  # ours -> the key
+SPLITS = {"train": "train", "val": "valid", "test": "test"}  # name of a split -> key
 KEYS = {"classes", "names", "labels", "backup", "results", "eval", "difficult", "map", "top"}
 KEYS |= {"saveweights", "savelast", *SPLITS.values()}
 YEARS = ("train2017", "val2017", "train2014", "val2014")
@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a .data file; `val` is the key `valid`.
 
-    Paths are sought beside the file that names them, then beside the .data file, in the folder
-    above it, and (as Darknet does) in the working directory.
+    Paths are sought beside the file that names them, then beside the .data file, in its parent
+    folder, and, as Darknet does, in the working directory.
 
     Raises DataError if a file or key is missing, or the names do not fit `classes`.
     """
@@ -47,7 +47,7 @@ def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset
 
 
 def splits(path: Path) -> list[str]:
-    """Return the splits that a file names. Raises DataError if it cannot be read."""
+    """Return the splits that a .data file has. Raises DataError if it cannot be read."""
     return _present(read_options(path))
 
 
@@ -61,7 +61,10 @@ def _present(options: Mapping[str, Entry]) -> list[str]:
 
 
 def read_options(path: Path) -> dict[str, Entry]:
-    """Read key = value lines; of equal keys the first counts, as in Darknet, with a warning."""
+    """Read key = value lines; the first of equal keys counts, as in Darknet, with a warning.
+
+    Raises DataError for a line of another form.
+    """
     options: dict[str, Entry] = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line or line[0] in "#;":
@@ -71,25 +74,21 @@ def read_options(path: Path) -> dict[str, Entry]:
         if not equals or not value:
             raise DataError(f"'{line}' is not key = value", span=span, hint="write it so")
         if key in options or key not in KEYS:
-            why = (
-                "is set twice; the first counts"
-                if key in options
-                else "is unknown and has no effect"
-            )
+            why = "is set twice; the first counts" if key in options else "is unknown: no effect"
             logger.warning("%s: key '%s' %s", span, key, why)
         options.setdefault(key, Entry(value, span))
     return options
 
 
 def check_count(names: int, stated: Entry | None) -> None:
-    """Raise DataError if a file states another number of classes than there are names."""
+    """Raise DataError if a file states a number of classes other than the number of names."""
     if stated and stated.value != str(names):
         message = f"{stated.value} classes, but there are {names} names"
         raise DataError(message, span=stated.span, hint="make the two agree")
 
 
 def label_path(picture: str) -> str:
-    """Return where Darknet looks for the boxes of a picture: beside it, or in a parallel folder."""
+    """Return the label file of a picture as Darknet does: beside it, or in a parallel folder."""
     for year in YEARS:
         picture = swap_folder(picture, f"images/{year}", f"labels/{year}")
     picture = swap_folder(picture, "JPEGImages", "labels")

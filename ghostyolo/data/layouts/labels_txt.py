@@ -1,4 +1,4 @@
-"""Text files of boxes, one for each picture: class, then cx, cy, w, h over the picture's size.
+"""Text files of boxes, one for each picture: class, cx, cy, w, h relative to the picture's size.
 
 Source: AlexeyAB/darknet src/data.c read_boxes; polygons: docs.ultralytics.com/datasets/segment.
 """
@@ -20,9 +20,10 @@ from ghostyolo.errors import DataError, Span
 def add_pictures(
     builder: DatasetBuilder, pictures: Sequence[str], candidates: Callable[[str], list[str]]
 ) -> None:
-    """Add pictures with the boxes of their text files; one without a file has no box.
+    """Add pictures with the boxes of their text files; a picture without a file has no box.
 
-    candidates: picture -> where its file may be. Raises DataError if not one picture has a file.
+    candidates: returns the possible paths of a picture's file, the likeliest first. Raises
+    DataError if no picture has a file.
     """
     for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
         builder.add(picture, image_id, read_labels(candidates(picture), builder))
@@ -56,7 +57,7 @@ def read_labels(files: Sequence[str], builder: DatasetBuilder) -> Iterable[Label
             builder.count_defect(MALFORMED, span)
             continue
         if len(values) == 4:
-            with np.errstate(invalid="ignore"):  # infinite sides, which are counted
+            with np.errstate(invalid="ignore"):  # infinite sides are counted as defects later
                 x1, y1, x2, y2 = cxcywh_to_xyxy(values)
         else:
             builder.count_defect("polygon taken as its box", span)

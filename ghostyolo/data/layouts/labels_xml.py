@@ -1,4 +1,4 @@
-"""PASCAL VOC's annotations, one XML file of boxes for each picture.
+"""Annotations of PASCAL VOC: one XML file of boxes for each picture.
 
 Source: the VOC2012 development kit, section 4 (annotation files; boxes of whole pixels, from 1).
 """
@@ -25,7 +25,7 @@ from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
 CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
-LINE = "line"  # the attribute that holds where an element begins
+LINE = "line"  # the attribute with the line where an element begins
 
 
 def add_pictures(
@@ -33,7 +33,8 @@ def add_pictures(
 ) -> None:
     """Add pictures with the boxes of their XML files.
 
-    candidates: picture -> where its file may be. One without a file is left out and counted.
+    candidates: returns the possible paths of a picture's file, the likeliest first. A picture
+    without a file is left out and counted.
     """
     index = class_index(builder.names)
     for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
@@ -45,7 +46,7 @@ def add_pictures(
 def add_picture(
     builder: DatasetBuilder, picture: str, image_id: str, file: Path, index: dict[str, int]
 ) -> None:
-    """Add a picture with the boxes of its XML file; without one it is left out and counted."""
+    """Add a picture with the boxes of its XML file; without a file it is left out and counted."""
     if not file.exists():
         builder.leave_out(picture, MISSING, Span(str(file)))
         return
@@ -60,7 +61,7 @@ def add_picture(
 
 
 class _LineBuilder(TreeBuilder):
-    """Keeps with each element the line where it begins."""
+    """Builds elements with an attribute `LINE`, the line where each begins."""
 
     parser: Any
 
@@ -69,7 +70,7 @@ class _LineBuilder(TreeBuilder):
 
 
 def read_annotation(path: Path) -> Element:
-    """Parse one XML file. Raises DataError with the line if it is not an annotation."""
+    """Parse one XML file. Raises DataError with the line if it is no annotation."""
     builder = _LineBuilder()
     parser = DefusedXMLParser(target=builder)
     builder.parser = parser.parser
@@ -108,7 +109,7 @@ def _size(annotation: Element) -> tuple[int, int] | None:
 def _labels(
     annotation: Element, path: Path, index: dict[str, int], builder: DatasetBuilder
 ) -> Iterable[Label]:
-    """Yield the boxes. PASCAL's own files count pixels from 1; labelImg's are taken from 0."""
+    """Yield the boxes. PASCAL's own files count pixels from 1; all others are read from 0."""
     first = float(bool(PASCAL_DATABASE.search(_text(annotation, "source/database"))))
     for item in annotation.findall("object"):
         name, span = _text(item, "name"), _span(path, item)
@@ -125,10 +126,10 @@ def _labels(
 
 
 def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Return the classes of all files by alphabet, which is PASCAL's own order too."""
+    """Return the class names in all files, sorted, as PASCAL orders them."""
     found: set[str] = set()
     for path in paths:
-        with suppress(DataError):  # it is counted in its split
+        with suppress(DataError):  # counted when its split is read
             found |= {_text(item, "name") for item in read_annotation(path).findall("object")}
     return tuple(sorted(found - {""}))
 

@@ -1,7 +1,7 @@
-"""Folders of pictures with a label file for each, and no file that describes them.
+"""Folders of pictures with a label file for each, without a file that describes the data set.
 
-Source: what labelImg (github.com/HumanSignal/labelImg), CVAT, Label Studio and Roboflow write, and
-the folders images and labels of docs.ultralytics.com/datasets/detect.
+Source: the output of labelImg (github.com/HumanSignal/labelImg), CVAT, Label Studio and Roboflow,
+and the folders images and labels of docs.ultralytics.com/datasets/detect.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ NAMES = ("classes.txt", "*.names", "_darknet.labels")  # labelImg's, Darknet's, 
 
 
 class Reading(NamedTuple):
-    """How a folder can be read.
+    """One way to read a folder.
 
-    pictures: those of each split, or of "" where there are no splits. labelled: the suffix of the
-    label files, and the first picture that has one.
+    place: the folders or lists of the pictures, for messages. pictures: the paths by split, with
+    the key "" if there are no splits. labelled: the first picture that has a label file, by the
+    suffix of that file.
     """
 
     place: str
@@ -43,14 +44,14 @@ def find(path: Path) -> list[Path]:
 
 
 def splits(root: Path) -> list[str]:
-    """Return the splits of a folder. Raises DataError if it cannot be read in one way."""
+    """Return the splits of a folder. Raises DataError unless it can be read in exactly one way."""
     return _names_of_splits(only_reading(root))
 
 
 def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    """Read one split of a folder of pictures; one without splits is split here, which is logged.
+    """Read one split of a folder of pictures; a folder without splits is split here and logged.
 
-    Raises DataError if there is no such split, or a box but no name for its class.
+    Raises DataError if there is no such split, or if the classes have no names.
     """
     found, span = only_reading(root), Span(str(root))
     (suffix,) = found.labelled
@@ -74,9 +75,9 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
 
 
 def readings(root: Path) -> list[Reading]:
-    """Return the ways in which a folder can be read: by its splits if it has some, else as a whole.
+    """Return the ways to read a folder: by its splits, or as a whole if it has none.
 
-    Raises DataError if it lists pictures of splits of which none has a label file.
+    Raises DataError if it has lists of pictures, none of which has a label file.
     """
     found = _labelled(root, _split_readings(root))
     if not found and (lists := _lists(root)):
@@ -89,7 +90,7 @@ def readings(root: Path) -> list[Reading]:
 
 
 def only_reading(root: Path) -> Reading:
-    """Return how a folder is to be read. Raises DataError if it can be in more ways than one."""
+    """Return the only way to read a folder. Raises DataError if there are several."""
     (found, *others), span = readings(root), Span(str(root))
     if others:
         places = " or ".join(each.place for each in (found, *others))
@@ -99,7 +100,7 @@ def only_reading(root: Path) -> Reading:
         kinds = [f"{suffix}, as that of {found.labelled[suffix]}" for suffix in found.labelled]
         message = f"some labels are {', and some '.join(kinds)}"
         raise DataError(message, span=span, hint="move one kind away")
-    if "" in found.pictures and is_split(root.name):  # it is one of a data set's folders itself
+    if "" in found.pictures and is_split(root.name):  # the folder is itself a split of a data set
         return found._replace(pictures={root.name: found.pictures[""]})
     return found
 
@@ -109,7 +110,7 @@ def _names_of_splits(found: Reading) -> list[str]:
 
 
 def label_files(root: Path, picture: str, suffix: str) -> list[str]:
-    """Return where the label file of a picture may be: in a parallel folder, or beside it."""
+    """Return possible paths of a picture's label file: in parallel folders, then beside it."""
     inside = os.path.relpath(picture, root)
     places = [swap_folder(inside, old, new) for old in PICTURES for new in FORMATS[suffix].folders]
     own = os.path.splitext(inside)[0]
@@ -130,7 +131,7 @@ def _split_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _lists(root: Path) -> dict[str, list[str]]:
-    """Return the pictures that train.txt, val.txt ... list; labels of a train.jpg are no list."""
+    """Return the pictures in train.txt, val.txt ..., unless that is the label file of train.jpg."""
     files = [path for path in sorted(root.glob("*.txt")) if is_split(path.stem)]
     found = {path.stem: read_list(str(path), [root]) for path in files}
     return {
@@ -148,7 +149,7 @@ def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Reading]:
-    """Return the readings in which a picture has a label file."""
+    """Return the readings in which at least one picture has a label file."""
     found = []
     suffixes = [suffix for suffix in FORMATS if any(root.rglob(f"*{suffix}"))]
     for place, pictures in readings:
@@ -156,7 +157,7 @@ def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) 
         for split, own in list(pictures.items()):
             has = {suffix: _first_labelled(root, own, suffix) for suffix in suffixes}
             labelled = {suffix: picture for suffix, picture in has.items() if picture}
-            if not labelled and not is_split(split):  # some other folder with pictures
+            if not labelled and not is_split(split):  # a folder of pictures that is no split
                 del pictures[split]
             seen = labelled | seen
         if seen:
@@ -172,9 +173,9 @@ def _first_labelled(root: Path, pictures: Sequence[str], suffix: str) -> str | N
 
 
 def _names(root: Path, found: Reading) -> tuple[str, ...] | None:
-    """Return the names that lie beside pictures or labels, None if none do.
+    """Return the class names in files beside pictures or labels, None if there are no such files.
 
-    Raises DataError if lists of names differ.
+    Raises DataError if the names in these files differ.
     """
     folders = dict.fromkeys(
         [root, root / "labels", *([root.parent] if is_split(root.name) else [])]
@@ -194,7 +195,7 @@ def _names(root: Path, found: Reading) -> tuple[str, ...] | None:
 
 
 def _own(folder: Path) -> Path:
-    """Return where the pictures of a split's folder are: in its folder images, or in itself."""
+    """Return the folder with the pictures of a split: its folder images, or itself without one."""
     return next((folder / name for name in PICTURES if (folder / name).is_dir()), folder)
 
 

@@ -21,7 +21,7 @@ from ghostyolo.errors import DataError, Span
 
 
 def roots(folder: Path) -> list[Path]:
-    """Return the VOC folders at a path: itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
+    """Return the VOC folders at a path: the path itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
     years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
     candidates = [folder, *sorted(year for found in years for year in found)]
     found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
@@ -29,7 +29,7 @@ def roots(folder: Path) -> list[Path]:
 
 
 def splits(folder: Path) -> list[str]:
-    """Return the splits of a folder, without the lists of one class (`dog_train`)."""
+    """Return the splits of a folder; lists of a single class such as `dog_train` are no splits."""
     lists = (path for root in roots(folder) for path in _main(root).glob("*.txt"))
     stems = {path.stem for path in lists}
     return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
@@ -38,8 +38,8 @@ def splits(folder: Path) -> list[str]:
 def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a VOC folder. Boxes of PASCAL's own files become continuous edges.
 
-    A split of a VOCdevkit is that of all its years that have it, as the field trains on trainval
-    of 2007 and 2012 and tests on test of 2007.
+    A split of a VOCdevkit is the union of that split of all years: it is usual to train on trainval
+    of 2007 and 2012, and to test on test of 2007.
 
     Raises DataError if there is no such split or no folder of pictures.
     """
@@ -56,7 +56,8 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
         if not (lists := _main(root) / f"{own}.txt").is_file():
             continue
         pictures = _pictures(root / "JPEGImages")
-        for image_id in _image_ids(lists):
+        for line in filter(None, read_lines(lists)):
+            image_id = re.sub(r"\s+(-1|0|1)$", "", line)  # in a list of one class: whether it shows
             path = pictures.get(image_id, str(root / "JPEGImages" / f"{image_id}.jpg"))
             unique = path if len(places) > 1 and image_id in seen else image_id
             seen.add(image_id)
@@ -73,19 +74,13 @@ def _names_file(folder: Path) -> tuple[str, ...] | None:
     return read_names(files[0]) if len(files) == 1 else None
 
 
-def _image_ids(path: Path) -> list[str]:
-    """Return the ids that a split lists; lists of one class have -1, 0 or 1 after each."""
-    return [re.sub(r"\s+(-1|0|1)$", "", line) for line in read_lines(path) if line]
-
-
 def _pictures(folder: Path) -> dict[str, str]:
-    """Return the path of each picture by its id; other files may lie beside it."""
+    """Return the path of each picture by its id; the folder may have other files too."""
     if not folder.is_dir():
-        raise DataError(
-            "no folder of pictures", span=Span(str(folder)), hint="put the pictures there"
-        )
+        hint = "put the pictures there"
+        raise DataError("no folder of pictures", span=Span(str(folder)), hint=hint)
     files = sorted(entry.path for entry in os.scandir(folder))
-    files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # the last counts
+    files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # pictures last
     return {os.path.splitext(os.path.basename(path))[0]: path for path in files}
 
 

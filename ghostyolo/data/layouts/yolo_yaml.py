@@ -26,8 +26,8 @@ SPLITS = ("train", "val", "valid", "validation", "test")
 def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a data.yaml: a folder, a list of pictures, or several of those.
 
-    Paths are sought below `path`, itself below the YAML file or the working directory, then
-    beside the YAML file.
+    Paths are relative to the key `path`, which is relative to the YAML file or to the working
+    directory; if they do not exist there, they are relative to the YAML file.
 
     Raises DataError if a file or key is missing, or the names do not fit `nc`.
     """
@@ -44,7 +44,7 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
 
 
 def splits(path: Path) -> list[str]:
-    """Return the splits that a file names. Raises DataError if it cannot be read."""
+    """Return the splits that a YAML file has. Raises DataError if it cannot be read."""
     return _present(read_entries(path))
 
 
@@ -53,7 +53,7 @@ def _present(entries: dict[str, Entry]) -> list[str]:
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """Read the keys that have a value. Raises DataError with the line if it is not such a file."""
+    """Read the keys that have a value. Raises DataError with the line if it has no such keys."""
     span = Span(str(path))
     try:
         loader = yaml.SafeLoader(path.read_bytes())
@@ -77,7 +77,7 @@ def read_entries(path: Path) -> dict[str, Entry]:
 
 
 def label_paths(picture: str) -> list[str]:
-    """Return where the boxes of a picture may be: in the parallel folder `labels`, or beside it."""
+    """Return possible paths of a picture's label file: in the folder `labels`, then beside it."""
     paths = [swap_folder(picture, old, "labels") for old in ("images", "JPEGImages")]
     stems = [os.path.splitext(path)[0] for path in (*paths, picture)]
     stems.sort(key=os.path.splitext(picture)[0].__eq__)  # stable: the unchanged path goes last
@@ -101,7 +101,7 @@ def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
 
 
 def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
-    """Return the names, a list or a mapping from 0 to the last class."""
+    """Return the class names from a list, or from a mapping with the keys 0, 1, 2, ..."""
     if "names" not in entries:
         raise DataError("no key 'names'", span=Span(str(path)), hint="add it, or give --names")
     value, span = entries["names"]
@@ -118,7 +118,7 @@ def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
 
 
 def find(path: Path) -> list[Path]:
-    """Return a YAML file, or of those in a folder the one that is named data.yaml, else all."""
+    """Return the YAML file at a path; in a folder only data.yaml if it is there, else all."""
     files = with_suffix(path, ".yaml", ".yml")
     return [file for file in files if file.name == "data.yaml"] or files
 
