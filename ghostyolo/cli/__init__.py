@@ -1,8 +1,8 @@
 """The command line: a file per command. Exit codes: 0 done, 1 the input is wrong, 2 usage.
 
-A command's file has `options(parser)`, which declares what it takes, and `run(args)`, which does it
-and may return an exit code. Only the command that is called is imported, and what it needs inside
-`run`: `ghostyolo info` is not to wait for torch.
+The file of a command has `options(parser)`, which declares its options, and `run(args)`, which may
+return an exit code. Only the file of the called command is imported, and `run` imports the rest, so
+that `ghostyolo info` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from ghostyolo.cli.model_argument import with_weights
 from ghostyolo.errors import GhostyoloError
 
 LOG_FORMAT = "ghostyolo: %(message)s"
-SIGNALLED = 128  # what the shell adds to the number of a signal that ended a program
+SIGNALLED = 128  # plus the number of a signal is the exit code of the program that it ended
 COMMANDS = {
-    "info": "print the layers of a cfg and what they cost",
+    "info": "print the layers of a cfg and their cost",
     "ghostify": "replace the convolutions of a cfg by ghost modules",
     "ghosts": "show which feature maps of a layer are near-linear images of others",
-    "lint": "find what is wrong or odd in cfgs, and mend it",
+    "lint": "find mistakes in cfgs, and mend them",
     "train": "train a cfg's detector or classifier on labelled pictures",
     "val": "measure the average precision or accuracy of a trained cfg",
     "detect": "find objects in pictures, draw and list them",
-    "classify": "name what pictures show",
+    "classify": "print the most probable classes of pictures",
     "convert": "move weights between file formats and from other checkpoints",
     "export": "write a trained cfg as ONNX, OpenVINO IR or TorchScript",
-    "serve": "answer pictures with detections over HTTP, with a page to try it",
-    "bench": "measure how fast a cfg runs here, and against what the machine could do",
-    "trace": "run a network once and keep every layer's output in a file",
-    "parity": "compare a network, layer by layer, with another program's run of it",
+    "serve": "answer pictures with predictions over HTTP, with a page to try it",
+    "bench": "measure a cfg in each runtime against the roofline of this machine",
+    "trace": "run a network once and save the output of every layer",
+    "parity": "compare a network with another program, layer by layer",
     "anchors": "fit the anchors of a cfg to a data set",
-    "data": "tell what a data set holds, and draw a sheet of it",
+    "data": "describe a data set, and draw a sheet of its pictures",
     "sample-data": "paint a small labelled data set to try things on",
 }
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
-  ghostyolo info ghostnet.cfg                             its layers and what they cost
-  ghostyolo lint *.cfg                                    mistakes with their lines and mends
-  ghostyolo data DATA --sheet sheet.png                   what a data set holds, drawn
+  ghostyolo info ghostnet.cfg                             its layers and their cost
+  ghostyolo lint *.cfg                                    mistakes with their lines and remedies
+  ghostyolo data DATA --sheet sheet.png                   a data set in numbers and pictures
   ghostyolo anchors DATA ghostnet.cfg --out my.cfg        anchors that fit its boxes
   ghostyolo train ghostnet.cfg DATA --adapt --epochs 50   train it on VOC, COCO or YOLO data
   ghostyolo val runs/train/ghostnet/model.cfg runs/train/ghostnet/best.weights DATA --split test
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser(words: list[str]) -> argparse.ArgumentParser:
-    """Return the parser, with the options of the command that the words name."""
+    """Return the parser, with the options of the command that is in the words."""
     top = argparse.ArgumentParser(
         prog="ghostyolo",
         description="Write, check, train and run Darknet cfgs in PyTorch, GhostNet-YOLO first.",

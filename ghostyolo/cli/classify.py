@@ -1,4 +1,4 @@
-"""ghostyolo classify: the classes of pictures, by a classifier."""
+"""ghostyolo classify: print the classes of pictures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ghostyolo.cli import model_argument, shared
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what classify takes."""
+    """Declare the options of classify."""
     model_argument.add_model(p)
     p.add_argument("source", nargs="+", metavar="PICTURE", help="pictures, folders or patterns")
     shared.add_run(p)
     model_argument.add_runtime(p)
     shared.add_names(p)
-    p.add_argument("--top", type=shared.count, default=5, help="classes for each picture (5)")
+    p.add_argument("--top", type=shared.count, default=5, help="classes per picture (5)")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 

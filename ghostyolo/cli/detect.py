@@ -1,4 +1,4 @@
-"""ghostyolo detect: objects in pictures and videos, drawn and listed."""
+"""ghostyolo detect: find objects in pictures and videos, draw and list them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ghostyolo.distributed import joined
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what detect takes."""
+    """Declare the options of detect."""
     from ghostyolo.model.detector import NMS, THRESH
 
     model_argument.add_model(p)
@@ -26,23 +26,23 @@ def options(p: argparse.ArgumentParser) -> None:
     model_argument.add_runtime(p)
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
-    p.add_argument("--recursive", action="store_true", help="look into the folders of folders")
-    p.add_argument("--list", action="store_true", help="SOURCE - is a list, one source a line")
+    p.add_argument("--recursive", action="store_true", help="look into subfolders too")
+    p.add_argument("--list", action="store_true", help="- is a list of sources, one a line")
     p.add_argument(
         "--out",
         default="runs/detect",
         metavar="FOLDER",
-        help="for annotated pictures and detections.json (runs/detect)",
+        help="folder for annotated pictures and detections.json (runs/detect)",
     )
     p.add_argument("--json", action="store_true", help="print JSON and draw nothing")
     p.add_argument(
-        "--jsonl", metavar="FILE", help="write a line of JSON for each picture; - prints"
+        "--jsonl", metavar="FILE", help="write a line of JSON per picture; - prints them"
     )
-    p.add_argument("--coco", metavar="FILE", help="write what COCO's evaluation reads")
+    p.add_argument("--coco", metavar="FILE", help="write a file in COCO's format of results")
     p.add_argument("--voc", metavar="FOLDER", help="write VOC's comp4_det_test_CLASS.txt there")
     p.add_argument("--txt", metavar="FOLDER", help="write YOLO labels with scores there")
     p.add_argument(
-        "--show", action="store_true", help="show in a window; a key goes on from a picture, q ends"
+        "--show", action="store_true", help="show in a window; any key shows the next, q ends"
     )
 
 

@@ -1,4 +1,4 @@
-"""ghostyolo export: a trained cfg as a file for other programs."""
+"""ghostyolo export: write a trained cfg as a file for other programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what export takes."""
+    """Declare the options of export."""
     from ghostyolo.exporters.formats import FORMATS, usual_suffixes
     from ghostyolo.exporters.sample import LANGUAGES
     from ghostyolo.exporters.settings import BOXES, DYNAMIC, OPSET, OPSETS, Suppression
@@ -30,9 +30,9 @@ def options(p: argparse.ArgumentParser) -> None:
     shared.add_cfg(p)
     p.add_argument("weights", metavar="WEIGHTS")
     p.add_argument("out", metavar="OUT", help=f"file: {usual_suffixes()}")
-    p.add_argument("--format", choices=FORMATS, help="whatever the suffix of OUT (by the suffix)")
+    p.add_argument("--format", choices=FORMATS, help="format of OUT (by its suffix)")
     known = f"{OPSETS.start} to {OPSETS.stop - 1}"
-    p.add_argument("--opset", type=int, default=OPSET, help=f"of ONNX, {known} ({OPSET})")
+    p.add_argument("--opset", type=int, help=f"opset of ONNX, {known} ({OPSET})")
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
     p.add_argument("--batch", type=shared.count, default=1, help="batch size of the input (1)")
     p.add_argument(
@@ -41,7 +41,7 @@ def options(p: argparse.ArgumentParser) -> None:
         const="size",
         default="",
         choices=DYNAMIC,
-        help="leave batch size, height and width open, or with 'batch' the batch size alone",
+        help="accept any batch size, height and width, or with 'batch' any batch size",
     )
     p.add_argument(
         "--decode",
@@ -49,26 +49,28 @@ def options(p: argparse.ArgumentParser) -> None:
         const=xyxy,
         default="",
         choices=BOXES,
-        help=f"put out boxes (N, n, 4) in pixels of the input, as {xyxy} or {cxcywh}, and scores "
+        help=f"decode to boxes (N, n, 4) in pixels of the input, as {xyxy} or {cxcywh}, and scores "
         "(N, n, classes)",
     )
     p.add_argument(
         "--nms",
         action="store_true",
-        help="and suppress: detections (m, 7) of picture, box, score, class",
+        help="decode and suppress: detections (m, 7), each picture, box, score, class",
     )
     p.add_argument(
-        "--thresh", type=shared.share, help=f"of --nms: confidence threshold ({limits.thresh})"
+        "--thresh", type=shared.fraction, help=f"confidence threshold of --nms ({limits.thresh})"
     )
-    p.add_argument("--iou", type=shared.share, help=f"of --nms: IoU threshold ({limits.iou})")
-    p.add_argument("--most", type=shared.count, help=f"of --nms: boxes a class ({limits.most})")
+    p.add_argument("--iou", type=shared.fraction, help=f"IoU threshold of --nms ({limits.iou})")
+    p.add_argument("--most", type=shared.count, help=f"boxes per class of --nms ({limits.most})")
     p.add_argument(
-        "--names", metavar="FILE", help="class names, one a line, kept in OUT (beside WEIGHTS)"
+        "--names", metavar="FILE", help="class names, one a line, stored in OUT (beside WEIGHTS)"
     )
     p.add_argument(
-        "--int8", nargs="+", metavar="PICTURES", help="8-bit, with ranges from pictures like yours"
+        "--int8", nargs="+", metavar="PICTURES", help="quantise to 8 bits by ranges on pictures"
     )
-    p.add_argument("--val", metavar="DATA", help="measure AP of cfg and file on DATA's split val")
+    p.add_argument(
+        "--val", metavar="DATA", help="measure the AP of CFG and OUT on split val of DATA"
+    )
     p.add_argument(
         "--sample",
         choices=LANGUAGES,
@@ -78,7 +80,7 @@ def options(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a model in another program's format, and compare the file with the model."""
+    """Export a model, and print how the file differs from it."""
     from ghostyolo.inference.export_job import export_model
     from ghostyolo.prediction.sources import find_pictures
 
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace, network: Network) -> ExportSettings:
-    """Return what the file is to hold. Raises `OptionError` for options that do not fit."""
+    """Return the settings of the export. Raises `OptionError` for options that do not fit."""
     from ghostyolo.data.class_names import class_names
     from ghostyolo.exporters.settings import BOXES, ExportSettings, Suppression
 
@@ -117,7 +119,7 @@ def _settings(args: argparse.Namespace, network: Network) -> ExportSettings:
 def _average_precision(
     args: argparse.Namespace, network: Network
 ) -> Callable[[Model | Runtime], dict[str, float]]:
-    """Return what scores a model or a file on the data of --val, which is opened now."""
+    """Open the data of --val; return a function that scores a model or a file on it."""
     from ghostyolo.data import open_dataset
     from ghostyolo.data.class_names import check_classes
     from ghostyolo.evaluation.validation import validate
@@ -134,7 +136,7 @@ def _average_precision(
 
 
 def _lines(result: ExportResult) -> Iterator[str]:
-    """Yield what was written, how far it departs from the model, and the scores of both."""
+    """Yield lines about the files, their deviation from the model, and the scores of both."""
     from ghostyolo.runtime.registry import RUNTIMES
 
     files = " and ".join(map(str, result.files))

@@ -19,7 +19,7 @@ def options(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--threshold",
-        type=shared.share,
+        type=shared.fraction,
         default=THRESHOLD,
         help=f"share of a map's variance that its linear image may miss ({THRESHOLD})",
     )

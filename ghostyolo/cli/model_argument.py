@@ -1,6 +1,6 @@
 """The model argument of commands: CFG WEIGHTS, or an exported file in their place.
 
-What computes it is decided in `ghostyolo.inference.choice`.
+`ghostyolo.inference.choice` decides which runtime computes it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ghostyolo.network.net_options import parse_size
 if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
-COMMANDS = ("val", "detect", "classify")  # in which other arguments follow
+COMMANDS = ("val", "detect", "classify")  # with positional arguments after WEIGHTS
 
 
 def with_weights(words: list[str]) -> list[str]:
-    """Return a command's words with empty WEIGHTS behind an exported file.
+    """Return the words of the command line with empty WEIGHTS after an exported file.
 
-    argparse cannot leave out an argument in the middle of others.
+    For argparse, which cannot skip a positional argument before others.
     """
     if not words or words[0] not in COMMANDS:
         return words
@@ -36,28 +36,28 @@ def with_weights(words: list[str]) -> list[str]:
 
 
 def add_model(p: argparse.ArgumentParser) -> None:
-    """Declare CFG and WEIGHTS, or the exported file that stands for both, see `with_weights`."""
+    """Declare CFG and WEIGHTS; an exported file replaces both, see `with_weights`."""
     from ghostyolo.exporters.formats import usual_suffixes
 
     shared.add_cfg(p, f"network, a Darknet .cfg file; or an exported {usual_suffixes()} file")
-    p.add_argument("weights", metavar="WEIGHTS", help="none where CFG is an exported file")
+    p.add_argument("weights", metavar="WEIGHTS", help="none if CFG is an exported file")
 
 
 def add_runtime(p: argparse.ArgumentParser, batch: int = 1) -> None:
-    """Declare which runtime computes, and how."""
+    """Declare the runtime, the batch size and the number of threads."""
     from ghostyolo.runtime.registry import AUTO, CHOICES
 
     p.add_argument(
         "--runtime",
         default=AUTO,
         choices=CHOICES,
-        help=f"what computes: the fastest installed that gives what torch gives ({AUTO})",
+        help=f"runtime that computes; auto: the fastest one with the outputs of torch ({AUTO})",
     )
     p.add_argument(
         "--batch", type=shared.count, default=batch, help=f"pictures computed at once ({batch})"
     )
     p.add_argument(
-        "--threads", type=shared.count, help="that compute (all that this process may use)"
+        "--threads", type=shared.count, help="number of threads (all that this process may use)"
     )
 
 
@@ -87,5 +87,5 @@ def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
 
 
 def print_runtime(runtime: Runtime) -> None:
-    """Print what computed the results of a command, on standard error."""
+    """Print the runtime that computed the results of a command, on standard error."""
     print(f"ghostyolo: computed in {runtime.title}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""ghostyolo serve: a detector or a classifier behind HTTP, with a page to try it."""
+"""ghostyolo serve: a detector or a classifier over HTTP, with a page to try it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
 
+PORT = shared.number(int, 0, 65535, "a port from 0 to 65535")
+
+
 def options(p: argparse.ArgumentParser) -> None:
-    """Declare what serve takes."""
+    """Declare the options of serve."""
     from ghostyolo.model.detector import NMS, THRESH
     from ghostyolo.runtime.registry import AUTO, CHOICES
 
     p.add_argument("source", metavar="SOURCE", help="a cfg, or an exported file")
     p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="of a cfg")
     shared.add_run(p)
-    p.add_argument("--runtime", default=AUTO, choices=CHOICES, help=f"what computes ({AUTO})")
+    p.add_argument("--runtime", default=AUTO, choices=CHOICES, help=f"of the network ({AUTO})")
     p.add_argument("--threads", type=shared.count, help="threads that compute (all)")
     shared.add_names(p)
     shared.add_thresholds(p, THRESH, NMS)
     p.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
-    p.add_argument("--port", type=_port, default=8000, help="0 takes any free one (8000)")
+    p.add_argument("--port", type=PORT, default=8000, help="0 for any free one (8000)")
     p.add_argument("--batch", type=shared.count, default=8, help="largest batch size (8)")
     p.add_argument("--queue", type=shared.count, default=32, help="most requests at once (32)")
-    p.add_argument("--max-mb", type=shared.count, default=16, help="largest picture file (16)")
+    p.add_argument("--max-mb", type=shared.count, default=16, help="largest file, in MB (16)")
     p.add_argument("--max-mpixels", type=shared.count, default=32, help="largest picture (32)")
     p.add_argument("--access-log", action="store_true", help="log every request")
 
@@ -64,12 +67,6 @@ def run(args: argparse.Namespace) -> None:
     print(f"serving {args.source} in {runtime.title} at {where} (Ctrl+C ends it)", flush=True)
     server.run(app, bound, access_log=args.access_log)
     print("stopped")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port from 0 to 65535")
-    return int(text)
 
 
 def _runtime(args: argparse.Namespace) -> Runtime:

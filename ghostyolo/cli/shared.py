@@ -1,11 +1,12 @@
-"""What several commands take and do alike."""
+"""Options and actions that several commands share."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError
 from ghostyolo.network import Network, load
@@ -17,28 +18,50 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def number(kind: type[float] | type[int], least: float, most: float, what: str) -> Any:
+    """Return a function that reads a number from `least` to `most`, a type for argparse.
+
+    what: such a number in words, for the message about any other text.
+    """
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+        return value
+
+    return read
+
+
+fraction = number(float, 0, 1, "a number from 0 to 1")
+count = number(int, 1, math.inf, "a whole number of 1 or more")
+
+
 def add_cfg(p: argparse.ArgumentParser, what: str = "network, a Darknet .cfg file") -> None:
-    """Declare CFG, that is what it says, and how strictly it is read."""
+    """Declare CFG, with the help text `what`, and how strictly it is read."""
     p.add_argument("cfg", metavar="CFG", help=what)
-    p.add_argument("--strict", action="store_true", help="take warnings about the cfg as errors")
+    p.add_argument("--strict", action="store_true", help="treat warnings about the cfg as errors")
     p.add_argument(
-        "--darknet-compat", action="store_true", help="read its mistakes as Darknet does"
+        "--darknet-compat", action="store_true", help="read mistakes in it as Darknet does"
     )
 
 
 def add_names(p: argparse.ArgumentParser) -> None:
-    """Declare where the names of the classes come from."""
+    """Declare the option for the names of the classes."""
     p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
 
 
 def add_thresholds(p: argparse.ArgumentParser, thresh: float, nms: float) -> None:
-    """Declare the thresholds of detection, None if not given, which means these defaults."""
-    p.add_argument("--thresh", type=share, help=f"confidence threshold of boxes ({thresh})")
-    p.add_argument("--nms", type=share, help=f"IoU threshold of non-maximum suppression ({nms})")
+    """Declare the thresholds of detection: None unless given; the help names these defaults."""
+    p.add_argument("--thresh", type=fraction, help=f"confidence threshold of boxes ({thresh})")
+    p.add_argument("--nms", type=fraction, help=f"IoU threshold of non-maximum suppression ({nms})")
 
 
 def progress(what: str, unit: str) -> Callable[[int, int], None]:
-    """Return a function that shows how many of how many are done; unit: what is counted."""
+    """Return a function that shows a progress bar from the number of done and of all units."""
     from ghostyolo.cli.progress import Progress
 
     shown: list[Progress] = []
@@ -54,7 +77,7 @@ def progress(what: str, unit: str) -> Callable[[int, int], None]:
 
 
 def watched(items: Iterator[T], total: int, unit: str, what: str = "detect") -> Iterator[T]:
-    """Yield the items, with a bar and their number a second on a terminal."""
+    """Yield the items; show a progress bar and the items per second on a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return
@@ -68,13 +91,13 @@ def watched(items: Iterator[T], total: int, unit: str, what: str = "detect") -> 
 
 
 def add_run(p: argparse.ArgumentParser) -> None:
-    """Declare what every command that computes takes."""
+    """Declare the options of every command that runs a network."""
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps ... (auto)")
 
 
 def add_data(p: argparse.ArgumentParser, split: str) -> None:
-    """Declare DATA and which part of it, by default `split`."""
+    """Declare DATA and the split of it to use."""
     from ghostyolo.data.layouts import DATA_HELP
 
     p.add_argument(
@@ -89,9 +112,9 @@ def add_data(p: argparse.ArgumentParser, split: str) -> None:
 
 
 def add_input(p: argparse.ArgumentParser, default: str) -> None:
-    """Declare where a single input comes from."""
+    """Declare the options for a single input."""
     which = p.add_mutually_exclusive_group()
-    which.add_argument("--input", metavar="IMAGE", help="picture to run on")
+    which.add_argument("--input", metavar="IMAGE", help="run on this picture")
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
 
 
@@ -120,21 +143,3 @@ def read_model(network: Network, args: argparse.Namespace) -> Model:
 
     device = pick_device(args.device)
     return Model(network, args.weights).to(device).eval()
-
-
-def share(text: str) -> float:
-    """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
-    return value
-
-
-def count(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
-    return int(text)

@@ -12,7 +12,7 @@ from ghostyolo.errors import Findings, OptionError
 from ghostyolo.network import load
 from ghostyolo.training.options import PROJECT, TrainOptions
 
-KINDS = {"int": int, "count": shared.count, "fraction": shared.share}
+KINDS = {"int": int, "count": shared.count, "fraction": shared.fraction}
 
 
 def options(p: argparse.ArgumentParser) -> None:

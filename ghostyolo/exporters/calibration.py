@@ -1,4 +1,4 @@
-"""What 8-bit quantisation needs: calibration inputs, and the layers that stay in float."""
+"""Calibration inputs for 8-bit quantisation, and the layers that stay in float32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import output_nodes
 
-MOST_PICTURES = 200  # ranges hardly change beyond
+MOST_PICTURES = 200  # the ranges hardly change with more
 
 
 def inputs(
@@ -21,8 +21,8 @@ def inputs(
 ) -> np.ndarray:
     """Return at most `most` pictures, evenly spaced in the list, as inputs (n, batch, 3, h, w).
 
-    Fewer pictures than a batch are repeated. Raises `DataError` for one that cannot be read,
-    `OptionError` for a network whose input has not three channels.
+    Fewer pictures than a batch are repeated. Raises `DataError` for a picture that cannot be read,
+    `OptionError` for a network that does not take three channels.
     """
     heads_of(network)
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
@@ -35,16 +35,16 @@ def inputs(
 
 
 def float_layers(network: Network) -> set[int]:
-    """Return the layers that stay in float: the heads and the layers right above them.
+    """Return the indices of the layers that stay in float32: the heads and their input layers.
 
-    The range of a head's logits is too wide for 256 levels, and the layer above costs little.
+    The range of a head's logits is too wide for 256 levels, and the input layer costs little.
     """
     nodes = output_nodes(network)
     return {index for node in nodes for index in (node.index, *node.inputs)}
 
 
 def is_float(name: str, layers: set[int]) -> bool:
-    """Return whether an operator stays in float, by its name: `/plain/layers.7/...`."""
+    """Return whether an operator stays in float32, by its name: `/plain/layers.7/...`."""
     parts = name.split("/")
     if len(parts) < 3 or parts[1] != "plain":
         return True  # decoding and suppression

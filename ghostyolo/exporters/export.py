@@ -1,6 +1,6 @@
 """Write a model in one of the formats, in float32 or 8 bits.
 
-The module of a format is imported when it is asked for, since its libraries may be absent.
+The module of a format is imported when it is needed, since its libraries may be missing.
 """
 
 from __future__ import annotations
@@ -26,18 +26,22 @@ def write(
 ) -> None:
     """Write a model in the format of that name.
 
-    pictures: for 8-bit weights and activations, whose ranges are measured on them.
-    Raises `OptionError` for what the network, the format or the disk does not allow, `CfgError` for
-    a network that cannot be written so, `DataError` for a picture that cannot be read.
+    pictures: for 8-bit weights and activations, whose ranges are measured on them; None for
+    float32. Raises `OptionError` for settings that do not fit the format or the network, or a file
+    that cannot be written, `CfgError` for a network that cannot be exported, `DataError` for a
+    picture that cannot be read.
     """
     settings.check(model.network)
+    if settings.opset is not None and name != "onnx":
+        message, hint = f"--opset {settings.opset} is for ONNX files", "leave --opset out"
+        raise OptionError(message, hint=hint)
     found = FORMATS[name]
     if pictures is None:
         import_writer(found.module, found.extra).write(model, Path(path), settings)
         return
     if not found.int8_module:
         hint = "use " + " or ".join(other for other, f in FORMATS.items() if f.int8_module)
-        raise OptionError(f"{name} has no 8-bit form here", hint=hint)
+        raise OptionError(f"{name} files with 8 bits cannot be written", hint=hint)
     writer = import_writer(found.int8_module, found.extra)
     writer.write(model, Path(path), settings, calibration.inputs(model.network, pictures, settings))
 
@@ -45,7 +49,8 @@ def write(
 def import_writer(module: str, extra: str) -> Any:
     """Return a module of this folder.
 
-    Raises `OptionError` with the command that installs it if one of its libraries is missing.
+    extra: of this package, which installs the module's libraries. Raises `OptionError` with the
+    command that installs them if one is missing.
     """
     try:
         return importlib.import_module(f"ghostyolo.exporters.{module}")

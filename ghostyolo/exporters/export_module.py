@@ -1,4 +1,4 @@
-"""The module that is written to a file: pictures in, the network's outputs or boxes out."""
+"""The module that is exported: takes images, returns the network's outputs, or boxes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ghostyolo.network.metadata import output_names
 
 
 class ExportModule(nn.Module):
-    """A folded model with the outputs that a file has, before suppression.
+    """A folded model with the outputs of an exported file before suppression.
 
-    They are the network's outputs as Darknet holds them, or boxes (N, n, 4) in pixels of the input
+    These are the network's outputs as Darknet holds them, or boxes (N, n, 4) in pixels of the input
     and scores (N, n, classes), objectness times class probability.
     """
 
@@ -25,9 +25,9 @@ class ExportModule(nn.Module):
         super().__init__()
         self.heads = heads_of(model.network) if settings.boxes else []
         self.boxes, self.dynamic = settings.boxes, settings.dynamic
-        self.batch = 2 if settings.dynamic else settings.batch  # 1 would be taken for a constant
+        self.batch = 2 if settings.dynamic else settings.batch  # 1 would become a constant
         self.output_names = output_names(model.network, "decoded" if settings.boxes else "raw")
-        self.plain = folded(model)  # the names of a file's operators begin with this one
+        self.plain = folded(model)  # `is_float` relies on this name
 
     def example(self) -> Tensor:
         """Return an input to trace with."""

@@ -1,4 +1,4 @@
-"""The file formats, the modules here that write them, and what each needs.
+"""The file formats, the modules of this folder that write them, and the libraries they need.
 
 Neither torch nor numpy is imported here. A further format is a module of this folder with
 `write(model, path, settings)`, and an entry in `FORMATS`; one for 8 bits has
@@ -17,11 +17,11 @@ from ghostyolo.errors import OptionError, Span
 class Format(NamedTuple):
     """A file format.
 
-    title: as help texts name it. module, int8_module: what writes it, "" for no 8 bits. suffixes:
-    those that mean it, the usual one first. required_suffix: whether no other will do. extra: of
-    this package, which installs the libraries. runtime: that a written file is verified in, ""
-    if none here reads it.
-    beside: the suffixes of further files that belong to it.
+    title: name in help texts. module, int8_module: of this folder, for float32 and for 8 bits, ""
+    if it cannot be written so. suffixes: of its files, the usual one first. extra: of this package,
+    which installs the libraries. runtime: in which a written file is verified, "" if no runtime
+    reads it. required_suffix: whether a file must have one of the suffixes. beside: suffixes of
+    further files that are written with it.
     """
 
     title: str
@@ -45,7 +45,7 @@ FORMATS = {
 
 
 def format_of(path: str | Path, name: str | None = None) -> str:
-    """Return the format that is named, or that a path's suffix means.
+    """Return the named format, or the format of a path's suffix.
 
     Raises `OptionError` if neither gives one, or the format requires another suffix.
     """
@@ -54,12 +54,13 @@ def format_of(path: str | Path, name: str | None = None) -> str:
         found = FORMATS[name]
         if found.required_suffix and suffix not in found.suffixes:
             message = f"{found.title} is an {found.suffixes[0]} file"
-            raise OptionError(message, span=Span(str(path)), hint="name it so")
+            hint = f"give it the suffix {found.suffixes[0]}"
+            raise OptionError(message, span=Span(str(path)), hint=hint)
         return name
     for known, found in FORMATS.items():
         if suffix in found.suffixes:
             return known
-    message = f"its suffix '{suffix}' names no format" if suffix else "no suffix names its format"
+    message = f"no format has the suffix '{suffix}'" if suffix else "it has no suffix"
     hint = f"use one of {', '.join(s for f in FORMATS.values() for s in f.suffixes)}, or --format"
     raise OptionError(message, span=Span(str(path)), hint=hint)
 

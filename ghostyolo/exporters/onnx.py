@@ -19,7 +19,7 @@ from ghostyolo.errors import OptionError
 from ghostyolo.exporters.export_module import ExportModule
 from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.onnx_unjoin import unjoin
-from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
+from ghostyolo.exporters.settings import OPSET, OPSETS, ExportSettings, Suppression
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 
@@ -34,7 +34,7 @@ def write(model: Model, path: Path, settings: ExportSettings) -> None:
 def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> ModelProto:
     """Return a model as an ONNX graph, checked by onnx's own checker.
 
-    joined: whether all concatenations stay, as quantisation needs them, see `unjoin`.
+    joined: whether to keep all concatenations, as quantisation needs them, see `unjoin`.
     """
     proto = tidy(_traced(ExportModule(model, settings), settings))
     proto = proto if joined else unjoin(proto)
@@ -49,18 +49,19 @@ def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> Mo
 
 
 def _traced(module: ExportModule, settings: ExportSettings) -> ModelProto:
-    """Return the module as torch traces it.
+    """Return the module as an ONNX graph traced by torch.
 
-    By the tracer and not by torch.export: that needs a further library, knows opset 18 and above,
-    and leaves graphs that OpenCV 4 does not read.
+    torch.export is not used: it needs another library, writes opset 18 and above only, and its
+    graphs cannot be read by OpenCV 4.
     """
-    buffer: Any = io.BytesIO()  # which the tracer takes, though its signature has paths alone
+    opset = settings.opset or OPSET
+    buffer: Any = io.BytesIO()  # though the signature has paths only
     torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, OPSETS.start)
     with warnings.catch_warnings(), torch.no_grad(), _silent():
-        warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
+        warnings.simplefilter("ignore")  # about constant shapes, which are intended
         try:
             torch.onnx.export(
-                module, (module.example(),), buffer, dynamo=False, opset_version=settings.opset,
+                module, (module.example(),), buffer, dynamo=False, opset_version=opset,
                 input_names=[INPUT], output_names=module.output_names,
                 dynamic_axes=_axes(module.output_names, settings),
             )  # fmt: skip
@@ -73,7 +74,7 @@ def _traced(module: ExportModule, settings: ExportSettings) -> ModelProto:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep back the graph that torch prints, from C++, before it raises."""
+    """Discard the graph that torch's C++ code prints before it raises an error."""
     kept = os.dup(1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -85,13 +86,13 @@ def _silent() -> Iterator[None]:
 
 
 def _expm1(context: Any, x: Any) -> Any:
-    """Return exp(x) - 1 as ONNX computes it, which has no operator of higher precision near 0."""
+    """Return exp(x) - 1: ONNX has no operator that is more precise near 0."""
     one = context.op("Constant", value_t=torch.ones(()))
     return context.op("Sub", context.op("Exp", x), one)
 
 
 def _axes(outputs: list[str], settings: ExportSettings) -> dict[str, dict[int, str]]:
-    """Return the open sides of inputs and outputs, by name and axis."""
+    """Return the name of each dynamic axis, by input or output and index."""
     if not settings.dynamic:
         return {}
     axes = {name: {0: "batch"} for name in (INPUT, *outputs)}
@@ -106,9 +107,9 @@ def _axes(outputs: list[str], settings: ExportSettings) -> dict[str, dict[int, s
 
 
 def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
-    """Let the survivors of suppression be the output: detections (m, 7), float.
+    """Append suppression to the graph: its output becomes detections (m, 7), float32.
 
-    A row is picture, box, score, class; rows are sorted by picture, class and falling score.
+    A row is picture, box, score, class; rows are sorted by picture, class and descending score.
     """
     constants: dict[str, np.ndarray] = {
         "most": np.array([limits.most], np.int64),

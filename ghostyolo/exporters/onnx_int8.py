@@ -21,7 +21,7 @@ from ghostyolo.model.model import Model
 
 
 def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray) -> None:
-    """Write a quantised model, its heads in float; weights have a range for each filter.
+    """Write a quantised model, its heads in float32; weights have a range for each filter.
 
     images: calibration inputs, (n, batch, 3, h, w).
     """
@@ -38,7 +38,7 @@ def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray
 
 
 class _Reader(quantization.CalibrationDataReader):
-    """The calibration inputs, one at a time, as onnxruntime asks for them."""
+    """The calibration inputs, one at a time."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.rest = iter(images)
@@ -50,7 +50,7 @@ class _Reader(quantization.CalibrationDataReader):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back onnxruntime's advice to preprocess, which `tidy` has done."""
+    """Hide onnxruntime's advice to preprocess the graph, which `tidy` has done."""
     root = logging.getLogger()
     level = root.level
     try:

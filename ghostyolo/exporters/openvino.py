@@ -22,7 +22,7 @@ def write(model: Model, path: Path, settings: ExportSettings) -> None:
 
 
 def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> Any:
-    """Return a model as OpenVINO's, see `from_onnx`."""
+    """Return a model as an OpenVINO model, see `from_onnx`. joined: see `onnx.build`."""
     proto = onnx.build(model, settings, joined=joined)
     return from_onnx(proto.SerializeToString(), settings.metadata(model.network))
 
@@ -30,7 +30,7 @@ def build(model: Model, settings: ExportSettings, *, joined: bool = False) -> An
 def from_onnx(proto: bytes, metadata: Metadata) -> Any:
     """Return an ONNX file as an OpenVINO model with constants folded and metadata in `rt_info`.
 
-    Without folding, ten operators compute the shape of every bias and depthwise weight.
+    Without folding, ten operators would compute the shape of every bias and depthwise weight.
     """
     model = openvino.Core().read_model(proto)
     folding = Manager()

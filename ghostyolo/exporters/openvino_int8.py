@@ -17,9 +17,10 @@ from ghostyolo.model.model import Model
 
 
 def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray) -> None:
-    """Write a quantised model, its heads in float.
+    """Write a quantised model, its heads in float32.
 
-    Layers that NNCF does not quantise, as squeeze-excite, are computed in float from 8-bit weights.
+    Layers that NNCF does not quantise, such as squeeze-excite, compute in float32 with 8-bit
+    weights.
 
     images: calibration inputs, (n, batch, 3, h, w).
     """
@@ -31,7 +32,8 @@ def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray
     ]
     kept = [name for name in names if is_float(name, layers)]
     scope = nncf.IgnoredScope(names=kept, validate=False)
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function changes handlers of others
+    # nncf.set_log_level changes the handlers of other loggers
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     with redirect_stdout(StringIO()):  # its progress bars
         data = nncf.Dataset(list(images))
         found = nncf.quantize(exported, data, subset_size=len(images), ignored_scope=scope)

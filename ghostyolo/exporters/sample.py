@@ -1,4 +1,4 @@
-"""A program of a page that runs an exported file in OpenCV, for users of `readNetFromDarknet`."""
+"""A sample program that runs an exported file in OpenCV, for users of `readNetFromDarknet`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ghostyolo.network.metadata import Metadata, output_name
 from ghostyolo.network.outputs import output_nodes
 
 LANGUAGES = {"python": ".py", "cpp": ".cpp"}
-FORMAT = "onnx"  # what the programs read
+FORMAT = "onnx"  # that the programs read
 
 
 def path_of(language: str, file: Path) -> Path:
-    """Return where the program for a file goes: `x_opencv.py` beside `x.onnx`."""
+    """Return the path of the program for a file: `x_opencv.py` beside `x.onnx`."""
     return file.with_name(f"{file.stem}_opencv{LANGUAGES[language]}")
 
 
 def text(language: str, metadata: Metadata, file: Path) -> str:
     """Return the program that reads a picture, detects with the file and draws the boxes.
 
-    Raises `CfgError` for a network without heads, `OptionError` if a program would have to decode
-    other heads than `[yolo]`.
+    Raises `CfgError` for a network without heads, `OptionError` if the program would have to decode
+    heads other than `[yolo]`.
     """
     heads = heads_of(metadata.network)
     if metadata.layout == "raw" and not all(isinstance(head, Yolo) for head in heads):
         kinds = ", ".join(sorted({f"[{h.kind}]" for h in heads if not isinstance(h, Yolo)}))
-        hint = "let the file do it: add --decode"
+        hint = "decode in the file: add --decode"
         raise OptionError(f"a sample does not decode {kinds}", hint=hint)
     if metadata.layout == "detections" and language == "cpp":
-        hint = "leave --nms out; the program does it"
-        raise OptionError("the C++ sample wants boxes before suppression", hint=hint)
+        hint = "leave --nms out; the program suppresses boxes"
+        raise OptionError("the C++ sample needs boxes before suppression", hint=hint)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ghostyolo.exporters"),
         trim_blocks=True,

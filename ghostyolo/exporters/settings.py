@@ -1,4 +1,4 @@
-"""What an exported file is to hold: the outputs, open sides, names, ONNX's version; no torch."""
+"""The settings of an export: outputs, dynamic axes, class names, opset. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostyolo.network.metadata import Metadata
 from ghostyolo.network.passes import resize
 
 BOXES = ("xyxy", "cxcywh")
-OPSETS = range(11, 21)  # what both torch's exporter and OpenCV 4 know
+OPSETS = range(11, 21)  # that torch's exporter writes and OpenCV 4 reads
 OPSET = 17
 DYNAMIC = ("size", "batch")
 
@@ -21,7 +21,7 @@ DYNAMIC = ("size", "batch")
 class Suppression:
     """Non-maximum suppression inside the file, within each class.
 
-    thresh: confidence threshold. iou: IoU threshold. most: boxes of a class that are kept.
+    thresh: confidence threshold. iou: IoU threshold. most: largest number of boxes of a class.
     """
 
     thresh: float = THRESH
@@ -36,7 +36,8 @@ class ExportSettings:
     boxes: "" for the network's outputs as Darknet holds them, else the format of decoded boxes in
     pixels of the input. suppression: of decoded boxes, if any. dynamic: "" for inputs of one shape,
     "batch" for any batch size, "size" for any batch size, height and width. batch: the batch size
-    where it is not dynamic. names: of the classes. opset: ONNX's version.
+    where it is not dynamic. names: of the classes. opset: version of ONNX's operators, None for
+    `OPSET`.
     """
 
     boxes: str = ""
@@ -44,7 +45,7 @@ class ExportSettings:
     dynamic: str = ""
     batch: int = 1
     names: tuple[str, ...] = ()
-    opset: int = OPSET
+    opset: int | None = None
 
     @property
     def layout(self) -> str:
@@ -58,8 +59,8 @@ class ExportSettings:
         return Metadata(network, self.names, self.layout, self.boxes)
 
     def check(self, network: Network) -> None:
-        """Raise `CfgError` or `OptionError` if a network cannot be written so."""
-        if self.opset not in OPSETS:
+        """Raise `CfgError` or `OptionError` if a network cannot be exported with these settings."""
+        if self.opset is not None and self.opset not in OPSETS:
             hint = f"use {OPSETS.start} to {OPSETS.stop - 1}"
             raise OptionError(f"--opset {self.opset}", hint=hint)
         if self.boxes:
@@ -71,7 +72,7 @@ class ExportSettings:
 
 
 def _check_resizable(network: Network) -> None:
-    """Raise `OptionError` if the shape of a layer's weights or output is for one input size."""
+    """Raise `OptionError` if a layer's weights or output do not grow with the input size."""
     hint = "use --dynamic batch"
     (h, w), span = network.options.size, None
     try:

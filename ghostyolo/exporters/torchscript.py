@@ -1,4 +1,4 @@
-"""TorchScript files: the graph traced, metadata as an extra file `ghostyolo.json`."""
+"""TorchScript files: a traced graph, with metadata as an extra file `ghostyolo.json`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ghostyolo.network.metadata import TORCHSCRIPT_EXTRA
 
 
 def write(model: Model, path: Path, settings: ExportSettings) -> None:
-    """Write a model as TorchScript, which takes any fitting input whatever the settings say.
+    """Write a model as TorchScript; the file takes any batch size, whatever the settings.
 
-    Raises `OptionError` if it cannot be written, or the settings ask for suppression.
+    Raises `OptionError` if it cannot be written, or for suppression in the file.
     """
     if settings.suppression:
         hint = "leave --nms out; torchvision.ops.batched_nms does it outside"
@@ -30,7 +30,7 @@ def write(model: Model, path: Path, settings: ExportSettings) -> None:
     text = json.dumps({**properties, "outputs": module.output_names})
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of sides that are constants, which they are to be
+        warnings.simplefilter("ignore")  # about constant shapes, which are intended
         traced = torch.jit.trace(module, module.example())
         torch.jit.save(traced, buffer, _extra_files={TORCHSCRIPT_EXTRA: text})
     replace(path, [buffer.getvalue()])

@@ -1,14 +1,14 @@
-"""Jobs: detection in pictures and videos with all that is written about them; classification.
+"""Detection in pictures and videos, with all output files; classification of pictures.
 
 Pictures are read ahead, computed in batches, and drawn and written in threads. Several processes
-share the sources; rank 0 writes what belongs to all of them.
+share the sources; rank 0 writes the files that belong to all sources.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,27 +23,34 @@ from ghostyolo.errors import DataError
 from ghostyolo.files import make_folder
 from ghostyolo.model.detector import Detector
 from ghostyolo.prediction import writers
-from ghostyolo.prediction.output_paths import VIDEO_SUFFIX, frame_path, picture_paths, stream_paths
-from ghostyolo.prediction.predict import Compute, Prediction, predict_files, predict_images
-from ghostyolo.prediction.results import class_rows, in_words, picture_row
+from ghostyolo.prediction.predict import (
+    Compute,
+    Prediction,
+    class_rows,
+    in_words,
+    picture_row,
+    predict_files,
+    predict_images,
+)
 from ghostyolo.prediction.sources import Sources, Stream
 from ghostyolo.prediction.video import VideoWriter
+from ghostyolo.prediction.writers import Row
 
-Row = dict[str, Any]  # a picture and its predictions, for JSON
-Watch = Callable[[Iterator[Any], int, str], Iterable[Any]]  # takes items, their number, their name
+AddRow = Callable[[Row], object]
+Watch = Callable[[Iterator[Any], int, str], Iterable[Any]]  # takes items, their number and unit
 Show = Callable[[np.ndarray, bool], bool]  # see `video.window`
-WRITERS, AHEAD = 2, 4  # threads that draw and encode, and the pictures that may wait for them
+WRITERS, AHEAD = 2, 4  # threads that draw and encode; pictures that wait for them
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a job writes; None for what is not wanted.
+    """The output files of a job; None where no such file is written.
 
-    folder: of annotated pictures and videos and detections.json. jsonl: a file of a JSON line for
-    each picture, or an open stream. coco: a file of COCO's results. voc: the folder of VOC's files.
-    yolo: the folder of YOLO labels with scores.
+    folder: of annotated pictures and videos and of detections.json. jsonl: a file, or an open
+    stream, of a line of JSON for each picture. coco: a file in COCO's format of results. voc: the
+    folder of VOC's files. yolo: the folder of YOLO labels with scores.
     """
 
     folder: str | Path | None = None
@@ -57,10 +64,11 @@ class Outputs:
 class DetectionJob:
     """Detection in sources.
 
-    names: of the classes, as far as they are known. batch: pictures computed at once, but for live
-    streams. stdin: the stream that the source - is read from. show: shows each annotated picture.
-    on_source: gets a line about each finished source. watch: passes items on and shows progress.
-    Raises `OptionError` where an output would overwrite a source or a folder cannot be made.
+    names: of the classes; a class without a name is shown by its number. batch: batch size, 1 for
+    live streams. stdin: the stream that the source - is read from. show: shows each annotated
+    picture. on_source: called with a line about each finished source. watch: passes items on and
+    shows progress.
+    Raises `OptionError` if an output would overwrite a source or a folder cannot be made.
     """
 
     detector: Detector
@@ -78,35 +86,31 @@ class DetectionJob:
         sources, outputs, self.failed = self.sources, self.outputs, 0
         self.annotated, self.labels = dict[str, Path](), dict[str, Path]()
         if outputs.folder is not None:
-            folder = make_folder(outputs.folder)
-            self.annotated = picture_paths(sources.pictures, folder)
-            self.annotated |= stream_paths(sources.streams, folder, VIDEO_SUFFIX)
+            self.annotated = writers.output_paths(sources, make_folder(outputs.folder))
         if outputs.yolo is not None:
-            folder = make_folder(outputs.yolo)
-            self.labels = picture_paths(sources.pictures, folder, ".txt")
-            self.labels |= stream_paths(sources.streams, folder, ".txt")
+            self.labels = writers.output_paths(sources, make_folder(outputs.yolo), ".txt")
         if outputs.voc is not None:
             make_folder(outputs.voc)
 
     def run(self) -> tuple[list[Row], int]:
-        """Return a row for each picture and frame, in the order of the sources, and the failures.
+        """Return a row for each picture and frame, in the order of the sources.
 
-        A source that cannot be read is logged as a warning, and counts as a failure.
+        Also returns the number of sources that cannot be read; each is logged as a warning.
         """
         world = self.world
-        with closing(writers.JsonLines(self.outputs.jsonl if world.first else None)) as lines:
-            live = lines if world.size == 1 else writers.JsonLines(None)
-            own = [*self._pictures(live), *self._streams(live)]
+        with writers.json_lines(self.outputs.jsonl if world.first else None) as add_row:
+            add_now = add_row if world.size == 1 else lambda row: None
+            own = [*self._pictures(add_now), *self._streams(add_now)]
             found = [item for part in world.gather(own) for item in part]
             rows = [row for _, row in sorted(found, key=lambda item: item[0])]
             if world.first:
                 for row in rows if world.size > 1 else ():
-                    lines.add(row)
+                    add_row(row)
                 self._write_lists(rows)
-        return rows, sum(world.gather(self.failed))  # no process leaves before rank 0 has written
+        return rows, sum(world.gather(self.failed))  # all wait until rank 0 has written
 
-    def _pictures(self, lines: writers.JsonLines) -> Iterator[tuple[int, Row]]:
-        """Yield the place among all sources and the row of each picture of this process."""
+    def _pictures(self, add_row: AddRow) -> Iterator[tuple[int, Row]]:
+        """Yield the index among all sources and the row of each picture of this process."""
         rank, size = self.world.rank, self.world.size
         own = self.sources.pictures[rank::size]
         stdin = self.stdin if own else None
@@ -117,7 +121,7 @@ class DetectionJob:
                 self._fail(item)
                 continue
             prediction, drawn, row = item
-            lines.add(row)
+            add_row(row)
             if target := self.annotated.get(prediction.source):
                 words = in_words(prediction.result, self.names)
                 self.on_source(f"{prediction.source}: {words} -> {target}")
@@ -125,20 +129,20 @@ class DetectionJob:
             if self.show and not self.show(drawn, True):
                 break
 
-    def _streams(self, lines: writers.JsonLines) -> Iterator[tuple[int, Row]]:
-        """Yield the place among all sources and the row of each frame of this process."""
+    def _streams(self, add_row: AddRow) -> Iterator[tuple[int, Row]]:
+        """Yield the index among all sources and the row of each frame of this process."""
         start = len(self.sources.pictures)
         for number, stream in enumerate(self.sources.streams):
             if number % self.world.size != self.world.rank:
                 continue
             try:
-                rows = self._stream(stream, lines)
+                rows = self._stream(stream, add_row)
             except DataError as error:
                 self._fail(error)
                 continue
             yield from ((start + number, row) for row in rows)
 
-    def _stream(self, stream: Stream, lines: writers.JsonLines) -> list[Row]:
+    def _stream(self, stream: Stream, add_row: AddRow) -> list[Row]:
         """Return the rows of a video, or of a live stream until it ends or Ctrl-C."""
         frames, rows = stream.open(), list[Row]()
         target = self.annotated.get(stream.name)
@@ -148,7 +152,7 @@ class DetectionJob:
         try:
             with suppress(*interrupted):
                 for _, drawn, row in self.watch(done, frames.total, "frame"):
-                    lines.add(row)
+                    add_row(row)
                     rows.append(row)
                     if self.show and not self.show(drawn, False):
                         break
@@ -164,25 +168,28 @@ class DetectionJob:
     def _frames(
         self, frames: Any, batch: int, video: VideoWriter | None
     ) -> Generator[Any, None, None]:
-        """Return the frames of an open stream, as `_write` does, once they are in the video."""
+        """Yield what `_write` returns for each frame of an open stream, once it is in the video."""
         images = ahead(frames, 2 * batch, newest=frames.live)
         found = predict_images(self.detector, images, batch)
         drawn = mapped(self._write, found, workers=WRITERS, ahead=AHEAD)
         return mapped(partial(_append, video), drawn, workers=1, ahead=AHEAD)
 
     def _write(self, item: Prediction | DataError) -> Any:
-        """Write what belongs to one picture alone, in a thread; return it, drawn, and its row."""
+        """Write the files of one picture, in a thread.
+
+        Returns its prediction, the annotated picture, None if it is not needed, and its row.
+        """
         if isinstance(item, DataError):
             return item
         if self.labels:
-            writers.write_yolo(frame_path(self.labels[item.source], item.frame), item)
+            writers.write_yolo(self.labels[item.source], item)
         drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
         if drawn is not None and self.annotated and item.frame is None:
             writers.write_picture(self.annotated[item.source], drawn)
         return item, drawn, picture_row(item, self.names)
 
     def _write_lists(self, rows: list[Row]) -> None:
-        """Write what belongs to all pictures."""
+        """Write the files that hold the detections of all pictures."""
         outputs = self.outputs
         if rows and outputs.folder is not None:
             writers.write_json(Path(outputs.folder, "detections.json"), rows)
@@ -212,7 +219,7 @@ def classify_files(
 ) -> Iterator[Row | None]:
     """Yield the file and the `top` most probable classes of each picture.
 
-    A picture that cannot be read is logged as a warning; None stands for it.
+    A picture that cannot be read is logged as a warning and yields None.
     """
     for item in predict_files(classifier, paths, batch=batch):
         if isinstance(item, DataError):

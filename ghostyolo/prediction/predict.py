@@ -1,7 +1,8 @@
-"""Pictures to predictions in batches, with the next pictures read in the meantime."""
+"""Predictions: computed in batches while the next pictures are read; as JSON rows, and in words."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,20 +11,22 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ghostyolo.boxes import Detections
 from ghostyolo.data.prefetch import batches, mapped
 from ghostyolo.errors import DataError
 from ghostyolo.prediction.sources import SourceImage, read_source
 
-# A `Detector`, or a `Classifier`: pictures, uint8 RGB (H, W, 3), to a result for each.
+# A `Detector` or a `Classifier`: takes pictures, uint8 RGB (H, W, 3), returns a result for each.
 Compute = Callable[[list[np.ndarray]], Iterable[Any]]
-READERS = 2  # threads that decode: faster than any network, and OpenCV has threads of its own
+READERS = 2  # threads that read pictures; they are faster than any network
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture and what is predicted for it; frame: its number in a video or stream.
+    """A picture, uint8 RGB (H, W, 3), and its prediction.
 
-    result: `Detections`, or the probability of each class, (K,).
+    result: `Detections`, or the probability of each class, (K,). frame: number in a video or
+    stream.
     """
 
     source: str
@@ -44,7 +47,7 @@ def predict_files(
 def predict_images(
     compute: Compute, images: Iterable[SourceImage | DataError], batch: int = 1
 ) -> Iterator[Prediction | DataError]:
-    """Yield the prediction for each picture, computed in batches; errors pass in their turn."""
+    """Yield the prediction for each picture, computed in batches, and each error in its place."""
     for some in batches(images, batch):
         readable = [each.image for each in some if isinstance(each, SourceImage)]
         results = iter(compute(readable) if readable else ())
@@ -53,3 +56,57 @@ def predict_images(
                 yield Prediction(each.source, each.image, next(results), each.frame)
             else:
                 yield each
+
+
+def class_name(cls: int, names: Sequence[str]) -> str:
+    """Return the name of a class, or its number where it has none."""
+    return names[cls] if cls < len(names) else f"class {cls}"
+
+
+def in_words(found: Detections, names: Sequence[str]) -> str:
+    """Return the number of detections of each class, such as '2 dog, 1 cat'."""
+    counts = Counter(found.classes.tolist())
+    parts = [f"{count} {class_name(cls, names)}" for cls, count in counts.most_common()]
+    return ", ".join(parts) or "nothing found"
+
+
+def picture_row(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    """Return the detections of a picture for JSON, see `detection_rows`."""
+    frame = {} if prediction.frame is None else {"frame": prediction.frame}
+    return {
+        "file": prediction.source,
+        **frame,
+        "height": prediction.image.shape[0],
+        "width": prediction.image.shape[1],
+        "detections": detection_rows(prediction.result, names),
+    }
+
+
+def detection_rows(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return detections for JSON; a box is left, top, width, height in pixels, as in COCO files."""
+    return [
+        {
+            "class": int(cls),
+            "name": class_name(int(cls), names),
+            "score": round(float(score), 5),
+            "box": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+        }
+        for (x1, y1, x2, y2), score, cls in zip(
+            found.boxes, found.scores, found.classes, strict=True
+        )
+    ]
+
+
+def class_rows(probabilities: np.ndarray, names: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """Return the `top` most probable classes for JSON, the most probable first.
+
+    probabilities: (K,). Of equal probabilities the class with the lower index comes first.
+    """
+    return [
+        {
+            "class": int(cls),
+            "name": class_name(int(cls), names),
+            "probability": round(float(probabilities[cls]), 5),
+        }
+        for cls in np.argsort(-probabilities, kind="stable")[:top]
+    ]

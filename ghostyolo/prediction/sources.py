@@ -1,4 +1,4 @@
-"""Where pictures come from: files, folders, patterns, videos, cameras, streams, standard input."""
+"""The sources of pictures: files, folders, patterns, videos, cameras, streams, standard input."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", 
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 ADDRESS = re.compile(r"(rtsp|rtmp|http|https|udp|tcp)://")
 STDIN = Path("-")
-FPS = 25.0  # of a stream that does not state it
+FPS = 25.0  # of a stream that does not tell its frame rate
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A picture, uint8 RGB (H, W, 3), and the source it is from; frame: its number in a stream."""
+    """A picture, uint8 RGB (H, W, 3), and its source. frame: its number in a stream."""
 
     source: str
     image: np.ndarray
@@ -34,7 +34,7 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Stream:
-    """A video file, or a camera or address. live: a frame that is not taken in time is lost."""
+    """A video file, a camera or an address. live: frames that are not read in time are lost."""
 
     name: str
     address: str | int
@@ -51,9 +51,10 @@ class Stream:
 
 
 class Frames:
-    """The frames of an open stream. fps: frames per second; total: their number, 0 if unknown.
+    """The frames of an open stream.
 
-    live: as of the stream, but a video at an address is not live, for it has a length.
+    fps: frames per second. total: number of frames, 0 if unknown. live: as for the stream, but
+    False for a video at an address: a stream with a known length is not live.
     """
 
     def __init__(self, stream: Stream, capture: Any) -> None:
@@ -79,16 +80,17 @@ class Frames:
 
 
 class Sources(NamedTuple):
-    """The picture files and the streams that a job goes through."""
+    """The picture files and the streams of a job."""
 
     pictures: list[Path]
     streams: list[Stream]
 
 
 def find_sources(words: Iterable[str | Path], *, recursive: bool = False) -> Sources:
-    """Return what words name: files, folders, patterns, a camera's number, an address, - for stdin.
+    """Return the pictures and streams that words name.
 
-    recursive: look into the folders of folders too. Raises `DataError` for what does not exist, and
+    words: files, folders, patterns, numbers of cameras, addresses, or - for standard input.
+    recursive: whether to look into subfolders. Raises `DataError` for what does not exist, and
     for a folder without pictures.
     """
     found, streams = dict[Path, None](), dict[str, Stream]()
@@ -116,7 +118,7 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
         if not known:
             hint = f"put {', '.join(sorted(SUFFIXES))} files there"
             if any(path.is_dir() for path in source.iterdir()) and not recursive:
-                hint = "look into its folders with --recursive"
+                hint = "look into its subfolders with --recursive"
             raise DataError("no pictures in this folder", span=span, hint=hint)
         return known
     if source.exists():
@@ -130,20 +132,20 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
 def find_pictures(words: Iterable[str | Path]) -> list[Path]:
     """Return the picture files that files, folders and patterns name, in their order.
 
-    The folders in a folder count too: the data of a classifier has one for each class.
+    Subfolders are searched: the data of a classifier has one for each class.
     Raises `DataError` as `find_sources` does.
     """
     return find_sources(words, recursive=True).pictures
 
 
 def with_list(words: Iterable[str], lines: Iterable[str]) -> list[str]:
-    """Return words with the lines of a list, without blank ones, in place of -."""
+    """Return the words with the non-blank lines of a list in place of -."""
     listed = [line.strip() for line in lines if line.strip()]
     return [each for word in words for each in (listed if word == str(STDIN) else [word])]
 
 
 def read_source(path: Path, stdin: BinaryIO | None = None) -> SourceImage | DataError:
-    """Read a picture, that of `-` from an open stream; return the error if it cannot be read."""
+    """Return the picture of a path, or the error if it cannot be read; `-` is read from `stdin`."""
     try:
         if path == STDIN and stdin is not None:
             return SourceImage(str(path), decode_image(stdin.read(), path))

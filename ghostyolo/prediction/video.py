@@ -1,4 +1,4 @@
-"""Annotated videos: a file, and a window that shows pictures."""
+"""Video files of annotated frames, and a window that shows pictures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from ghostyolo.errors import OptionError, Span
 
 CODEC = "mp4v"
-DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")  # variables, one of which names the display
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")  # environment variables that name the display
 STOP = (ord("q"), 27)  # the keys that close a window; 27 is Escape
 
 
 class VideoWriter:
-    """A video file, complete and in its place once it is closed."""
+    """A video file, written beside `path` and renamed to it by `close`."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
@@ -26,7 +26,7 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, image: np.ndarray) -> None:
-        """Append a frame, uint8 RGB, all of one size. Raises `OptionError` if that fails."""
+        """Append a frame, uint8 RGB (H, W, 3) of the first frame's size. Raises `OptionError`."""
         h, w = image.shape[:2]
         if self._writer is None:
             code = cv2.VideoWriter.fourcc(*CODEC)
@@ -37,16 +37,16 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Put the video in its place."""
+        """Complete the file and rename it to its path."""
         if self._writer is not None:
             self._writer.release()
             os.replace(self._beside, self.path)
 
 
 def window(title: str) -> Callable[[np.ndarray, bool], bool]:
-    """Return a function that shows a picture in a window, and returns whether to go on.
+    """Return a function that shows a picture in a window, and returns whether to continue.
 
-    Its second argument: whether the picture stays until a key is hit.
+    Its second argument: whether the picture stays until a key is pressed.
     Raises `OptionError` without a display, or with an OpenCV that was built without windows.
     """
     hint = "leave --show out; the annotated pictures are in --out"

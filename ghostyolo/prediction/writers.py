@@ -1,4 +1,4 @@
-"""Files of detections: annotated pictures, JSON, JSON lines, COCO, VOC's comp4, YOLO labels."""
+"""Files of detections and their names: annotated pictures, JSON, COCO, VOC's comp4, YOLO labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,17 +15,64 @@ import cv2
 import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.files import replace, writing
-from ghostyolo.prediction.output_paths import frame_name
-from ghostyolo.prediction.predict import Prediction
-from ghostyolo.prediction.results import class_name
+from ghostyolo.prediction.predict import Prediction, class_name
+from ghostyolo.prediction.sources import STDIN, Sources
 
+Row = dict[str, Any]  # a picture and its detections, see `picture_row`
+VIDEO_SUFFIX = ".mp4"
 # COCO numbers its 80 classes up to 90. Source: AlexeyAB/darknet src/detector.c, coco_ids.
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 
 logger = logging.getLogger(__name__)
+
+
+def output_paths(sources: Sources, folder: Path, suffix: str = "") -> dict[str, Path]:
+    """Return the output file of each source in a folder; files of equal name get a number.
+
+    suffix: of all files, by default that of each picture if OpenCV writes that format, and .mp4 for
+    videos and streams. Raises `OptionError` if a file would overwrite a source.
+    """
+    pictures = [Path("stdin.jpg") if path == STDIN else path for path in sources.pictures]
+    names = _distinct((path.stem, suffix or _writable(path.suffix)) for path in pictures)
+    names += _distinct((_stem(s.name), suffix or VIDEO_SUFFIX) for s in sources.streams)
+    inputs = [*map(str, sources.pictures), *(stream.name for stream in sources.streams)]
+    found = {source: folder / name for source, name in zip(inputs, names, strict=True)}
+    resolved = {Path(source).resolve() for source in inputs}
+    for path in found.values():
+        if path.resolve() in resolved:
+            hint = "give another folder with --out"
+            raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
+    return found
+
+
+def frame_name(stem: str, frame: int | None) -> str:
+    """Return the name of a frame, made of the name of its video; of a picture, the name itself."""
+    return stem if frame is None else f"{stem}_{frame}"
+
+
+def _distinct(names: Iterable[tuple[str, str]]) -> list[str]:
+    """Return file names from stems and suffixes; equal ones get a number."""
+    taken: dict[str, None] = {}  # a set that keeps its order
+    for stem, suffix in names:
+        name, number = f"{stem}{suffix}", 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        taken[name] = None
+    return list(taken)
+
+
+def _writable(suffix: str) -> str:
+    return suffix if suffix and cv2.haveImageWriter(f"x{suffix}") else ".jpg"
+
+
+def _stem(name: str) -> str:
+    """Return a file stem for the name of a stream, which may be an address."""
+    words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(name).stem)
+    return words.strip("-.") or "stream"
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -38,45 +85,46 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     replace(path, [data.tobytes()])
 
 
-def write_json(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows of all pictures as one file."""
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows of all pictures as one JSON file."""
     replace(path, [json.dumps(rows, indent=1).encode()])
 
 
-class JsonLines:
-    """A file of JSON lines, complete once it is closed; or an open stream; None writes nothing."""
+@contextmanager
+def json_lines(target: str | Path | BinaryIO | None) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that writes a row as a line of JSON.
 
-    def __init__(self, target: str | Path | BinaryIO | None) -> None:
-        self._stack = ExitStack()
-        if isinstance(target, str | Path):
-            target = self._stack.enter_context(writing(target))
-        self._file = target
+    target: a file, which is in its place once the context ends, or an open stream. Without a target
+    nothing is written.
+    """
+    stack = ExitStack()
+    file = stack.enter_context(writing(target)) if isinstance(target, str | Path) else target
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Write the row of a picture."""
-        if self._file is not None:
-            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
+    def add(row: Row) -> None:
+        if file is not None:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            file.flush()
 
-    def close(self) -> None:
-        """Put the file in its place."""
-        self._stack.close()
+    try:
+        yield add
+    finally:
+        stack.close()
 
 
-def image_id(row: dict[str, Any], number: int) -> int:
-    """Return COCO's id of a picture: the last digits of its name, else `number`.
+def image_id(row: Row, number: int) -> int:
+    """Return COCO's id of a picture: the last digits in its name, else `number`.
 
-    It is `number` too for a frame of a video, since all frames share the name.
+    A frame of a video always gets `number`, since all frames share the name of the video.
     """
     digits = re.findall(r"\d+", Path(row["file"]).stem)
     return int(digits[-1]) if digits and "frame" not in row else number
 
 
-def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, Any]]:
-    """Return the detections of a picture as COCO's evaluation reads them.
+def coco_rows(row: Row, number: int, classes: int) -> list[dict[str, Any]]:
+    """Return the detections of a picture in COCO's format of results.
 
-    If there are 80 classes, their ids are COCO's; else classes are numbered from 1. Boxes are x, y,
-    w, h in pixels.
+    80 classes get COCO's category ids; other classes are numbered from 1. Boxes are left, top,
+    width, height in pixels.
     """
     ids = COCO_IDS if classes == len(COCO_IDS) else range(1, classes + 1)
     picture = image_id(row, number)
@@ -91,10 +139,10 @@ def coco_rows(row: dict[str, Any], number: int, classes: int) -> list[dict[str, 
     ]
 
 
-def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None:
-    """Write the rows of all pictures as a file of COCO's results.
+def write_coco(path: Path, rows: Sequence[Row], classes: int) -> None:
+    """Write the detections of all pictures in COCO's format of results.
 
-    Logs a warning where several pictures have the same id for COCO's evaluation.
+    Logs a warning if several pictures have the same id.
     """
     message = "%s: %d pictures have COCO's id %s; give each a number in its name"
     _warn_if_shared((image_id(row, number) for number, row in enumerate(rows)), message, path)
@@ -102,13 +150,11 @@ def write_coco(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None
     replace(path, [json.dumps(found).encode()])
 
 
-def write_voc(
-    folder: Path, rows: Sequence[dict[str, Any]], names: Sequence[str], classes: int
-) -> None:
-    """Write a file for each class, `comp4_det_test_CLASS.txt`: picture, score and box from pixel 1.
+def write_voc(folder: Path, rows: Sequence[Row], names: Sequence[str], classes: int) -> None:
+    """Write a file `comp4_det_test_CLASS.txt` for each class: picture, score, box from pixel 1.
 
-    VOC knows a picture by its name without folder and suffix. Logs a warning where several pictures
-    share one.
+    VOC identifies a picture by its name without folder and suffix. Logs a warning if several
+    pictures have the same name.
     Source: AlexeyAB/darknet src/detector.c, print_detector_detections.
     """
     message = "%s: %d pictures are named '%s' for VOC; give each a name of its own"
@@ -127,13 +173,13 @@ def write_voc(
 
 
 def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:
-    """Log the message with the path, the number of pictures with the commonest key, and the key."""
+    """Log the message for the most common key, with its count, if several pictures share it."""
     for key, count in Counter(keys).most_common(1):
         if count > 1:
             logger.warning(message, path, count, key)
 
 
-def _voc_name(row: dict[str, Any]) -> str:
+def _voc_name(row: Row) -> str:
     return frame_name(Path(row["file"]).stem, row.get("frame"))
 
 
@@ -147,5 +193,6 @@ def yolo_lines(prediction: Prediction) -> Iterator[str]:
 
 
 def write_yolo(path: Path, prediction: Prediction) -> None:
-    """Write the labels of a picture."""
-    replace(path, ["".join(yolo_lines(prediction)).encode()])
+    """Write the labels of a picture, or of a frame to a file of its own beside `path`."""
+    target = path.with_name(f"{frame_name(path.stem, prediction.frame)}{path.suffix}")
+    replace(target, ["".join(yolo_lines(prediction)).encode()])

@@ -1,4 +1,4 @@
-"""The server's socket, libraries and signals."""
+"""The socket, the libraries and the signals of the server."""
 
 from __future__ import annotations
 
@@ -12,31 +12,24 @@ from ghostyolo.errors import OptionError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-DRAIN_SECONDS = 10  # for requests under way, after a signal to stop
+DRAIN_SECONDS = 10  # to finish running requests after a signal to stop
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes any free one. Early requests wait.
+    """Return a socket that listens; port 0 takes any free port. Requests wait until `run`.
 
     Raises `OptionError` for an address that is not available.
     """
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, proto)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind(address)
-            bound.listen()
-        except OSError:
-            bound.close()
-            raise
+        dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, dualstack_ipv6=dual)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error)).partition(" (while")[0].lower()
         hint = "give another --host or --port"
         raise OptionError(f"cannot serve at {host}:{port}: {reason}", hint=hint) from None
-    return bound
 
 
 def check() -> None:
@@ -51,7 +44,7 @@ def check() -> None:
 
 
 def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests under way. Main thread only."""
+    """Serve until SIGTERM or SIGINT, then finish running requests. Call it in the main thread."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -61,9 +54,9 @@ def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> No
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    # The client gets what it warns of; clients must not fill the log with it.
+    # The client gets its warnings as an error; clients must not fill the log with them.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    # uvicorn raises the signal again once it has stopped, which must not be an error.
+    # uvicorn raises the signal again after it has stopped; that must not end the program.
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         uvicorn.Server(config).run(sockets=[bound])
@@ -73,4 +66,4 @@ def run(app: Starlette, bound: socket.socket, *, access_log: bool = False) -> No
 
 
 def _ignore(number: int, frame: object) -> None:
-    """Return, so that the program goes on to its end."""
+    """Ignore a signal."""

@@ -11,7 +11,7 @@ from ghostyolo.boxes import Detections
 from ghostyolo.model.classifier import check_no_thresholds
 from ghostyolo.model.detector import NMS, THRESH
 from ghostyolo.network.outputs import classifier_output
-from ghostyolo.prediction.results import class_rows, detection_rows
+from ghostyolo.prediction.predict import class_rows, detection_rows
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.serve.batcher import Compute
 

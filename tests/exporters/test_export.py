@@ -338,6 +338,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["x.bin"], "use one of .onnx, .xml, .torchscript, .pt, or --format"),
         (["x.onnx", "--opset", "9"], "use 11 to 20"),
+        (["x.torchscript", "--opset", "17"], "--opset 17 is for ONNX files; leave --opset out"),
         (["x.xml", "--sample", "python"], "give OUT an .onnx suffix"),
         (["x.onnx", "--nms", "--sample", "cpp"], "leave --nms out"),
         (["x.onnx", "--decode", "--iou", ".6"], "--iou is for suppression in the file; add --nms"),

@@ -61,7 +61,7 @@ def test_few_pictures_are_warned_of(
             {"score": lambda each: 0},
             "before suppression; leave --nms out",
         ),
-        ("x", ExportSettings(), {}, "no suffix names its format"),
+        ("x", ExportSettings(), {}, "it has no suffix"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_writing(

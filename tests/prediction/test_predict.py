@@ -12,10 +12,10 @@ import pytest
 from ghostyolo.boxes import Detections
 from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError, OptionError
-from ghostyolo.prediction import results, writers
-from ghostyolo.prediction.output_paths import picture_paths
+from ghostyolo.prediction import predict, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
-from ghostyolo.prediction.sources import find_pictures
+from ghostyolo.prediction.sources import Sources, find_pictures
+from ghostyolo.prediction.writers import output_paths
 
 NAMES = ("cat", "dog")
 
@@ -105,13 +105,13 @@ def test_picture_of_no_known_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_words() -> None:
-    assert results.in_words(found().result, NAMES) == "2 dog, 1 class 7"
-    assert results.in_words(Detections.empty(), NAMES) == "nothing found"
-    assert results.class_name(0, ()) == "class 0"
+    assert predict.in_words(found().result, NAMES) == "2 dog, 1 class 7"
+    assert predict.in_words(Detections.empty(), NAMES) == "nothing found"
+    assert predict.class_name(0, ()) == "class 0"
 
 
 def test_dictionary_and_file(tmp_path: Path) -> None:
-    row = results.picture_row(found(), NAMES)
+    row = predict.picture_row(found(), NAMES)
     assert (row["file"], row["height"], row["width"]) == ("x.jpg", 40, 60)
     assert row["detections"][0] == {
         "class": 1, "name": "dog", "score": 0.9, "box": [1, 2, 20.5, 28],
@@ -124,14 +124,14 @@ def test_dictionary_and_file(tmp_path: Path) -> None:
 
 def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
     paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x-2.jpg"), Path("c/x.jpg"), Path("y.png")]
-    targets = picture_paths(paths, tmp_path)
+    targets = output_paths(Sources(paths, []), tmp_path)
     assert [targets[str(path)].name for path in paths] == [
         "x.jpg", "x-2.jpg", "x-2-2.jpg", "x-3.jpg", "y.png",
     ]  # fmt: skip
     assert {path.parent for path in targets.values()} == {tmp_path}
-    odd = picture_paths([Path("x"), Path("x.camera"), Path("x.PNG")], tmp_path)
+    odd = output_paths(Sources([Path("x"), Path("x.camera"), Path("x.PNG")], []), tmp_path)
     assert [path.name for path in odd.values()] == ["x.jpg", "x-2.jpg", "x.PNG"]
-    labels = picture_paths([*paths, Path("x.png"), Path("-")], tmp_path, ".txt")
+    labels = output_paths(Sources([*paths, Path("x.png"), Path("-")], []), tmp_path, ".txt")
     assert [path.name for path in labels.values()] == [
         "x.txt", "x-2.txt", "x-2-2.txt", "x-3.txt", "y.txt", "x-4.txt", "stdin.txt",
     ]  # fmt: skip
@@ -140,4 +140,4 @@ def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
 def test_target_is_never_a_source(tmp_path: Path) -> None:
     path = write(tmp_path / "x.png")
     with pytest.raises(OptionError, match=r"x\.png: would be overwritten; give another folder"):
-        picture_paths([path], tmp_path / "below" / "..")
+        output_paths(Sources([path], []), tmp_path / "below" / "..")

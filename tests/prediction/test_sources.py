@@ -17,10 +17,10 @@ import pytest
 
 from ghostyolo.boxes import Detections
 from ghostyolo.errors import DataError, OptionError
-from ghostyolo.prediction import results, sources, video, writers
-from ghostyolo.prediction.output_paths import VIDEO_SUFFIX, stream_paths
+from ghostyolo.prediction import predict, sources, video, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
-from ghostyolo.prediction.sources import SourceImage, Stream
+from ghostyolo.prediction.sources import SourceImage, Sources, Stream
+from ghostyolo.prediction.writers import output_paths
 
 SIZE = (48, 64)
 
@@ -90,7 +90,9 @@ def test_words_are_told_apart(tmp_path: Path) -> None:
     deep = sources.find_sources([str(tmp_path)], recursive=True).pictures
     assert deep == [tmp_path / "a.png", tmp_path / "in/b.png"]
     assert sources.find_sources([f"{tmp_path}/**/b.png"]).pictures == [tmp_path / "in/b.png"]
-    with pytest.raises(DataError, match="no pictures in this folder; look into its folders with"):
+    with pytest.raises(
+        DataError, match="no pictures in this folder; look into its subfolders with"
+    ):
         sources.find_sources([str(picture(tmp_path / "deep/er/x.png").parents[1])])
 
 
@@ -142,12 +144,12 @@ def test_video_at_an_address_loses_no_frame_and_one_without_end_is_live(tmp_path
 def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
     names = ("a/b c.avi", "b/b c.mp4", "rtsp://host/li?ve=1", "rtsp://other/li?ve=1")
     streams = [Stream(name, name, live="://" in name) for name in names]
-    assert [path.name for path in stream_paths(streams, tmp_path, VIDEO_SUFFIX).values()] == [
+    assert [path.name for path in output_paths(Sources([], streams), tmp_path).values()] == [
         "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
     ]  # fmt: skip
     own = Stream(str(tmp_path / "x.mp4"), "", live=False)
     with pytest.raises(OptionError, match="would be overwritten; give another folder with --out"):
-        stream_paths([streams[0], own], tmp_path, VIDEO_SUFFIX)
+        output_paths(Sources([], [streams[0], own]), tmp_path)
 
 
 def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +180,7 @@ def test_batches_keep_pictures_and_errors_in_their_turn(batch: int, tmp_path: Pa
 
 
 def test_coco_counts_as_coco_does() -> None:
-    row = results.picture_row(found(), ("a", "b"))
+    row = predict.picture_row(found(), ("a", "b"))
     assert writers.coco_rows(row, 7, 2)[0] == {
         "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "score": 0.9,
     }  # fmt: skip
@@ -191,7 +193,7 @@ def test_coco_counts_as_coco_does() -> None:
 def test_pictures_that_are_one_to_coco_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = results.picture_row(found(), ("a", "b"))
+    row = predict.picture_row(found(), ("a", "b"))
     frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
     writers.write_coco(tmp_path / "x.json", frames, 2)
     assert not caplog.messages
@@ -202,7 +204,7 @@ def test_pictures_that_are_one_to_coco_are_told(
 def test_pictures_that_are_one_to_voc_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = results.picture_row(found(), ("a", "b"))
+    row = predict.picture_row(found(), ("a", "b"))
     frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
     writers.write_voc(tmp_path, [row, *frames], ("a", "b"), 2)
     assert not caplog.messages
@@ -211,7 +213,7 @@ def test_pictures_that_are_one_to_voc_are_told(
 
 
 def test_files_of_other_programs(tmp_path: Path) -> None:
-    row = results.picture_row(found(), ("a", "b"))
+    row = predict.picture_row(found(), ("a", "b"))
     writers.write_voc(tmp_path, [row], ("a", "b", "c"), 3)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts == {
@@ -220,10 +222,9 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
         "comp4_det_test_c.txt": "",
     }
     assert list(writers.yolo_lines(found()))[1] == "0 0.734375 0.541667 0.531250 0.916667 0.50000\n"
-    lines = writers.JsonLines(tmp_path / "x.jsonl")
-    lines.add(row)
-    assert not (tmp_path / "x.jsonl").exists(), "it is in its place when it is whole"
-    lines.add(row)
-    lines.close()
+    with writers.json_lines(tmp_path / "x.jsonl") as add_row:
+        add_row(row)
+        assert not (tmp_path / "x.jsonl").exists(), "it is in its place when it is whole"
+        add_row(row)
     text = (tmp_path / "x.jsonl").read_text()
     assert [json.loads(line) for line in text.splitlines()] == [row, row]
