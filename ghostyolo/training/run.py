@@ -26,12 +26,11 @@ from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
 from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.loop import fit
-from ghostyolo.training.observers import deferred_signals
+from ghostyolo.training.observers import TensorBoard, deferred_signals
 from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
 from ghostyolo.training.task import task_of
-from ghostyolo.training.tensorboard import TensorBoard
 
 logger = logging.getLogger(__name__)
 Options = ParamSpec("Options")

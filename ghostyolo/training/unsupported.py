@@ -24,16 +24,14 @@ def check_detector(network: Network) -> None:
     """Raise `CfgError` for keys and layers that the training of a detector does not implement."""
     heads_of(network)
     if network.options.cutmix and not network.options.mosaic:
-        message = "cutmix=1 without mosaic=1 is for classifiers"
-        raise CfgError(message, section="net", hint="run with --set net.cutmix=0")
+        raise _net_error("cutmix=1 without mosaic=1 is for classifiers", "net.cutmix=0")
     if network.options.mixup not in (0, 1) and not network.options.mosaic:
         message = f"mixup={network.options.mixup} is for classifiers"
-        hint = "run with --set net.mixup=1, or --set net.mosaic=1"
-        raise CfgError(message, section="net", hint=hint)
+        raise _net_error(message, "net.mixup=1, or --set net.mosaic=1")
     _check(network, "detectors")
     for node, head in detection_heads(network):
         if not isinstance(head, Yolo):
-            raise node.error("no loss is written for it", "train a network with [yolo] heads")
+            raise node.error("there is no loss for this head", "train a network with [yolo] heads")
 
 
 def check_classifier(network: Network) -> None:
@@ -41,16 +39,20 @@ def check_classifier(network: Network) -> None:
     classifier_output_of(network)
     options = network.options
     if not 0 <= mixture(network) < len(MIXTURES):
-        message, hint = f"mixup={options.mixup}", "run with --set net.mixup=1, or 2 for cutmix"
-        raise CfgError(message, section="net", hint=hint)
+        raise _net_error(f"mixup={options.mixup}", "net.mixup=1, or 2 for cutmix")
     if not 0 <= options.label_smooth_eps < 1:
         message = f"label_smooth_eps={options.label_smooth_eps} is not in 0..1"
-        raise CfgError(message, section="net", hint="run with --set net.label_smooth_eps=0.1")
+        raise _net_error(message, "net.label_smooth_eps=0.1")
     if not 0 < options.min_crop <= options.max_crop:
         message = f"min_crop={options.min_crop} max_crop={options.max_crop}"
         hint = "set the least and the largest length of the shorter side, in pixels"
         raise CfgError(message, section="net", hint=hint)
     _check(network, "classifiers")
+
+
+def _net_error(message: str, setting: str) -> CfgError:
+    """Return an error about a key of `[net]`. setting: an argument of --set that avoids it."""
+    return CfgError(message, section="net", hint=f"run with --set {setting}")
 
 
 def check_teacher(network: Network, teacher: Network) -> None:

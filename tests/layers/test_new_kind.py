@@ -188,7 +188,9 @@ def test_a_head_that_no_loss_knows_is_not_trained() -> None:
 
     try:
         text = TEXT.replace("[unheard]\ngain=2\n", "").replace("[avgpool]\n[softmax]", "[centers]")
-        with pytest.raises(CfgError, match=r"x\.cfg:13: \[centers\] no loss is written for it"):
+        with pytest.raises(
+            CfgError, match=r"x\.cfg:13: \[centers\] there is no loss for this head"
+        ):
             check_detector(read(text))
         with pytest.raises(CfgError, match=r"\[centers\] cannot change its classes"):
             passes.reclass(read(text), 3)
