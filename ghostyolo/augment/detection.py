@@ -32,9 +32,10 @@ class Augmentation:
     four; mosaic_bound: their boxes end where the quarter ends. mixup: share of the others that are
     the mean of two. blur: side in pixels of the blur that one picture in three gets whole, and one
     around its objects (of 17 pixels); 1: around objects only. gaussian_noise: its deviation in
-    levels, in one picture of two. visible: a box is kept when more than this share of its area is.
+    levels, in one picture of two. min_visible: a box is kept if more than this fraction of its area
+    is in the crop.
 
-    Darknet mixes and makes mosaics with probability 0.5, and keeps boxes as visible=0 does.
+    Darknet mixes and makes mosaics with probability 0.5, and keeps boxes as min_visible=0 does.
 
     Raises OptionError for a value out of range.
     """
@@ -51,7 +52,7 @@ class Augmentation:
     mixup: float = 0.0
     blur: int = 0
     gaussian_noise: float = 0.0
-    visible: float = 0.0
+    min_visible: float = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -65,7 +66,7 @@ class Augmentation:
             mixup=(0, 1),
             blur=(0, 255),
             gaussian_noise=(0, 127),
-            visible=(0, 0.99),
+            min_visible=(0, 0.99),
         )
 
 
@@ -95,7 +96,7 @@ def augment(
     """
     crop = draw_crop(image.shape[:2], size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
-    cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.visible)
+    cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.min_visible)
     pixels = cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
     return finish(cut(image, crop, size), pixels, flip, settings, rng), cxcywh, kept
 
@@ -201,11 +202,11 @@ def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> 
 
 
 def move_boxes(
-    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size, visible: float = 0.0
+    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size, min_visible: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return boxes as cxcywh relative to the crop, clipped to it, and the indices of those left.
 
-    visible: the share of its area that must be left of a box, and more.
+    min_visible: a box is kept if more than this fraction of its area is in the crop.
     """
     low, high = crop[:2], crop[2:]
     corners = (boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64) - low) / (high - low)
@@ -213,6 +214,6 @@ def move_boxes(
         corners[..., 0] = 1 - corners[:, ::-1, 0]
     xyxy = np.clip(corners, 0, 1).reshape(-1, 4)
     cxcywh = xyxy_to_cxcywh(xyxy)
-    left = cxcywh[:, 2] * cxcywh[:, 3] > visible * (corners[:, 1] - corners[:, 0]).prod(1)
+    left = cxcywh[:, 2] * cxcywh[:, 3] > min_visible * (corners[:, 1] - corners[:, 0]).prod(1)
     kept = np.flatnonzero((cxcywh[:, 2:] * size[::-1] >= 1).all(1) & left)
     return cxcywh[kept].astype(np.float32), kept

@@ -184,7 +184,7 @@ def _place(
     seen = np.clip(placed, quarter.start, quarter.end)
     bounded = seen if settings.mosaic_bound else np.clip(placed, 0, quarter.net)
     large = _sides(bounded) >= 1
-    visible = _sides(seen).prod(1) > settings.visible * (_sides(corners) * scale).prod(1)
+    visible = _sides(seen).prod(1) > settings.min_visible * (_sides(corners) * scale).prod(1)
     kept = np.flatnonzero(fits.all(1) & large.all(1) & visible)
     return bounded[kept].reshape(-1, 4), kept
 

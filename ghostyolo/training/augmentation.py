@@ -31,7 +31,7 @@ def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) ->
         mixup=MIXED if options.mixup and not options.mosaic else 0.0,
         blur=options.blur,
         gaussian_noise=options.gaussian_noise,
-        visible=loss.min_visible,
+        min_visible=loss.min_visible,
     )
     if not no_mosaic:
         return settings

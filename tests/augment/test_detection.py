@@ -158,7 +158,7 @@ def test_colour_factors_are_as_often_above_one_as_below():
 @pytest.mark.parametrize(
     "option",
     ["jitter=0.5", "resize=0", "hue=-1", "exposure=0", "saturation=nan"]
-    + ["mosaic=1.1", "mixup=-1", "blur=-3", "gaussian_noise=128", "visible=1"],
+    + ["mosaic=1.1", "mixup=-1", "blur=-3", "gaussian_noise=128", "min_visible=1"],
 )
 def test_values_out_of_range_are_refused(option):
     name, value = option.split("=")
@@ -339,7 +339,7 @@ def test_more_visibility_asked_keeps_fewer_boxes_of_a_mosaic():
             len(mosaic([painted(p, seed=s) for p in range(4)], (96, 96), settings, generator(s))[2])
             for s in range(80)
         )
-        for settings in (Augmentation(visible=v) for v in (0, 0.3, 0.6, 0.99))
+        for settings in (Augmentation(min_visible=v) for v in (0, 0.3, 0.6, 0.99))
     ]
     assert counts == sorted(counts, reverse=True) and counts[0] > counts[1] > counts[3] > 0
 

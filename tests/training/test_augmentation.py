@@ -33,13 +33,13 @@ def test_pictures_change_as_the_cfg_says(name: str) -> None:
         mosaic_bound=True,
         blur=3,
         gaussian_noise=5,
-        visible=loss_config(name).min_visible,
+        min_visible=loss_config(name).min_visible,
     )
 
 
 def test_darknets_loss_adds_nothing() -> None:
     got = augmentation.detection(network(), loss_config("darknet"))
-    assert (got.mosaic, got.mixup, got.visible) == (0, 0, 0)
+    assert (got.mosaic, got.mixup, got.min_visible) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
