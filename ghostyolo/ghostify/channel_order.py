@@ -34,6 +34,10 @@ class ChannelOrders:
         self._fix(IMAGE)
         for node in network:
             self._of[node.index] = self._output(network, node)
+            if sum(size for _, size in self.parts(node.index)) != node.shape.c:
+                order = order_of(network, node)
+                message = f"its class gives order={order!r}, which its number of channels refutes"
+                raise node.error(message, "correct `order` in its class")
             self._follow_references(network, node)
         read = {index for node in network for index in node.inputs}
         for node in network:

@@ -12,6 +12,7 @@ from ghostyolo.layers.base import (
     ACROSS_CHANNELS,
     ACTIVATIONS,
     SILENT_DIFFERENCE,
+    ChannelOrder,
     Importer,
     Layer,
     LayerError,
@@ -32,7 +33,6 @@ class Shortcut(Layer):
     refs = {"from": "data"}
     trained = hank_ai = resizable = True
     operations = "elementwise"
-    order = "kept"
     zero_activations = ("hard_mish", *ACROSS_CHANNELS)
     opencv = Importer(ignores=("weights_type",))
 
@@ -60,6 +60,10 @@ class Shortcut(Layer):
             return []
         columns = inputs[0].c if self.weights_type == "per_channel" else 1
         return [("weight", (len(inputs), columns))]
+
+    def channel_order(self, *inputs: Shape) -> ChannelOrder:
+        """Return "fixed" where the first channels of a larger map are added to a smaller one."""
+        return "kept" if len({shape.c for shape in inputs}) == 1 else "fixed"
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:
         return out.size * (len(inputs) - 1) * (2 if self.weighted else 1) / 1e9

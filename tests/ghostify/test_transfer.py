@@ -41,8 +41,12 @@ def unchanged(network: Network) -> Ghostified:
 
 @pytest.mark.parametrize("path", [*KINDS, VOC], ids=lambda path: path.stem)
 def test_channels_in_another_order_compute_the_same(path: Path) -> None:
-    """Every order that is free is shuffled; each output must be the old one, shuffled."""
+    """Every order that is free is shuffled; each output must be the old one, shuffled.
+
+    A convolution after the last layer frees the order of the last layer too.
+    """
     network = load(path)
+    network.add(Convolutional(filters=5, activation="relu"), network[-1])
     if path is VOC:
         network = passes.resize(network, (64, 64))
     old, new = random_model(network), Model(passes.rebuild(network)).eval()
@@ -77,6 +81,18 @@ def test_what_keeps_an_order() -> None:
     assert orders.parts(a.index) == orders.parts(b.index) == orders.parts(c.index)
     assert orders.parts(e.index) == orders.parts(d.index) + orders.parts(c.index)
     assert all(orders.is_fixed(number) for number, _ in orders.parts(e.index)), "grouped reader"
+
+
+@pytest.mark.parametrize("first, second", [(8, 1), (1, 8), (8, 6)])
+def test_a_sum_of_some_channels_knows_them_by_number(first: int, second: int) -> None:
+    network = Network(NetOptions(width=8, height=8, channels=3))
+    a = conv(network, IMAGE, second, 3)
+    b = conv(network, a, first, 3)
+    conv(network, add(network, b, a), 4)
+    orders = ChannelOrders(network)
+    parts = [part for index in range(3) for part in orders.parts(index)]
+    assert [size for _, size in parts] == [second, first, first]
+    assert all(orders.is_fixed(number) for number, _ in parts)
 
 
 @pytest.mark.parametrize("n, ratio", [(4, 2), (6, 2), (6, 3), (7, 3), (5, 2)])

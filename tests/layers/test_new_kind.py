@@ -165,6 +165,13 @@ def test_its_channels_keep_their_numbers(kind: type[Layer]) -> None:
     assert all(orders.is_fixed(number) for index in (0, 1) for number, _ in orders.parts(index))
 
 
+def test_an_order_that_its_channels_refute_is_refused(kind: Any) -> None:
+    kind.order = "kept"
+    kind.shape = lambda self, *inputs: inputs[0]._replace(c=2)
+    with pytest.raises(CfgError, match=HERE + "its class gives order='kept', which its number of"):
+        ChannelOrders(read())
+
+
 def test_it_passes_where_it_says_everything(known: type[Layer], tmp_path: Path) -> None:
     network = read()
     assert info.totals(info.rows(network)).macs == 64 * 12 + 64 * 16
