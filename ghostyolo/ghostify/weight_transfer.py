@@ -228,7 +228,7 @@ class Transfer:
         """
         self._copy_tensors(node, self.after[place], channels)
         old, new = self.old.layers[node.index], self.new.layers[place]
-        if isinstance(new, Convolution) and not new.binary_input:
+        if isinstance(new, Convolution) and not new.binary:
             assert isinstance(old, Convolution)
             maps = self.outputs[self.result.network[place].inputs[0]]
             wanted = old.conv(x)[:, channels]

@@ -1,7 +1,7 @@
 """The layer kinds, one file each; `KINDS` maps a section's name to its class.
 
-All files are imported when `KINDS` is first asked for: a cfg to be read may hold any kind, one to
-be written holds those that its writer imported.
+The files are imported when `KINDS` is first used. Reading a cfg needs all kinds; writing one needs
+only the kinds that its generator has imported itself.
 """
 
 from __future__ import annotations

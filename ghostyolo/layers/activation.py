@@ -1,4 +1,4 @@
-"""`[activation]`: a function of each value.
+"""`[activation]`: an activation function on its own.
 
 Source: AlexeyAB/darknet src/activation_layer.c.
 """
@@ -13,7 +13,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Activation(Layer):
-    """One of Darknet's activations, alone."""
+    """Apply one of Darknet's activations to each value."""
 
     names = ("activation",)
     trained = True

@@ -1,4 +1,4 @@
-"""What `[yolo]` and `[Gaussian_yolo]` share: keys, anchors, decoding.
+"""The base of `[yolo]` and `[Gaussian_yolo]`: keys, anchors, decoding.
 
 Source: AlexeyAB/darknet src/parser.c parse_yolo, parse_gaussian_yolo.
 """
@@ -24,12 +24,11 @@ BOX_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
 
 @options
 class Anchored(Head):
-    """One scale: for each anchor of `mask` a slot of channels, the classes last."""
+    """A head of one scale. Each anchor of `mask` has a slot of channels, the classes last."""
 
-    cxcywh: ClassVar[tuple[int, int, int, int]]  # where a slot has the box
-    before_classes: ClassVar[
-        int
-    ]  # channels of a slot above the classes, objectness the last of them
+    cxcywh: ClassVar[tuple[int, int, int, int]]  # the channels of the box in a slot
+    # The channels of a slot before the classes; the last of them is the objectness.
+    before_classes: ClassVar[int]
 
     mask: tuple[int, ...] = key(
         derive=lambda layer: tuple(range(layer.num)), always=True, training="any"
@@ -67,7 +66,7 @@ class Anchored(Head):
 
     @property
     def own_anchors(self) -> tuple[tuple[float, float], ...]:
-        """Return this scale's anchors, those of `mask`."""
+        """Return the anchors of `mask`, as (w, h) in pixels of the network's input."""
         return tuple(self.all_anchors[index] for index in self.mask)
 
     def with_anchors(
@@ -79,7 +78,7 @@ class Anchored(Head):
 
     @property
     def needed_channels(self) -> int:
-        """Return the input channels that this head needs."""
+        """Return the number of input channels that the head needs."""
         return len(self.mask) * (self.before_classes + self.classes)
 
     def quirks(self) -> Iterator[tuple[str, str, str]]:
@@ -95,16 +94,16 @@ class Anchored(Head):
         counters = len(self.counters_per_class)
         if counters not in (0, self.classes):
             message = f"counters_per_class has {counters} numbers for {self.classes} classes"
-            raise LayerError(message, "give the number of boxes of each class, or leave it out")
+            raise LayerError(message, "give the number of boxes of each class, or delete the line")
 
     def check_boxes(self) -> None:
         for index in self.mask:
             if not 0 <= index < self.num:
-                message = f"mask {index} of num={self.num} anchors"
+                message = f"mask={index} is not one of num={self.num} anchors"
                 raise LayerError(message, f"use masks from 0 to {self.num - 1}", "mask-range")
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the activated output into boxes, row by row, cell by cell, anchor by anchor."""
+        """Decode the activated output, in the order of rows, then columns, then anchors."""
         xp, maps = array_module(output), self._slots(output)
         plane = xp.ones_like(maps[0, 0, 0])
         anchor_wh = [
@@ -119,9 +118,9 @@ class Anchored(Head):
     def decode_above(
         self, output: Any, size: tuple[int, int], thresh: float
     ) -> tuple[Any, Any, Any, Any]:
-        """Take the slots with an objectness above `thresh` out of the maps, and decode only those.
+        """Select the slots whose objectness exceeds `thresh`, and decode only these.
 
-        The arithmetic is that of `decode`, number by number.
+        The results are bit-equal to those of `decode`.
         """
         xp, maps, last = array_module(output), self._slots(output), self.before_classes - 1
         picture, row, column, anchor = (xp.moveaxis(maps[:, :, last], 1, 3) > thresh).nonzero()
@@ -138,14 +137,14 @@ class Anchored(Head):
         return picture, xp.stack(boxes, 1), slots[:, last], slots[:, last + 1 :]
 
     def _slots(self, output: Any) -> Any:
-        """Return an output (N, C, H, W) as (N, anchors, values of a slot, H, W)."""
+        """Return an output (N, C, H, W) as (N, anchors, channels of a slot, H, W)."""
         n, _, h, w = output.shape
         return output.reshape(n, len(self.mask), self.before_classes + self.classes, h, w)
 
     def _boxes(
         self, values: Any, cell: tuple[Any, Any], anchor_wh: Any, shape: Any, xp: Any
     ) -> list[Any]:
-        """Return cx, cy, w and h, relative to the input, of values in cells (column, row)."""
+        """Return cx, cy, w and h relative to the network's input; cell: column and row."""
         (x, y, wide, high), (*_, h, w) = values, shape
         return [
             (x + cell[0]) / w,
@@ -155,11 +154,11 @@ class Anchored(Head):
         ]
 
     def side_factor(self, value: Any, xp: Any) -> Any:
-        """Return the factor by which an anchor's side is multiplied."""
+        """Return the factor of an anchor's width or height that a predicted value stands for."""
         return xp.exp(value)
 
 
 def by_slot(maps: Any, xp: Any) -> Any:
-    """Turn (N, anchors, values, H, W) into (N, slots, values), cell by cell, anchors innermost."""
+    """Reorder (N, anchors, values, H, W) to (N, H * W * anchors, values)."""
     n, _, values, _, _ = maps.shape
     return xp.moveaxis(maps, (3, 4), (1, 2)).reshape(n, -1, values)

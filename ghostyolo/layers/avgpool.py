@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import options
 
 @options
 class Avgpool(Layer):
-    """Global: every channel becomes one number."""
+    """Global average pooling: (C, H, W) to (C, 1, 1)."""
 
     names = ("avgpool", "avg")
     keeps_logits = True

@@ -1,10 +1,9 @@
-"""What every layer kind has: its keys, shape, cost, weights and torch module.
+"""The base class of all layer kinds: keys, shape, cost, weights and torch module.
 
-A kind is one file of this package: a subclass of `Layer` that names its section in `names`, by
-which `KINDS` finds it. All that the program asks of a kind is a member here, and the defaults are
-safe: a kind that says nothing of its training, cost or form in other programs is refused there.
-`module()` is the one place where torch is imported inside a function: reading and writing cfgs
-does not load it.
+A kind is a subclass of `Layer` in a file of its own. Its `names` are the names of its section, and
+the keys by which `KINDS` maps to it. Whatever the program needs to know about a kind is a member of
+`Layer`, and the defaults are safe: training, the cost model and exports refuse a kind that does not
+override them. Only `module()` imports torch, so that reading and writing cfgs does not load it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ghostyolo.syntax.options import Options, key, options
 if TYPE_CHECKING:
     from torch.nn import Module
 else:
-    Module = Any  # kinds load torch in `module` alone
+    Module = Any  # torch is imported only in `module`
 
 # Source: AlexeyAB/darknet src/activations.c get_activation.
 ACTIVATIONS = (
@@ -27,18 +26,19 @@ ACTIVATIONS = (
     "normalize_channels", "normalize_channels_softmax", "normalize_channels_softmax_maxval",
 )  # fmt: skip
 ACROSS_CHANNELS = tuple(f"normalize_channels{end}" for end in ("", "_softmax", "_softmax_maxval"))
-# What Darknet's activate_array computes as zero; some kinds implement some of them by themselves.
+# Activations for which Darknet's activate_array returns zero; some kinds do not use it for them.
 UNKNOWN_TO_ACTIVATE_ARRAY = ("swish", "mish", "hard_mish", *ACROSS_CHANNELS)
 KINDS: dict[str, type[Layer]] = {}
 
-SILENT_DIFFERENCE = "it computes something else without a word"
+SILENT_DIFFERENCE = "it computes another result without an error"
 
-# "products": convolutions or matrix products, counted by `macs`; "elementwise": few operations on
-# each number; "other": neither; "none": inference leaves it out.
+# "products": convolutions or matrix products, counted by `macs`; "elementwise": a few operations on
+# each value; "other": neither; "none": inference does not run the layer.
 Operations = Literal["unknown", "products", "elementwise", "other", "none"]
-# How a layer treats the order of its inputs' channels. "fixed": it knows them by number; "kept":
-# channel k is made of channel k of each input; "joined": they come one after the other;
-# "absorbed": its weights can take them in any order, and its output has an order of its own.
+# What happens if the channels of a layer's inputs change their order. "fixed": the layer computes
+# another function; "kept": its output channels change in the same way, as channel k is computed
+# from channel k of each input; "joined": its output is the concatenation of its inputs;
+# "absorbed": its output stays the same if its weights are reordered along their input channels.
 ChannelOrder = Literal["fixed", "kept", "joined", "absorbed"]
 
 
@@ -59,13 +59,14 @@ class Shape(NamedTuple):
 
 
 Shapes = tuple[Shape, ...]
+Tensors = list[tuple[str, tuple[int, ...]]]  # name and shape of each
 
 
 class Importer(NamedTuple):
     """How another program's importer reads a section.
 
-    ignores: keys that it refuses or overlooks, where they are not at their default. needs: keys
-    that it insists on.
+    ignores: keys that it ignores or rejects if they do not have their defaults. needs: keys that it
+    requires.
     """
 
     ignores: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ class Importer(NamedTuple):
 
 
 class LayerError(ValueError):
-    """Inputs that a layer cannot take; hint says what to write instead, rule is lint's."""
+    """Inputs or options that a layer does not support. hint: a remedy. rule: the rule of lint."""
 
     def __init__(self, message: str, hint: str = "", rule: str = "bad-value") -> None:
         super().__init__(message)
@@ -82,29 +83,29 @@ class LayerError(ValueError):
 
 @options
 class Layer(Options):
-    """The kind of a layer and its options, without its place in a network.
+    """The options of a layer, independent of its position in a network.
 
-    Shapes are of one image. The methods take the shapes of the layer's inputs.
+    Shapes are those of one image, without the batch. The methods take the shapes of the inputs.
     """
 
     takes_previous: ClassVar[bool] = True  # whether the node just above is the first input
-    in_place: ClassVar[bool] = False  # whether the output replaces the input for later readers too
-    has_output: ClassVar[bool] = True  # whether inference can end here; a loss leaves no output
-    probabilities: ClassVar[bool] = False  # whether it makes class probabilities of logits
-    keeps_logits: ClassVar[bool] = False  # whether it makes logits of logits, as a global mean does
-    channels_key: ClassVar[str] = ""  # the key that sets the output's channels, if one does
-    decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # by weight decay
-    clipped: ClassVar[tuple[str, ...]] = ()  # by `clip`, after each update
+    in_place: ClassVar[bool] = False  # whether other readers of its input get its output, too
+    has_output: ClassVar[bool] = True  # whether it can be the last layer; False for a loss
+    probabilities: ClassVar[bool] = False  # whether it turns logits into class probabilities
+    keeps_logits: ClassVar[bool] = False  # whether logits stay logits, as in a global mean
+    channels_key: ClassVar[str] = ""  # the key that sets the number of output channels, if any
+    decayed: ClassVar[tuple[str, ...]] = ("conv.weight", "linear.weight")  # have weight decay
+    clipped: ClassVar[tuple[str, ...]] = ()  # tensors that `clip` clips after each update
 
-    # What the program may do with a kind; the defaults refuse.
-    # Whether training honours it: does with it what Darknet does, if Darknet has the kind.
+    # What is supported for a kind; the defaults mean that it is not.
+    # Whether training supports it, and computes what Darknet does if Darknet has the kind.
     trained: ClassVar[bool] = False
-    operations: ClassVar[Operations] = "unknown"  # what inference spends on it
-    opencv: ClassVar[Importer | None] = None  # how OpenCV's importer reads it, None: not at all
+    operations: ClassVar[Operations] = "unknown"  # the kind of its arithmetic
+    opencv: ClassVar[Importer | None] = None  # how OpenCV's importer reads it; None: it does not
     hank_ai: ClassVar[bool] = False  # whether hank-ai's fork of Darknet has it
     order: ClassVar[ChannelOrder] = "fixed"  # see `channel_order`
-    resizable: ClassVar[bool] = False  # whether Darknet can resize it, as random=1 asks for
-    # Activations that are zero in Darknet's implementation of the kind.
+    resizable: ClassVar[bool] = False  # whether Darknet can change its input size (random=1)
+    # Activations for which Darknet's implementation of the kind returns zero.
     zero_activations: ClassVar[tuple[str, ...]] = UNKNOWN_TO_ACTIVATE_ARRAY
 
     # Keys that Darknet reads in every section. Source: src/parser.c parse_network_cfg_custom.
@@ -137,36 +138,36 @@ class Layer(Options):
         return inputs[0]
 
     def quirks(self) -> Iterator[tuple[str, str, str]]:
-        """Yield values that Darknet reads in its own way: message, hint, what Darknet does."""
+        """Yield mistakes that Darknet accepts: message, hint, and how Darknet interprets each."""
         yield from ()
 
     def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
-        """Raise `LayerError` where a side reference must not name that other layer."""
+        """Raise `LayerError` if a side reference to the other layer is not valid."""
 
     def when_referenced(self) -> Layer:
-        """Return the layer as Darknet computes it when another layer refers to it by index."""
+        """Return the layer as Darknet computes it if another layer refers to it by index."""
         return self
 
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         """Return name and shape of each stored tensor, in the order of the `.weights` file."""
         return []
 
     def transposed_name(self, transposed: bool) -> str:
-        """Return the name of the matrix that a file holds as inputs x outputs, if one does.
+        """Return the name of the matrix that is stored as (inputs, outputs), "" if there is none.
 
-        transposed: whether the file's header says so of dense matrices.
+        transposed: whether the header of the file says that matrices of `[connected]` are.
         """
         return ""
 
-    def weights_to_load(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
-        """Return those of `weights` that are read from a file.
+    def weights_to_load(self, *inputs: Shape) -> Tensors:
+        """Return the tensors of `weights` that are read from a file.
 
         Source: src/parser.c load_weights_upto.
         """
         return [] if self.dontload else self.weights(*inputs)
 
     def check_training(self) -> None:
-        """Raise `LayerError` where training cannot honour the layer."""
+        """Raise `LayerError` if training does not support the layer with its options."""
         if not self.trained:
             hint = "train a network without it, with [yolo] heads or a [softmax]"
             raise LayerError("is computed in inference only", hint)
@@ -175,30 +176,31 @@ class Layer(Options):
             raise LayerError(f"clip={self.clip} cannot be honoured in training", hint)
         if self.stopbackward not in (0, 1):
             message = f"stopbackward={self.stopbackward} cannot be honoured in training"
-            raise LayerError(message, "set stopbackward=1, which stops there for good, or 0")
+            raise LayerError(message, "set stopbackward=1, to stop there in all iterations, or 0")
 
     def channel_order(self, *inputs: Shape) -> ChannelOrder:
-        """Return how the layer treats the order of its inputs' channels."""
+        """Return what happens if the channels of its inputs change their order."""
         return self.order
 
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
-        """Yield what OpenCV's importer computes otherwise: key, message, hint."""
+        """Yield what OpenCV's importer computes differently: key, message, hint."""
         yield from ()
 
     def macs(self, out: Shape, *inputs: Shape) -> int:
         """Return the multiply-adds of convolutions and matrix products for one image.
 
-        Raises `LayerError` for a kind that does not say it.
+        Raises `LayerError` for a kind that does not define it.
         """
         if self.operations in ("unknown", "products"):
-            message = "its class does not say how many multiply-adds it takes"
+            message = "its class does not define the number of multiply-adds"
             raise LayerError(message, "set `operations` there, and define `macs` for products")
         return 0
 
     def numbers_moved(self, out: Shape, *inputs: Shape) -> int:
-        """Return how many numbers one image reads and writes: inputs, output, weights, once each.
+        """Return the number of values that are read and written for one image.
 
-        Batch norm and activation are taken to be one with the convolution.
+        Inputs, output and weights count once each: batch norm and activation are taken as fused
+        with the convolution.
         Source: Ma et al., ShuffleNet V2, 2018, equation 1: MAC = hw (c1 + c2) + c1 c2.
         """
         if self.operations == "none":
@@ -206,9 +208,9 @@ class Layer(Options):
         return sum(shape.size for shape in inputs) + out.size + count(self.weights(*inputs))
 
     def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
-        """Yield the numbers that each further operator moves where nothing is fused.
+        """Yield the number of values that each further operator moves if nothing is fused.
 
-        Batch norm and activation each read and write the maps once more.
+        Batch norm and activation each read and write the feature maps once more.
         """
         if getattr(self, "norm", False):
             yield 2 * out.size
@@ -220,38 +222,56 @@ class Layer(Options):
         return 0.0
 
     def summary(self) -> str:
-        """Return its main options in a few words, for a table."""
+        """Return the main options in a few words, for a table."""
         return ""
 
     def module(self, *inputs: Shape) -> Module:
-        """Return the torch module; its tensors bear the names of `weights`."""
+        """Return the torch module, whose tensors have the names of `weights`.
+
+        Raises `LayerError` for options that are not supported.
+        """
         raise LayerError("has no module, so it cannot be computed", "define `module` in its class")
 
 
-def count(weights: list[tuple[str, tuple[int, ...]]]) -> int:
-    """Return the number of floats behind a list of names and shapes."""
+def count(weights: Tensors) -> int:
+    """Return the number of elements of all tensors."""
     return sum(prod(shape) for _, shape in weights)
 
 
 def at_least_one(layer: Layer, *keys: str) -> None:
-    """Raise `LayerError` for the first of the keys that is below 1."""
+    """Raise `LayerError` if a key is below 1."""
     for name in keys:
         if (value := getattr(layer, name)) < 1:
             raise LayerError(f"{name}={value} is below 1", f"set {name}=1 or more")
 
 
 def pair(inputs: Shapes) -> tuple[Shape, Shape]:
-    """Return the layer above and the one that `from` names.
+    """Return the shapes of the layer above and of the layer of `from`.
 
-    Raises `LayerError` where it names more.
+    Raises `LayerError` if `from` has more than one index.
     """
     if len(inputs) != 2:
-        raise LayerError(f"from= names {len(inputs) - 1} layers, one counts", "give one index")
+        raise LayerError(f"from= has {len(inputs) - 1} indices, one is read", "give one index")
     return inputs[0], inputs[1]
 
 
+def output_size(
+    x: Shape, size: int, padding: int, stride: tuple[int, int], what: str = "kernel"
+) -> tuple[int, int]:
+    """Return the height and width of a convolution's output, or of a pooling layer's.
+
+    padding: pixels on both sides together. stride: (y, x). what: the kernel's name in messages.
+    Raises `LayerError` if the kernel is larger than the padded input.
+    """
+    h, w = ((side + padding - size) // step + 1 for side, step in zip(x[1:], stride, strict=True))
+    if h < 1 or w < 1:
+        hint = "use padding, a smaller size or a larger network input"
+        raise LayerError(f"a {size}x{size} {what} is larger than {x}", hint, "vanishing")
+    return h, w
+
+
 def same_size(inputs: tuple[Shape, ...], hint: str) -> None:
-    """Raise `LayerError` unless all inputs have the height and width of the first."""
+    """Raise `LayerError` unless all inputs have the same height and width."""
     for index, shape in enumerate(inputs[1:], start=2):
         if shape[1:] != inputs[0][1:]:
             first, other = (f"{s.h}x{s.w}" for s in (inputs[0], shape))

@@ -5,13 +5,13 @@ Source: AlexeyAB/darknet src/parser.c parse_connected, src/connected_layer.c.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, Module, Shape, at_least_one
+from ghostyolo.layers.base import ACTIVATIONS, Importer, Layer, Module, Shape, Tensors, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Connected(Layer):
-    """`output` numbers per image, each seeing all of the input."""
+    """A fully connected layer with `output` values per image, then batch norm and activation."""
 
     names = ("connected", "conn")
     channels_key = "output"
@@ -28,7 +28,7 @@ class Connected(Layer):
         at_least_one(self, "output")
         return Shape(self.output, 1, 1)
 
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         matrix = ("linear.weight", (self.output, inputs[0].size))
         if not self.batch_normalize:
             return [("linear.bias", (self.output,)), matrix]

@@ -1,4 +1,4 @@
-"""`[contrastive]`: the loss of embeddings, for pictures or for the boxes of a `[yolo]`.
+"""`[contrastive]`: a loss on embeddings of pictures, or of the boxes of a `[yolo]`.
 
 Source: AlexeyAB/darknet src/parser.c parse_contrastive, src/softmax_layer.c.
 """
@@ -28,7 +28,7 @@ class Contrastive(Layer):
 
     def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if not isinstance(other, Yolo):
-            raise LayerError(f"yolo_layer names a [{other.kind}]", "give the index of a [yolo]")
+            raise LayerError(f"yolo_layer refers to a [{other.kind}]", "give the index of a [yolo]")
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads

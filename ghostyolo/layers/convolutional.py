@@ -1,4 +1,4 @@
-"""`[convolutional]`: cross-correlation, then batch norm or a bias, then the activation.
+"""`[convolutional]`: a convolution, then batch norm or a bias, then the activation.
 
 Source: AlexeyAB/darknet src/parser.c parse_convolutional, src/convolutional_layer.c.
 """
@@ -17,16 +17,19 @@ from ghostyolo.layers.base import (
     Module,
     Shape,
     Shapes,
+    Tensors,
     at_least_one,
+    output_size,
 )
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Convolutional(Layer):
-    """Square kernels; `pad=1` means size // 2 pixels each side and overrides `padding`.
+    """A convolution with square kernels.
 
-    `binary` changes weights on Darknet's GPUs only, and nothing here.
+    `pad=1` pads size // 2 pixels on each side and overrides `padding`. `binary` has no effect here,
+    as in Darknet's CPU build.
     """
 
     names = ("convolutional", "conv")
@@ -76,27 +79,32 @@ class Convolutional(Layer):
 
     @property
     def norm(self) -> bool:
-        """Return whether a batch norm stands in place of the bias."""
+        """Return whether there is a batch norm, which replaces the bias."""
         return bool(self.batch_normalize or self.cbn)
 
     @property
     def pad_px(self) -> int:
-        """Return the zero pixels on each side, dilation not counted."""
+        """Return the zero pixels on each side, not multiplied by the dilation."""
         return self.size // 2 if self.pad else self.padding
 
     @property
+    def _padding(self) -> int:
+        """Return the zero pixels on each side."""
+        return self.pad_px * self.computed_dilation
+
+    @property
     def computed_groups(self) -> int:
-        """Return the groups that are computed; xnor knows one only."""
+        """Return the groups that are computed: one with xnor."""
         return 1 if self.xnor else self.groups
 
     @property
     def computed_dilation(self) -> int:
-        """Return the dilation that is computed; a 1x1 kernel has none, nor does xnor."""
+        """Return the dilation that is computed: 1 for a 1x1 kernel and with xnor."""
         return 1 if self.size == 1 or self.xnor else self.dilation
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Return the (y, x) stride of the convolution itself; with antialiasing the blur has it."""
+        """Return the (y, x) stride of the convolution; with antialiasing only the blur has one."""
         return (1, 1) if self.antialiasing else (self.stride_y, self.stride_x)
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -108,15 +116,8 @@ class Convolutional(Layer):
         return out
 
     def _convolved(self, x: Shape) -> Shape:
-        """Return the shape before antialiasing, as Darknet declares it: without the dilation."""
-        h, w = (
-            (side + 2 * self.pad_px - self.size) // stride + 1
-            for side, stride in zip(x[1:], self.strides, strict=True)
-        )
-        if h < 1 or w < 1:
-            message = f"a {self.size}x{self.size} kernel leaves nothing of {x}"
-            raise LayerError(message, "set pad=1", "vanishing")
-        return Shape(self.filters, h, w)
+        """Return the shape before antialiasing, computed without the dilation as in Darknet."""
+        return Shape(self.filters, *output_size(x, self.size, 2 * self.pad_px, self.strides))
 
     def _check(self, x: Shape) -> None:
         at_least_one(self, "filters", "size", "stride_x", "stride_y", "groups", "dilation")
@@ -125,40 +126,41 @@ class Convolutional(Layer):
                 message = f"groups={self.groups} does not divide {channels} {what}"
                 hint = "choose groups that divide the input channels and filters"
                 raise LayerError(message, hint, "groups")
-        wide = self.computed_dilation * (self.size - 1) + 1
-        sides = [
-            (side + 2 * self.pad_px * self.computed_dilation - wide) // stride + 1
-            for side, stride in zip(x[1:], self.strides, strict=True)
-        ]
-        if sides != list(self._convolved(x)[1:]):
+        dilated, padding = self.computed_dilation * (self.size - 1) + 1, 2 * self._padding
+        if output_size(x, dilated, padding, self.strides) != self._convolved(x)[1:]:
             message = f"dilation={self.dilation} needs {self.size // 2} pixels of padding"
-            hint = "use an odd size with pad=1; Darknet's sizes are wrong otherwise"
+            hint = "use an odd size with pad=1; Darknet computes a wrong output size otherwise"
             raise LayerError(message, hint, "dilation")
 
     def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:
         if other.weights(*other_inputs) != self.weights(*inputs):
             hint = "share with a convolution of the same input channels, filters, size and groups"
-            raise LayerError("share_index names a layer with other weights", hint, "share-index")
+            raise LayerError(
+                "share_index refers to a layer with other weights", hint, "share-index"
+            )
 
     def when_referenced(self) -> Layer:
-        """Return the layer without `bin_output`: Darknet's readers other than the next need it so.
+        """Return the layer without `bin_output`, which Darknet switches off for such a layer.
 
         Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (use_bin_output = 0).
         """
         return self.changed(bin_output=0)
 
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         kernel = (self.filters, inputs[0].c // self.computed_groups, self.size, self.size)
         if not self.norm:
             return [("conv.bias", (self.filters,)), ("conv.weight", kernel)]
         names = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var")
         return [(name, (self.filters,)) for name in names] + [("conv.weight", kernel)]
 
-    def weights_to_load(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
-        """Source: AlexeyAB/darknet src/parser.c load_convolutional_weights."""
-        held = super().weights_to_load(*inputs)
+    def weights_to_load(self, *inputs: Shape) -> Tensors:
+        """Return the tensors that are read; with `dontloadscales` only biases and weights.
+
+        Source: AlexeyAB/darknet src/parser.c load_convolutional_weights.
+        """
         scales = ("norm.weight", "norm.running_mean", "norm.running_var")
-        return [item for item in held if not (self.dontloadscales and item[0] in scales)]
+        skipped = scales if self.dontloadscales else ()
+        return [item for item in super().weights_to_load(*inputs) if item[0] not in skipped]
 
     def transposed_name(self, transposed: bool) -> str:
         return "conv.weight" if self.flipped else ""
@@ -185,32 +187,21 @@ class Convolutional(Layer):
         return f"{self.size}x{self.size}{stride}{groups} {self.activation}"
 
     def module(self, *inputs: Shape) -> Module:
-        from ghostyolo.ops import convolution
+        from torch import nn
 
-        self._refuse()
-        return convolution.Convolution(
-            inputs[0].c,
-            self.filters,
-            size=self.size,
-            stride=self.strides,
-            padding=self.pad_px * self.computed_dilation,
-            dilation=self.computed_dilation,
-            groups=self.computed_groups,
-            norm=self.norm,
-            activation=self.activation,
-            binary_input=bool(self.xnor),
-            activate=not (self.xnor and self.bin_output),
-            blur=self._blur(),
-        )
+        from ghostyolo.ops import convolution, pooling
 
-    def _blur(self) -> Module | None:
-        from ghostyolo.ops import pooling
-
-        size = kernel_size(self.antialiasing)
-        return pooling.Blur(size, (self.stride_y, self.stride_x)) if self.antialiasing else None
-
-    def _refuse(self) -> None:
         if self.coordconv:
             raise LayerError(f"coordconv={self.coordconv} is not supported", "set coordconv=0")
         if self.xnor and self.antialiasing:
             raise LayerError("xnor=1 has no antialiasing", "set antialiasing=0")
+        conv = nn.Conv2d(
+            inputs[0].c, self.filters, self.size, self.strides, self._padding,
+            self.computed_dilation, self.computed_groups, bias=not self.norm,
+        )  # fmt: skip
+        activation = "linear" if self.xnor and self.bin_output else self.activation
+        result = convolution.Convolution(conv, self.norm, activation, binary=bool(self.xnor))
+        if self.antialiasing:
+            size = kernel_size(self.antialiasing)
+            result.blur = pooling.Blur(size, (self.stride_y, self.stride_x))
+        return result

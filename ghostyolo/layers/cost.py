@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Cost(Layer):
-    """Used in training only; in inference its output is zero, and the network ends above it."""
+    """Used in training only; in inference its output is zero, and is not one of the network's."""
 
     names = ("cost",)
     has_output = False

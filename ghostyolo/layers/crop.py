@@ -1,4 +1,4 @@
-"""`[crop]`: the middle of the picture.
+"""`[crop]`: the centre of the picture.
 
 Source: AlexeyAB/darknet src/parser.c parse_crop, src/crop_layer.c.
 """
@@ -11,9 +11,9 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Crop(Layer):
-    """crop_height x crop_width pixels, from -1 to 1 unless `noadjust`.
+    """Crop to crop_height x crop_width pixels; scale to [-1, 1] unless `noadjust` is set.
 
-    The other keys change pictures in training, for which this kind has no module.
+    The other keys are for augmentation in training, which is not implemented for this kind.
     """
 
     names = ("crop",)
@@ -34,7 +34,7 @@ class Crop(Layer):
         (x,) = inputs
         if not (0 < self.crop_height <= x.h and 0 < self.crop_width <= x.w):
             message = f"{self.crop_height}x{self.crop_width} (HxW) of a {x.h}x{x.w} picture"
-            raise LayerError(message, "set crop_height and crop_width to at most that")
+            raise LayerError(message, "set crop_height and crop_width to at most these")
         return Shape(x.c, self.crop_height, self.crop_width)
 
     def module(self, *inputs: Shape) -> Module:

@@ -1,4 +1,4 @@
-"""`[detection]`: YOLOv1's head, boxes per cell of a grid.
+"""`[detection]`: the head of YOLOv1, with boxes for each cell of a grid.
 
 Source: AlexeyAB/darknet src/parser.c parse_detection, src/detection_layer.c; Redmon et al. 2016.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ghostyolo.layers.base import LayerError, Module, Shape
+from ghostyolo.layers.base import Module, Shape
 from ghostyolo.layers.head import Head, array_module, cell_indices, check_channels
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Detection(Head):
-    """A vector: the cells' class probabilities, then each box's confidence, then the boxes."""
+    """The input holds the class probabilities of all cells, all confidences, then all boxes."""
 
     names = ("detection",)
     resizable = True
@@ -39,7 +39,7 @@ class Detection(Head):
 
     @property
     def cells(self) -> int:
-        """Return the cells of the grid."""
+        """Return the number of cells in the grid."""
         return self.side**2
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -48,10 +48,6 @@ class Detection(Head):
         sum_ = f"{self.side}^2 cells * ({boxes} + {self.classes} classes)"
         check_channels(inputs[0].size, need, sum_, unit="values", key="output")
         return inputs[0]
-
-    def check_boxes(self) -> None:
-        if self.coords != 4:
-            raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
 
     def module(self, *inputs: Shape) -> Module:
         from torch import nn
@@ -63,9 +59,10 @@ class Detection(Head):
         return heads.DetectionActivation(self.cells, self.classes)
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the vector into boxes, cell by cell.
+        """Decode the boxes in the order of cells, see `Head.decode`.
 
-        The confidence is in the class probabilities; on its own it decides nothing, and counts 1.
+        The class probabilities include the confidence, and the objectness returned is 1: Darknet
+        applies the confidence threshold to their product only.
         Source: AlexeyAB/darknet src/detection_layer.c get_detection_detections.
         """
         xp = array_module(output)

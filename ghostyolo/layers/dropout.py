@@ -11,9 +11,9 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Dropout(Layer):
-    """Works in place: layers that refer to the layer above get the dropped values too.
+    """Works in place: other layers that read the layer above get the dropped values, too.
 
-    DropBlock exists in Darknet's GPU build only; like its CPU build, this is plain dropout.
+    `dropblock` has no effect here, as in Darknet's CPU build.
     """
 
     names = ("dropout",)

@@ -1,4 +1,4 @@
-"""`[empty]`: a layer that changes nothing.
+"""`[empty]`: the identity.
 
 Source: AlexeyAB/darknet src/parser.c parse_network_cfg_custom (EMPTY).
 """
@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import options
 
 @options
 class Empty(Layer):
-    """The output of the layer above, under an index of its own."""
+    """Returns the output of the layer above."""
 
     names = ("empty", "silence")
     trained = True

@@ -13,7 +13,7 @@ from ghostyolo.layers.base import Module, Shape
 from ghostyolo.layers.head import NMS_KINDS, Head, array_module
 from ghostyolo.syntax.options import key, options
 
-# The centre of a box less the point that x and y predict, in widths and heights.
+# The offset from the predicted point x, y to the centre of the box, in widths and heights.
 POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 
 
@@ -26,7 +26,7 @@ class GaussianYolo(Anchored):
     before_classes = 9
     hank_ai = resizable = True
 
-    decode_above = Head.decode_above  # the uncertainties lower the class probabilities
+    decode_above = Head.decode_above  # calls `decode`, which applies the uncertainties
 
     uc_normalizer: float = key(1.0)
     nms_kind: str = key("default", choices=NMS_KINDS)
@@ -38,15 +38,13 @@ class GaussianYolo(Anchored):
         return heads.GaussianActivation(len(self.mask), self.scale_x_y)
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the activated output into boxes; the uncertainties lower the class probabilities.
+        """Decode the output; class probabilities are multiplied by 1 - the mean uncertainty.
 
         Source: AlexeyAB/darknet src/gaussian_yolo_layer.c get_gaussian_yolo_detections.
         """
         boxes, objectness, classes = super().decode(output, size)
         xp = array_module(output)
-        n, _, h, w = output.shape
-        maps = output.reshape(n, len(self.mask), self.before_classes + self.classes, h, w)
-        certainty = 1 - by_slot(maps[:, :, 1:8:2], xp).mean(-1)
+        certainty = 1 - by_slot(self._slots(output)[:, :, 1:8:2], xp).mean(-1)
         if offset := POINTS[self.yolo_point]:
             centre = boxes[..., :2] + offset * boxes[..., 2:]
             boxes = xp.concatenate((centre, boxes[..., 2:]), -1)

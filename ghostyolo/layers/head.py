@@ -1,7 +1,6 @@
-"""What all heads have: anchors, decoding, suppression, and the check of the `filters` above.
+"""The base class of detection heads: anchors, decoding, and the kind of NMS.
 
-`check_channels` checks that the `filters` above a head fit its anchors and classes (the finding
-head-filters of lint).
+`check_channels` checks the `filters` of the layer above a head (lint's rule head-filters).
 """
 
 from __future__ import annotations
@@ -13,25 +12,27 @@ from typing import Any
 from ghostyolo.layers.base import Layer, LayerError, Shape
 from ghostyolo.syntax.options import options
 
-# Non-maximum suppression as `nms_kind` names it; `[yolo]` does not know the last one.
+# The values of `nms_kind`, the kind of non-maximum suppression; `[yolo]` has all but the last.
 # Source: AlexeyAB/darknet src/parser.c parse_yolo, parse_gaussian_yolo.
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 
 
 @options
 class Head(Layer):
-    """A layer that turns maps into boxes."""
+    """A layer that turns feature maps into boxes."""
 
     operations = "other"
 
-    # What every head answers; kinds that have the key declare it. No annotation: not fields here.
+    # Defaults for kinds without these keys; the other kinds override them. As they have no
+    # annotation, they are not keys here.
     classes = 20
+    coords = 4
     nms_kind = "default"
     beta_nms = 0.6
 
     @property
     def own_anchors(self) -> tuple[tuple[float, float], ...]:
-        """Return its anchors as (w, h) in pixels of the network's input, none for other heads."""
+        """Return the head's anchors as (w, h) in pixels of the network's input, if it has any."""
         return ()
 
     def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:
@@ -54,43 +55,46 @@ class Head(Layer):
 
     @property
     def diou_exponent(self) -> float | None:
-        """Return the exponent of the DIoU that suppression compares, None for the IoU."""
+        """Return the exponent of the DIoU that NMS compares, None if it compares the IoU."""
         return diou_exponent(self.nms_kind, self.beta_nms)
 
     def check_boxes(self) -> None:
-        """Raise `LayerError` where the head computes but cannot make boxes."""
+        """Raise `LayerError` if the head's output cannot be decoded into boxes."""
+        if self.coords != 4:
+            raise LayerError(f"coords={self.coords}, boxes have 4 coordinates", "set coords=4")
 
     def with_classes(self, classes: int) -> tuple[Head, int]:
-        """Return the head for another number of classes, and the channels that it needs.
+        """Return the head with another number of classes, and the input channels that it needs.
 
-        Raises `LayerError` for a kind that does not say how.
+        Raises `LayerError` for a kind that does not define this.
         """
         raise LayerError("cannot change its classes", "write the cfg for them by hand")
 
     def meaning(self, x: Shape) -> str:
-        """Return what its outputs mean, for an input of shape x.
+        """Return a text that describes the meaning of the outputs for an input of shape x.
 
-        A network learns from a teacher's outputs only where they mean the same.
+        Distillation requires that the teacher's heads have the same texts.
         """
         return f"{x.h}x{x.w} cells of {self!r}"
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the layer's output into boxes.
+        """Decode the layer's output into boxes.
 
-        output: (N, C, H, W), numpy or torch, as Darknet holds it. size: the network's (h, w).
+        output: (N, C, H, W), numpy or torch, in Darknet's layout. size: the network's (h, w).
         Returns boxes (N, n, 4) as cx, cy, w, h relative to the network's input, objectness (N, n)
-        and class probabilities (N, n, classes). A score is the product of the two; a head
-        whose objectness has no threshold of its own gives 1 there and has it in the classes.
+        and class probabilities (N, n, classes). A score is the product of the last two. A head to
+        whose objectness no threshold is applied returns 1 for it, and the scores as class
+        probabilities.
         """
         raise LayerError("does not decode its output", "define `decode` in its class")
 
     def decode_above(
         self, output: Any, size: tuple[int, int], thresh: float
     ) -> tuple[Any, Any, Any, Any]:
-        """Decode the boxes whose objectness exceeds `thresh`, see `decode`; of numpy arrays alone.
+        """Decode the boxes whose objectness exceeds `thresh`, from a numpy array.
 
-        Returns pictures (m,), boxes (m, 4), objectness (m,) and classes (m, classes), in the order
-        of `decode`.
+        Returns the index of the picture (m,), boxes (m, 4), objectness (m,) and class probabilities
+        (m, classes), see `decode`, in its order.
         """
         boxes, objectness, classes = self.decode(output, size)
         pictures, rows = (objectness > thresh).nonzero()
@@ -99,9 +103,9 @@ class Head(Layer):
 
 
 def diou_exponent(nms_kind: str, beta: float) -> float | None:
-    """Return the exponent of the DIoU that Darknet compares, None where it compares the IoU.
+    """Return the exponent of the DIoU that Darknet's NMS compares, None if it compares the IoU.
 
-    greedynms has 0.6, whatever `beta_nms` says.
+    It is 0.6 for greedynms, and `beta_nms` for diounms.
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
     return {"greedynms": 0.6, "diounms": beta}.get(nms_kind)
@@ -110,9 +114,9 @@ def diou_exponent(nms_kind: str, beta: float) -> float | None:
 def check_channels(
     got: int, needed: int, sum_: str, *, unit: str = "channels", key: str = "filters"
 ) -> None:
-    """Raise `LayerError` unless a head gets the channels, or values, that it needs.
+    """Raise `LayerError` unless the input of a head has the channels, or values, that it needs.
 
-    sum_: how the number comes about. key: what sets it in the layer above.
+    sum_: how the number is computed. key: the key of the layer above that sets it.
     """
     if got != needed:
         hint = f"set {key}={needed} in the layer above"
@@ -120,21 +124,21 @@ def check_channels(
 
 
 def anchor_pairs(anchors: tuple[float, ...], num: int) -> tuple[tuple[float, float], ...]:
-    """Return `num` anchors as (w, h); numbers that are not given are .5, as in Darknet."""
+    """Return `num` anchors as (w, h); numbers that are missing are .5, as in Darknet."""
     numbers = anchors + (0.5,) * (2 * num - len(anchors))
     return tuple(zip(numbers[: 2 * num : 2], numbers[1 : 2 * num : 2], strict=True))
 
 
 def missing_anchors(anchors: tuple[float, ...], num: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the oddity of fewer numbers than the anchors need."""
+    """Yield the quirk (see `Layer.quirks`) of fewer numbers than `num` anchors need."""
     if len(anchors) < 2 * num:
         message = f"{len(anchors)} anchor numbers for num={num} anchors"
-        hint = f"give {2 * num} numbers, a width and a height each"
-        yield message, hint, "takes .5 for those that are missing"
+        hint = f"give {2 * num} numbers, a width and a height for each anchor"
+        yield message, hint, "uses .5 for each missing number"
 
 
 def array_module(array: Any) -> Any:
-    """Return the module of an array: numpy or torch."""
+    """Return the library of an array: the module numpy or torch."""
     return sys.modules[type(array).__module__.partition(".")[0]]
 
 

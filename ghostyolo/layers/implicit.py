@@ -1,17 +1,17 @@
-"""`[implicit]`: learned numbers in place of a computed map.
+"""`[implicit]`: a learned tensor that does not depend on the picture.
 
 Source: AlexeyAB/darknet src/parser.c parse_implicit, src/representation_layer.c; Wang et al. 2021.
 """
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, Module, Shape, at_least_one
+from ghostyolo.layers.base import Layer, Module, Shape, Tensors, at_least_one
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Implicit(Layer):
-    """The same for every picture; the layer above only gives the batch size."""
+    """Only the batch size depends on the layer above."""
 
     names = ("implicit",)
     decayed = clipped = ("weight",)
@@ -27,7 +27,7 @@ class Implicit(Layer):
         at_least_one(self, "filters", "atoms")
         return Shape(self.filters, self.atoms, 1)
 
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         return [("weight", (self.filters, self.atoms, 1))]
 
     def module(self, *inputs: Shape) -> Module:

@@ -1,17 +1,26 @@
-"""`[local]`: a convolution with weights of its own at each place.
+"""`[local]`: a convolution with separate weights for each output position.
 
 Source: AlexeyAB/darknet src/parser.c parse_local, src/local_layer.c.
 """
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import ACTIVATIONS, Layer, LayerError, Module, Shape, at_least_one
+from ghostyolo.layers.base import (
+    ACTIVATIONS,
+    Layer,
+    LayerError,
+    Module,
+    Shape,
+    Tensors,
+    at_least_one,
+    output_size,
+)
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Local(Layer):
-    """`pad` is the zero pixels on each side, yet the output has the size of a padded 3x3."""
+    """`pad` is the zero pixels on each side; Darknet's output size assumes size=3 with pad=1."""
 
     names = ("local",)
     decayed = ("weight",)
@@ -27,20 +36,14 @@ class Local(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
         at_least_one(self, "filters", "size", "stride")
-        sides = [self._side(side) for side in x[1:]]
-        if min(sides) < 1:
-            message = f"a {self.size}x{self.size} kernel leaves nothing of {x}"
-            raise LayerError(message, "set pad=1", "vanishing")
-        for side, out in zip(x[1:], sides, strict=True):
-            if out != (side + 2 * self.pad - self.size) // self.stride + 1:
-                hint = "use size=3 with pad=1, or pad=0; Darknet's sizes are wrong otherwise"
-                raise LayerError(f"pad={self.pad} with size={self.size}", hint)
-        return Shape(self.filters, *sides)
+        stride = self.stride, self.stride
+        out = output_size(x, 1 if self.pad else self.size, 0, stride)
+        if out != output_size(x, self.size, 2 * self.pad, stride):
+            hint = "use size=3 with pad=1, or pad=0; Darknet computes a wrong output size otherwise"
+            raise LayerError(f"pad={self.pad} with size={self.size}", hint)
+        return Shape(self.filters, *out)
 
-    def _side(self, side: int) -> int:
-        return (side - (1 if self.pad else self.size)) // self.stride + 1
-
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         out = self.shape(*inputs)
         kernel = (out.h * out.w, self.filters, inputs[0].c * self.size**2)
         return [("bias", tuple(out)), ("weight", kernel)]

@@ -1,4 +1,4 @@
-"""`[local_avgpool]`: the mean of each window.
+"""`[local_avgpool]`: average pooling.
 
 Source: AlexeyAB/darknet src/parser.c parse_local_avgpool, src/maxpool_layer.c
 forward_local_avgpool_layer.
@@ -13,7 +13,7 @@ from ghostyolo.syntax.options import options
 
 @options
 class LocalAvgpool(Pooling):
-    """Windows as in `[maxpool]`; pixels outside do not count."""
+    """The mean of each window, as in `[maxpool]`; padding does not count."""
 
     names = ("local_avgpool", "local_avg")
     trained = hank_ai = resizable = True

@@ -1,4 +1,4 @@
-"""`[maxpool]`: the largest value in each window.
+"""`[maxpool]`: max pooling.
 
 Source: AlexeyAB/darknet src/parser.c parse_maxpool, src/maxpool_layer.c.
 """
@@ -13,7 +13,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Maxpool(Pooling):
-    """Pixels outside do not count. With `maxpool_depth` the maximum over channels at each pixel."""
+    """The maximum of each window; with `maxpool_depth`, of groups of channels at each pixel."""
 
     names = ("maxpool", "max")
     trained = hank_ai = resizable = True

@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Normalization(Layer):
-    """Each value over (kappa + alpha * squares of `size` neighbouring channels) ** beta."""
+    """Divide by (kappa + alpha * sum of squares over `size` neighbouring channels) ** beta."""
 
     names = ("normalization", "lrn")
     trained = resizable = True

@@ -1,14 +1,14 @@
-"""What `[maxpool]` and `[local_avgpool]` share: windows and their geometry."""
+"""The base of `[maxpool]` and `[local_avgpool]`: size, stride and padding of the windows."""
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, LayerError, Shape, at_least_one
+from ghostyolo.layers.base import Layer, Shape, at_least_one, output_size
 from ghostyolo.syntax.options import key, options
 
 
 @options
 class Pooling(Layer):
-    """`padding` is the sum of both sides."""
+    """`padding` is the number of pixels on both sides together."""
 
     stride: int = key(1, always=True, training="any")
     stride_x: int = key(derive=lambda layer: layer.stride, training="any")
@@ -18,7 +18,7 @@ class Pooling(Layer):
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Return the windows' (y, x) stride."""
+        """Return the (y, x) stride of the windows."""
         return self.stride_y, self.stride_x
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -26,14 +26,7 @@ class Pooling(Layer):
 
     def _pooled(self, x: Shape) -> Shape:
         at_least_one(self, "size", "stride_x", "stride_y")
-        h, w = (
-            (side + self.padding - self.size) // stride + 1
-            for side, stride in zip(x[1:], self.strides, strict=True)
-        )
-        if h < 1 or w < 1:
-            message = f"a {self.size}x{self.size} window leaves nothing of {x}"
-            raise LayerError(message, "use a smaller size or a larger network input", "vanishing")
-        return Shape(x.c, h, w)
+        return Shape(x.c, *output_size(x, self.size, self.padding, self.strides, "window"))
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:
         _, h, w = self._pooled(inputs[0])

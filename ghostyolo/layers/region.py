@@ -1,4 +1,4 @@
-"""`[region]`: YOLOv2's head, with anchors in grid cells.
+"""`[region]`: the head of YOLOv2, with anchors in units of grid cells.
 
 Source: AlexeyAB/darknet src/parser.c parse_region, src/region_layer.c; Redmon & Farhadi 2017.
 """
@@ -22,7 +22,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Region(Head):
-    """Per anchor x, y, w, h, objectness, classes; the output is re-ordered cell by cell."""
+    """Each anchor has x, y, w, h, objectness and classes. The output is in the order of cells."""
 
     names = ("region",)
     hank_ai = resizable = True
@@ -70,7 +70,7 @@ class Region(Head):
 
     @property
     def needed_channels(self) -> int:
-        """Return the input channels that this head needs."""
+        """Return the number of input channels that the head needs."""
         return self.num * (self.coords + 1 + self.classes)
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -80,10 +80,6 @@ class Region(Head):
             raise LayerError(f"coords={self.coords}", "set coords=4")
         return inputs[0]
 
-    def check_boxes(self) -> None:
-        if self.coords != 4:
-            raise LayerError(f"coords={self.coords} makes no boxes", "set coords=4")
-
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads
 
@@ -92,9 +88,10 @@ class Region(Head):
         return heads.RegionActivation(self.num, self.classes, bool(self.softmax))
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """Turn the re-ordered output into boxes.
+        """Decode the output in the order of cells, see `Head.decode`.
 
-        The objectness is in the class probabilities; on its own it decides nothing, and counts 1.
+        The class probabilities include the objectness, and the objectness returned is 1: Darknet
+        applies the confidence threshold to their product only.
         Source: AlexeyAB/darknet src/region_layer.c get_region_boxes, get_region_box.
         """
         xp = array_module(output)

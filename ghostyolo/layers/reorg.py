@@ -1,4 +1,4 @@
-"""`[reorg]`: the passthrough of YOLOv2, which mixes channels and pixels.
+"""`[reorg]`: the passthrough layer of YOLOv2, a space to depth that also mixes channels.
 
 Source: AlexeyAB/darknet src/reorg_old_layer.c, src/blas.c reorg_cpu.
 """
@@ -12,9 +12,9 @@ from ghostyolo.syntax.options import options
 
 @options
 class Reorg(Reorg3d):
-    """The rule of `[reorg3d]` on the flat buffer seen as (c / s^2, h * s, w * s).
+    """The space to depth of `[reorg3d]`, on the buffer interpreted as (c / s^2, h * s, w * s).
 
-    `reverse` is a plain depth to space.
+    With `reverse` it is depth to space, on the input as it is.
     """
 
     names = ("reorg",)

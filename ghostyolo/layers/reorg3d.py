@@ -1,4 +1,4 @@
-"""`[reorg3d]`: space to depth, or back.
+"""`[reorg3d]`: space to depth.
 
 Source: AlexeyAB/darknet src/parser.c parse_reorg, src/blas.c reorg_cpu.
 """
@@ -11,9 +11,9 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Reorg3d(Layer):
-    """Blocks of stride x stride pixels become channels; output channel = offset * c + channel.
+    """Blocks of stride x stride pixels become channels: output channel = offset * c + channel.
 
-    `reverse` is not the way back: it mixes channels and pixels, as `[reorg]` does.
+    With `reverse` it is not the inverse: it mixes channels and pixels like `[reorg]`.
     """
 
     names = ("reorg3d",)
@@ -25,7 +25,7 @@ class Reorg3d(Layer):
 
     @property
     def channel_multiple(self) -> int:
-        """Return the number of which the input channels must be a multiple for `reverse`."""
+        """Return the divisor that the number of input channels must have for `reverse`."""
         return self.stride**4
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""`[route]`: concatenate earlier outputs, or take a slice of them.
+"""`[route]`: concatenate earlier outputs, or slices of them.
 
 Source: AlexeyAB/darknet src/parser.c parse_route, src/route_layer.c.
 """
@@ -22,7 +22,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Route(Layer):
-    """Concatenation in the order of `layers`; `groups` slices each source before it is joined."""
+    """Concatenation in the order of `layers`; with `groups`, of a slice of each source."""
 
     names = ("route",)
     refs = {"layers": "data"}
@@ -37,7 +37,7 @@ class Route(Layer):
     wait_stream: int = key(-1, training="any")
 
     def shape(self, *inputs: Shape) -> Shape:
-        same_size(inputs, "route layers of one size, or resample one of them")
+        same_size(inputs, "choose layers of the same size, or resample one of them")
         if not 0 <= self.group_id < self.groups:
             message = f"group_id={self.group_id} of groups={self.groups}"
             raise LayerError(message, f"use 0 to {self.groups - 1}")
@@ -51,12 +51,12 @@ class Route(Layer):
         return "joined" if self.groups == 1 else "fixed"
 
     def numbers_moved(self, out: Shape, *inputs: Shape) -> int:
-        """Return 0 for one source, of which the output is a view."""
+        """Return 0 for a single source, as the output is a view of it."""
         return super().numbers_moved(out, *inputs) if len(inputs) > 1 else 0
 
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
         if len(inputs) > 1 and self.groups > 1:
-            yield "groups", "OpenCV's importer joins before it slices", SILENT_DIFFERENCE
+            yield "groups", "OpenCV's importer concatenates before it slices", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import combining

@@ -26,7 +26,7 @@ class Sam(Layer):
         above, source = pair(inputs)
         if above != source:
             message = f"the layer above is {above}, from= is {source}"
-            raise LayerError(message, "multiply layers of one shape", "size-mismatch")
+            raise LayerError(message, "multiply layers of the same shape", "size-mismatch")
         return source
 
     def module(self, *inputs: Shape) -> Module:

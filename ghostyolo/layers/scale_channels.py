@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class ScaleChannels(Layer):
-    """The node above is the gate, Cx1x1 (or 1xHxW with scale_wh); `from` is what it scales."""
+    """The node above is the gate, Cx1x1 (or 1xHxW with scale_wh), by which `from` is multiplied."""
 
     names = ("scale_channels",)
     refs = {"from": "data"}

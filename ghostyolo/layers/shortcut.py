@@ -1,4 +1,4 @@
-"""`[shortcut]`: add earlier outputs to the one just above.
+"""`[shortcut]`: add earlier outputs to that of the layer above.
 
 Source: AlexeyAB/darknet src/parser.c parse_shortcut, src/shortcut_layer.c,
 src/blas.c shortcut_multilayer_cpu.
@@ -18,6 +18,7 @@ from ghostyolo.layers.base import (
     LayerError,
     Module,
     Shape,
+    Tensors,
     same_size,
 )
 from ghostyolo.syntax.options import key, options
@@ -27,7 +28,7 @@ _NO_NORM = "weights_type needs a weights_normalization; Darknet stops without on
 
 @options
 class Shortcut(Layer):
-    """A sum with the shape of its first input; further channels of other sources are not added."""
+    """A sum with the shape of its first input; additional channels of others are not added."""
 
     names = ("shortcut",)
     refs = {"from": "data"}
@@ -46,16 +47,16 @@ class Shortcut(Layer):
 
     @property
     def weighted(self) -> bool:
-        """Return whether the sources have learned factors."""
+        """Return whether the inputs are multiplied by learned factors."""
         return self.weights_type != "none"
 
     def shape(self, *inputs: Shape) -> Shape:
-        same_size(inputs, "add layers of one size")
+        same_size(inputs, "add layers of the same size")
         if self.weighted and self.weights_normalization == "none":
             raise LayerError(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
         return inputs[0]
 
-    def weights(self, *inputs: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    def weights(self, *inputs: Shape) -> Tensors:
         if not self.weighted:
             return []
         columns = inputs[0].c if self.weights_type == "per_channel" else 1
@@ -69,13 +70,13 @@ class Shortcut(Layer):
         return out.size * (len(inputs) - 1) * (2 if self.weighted else 1) / 1e9
 
     def further_passes(self, out: Shape, *inputs: Shape) -> Iterator[int]:
-        """Yield also those of a sum of k, which is run as k - 1 sums of two."""
+        """Yield also the values of a sum of k inputs, which is computed as k - 1 sums of two."""
         yield from (3 * out.size for _ in inputs[2:])
         yield from super().further_passes(out, *inputs)
 
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
         if len(inputs) > 2:
-            yield "from", "OpenCV's importer adds one layer of from", SILENT_DIFFERENCE
+            yield "from", "OpenCV's importer adds the first layer of from only", SILENT_DIFFERENCE
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import combining

@@ -11,7 +11,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Softmax(Layer):
-    """Over all values of an image, or over each of `groups` equal parts, divided by temperature."""
+    """Over all values of an image, or over each of `groups` equal parts, with a temperature."""
 
     names = ("softmax", "soft")
     probabilities = True

@@ -1,4 +1,4 @@
-"""`[upsample]`: repeat pixels, or with a negative stride sum blocks of them.
+"""`[upsample]`: nearest-neighbour upsampling, or with a negative stride the sum of blocks.
 
 Source: AlexeyAB/darknet src/parser.c parse_upsample, src/upsample_layer.c.
 """
@@ -13,7 +13,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Upsample(Layer):
-    """Nearest neighbour, times `scale`; stride 1 is a plain multiplication."""
+    """The result is multiplied by `scale`."""
 
     names = ("upsample",)
     trained = hank_ai = resizable = True

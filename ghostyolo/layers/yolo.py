@@ -1,4 +1,4 @@
-"""`[yolo]`: anchors, objectness and classes per cell.
+"""`[yolo]`: the head of YOLOv3 and later, with anchors in pixels.
 
 Source: AlexeyAB/darknet src/parser.c parse_yolo, src/yolo_layer.c; Redmon & Farhadi 2018.
 """
@@ -15,7 +15,7 @@ from ghostyolo.syntax.options import key, options
 
 @options
 class Yolo(Anchored):
-    """A slot holds x, y, w, h, objectness and classes. Decoding: yolo_layer.c get_yolo_box."""
+    """A slot holds x, y, w, h, objectness and classes; decoded as in yolo_layer.c get_yolo_box."""
 
     names = ("yolo",)
     trained = True

@@ -1,4 +1,4 @@
-"""Torch modules that layers need and torch lacks, as Darknet computes them; knows no cfg.
+"""Torch modules of the layers that torch does not have, as Darknet computes them.
 
-Maps are (N, C, H, W) float tensors throughout.
+They do not depend on cfgs. All feature maps are float tensors of shape (N, C, H, W).
 """

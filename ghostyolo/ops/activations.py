@@ -10,13 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ghostyolo.ops.plain import Plain
-
 
 def activation(name: str) -> nn.Module:
-    """Return the module of a Darknet activation.
+    """Return the module of an activation. Raises KeyError if Darknet does not have it.
 
-    Raises KeyError for a name that Darknet does not know.
     Source: AlexeyAB/darknet src/activations.c, src/activations.h.
     """
     if name == "linear":
@@ -26,8 +23,19 @@ def activation(name: str) -> nn.Module:
     return Function(name)
 
 
-class Function(Plain):
-    """An activation that is a plain function, printed by its name."""
+class Unfolded(nn.Module):
+    """The base of modules that are exported as they are: their folded form is the module itself.
+
+    They have no batch norm, and only operators that every runtime has.
+    """
+
+    def folded(self) -> nn.Module:
+        """Return the module to be used in inference: this one."""
+        return self
+
+
+class Function(Unfolded):
+    """An activation that torch has no module for."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

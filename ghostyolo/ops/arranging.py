@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ghostyolo.ops.plain import Plain
+from ghostyolo.ops.activations import Unfolded
 
 
-class Crop(Plain):
-    """The middle h x w pixels; adjust: stretched from [0, 1] to [-1, 1].
+class Crop(Unfolded):
+    """The centre h x w pixels. adjust: scale from [0, 1] to [-1, 1].
 
-    Darknet shifts and flips the window in training, which is not implemented.
+    Inference only: the random shift and flip of training are not implemented.
     Source: AlexeyAB/darknet src/crop_layer.c.
     """
 
@@ -28,7 +28,7 @@ class Crop(Plain):
 
 
 class Upsample(nn.Module):
-    """Repeat each pixel `stride` times both ways, or sum blocks of -stride pixels; times scale."""
+    """Repeat each pixel stride x stride times, times scale; a negative stride sums such blocks."""
 
     def __init__(self, stride: int, scale: float) -> None:
         super().__init__()
@@ -42,7 +42,10 @@ class Upsample(nn.Module):
         return x if self.scale == 1 else x * self.scale
 
     def folded(self) -> nn.Module:
-        """Return the sum of blocks as a multiple of their mean, for runtimes that have means."""
+        """Return the module, or for a sum of blocks a multiple of their mean.
+
+        Every runtime has the mean.
+        """
         return self if self.stride > 0 else ScaledMean(-self.stride, self.scale * self.stride**2)
 
 
@@ -57,10 +60,11 @@ class ScaledMean(nn.Module):
         return F.avg_pool2d(x, self.stride) * self.scale
 
 
-class SpaceToDepth(Plain):
+class SpaceToDepth(Unfolded):
     """Blocks of stride x stride pixels to channels: output channel = (dy * stride + dx) * c + k.
 
-    Reverse is not the way back: depth to space on the flat buffer seen as (c / s^2, h * s, w * s).
+    With `reverse`, depth to space of the buffer interpreted as (c / s^2, h * s, w * s), which is
+    not the inverse.
     Source: AlexeyAB/darknet src/reorg_layer.c forward_reorg_layer, src/blas.c reorg_cpu.
     """
 
@@ -77,10 +81,10 @@ class SpaceToDepth(Plain):
         return out.reshape(n, c // (s * s), h * s, w * s)
 
 
-class Passthrough(Plain):
-    """The reorg of YOLOv2: the flat buffer seen as (c / s^2, h * s, w * s), then space to depth.
+class Passthrough(Unfolded):
+    """The reorg of YOLOv2: space to depth of the buffer interpreted as (c / s^2, h * s, w * s).
 
-    Reverse is a plain depth to space.
+    With `reverse`, depth to space.
     Source: AlexeyAB/darknet src/reorg_old_layer.c forward_reorg_old_layer.
     """
 

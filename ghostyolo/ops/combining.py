@@ -1,4 +1,4 @@
-"""Modules that combine several maps, and one that makes a map of learned numbers."""
+"""Modules that combine several feature maps, and a learned constant."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostyolo.ops.activations import Unfolded
 from ghostyolo.ops.activations import activation as activation_of
-from ghostyolo.ops.plain import Plain
 
 
-class Route(Plain):
+class Route(Unfolded):
     """Concatenate slice `group_id` of `groups` of every input."""
 
     def __init__(self, groups: int, group_id: int) -> None:
@@ -24,17 +24,18 @@ class Route(Plain):
 
 
 def _slice(x: Tensor, groups: int, group_id: int) -> Tensor:
-    """Return one of equal slices of the channels; its bounds are constants in a traced graph."""
+    """Return slice `group_id` of the channels; `int` makes the bounds constants when traced."""
     width = int(x.shape[1]) // groups
     return x[:, group_id * width : (group_id + 1) * width]
 
 
 class Shortcut(nn.Module):
-    """Add the inputs to the first, each over the channels that both have.
+    """Add the inputs to the first input, over the channels that both have.
 
-    shape: of the learned factors, (inputs, channels or 1); None for plain sums. norm: "relu" or
-    "softmax", over the inputs. inplace: whether the first input takes the sum. constants: the
-    factors of the folded form, if any, (1, channels or 1, 1, 1) each.
+    shape: the shape of the learned factors, (inputs, channels or 1); None if there are none. norm:
+    how the factors are normalised over the inputs, "relu" or "softmax". inplace: whether the sum
+    overwrites the first input. constants: the factors of the folded form, each of shape
+    (1, channels or 1, 1, 1).
     Source: AlexeyAB/darknet src/blas.c shortcut_multilayer_cpu.
     """
 
@@ -57,7 +58,7 @@ class Shortcut(nn.Module):
         return powers / (powers.sum(0) + 1e-4)
 
     def folded(self) -> nn.Module:
-        """Return the sum with its factors worked out."""
+        """Return the sum with constants in place of learned factors."""
         result = Shortcut("linear", None, "")
         if self.weight is not None:
             rows = self.factors().detach()[:, None, :, None, None]
@@ -79,7 +80,7 @@ class Shortcut(nn.Module):
 
 
 def _scaled(x: Tensor, factor: Tensor) -> Tensor:
-    """Multiply the channels that have a factor; one factor is for all."""
+    """Return the channels that have a factor, multiplied by it; a single factor is for all."""
     if factor.shape[1] == 1:
         return x * factor
     both = min(int(x.shape[1]), factor.shape[1])
@@ -87,15 +88,15 @@ def _scaled(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def _with_channels(x: Tensor, channels: int) -> Tensor:
-    """Cut or zero-fill the channels of a map."""
+    """Return a map with a number of channels: cut off the last ones, or append zeros."""
     own = int(x.shape[1])
     if own == channels:
         return x
     return x[:, :channels] if own > channels else F.pad(x, (0, 0, 0, 0, 0, channels - own))
 
 
-class Product(Plain):
-    """Multiply two maps, one of them possibly 1x1 or of one channel, then activate."""
+class Product(Unfolded):
+    """Multiply two maps with broadcasting, then activate."""
 
     def __init__(self, activation: str) -> None:
         super().__init__()
@@ -105,8 +106,11 @@ class Product(Plain):
         return self.act(gate * x)
 
 
-class Constant(Plain):
-    """Learned numbers, the same for every image; the input only gives the batch size."""
+class Constant(Unfolded):
+    """A learned tensor, the same for every image; the input only gives the batch size.
+
+    It is initialised uniformly within mean - deviation and mean + deviation.
+    """
 
     def __init__(self, shape: tuple[int, ...], mean: float, deviation: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers with weights: convolutions, shared between places or not, and matrix products."""
+"""Modules with weights: convolutions, locally connected layers, fully connected layers."""
 
 from __future__ import annotations
 
@@ -16,41 +16,26 @@ EPS = 1e-5  # of every batch norm; AlexeyAB/darknet src/batchnorm_layer.c, netwo
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Return a batch norm with Darknet's epsilon; statistics start at mean 0, variance 1."""
+    """Return a batch norm with Darknet's epsilon."""
     return nn.BatchNorm2d(channels, eps=EPS)
 
 
 class Convolution(nn.Module):
-    """Cross-correlation, then batch norm or a bias, then an activation.
+    """A convolution, then batch norm or a bias, then an activation and a blur.
 
-    binary_input: weights count as sign times mean magnitude per filter and inputs as +1 or -1,
-    the padding as -1. activate: whether the activation is applied. blur: what follows it.
+    conv: has a bias if `norm` is false. binary: compute the convolution of `BinaryConvolution`.
+    Source: AlexeyAB/darknet src/convolutional_layer.c forward_convolutional_layer.
     """
 
     def __init__(
-        self,
-        channels: int,
-        filters: int,
-        *,
-        size: int,
-        stride: tuple[int, int],
-        padding: int,
-        dilation: int,
-        groups: int,
-        norm: bool,
-        activation: str,
-        binary_input: bool = False,
-        activate: bool = True,
-        blur: nn.Module | None = None,
+        self, conv: nn.Conv2d, norm: bool, activation: str, *, binary: bool = False
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            channels, filters, size, stride, padding, dilation, groups, bias=not norm
-        )
-        self.norm = batch_norm(filters) if norm else None
-        self.act = activation_of(activation) if activate else nn.Identity()
-        self.blur = blur or nn.Identity()
-        self.binary_input = binary_input
+        self.conv = conv
+        self.norm = batch_norm(conv.out_channels) if norm else None
+        self.act = activation_of(activation)
+        self.blur: nn.Module = nn.Identity()
+        self.binary = binary
         self.reset()
 
     def reset(self) -> None:
@@ -64,8 +49,10 @@ class Convolution(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.binary_input:
-            return self.act(self._binary(x))
+        if self.binary:
+            if self.training:
+                raise NotImplementedError("xnor=1 is computed in inference only")
+            return self.act(BinaryConvolution(self.conv, *fold(self.conv, self.norm))(x))
         x = self.conv(x)
         return self.blur(self.act(x if self.norm is None else self.norm(x)))
 
@@ -76,21 +63,17 @@ class Convolution(nn.Module):
     def folded(self) -> nn.Module:
         """Return a convolution with a bias, its activation and its blur."""
         weight, bias = fold(self.conv, self.norm)
-        if self.binary_input:
+        if self.binary:
             return nn.Sequential(BinaryConvolution(self.conv, weight, bias), self.act)
         blur = self.blur.depthwise(len(weight)) if isinstance(self.blur, Blur) else self.blur
         return nn.Sequential(with_weights(self.conv, weight, bias), self.act, blur)
 
-    def _binary(self, x: Tensor) -> Tensor:
-        if self.training:
-            raise NotImplementedError("xnor=1 is computed in inference only")
-        return BinaryConvolution(self.conv, *fold(self.conv, self.norm))(x)
-
 
 class BinaryConvolution(nn.Module):
-    """The convolution of `xnor=1`: inputs are +1 or -1, the padding -1.
+    """The convolution of `xnor=1`, with binary inputs and weights.
 
-    conv: its geometry. weight, bias: its numbers, of which the weight's sign and mean count.
+    Inputs are replaced by +1 or -1, padding by -1, and weights by their sign times the mean
+    magnitude of their filter. conv: a convolution of the same shape, stride, padding and groups.
     Source: AlexeyAB/darknet src/network.c calculate_binary_weights.
     """
 
@@ -108,11 +91,11 @@ class BinaryConvolution(nn.Module):
 
 
 def fold(layer: nn.Conv2d | nn.Linear, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of a layer with the running statistics of its batch norm folded in.
+    """Return the weight and bias of a layer with its batch norm folded in.
 
-    norm: the batch norm, None where the layer has a bias. They are worked out in double and rounded
-    once.
-    Source: AlexeyAB/darknet src/network.c fuse_conv_batchnorm, which divides in double.
+    norm: the batch norm, with running statistics; None if the layer has a bias instead. The results
+    are computed in float64 and rounded once.
+    Source: AlexeyAB/darknet src/network.c fuse_conv_batchnorm, which divides in float64.
     """
     weight, bias = layer.weight, layer.bias
     if norm is None:
@@ -125,7 +108,7 @@ def fold(layer: nn.Conv2d | nn.Linear, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def with_weights(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """Return a convolution like another one with these weights, of all its groups or of some."""
+    """Return a convolution like `conv` with these weights, those of all groups or of some."""
     groups = conv.groups * len(weight) // conv.out_channels
     made = nn.Conv2d(
         groups * weight.shape[1], len(weight), conv.kernel_size, conv.stride,  # type: ignore[arg-type]
@@ -136,7 +119,7 @@ def with_weights(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
 
 
 class Connected(nn.Module):
-    """A matrix product over the flattened image, then batch norm or a bias, then an activation."""
+    """A fully connected layer, then batch norm or a bias, then an activation."""
 
     def __init__(self, inputs: int, outputs: int, norm: bool, activation: str) -> None:
         super().__init__()
@@ -150,7 +133,7 @@ class Connected(nn.Module):
         return self.act(x[:, :, None, None])
 
     def folded(self) -> nn.Module:
-        """Return a matrix product with a bias and its activation."""
+        """Return a fully connected layer with a bias and the activation."""
         outputs, inputs = self.linear.weight.shape
         linear = nn.Linear(inputs, outputs, device="meta")
         linear.weight, linear.bias = map(nn.Parameter, fold(self.linear, self.norm))
@@ -158,9 +141,9 @@ class Connected(nn.Module):
 
 
 class Local(nn.Module):
-    """A convolution with weights of its own at each place, then an activation.
+    """A convolution with separate weights for each output position, then an activation.
 
-    out: the height and width that it gives. weight: (places, filters, channels * size * size).
+    out: the output's height and width. weight: (positions, filters, channels * size * size).
     Source: AlexeyAB/darknet src/local_layer.c.
     """
 
@@ -189,30 +172,30 @@ class Local(nn.Module):
         return self.act(out.reshape(-1, *self.bias.shape) + self.bias)
 
     def folded(self) -> nn.Module:
-        """Return the layer with a matrix product at each place, for runtimes without einsum."""
+        """Return the layer as matrix products, for runtimes without einsum."""
         return LocalByProducts(self)
 
 
 class LocalByProducts(nn.Module):
-    """A convolution with weights of its own at each place, by a matrix product for each place."""
+    """A convolution with separate weights for each output position, as matrix products."""
 
     def __init__(self, layer: Local) -> None:
         super().__init__()
-        places, filters, values = layer.weight.shape
+        positions, filters, values = layer.weight.shape
         channels, size = values // layer.size**2, layer.size
         self.windows = nn.Conv2d(
             channels, values, size, layer.stride, layer.padding, groups=channels, bias=False
-        )  # each of its filters picks one pixel of the window
+        )  # each filter selects one pixel of the window
         self.windows.weight = nn.Parameter(
             torch.eye(size * size).repeat(channels, 1).reshape(values, 1, size, size)
         )
-        self.places, self.filters, self.values = places, filters, values
+        self.positions, self.filters, self.values = positions, filters, values
         self.out = tuple(layer.bias.shape[1:])
         self.weight = nn.Parameter(layer.weight.detach().clone())
         self.bias = nn.Parameter(layer.bias.detach().clone()[None])
         self.act = layer.act
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = self.windows(x).reshape(-1, self.values, self.places).permute(2, 1, 0)
+        windows = self.windows(x).reshape(-1, self.values, self.positions).permute(2, 1, 0)
         out = torch.matmul(self.weight, windows).permute(2, 1, 0)  # (N, filters, places)
         return self.act(out.reshape(-1, self.filters, *self.out) + self.bias)

@@ -1,17 +1,17 @@
-"""Modules of output layers: class probabilities, losses, the activations of detection heads."""
+"""Modules of output layers: softmax, losses, and the activations of detection heads."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ghostyolo.ops.plain import Plain
+from ghostyolo.ops.activations import Unfolded
 
-_KEPT, _LOGISTIC = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)  # see ChannelwiseActivation
+_LINEAR, _SIGMOID = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)  # see ChannelwiseActivation
 
 
-class Softmax(Plain):
-    """Softmax over all values of an image, over `groups` parts of them, or per pixel."""
+class Softmax(Unfolded):
+    """Softmax over all values of an image, over each of `groups` parts, or over the channels."""
 
     def __init__(self, groups: int, temperature: float, spatial: bool) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class Softmax(Plain):
 
 
 class YoloActivation(nn.Module):
-    """Logistic on x, y, objectness and classes, then scale_x_y about the cell's centre.
+    """Sigmoid of x, y, objectness and classes; scale_x_y scales x and y about the cell's centre.
 
-    With new_coords the convolution before has applied the logistic, to all of them. inplace:
-    whether the logistic may be written into the input.
+    With new_coords the convolution above has applied the sigmoid to all channels. inplace: whether
+    the sigmoid overwrites the input.
     Source: AlexeyAB/darknet src/yolo_layer.c forward_yolo_layer.
     """
 
@@ -50,16 +50,16 @@ class YoloActivation(nn.Module):
         return torch.cat((xy, wh, rest), 2).reshape(n, c, h, w)
 
     def folded(self) -> nn.Module:
-        """Return the same function with coefficients for each channel."""
+        """Return the same function as a `ChannelwiseActivation`."""
         centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
         if self.new_coords:
             centre = (self.scale_x_y, 0.0, centre[2])
-            return ChannelwiseActivation(self.anchors, [centre] * 2 + [_KEPT])
-        return ChannelwiseActivation(self.anchors, [centre] * 2 + [_KEPT] * 2 + [_LOGISTIC])
+            return ChannelwiseActivation(self.anchors, [centre] * 2 + [_LINEAR])
+        return ChannelwiseActivation(self.anchors, [centre] * 2 + [_LINEAR] * 2 + [_SIGMOID])
 
 
 class GaussianActivation(nn.Module):
-    """Logistic on all but the means of w and h, then scale_x_y about the cell's centre.
+    """Sigmoid of all but the means of w and h; scale_x_y scales x and y about the cell's centre.
 
     A slot holds x, y, w and h, each followed by its uncertainty, then objectness and classes.
     Source: AlexeyAB/darknet src/gaussian_yolo_layer.c forward_gaussian_yolo_layer.
@@ -80,17 +80,17 @@ class GaussianActivation(nn.Module):
         return torch.cat(parts, 2).reshape(n, c, h, w)
 
     def folded(self) -> nn.Module:
-        """Return the same function with coefficients for each channel."""
+        """Return the same function as a `ChannelwiseActivation`."""
         centre = (0.0, self.scale_x_y, -(self.scale_x_y - 1) / 2)
-        box = [centre, _LOGISTIC, centre, _LOGISTIC, _KEPT, _LOGISTIC, _KEPT, _LOGISTIC]
+        box = [centre, _SIGMOID, centre, _SIGMOID, _LINEAR, _SIGMOID, _LINEAR, _SIGMOID]
         return ChannelwiseActivation(self.anchors, box)
 
 
 class ChannelwiseActivation(nn.Module):
     """The activation of `[yolo]` and `[Gaussian_yolo]`: y = a x + b sigmoid(x) + c.
 
-    a, b and c are numbers of each channel, so that no map has to be taken apart into anchors.
-    first: a, b and c of the first channels of a slot, the last of them those of the rest too.
+    a, b and c are constants for each channel, so that the map need not be split into anchors.
+    first: a, b and c for the first channels of a slot; the last entry is used for all others, too.
     """
 
     def __init__(self, anchors: int, first: list[tuple[float, float, float]]) -> None:
@@ -105,10 +105,10 @@ class ChannelwiseActivation(nn.Module):
         return a * x + b * x.sigmoid() + c
 
 
-class RegionActivation(Plain):
-    """Re-order to row, column, anchor, value; logistic on the objectness, softmax on the classes.
+class RegionActivation(Unfolded):
+    """Sigmoid of the objectness and softmax of the classes, reordered to cells.
 
-    The result keeps the input's shape, its values lie in that order.
+    The values are in the order of row, column, anchor, channel, in a tensor of the input's shape.
     Source: AlexeyAB/darknet src/region_layer.c forward_region_layer.
     """
 
@@ -120,15 +120,16 @@ class RegionActivation(Plain):
         n, c, h, w = x.shape
         slots = x.reshape(n, self.anchors, -1, h, w).permute(0, 3, 4, 1, 2)
         other = int(c) // self.anchors - 5 - self.classes
-        sizes = (4, 1, self.classes, *([other] if other else []))  # runtimes have no empty slices
+        # Some runtimes reject empty slices.
+        sizes = (4, 1, self.classes, *([other] if other else []))
         box, objectness, classes, *rest = slots.split(sizes, -1)
         if self.softmax:
             classes = classes.softmax(-1)
         return torch.cat((box, objectness.sigmoid(), classes, *rest), -1).reshape(n, c, h, w)
 
 
-class DetectionActivation(Plain):
-    """Softmax over the class probabilities of each cell, which come first; the rest as it is.
+class DetectionActivation(Unfolded):
+    """Softmax of the class probabilities of each cell, which come first; the rest is unchanged.
 
     Source: AlexeyAB/darknet src/detection_layer.c forward_detection_layer.
     """
@@ -144,8 +145,8 @@ class DetectionActivation(Plain):
         return torch.cat((classes.flatten(1), flat[:, first:]), 1).reshape(x.shape)
 
 
-class Loss(Plain):
-    """Zeros: what Darknet leaves in the output of a layer that only computes a loss."""
+class Loss(Unfolded):
+    """Zeros, which are the output of Darknet's loss layers in inference."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)

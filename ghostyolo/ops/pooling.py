@@ -1,4 +1,4 @@
-"""Pooling, blur, and normalisation over neighbouring channels."""
+"""Pooling, blur, and local response normalisation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ghostyolo.ops.plain import Plain
+from ghostyolo.ops.activations import Unfolded
 
 
-class Maxpool(Plain):
-    """Max pooling with `padding` pixels in all, the odd one right and below.
+class Maxpool(Unfolded):
+    """Max pooling. padding: pixels on both sides together, an odd one at the right and bottom.
 
     Source: AlexeyAB/darknet src/maxpool_layer.c forward_maxpool_layer.
     """
@@ -32,7 +32,7 @@ class Maxpool(Plain):
 
 
 class LocalAvgpool(Maxpool):
-    """The mean over the pixels of a window that lie in the map; padding as for `Maxpool`."""
+    """Average pooling without counting the padding, which is that of `Maxpool`."""
 
     def forward(self, x: Tensor) -> Tensor:
         before, area = self.padding // 2, self.size**2
@@ -42,8 +42,8 @@ class LocalAvgpool(Maxpool):
         return total / (F.avg_pool2d(inside, self.size, self.stride) * area)
 
 
-class DepthMax(Plain):
-    """The largest of the channels k, k + out, k + 2 out, ... for each of `out` channels."""
+class DepthMax(Unfolded):
+    """For each k of `out` channels the maximum of the channels k, k + out, k + 2 out, ..."""
 
     def __init__(self, out: int) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class DepthMax(Plain):
         return x.reshape(n, c // self.out, self.out, h, w).amax(1)
 
 
-class Blur(Plain):
-    """Each channel by the 3x3 binomial kernel, or the mean of 2x2 pixels without padding.
+class Blur(Unfolded):
+    """Blur each channel with the 3x3 binomial kernel (size 3), or a 2x2 mean without padding.
 
     Source: Zhang 2019, Making convolutional networks shift-invariant again; AlexeyAB/darknet
     src/convolutional_layer.c make_convolutional_layer (antialiasing).
@@ -65,11 +65,12 @@ class Blur(Plain):
     def __init__(self, size: int, stride: tuple[int, int]) -> None:
         super().__init__()
         row = torch.tensor({3: (1.0, 2.0, 1.0), 2: (1.0, 1.0)}[size])
-        self.kernel = row.outer(row)[None, None] / row.sum() ** 2  # no buffer: it is not stored
+        # Not a buffer, so that it is not stored with the weights.
+        self.kernel = row.outer(row)[None, None] / row.sum() ** 2
         self.stride, self.padding = stride, size - 2
 
     def depthwise(self, channels: int) -> nn.Conv2d:
-        """Return the blur as a convolution with a kernel for each channel."""
+        """Return the blur as a depthwise convolution."""
         size = self.kernel.shape[-1]
         conv = nn.Conv2d(
             channels, channels, size, self.stride, self.padding, groups=channels, bias=False
@@ -82,11 +83,11 @@ class Blur(Plain):
         return F.conv2d(x, kernel, None, self.stride, self.padding, groups=x.shape[1])
 
 
-class LocalResponse(Plain):
-    """Divide by (kappa + alpha * the squares of neighbouring channels) ** beta.
+class LocalResponse(Unfolded):
+    """Divide by (kappa + alpha * sum of squares over neighbouring channels) ** beta.
 
-    Darknet moves a window of `size` channels along, but channel size // 2 never enters its sum,
-    which is later taken out all the same.
+    As in Darknet, the sum is a running one over `size` channels, to which channel size // 2 is
+    never added, although it is later subtracted.
     Source: AlexeyAB/darknet src/normalization_layer.c; Krizhevsky et al. 2012.
     """
 
@@ -96,7 +97,9 @@ class LocalResponse(Plain):
 
     def forward(self, x: Tensor) -> Tensor:
         channels, half = x.shape[1], self.size // 2
-        sums = F.pad(x.square().cumsum(1), (0, 0, 0, 0, 1, 0))  # [:, k]: of the channels below k
+        sums = F.pad(
+            x.square().cumsum(1), (0, 0, 0, 0, 1, 0)
+        )  # [:, k]: sum over the channels before k
         k = torch.arange(channels, device=x.device)
         first, skipped = sums[:, half, None], sums[:, min(half + 1, channels), None]
         entered = sums[:, (k + half + 1).clamp(max=channels)] - skipped

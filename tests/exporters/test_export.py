@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper
+from torch import nn
 
 from ghostyolo import boxes
 from ghostyolo.boxes import Detections
@@ -102,9 +103,8 @@ def test_plain_form_computes_the_same(path: Path) -> None:
 
 def test_statistics_are_folded_in_double() -> None:
     torch.manual_seed(0)
-    layer = Convolution(
-        3, 8, size=3, stride=(1, 1), padding=1, dilation=1, groups=1, norm=True, activation="linear"
-    ).eval()
+    conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    layer = Convolution(conv, norm=True, activation="linear").eval()
     assert layer.norm is not None and layer.norm.running_var is not None
     layer.norm.running_var.uniform_(1e-4, 2)
     network = loads(tiny.CFG)

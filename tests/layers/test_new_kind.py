@@ -18,7 +18,7 @@ from ghostyolo.layers.base import Importer, Layer, Shape
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, info, loads, passes
-from ghostyolo.ops.plain import Plain
+from ghostyolo.ops.activations import Unfolded
 from ghostyolo.syntax.options import key, options
 from ghostyolo.training.unsupported import check_classifier, check_detector
 
@@ -75,7 +75,7 @@ def kind() -> Iterator[type[Layer]]:
 def known(kind: Any) -> type[Layer]:
     """The same kind when it says what there is to say."""
 
-    class Known(Gate, Plain):
+    class Known(Gate, Unfolded):
         pass
 
     kind.trained = kind.hank_ai = kind.resizable = True
@@ -111,12 +111,14 @@ def test_two_kinds_of_one_name_are_refused(kind: type[Layer]) -> None:
 def test_its_cost_is_refused(
     kind: type[Layer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(CfgError, match=HERE + "its class does not say how many multiply-adds"):
+    with pytest.raises(
+        CfgError, match=HERE + "its class does not define the number of multiply-adds"
+    ):
         info.rows(read())
     path = tmp_path / "x.cfg"
     path.write_text(TEXT)
     assert cli.main(["info", str(path)]) == 1
-    assert "[unheard] its class does not say" in capsys.readouterr().err
+    assert "[unheard] its class does not define" in capsys.readouterr().err
 
 
 def test_its_training_is_refused(kind: Any) -> None:
