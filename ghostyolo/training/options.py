@@ -61,7 +61,7 @@ class TrainOptions:
     loss: str = _option(
         "",
         f"loss function: {'; '.join(f'{name} {text}' for name, text in LOSSES.items())} "
-        f"({next(iter(DETECTION_LOSSES))}; of a classifier {next(iter(CLASSIFICATION_LOSSES))})",
+        f"({next(iter(DETECTION_LOSSES))}; for classifiers {next(iter(CLASSIFICATION_LOSSES))})",
         choices=tuple(LOSSES),
     )
     seed: int = _option(0, "random seed", kind="int")

@@ -109,7 +109,7 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
                 state = fit(config, *observing, resume=chosen.resume, world=world)
         except KeyboardInterrupt:
             if world.first and config.checkpoint.exists():
-                logger.warning("--resume goes on with %s", config.folder)
+                logger.warning("--resume continues %s", config.folder)
             raise
         finally:
             for observer in watching:
@@ -193,7 +193,7 @@ def _validation_set(
     except DataError as error:
         found = error.diagnostic
         hint = str(found.hint).replace("--split", "--val-split")
-        hint += "; or give --val-split none to train without"
+        hint += "; or give --val-split none to train without validation"
         raise DataError(found.message, span=found.span, hint=hint) from None
 
 

@@ -770,7 +770,7 @@ def test_signal_leaves_a_run_that_goes_on(
     assert (code, out, len(calls)) == (want, "", 2)
     assert err.splitlines()[-3:] == [
         "ghostyolo: stopping after this iteration; press Ctrl-C again to stop now",
-        "ghostyolo: --resume goes on with runs/train/parts",
+        "ghostyolo: --resume continues runs/train/parts",
         "ghostyolo: interrupted",
     ]
     assert run(*words, "--name", "parts", "--resume")[0] == 0

@@ -186,14 +186,14 @@ def test_ignored_truth_is_neither_missed_nor_found() -> None:
         assert scores.ap50 == pytest.approx(1)
 
 
-def test_a_small_part_of_an_ignored_truth_is_excused_by_coco_alone() -> None:
+def test_a_detection_inside_an_ignored_truth_is_ignored_by_coco_only() -> None:
     data = dataset([(0, 0, 100, 100, 0, 1), (*ELSEWHERE, 0)])
     scores = score([found((40, 40, 60, 60, 0, 0.9), (*ELSEWHERE, 0, 0.5))], data).classes[0]
     assert scores.ap50 == pytest.approx(1)
     assert scores.voc_area == pytest.approx(0.5)
 
 
-def test_class_without_truths_has_no_score_and_no_part_in_the_mean() -> None:
+def test_class_without_truths_has_no_score_and_is_left_out_of_the_mean() -> None:
     data = dataset([(*SQUARE, 0)])
     metrics = score([found((*SQUARE, 0, 0.9), (*SQUARE, 1, 0.9))], data)
     assert metrics.classes[1].truths == 0
@@ -203,7 +203,7 @@ def test_class_without_truths_has_no_score_and_no_part_in_the_mean() -> None:
     assert metrics.mean.truths == 1
 
 
-def test_sizes_are_scored_apart() -> None:
+def test_sizes_are_scored_separately() -> None:
     data = dataset([(0, 0, 20, 20, 0), (50, 50, 100, 100, 0), (100, 100, 250, 250, 0)])
     scores = score([found((0, 0, 20, 20, 0, 0.9), (100, 100, 250, 250, 0, 0.8))], data).classes[0]
     expected = pytest.approx((1, 0, 1))

@@ -399,7 +399,7 @@ def test_rows_of_different_images_may_be_mixed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mse", "ciou"])
-def test_loss_has_the_cost_and_pulls_by_the_delta(kind: str) -> None:
+def test_loss_has_darknets_cost_and_its_gradient_is_the_delta(kind: str) -> None:
     head = Yolo(classes=2, num=2, anchors=(10, 10, 30, 30), iou_loss=kind)
     raw = torch.randn(2, 14, 3, 3, generator=torch.manual_seed(0), requires_grad=True)
     truths = torch.tensor([[0, 0.5, 0.5, 0.3, 0.4, 1], [1, 0.2, 0.9, 0.1, 0.1, 0]])
@@ -439,7 +439,7 @@ def test_a_centre_on_the_border_stays_in_its_cell() -> None:
     assert (delta[0, 4] > 0).nonzero().tolist() == [[2, 3]]
 
 
-def test_details_change_the_cost_only() -> None:
+def test_show_details_changes_the_cost_only() -> None:
     head, output, rows = random_case(4)
     output, rows = torch.from_numpy(output), torch.from_numpy(rows)
     terse = dataclasses.replace(head, iou_loss="ciou", show_details=0)

@@ -37,7 +37,7 @@ def moved(run: HeadOutput, by: float, seed: int) -> HeadOutput:
 
 
 @pytest.mark.parametrize("new_coords", [0, 1])
-def test_to_answer_as_the_teacher_costs_least(new_coords: int) -> None:
+def test_the_teachers_predictions_have_the_least_loss(new_coords: int) -> None:
     shown = detached(make_runs(0, new_coords=new_coords, scale_x_y=1.1))
     least = distillation.distillation_loss(shown, shown, SIZE)
     assert least.parts["box"].abs() < 1e-3
@@ -49,7 +49,7 @@ def test_to_answer_as_the_teacher_costs_least(new_coords: int) -> None:
         assert cost.divisor == least.divisor
 
 
-def test_what_the_teacher_takes_for_nothing_has_no_box_or_class() -> None:
+def test_slots_of_low_teacher_objectness_have_no_box_or_class_loss() -> None:
     shown = detached(make_runs(1))
     for run in shown:
         run.raw.view(2, 2, 8, *run.raw.shape[2:])[:, :, 4] = -20
@@ -74,7 +74,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.pictures(tmp_path_factory.mktemp("teacher") / "shapes")
 
 
-def test_a_network_comes_near_its_teacher(data: Path, tmp_path: Path) -> None:
+def test_a_network_approaches_its_teacher(data: Path, tmp_path: Path) -> None:
     """Labels have no part in it: with all of them gone the weights are the same."""
     weights = str(tiny.eager_weights(tmp_path))
     text = tiny.CFG.replace("max_batches=4", "max_batches=100")
@@ -107,7 +107,7 @@ def test_a_network_comes_near_its_teacher(data: Path, tmp_path: Path) -> None:
         ("jitter=.2", "scale_x_y=1.2", "scale_x_y=1.2"),
     ],
 )
-def test_another_kind_of_answers_is_refused(old: str, new: str, said: str) -> None:
+def test_teacher_with_other_outputs_is_refused(old: str, new: str, said: str) -> None:
     network = loads(tiny.CFG)
     check_teacher(network, loads(tiny.CFG.replace("filters=8", "filters=12")))
     with pytest.raises(CfgError, match=f"the teacher's output is .*{said}.*, the network"):

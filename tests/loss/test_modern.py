@@ -155,7 +155,7 @@ def test_every_truth_has_a_slot_however_odd_its_shape_and_place() -> None:
         assert modern.loss(make_runs(1, 1), truths, SIZE).divisor >= 1, box
 
 
-def test_two_truths_alike_share_no_slot() -> None:
+def test_equal_truths_share_no_slot() -> None:
     truths = make_truths(5, 1).repeat(2, 1)
     runs = make_runs(5)
     assert modern.loss(runs, truths, SIZE).divisor == modern.loss(runs, truths[:1], SIZE).divisor
@@ -208,7 +208,7 @@ def test_gradient_is_that_of_the_total() -> None:
     assert float((total(1) - total(-1)).detach()) / 2 == pytest.approx(slope, rel=1e-5)
 
 
-def test_huge_and_half_precision_outputs_stay_numbers() -> None:
+def test_loss_of_huge_and_half_precision_outputs_is_finite() -> None:
     runs, truths = make_runs(1), make_truths(1)
     huge = [HeadOutput(h, (raw.detach() * 1e4).requires_grad_(), out) for h, raw, out in runs]
     cost = modern.loss(huge, truths, SIZE)

@@ -37,7 +37,7 @@ def probe(keep: bool) -> list[str]:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told")
-def test_what_is_freed_is_kept_and_not_cleared_again_by_the_system() -> None:
+def test_freed_memory_is_kept_in_the_process() -> None:
     kept, faults = probe(keep=True)
     (given_back,) = probe(keep=False)
     assert kept == "True"
@@ -45,7 +45,7 @@ def test_what_is_freed_is_kept_and_not_cleared_again_by_the_system() -> None:
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
-def test_an_environment_that_sets_malloc_is_left_as_it_is(
+def test_malloc_settings_of_the_environment_are_respected(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "1")

@@ -18,7 +18,7 @@ def network(net: str = "", head: str = "") -> Network:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_pictures_change_as_the_cfg_says(name: str) -> None:
+def test_augmentation_follows_the_cfg(name: str) -> None:
     net = "letter_box=1\nflip=0\nmosaic=1\nmosaic_bound=1\nblur=3\ngaussian_noise=5"
     got = augmentation.detection(network(net, "resize=1.4\n"), loss_config(name))
     assert got == Augmentation(
@@ -37,7 +37,7 @@ def test_pictures_change_as_the_cfg_says(name: str) -> None:
     )
 
 
-def test_darknets_loss_adds_nothing() -> None:
+def test_darknet_loss_changes_no_augmentation() -> None:
     got = augmentation.detection(network(), loss_config("darknet"))
     assert (got.mosaic, got.mixup, got.min_visible) == (0, 0, 0)
 
@@ -46,12 +46,12 @@ def test_darknets_loss_adds_nothing() -> None:
     ("net", "mosaic", "mixup"),
     [("mixup=1", 0, 0.5), ("mosaic=1\nmixup=1", 0.5, 0), ("mosaic=1\ncutmix=1", 0.5, 0)],
 )
-def test_of_two_mixtures_mosaic_comes_first(net: str, mosaic: float, mixup: float) -> None:
+def test_mosaic_takes_precedence_over_mixup(net: str, mosaic: float, mixup: float) -> None:
     got = augmentation.detection(network(net), loss_config("darknet"))
     assert (got.mosaic, got.mixup) == (mosaic, mixup)
 
 
-def test_the_end_of_a_run_shows_whole_pictures() -> None:
+def test_the_end_of_a_run_has_no_mosaics() -> None:
     made = network("mosaic=1", "resize=1.4\n")
     last = augmentation.detection(made, loss_config("modern"), no_mosaic=True)
     assert (last.mosaic, last.mixup, last.resize) == (0, 0, 1)

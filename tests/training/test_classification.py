@@ -91,7 +91,7 @@ def with_net(keys: str) -> str:
         ("[maxpool]\nsize=2\nstride=2\n", None),
     ],
 )
-def test_classifiers_are_told_by_their_end(tail: str, classes: int | None) -> None:
+def test_classifiers_are_recognised_by_their_last_layers(tail: str, classes: int | None) -> None:
     network = loads(pictures.CFG.replace("[softmax]\n", tail))
     end = classifier_output(network)
     assert (end.classes if end else None) == classes
@@ -104,7 +104,7 @@ def test_classifiers_are_told_by_their_end(tail: str, classes: int | None) -> No
 
 
 @pytest.mark.parametrize("tail", ["[maxpool]\nsize=1\n[softmax]\n", "[upsample]\n[softmax]\n"])
-def test_classes_that_no_layer_makes_cannot_be_changed(tail: str) -> None:
+def test_classes_without_a_layer_cannot_be_changed(tail: str) -> None:
     network = loads(pictures.CFG.replace("[softmax]\n", tail))
     with pytest.raises(CfgError, match="cannot change its classes; put a"):
         passes.reclass(network, 5)
@@ -128,7 +128,7 @@ def test_published_detectors_and_classifiers() -> None:
         assert classifier_output(load(published.CFGS.get(f"cfg/{name}.cfg"))) is None, name
 
 
-def test_probabilities_are_the_softmax_of_what_stands_above(data: Path) -> None:
+def test_probabilities_are_the_softmax_of_the_layer_above(data: Path) -> None:
     """Whether the cfg ends in one or not."""
     torch.manual_seed(0)
     model = Model(loads(pictures.CFG))
@@ -190,7 +190,7 @@ def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
 
 
 @pytest.mark.parametrize("keys", ["", "mosaic=1\ncutmix=1\nlabel_smooth_eps=.1\nangle=9\nblur=1"])
-def test_interrupted_run_goes_on_bit_for_bit(keys: str, config: Callable[..., TrainConfig]) -> None:
+def test_interrupted_run_resumes_bit_for_bit(keys: str, config: Callable[..., TrainConfig]) -> None:
     """Also with dropout, whose chance is torch's."""
     text = with_net(keys).replace("[softmax]", "[dropout]\nprobability=.3\n\n[softmax]")
     fit(config("whole", text), runs.Silent())
@@ -217,7 +217,7 @@ def test_subdivisions_change_nothing_without_batch_norm(
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_numbers_that_run_away_stop_the_run(config: Callable[..., TrainConfig]) -> None:
+def test_loss_that_is_not_finite_stops_the_run(config: Callable[..., TrainConfig]) -> None:
     text = pictures.CFG.replace("learning_rate=0.02", "learning_rate=1e30")
     with pytest.raises(NanError, match=r"the loss is not finite after iteration .*; its pictures:"):
         fit(config(text=text), runs.Silent())
@@ -336,7 +336,7 @@ def test_adapted_classifier_trains(run: Command, cfg: Path, data: Path) -> None:
     assert class_counts(load("runs/train/net/model.cfg"))[0][1] == 3
 
 
-def test_what_does_not_belong_together_is_told(
+def test_mismatched_networks_and_data_are_refused(
     run: Command, cfg: Path, data: Path, tmp_path: Path
 ) -> None:
     Model(loads(pictures.CFG)).save_weights(tmp_path / "net.weights")

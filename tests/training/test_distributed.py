@@ -136,7 +136,7 @@ def torchrun(*words: object, command: str = "train", **options: Any) -> subproce
     return subprocess.Popen(line, env=runs.variables(), text=True, **streams, **options)
 
 
-def test_two_processes_agree_and_go_on(data: Path, tmp_path: Path) -> None:
+def test_two_processes_agree_and_resume(data: Path, tmp_path: Path) -> None:
     words = [sys.executable, __file__, str(data), str(tmp_path)]
     done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -194,7 +194,7 @@ def test_signal_to_torchrun_saves_the_run(data: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert f"ghostyolo: --resume goes on with {tmp_path / 'tiny'}" in err
+    assert f"ghostyolo: --resume continues {tmp_path / 'tiny'}" in err
     assert runs.checkpoint(tmp_path / "tiny")["iteration"] >= 5
 
 
@@ -223,7 +223,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 # --- one process
 
 
-def test_world_of_one_changes_nothing() -> None:
+def test_a_single_process_changes_nothing() -> None:
     world, tensor = World(), torch.rand(3)
     before = tensor.clone()
     world.total([tensor])
@@ -234,7 +234,7 @@ def test_world_of_one_changes_nothing() -> None:
         assert alone == World(device="cpu")
 
 
-def test_own_device_is_the_machines() -> None:
+def test_each_process_has_a_device_of_its_machine() -> None:
     two = {"WORLD_SIZE": "2", "LOCAL_RANK": "1"}
     assert own_device("cpu", two) == "cpu"
     assert own_device("cuda", {}) == "cuda"
@@ -256,7 +256,7 @@ def test_own_device_is_the_machines() -> None:
         (8, 8, 2, 4),
     ],
 )
-def test_passes_are_no_larger_than_in_one_process(
+def test_forward_passes_are_no_larger_than_in_one_process(
     batch: int, subdivisions: int, size: int, passes: int, data: Path, tmp_path: Path
 ) -> None:
     text = tiny.CFG.replace("batch=2", f"batch={batch}")
@@ -267,7 +267,7 @@ def test_passes_are_no_larger_than_in_one_process(
 
 
 @pytest.mark.parametrize(("batch", "subdivisions", "size"), [(4, 1, 3), (12, 6, 4)])
-def test_batch_that_cannot_be_shared(
+def test_batch_that_cannot_be_divided_is_refused(
     batch: int, subdivisions: int, size: int, data: Path, tmp_path: Path
 ) -> None:
     text = tiny.CFG.replace("batch=2", f"batch={batch}")

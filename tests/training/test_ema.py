@@ -53,7 +53,7 @@ def test_running_statistics_are_averaged_and_counters_are_not() -> None:
         assert int(model[1].num_batches_tracked) == 7
 
 
-def test_block_gives_back_what_it_took_also_after_an_error() -> None:
+def test_tensors_are_restored_also_after_an_error() -> None:
     model = make_model()
     ema = Ema(model, 10)
     move(model, 1)
@@ -70,7 +70,7 @@ def test_block_gives_back_what_it_took_also_after_an_error() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-def test_restored_average_goes_on_bit_for_bit() -> None:
+def test_restored_average_continues_bit_for_bit() -> None:
     a, b = make_model(), make_model()
     first, second = Ema(a, 5), Ema(b, 5)
     for seed in range(4):

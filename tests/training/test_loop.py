@@ -151,14 +151,14 @@ def test_update_is_the_formula(data: Path) -> None:
             torch.testing.assert_close(parameter.detach(), before[name], rtol=1e-5, atol=1e-7)
 
 
-def test_decay_is_on_weights_only() -> None:
+def test_decay_applies_to_weights_only() -> None:
     groups = optimizer(Model(loads(tiny.CFG)), DARKNET).param_groups
     shapes = {group["weight_decay"]: [p.ndim for p in group["params"]] for group in groups}
     assert shapes == {0.0: [1] * 5, 0.01: [4] * 3}
     assert all(group["momentum"] == 0.9 for group in groups)
 
 
-def test_layers_have_rates_of_their_own(data: Path) -> None:
+def test_layers_have_their_own_learning_rates(data: Path) -> None:
     net, first, second, third = tiny.CFG.split("[convolutional]\n")
     parts = net, f"learning_rate=0\n{first}", second, f"learning_rate=.5\n{third}"
     text = "[convolutional]\n".join(parts)
@@ -191,7 +191,7 @@ def test_subdivisions_change_nothing_without_batch_norm(data: Path) -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_untrained_heads_expect_little(config: Callable[..., TrainConfig]) -> None:
+def test_initial_objectness_is_the_prior(config: Callable[..., TrainConfig]) -> None:
     state = initial_state(config())
     out = state.model.trace(torch.rand(1, 3, 64, 64))[-1].view(1, 2, 11, 4, 4)
     assert out[:, :, 4].max() < 0.05
@@ -201,7 +201,9 @@ def test_untrained_heads_expect_little(config: Callable[..., TrainConfig]) -> No
 # --- a run
 
 
-def test_four_updates_are_two_and_two(config: Callable[..., TrainConfig], data: Path) -> None:
+def test_four_updates_equal_two_and_two_after_a_resume(
+    config: Callable[..., TrainConfig], data: Path
+) -> None:
     """Through a checkpoint, in which everything lies; with validation on the way."""
     val = open_dataset(data, "val")
     whole = fit(config("whole", val=val, val_every=1), Silent())
@@ -229,7 +231,7 @@ fit(config, resume=True)
 """
 
 
-def test_another_process_goes_on_bit_for_bit(
+def test_another_process_resumes_bit_for_bit(
     config: Callable[..., TrainConfig], data: Path, tmp_path: Path
 ) -> None:
     whole = fit(config("whole"), Silent())
@@ -253,13 +255,13 @@ def test_interruption_at_a_validation_loses_nothing(
     assert_same(whole, fit(config("parts", val_every=2), Silent(), resume=True))
 
 
-def test_finished_run_has_nothing_to_go_on_with(config: Callable[..., TrainConfig]) -> None:
+def test_resuming_a_finished_run_does_nothing(config: Callable[..., TrainConfig]) -> None:
     first, observer = fit(config(), Silent()), Silent()
     assert_same(first, fit(config(), observer, resume=True))
     assert not observer.losses
 
 
-def test_run_leaves_its_files(config: Callable[..., TrainConfig], data: Path) -> None:
+def test_run_writes_its_files(config: Callable[..., TrainConfig], data: Path) -> None:
     settings = config(val=open_dataset(data, "val"), val_every=2, save_every=1)
     state, folder = fit(settings, Silent()), settings.folder
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -285,7 +287,7 @@ def test_run_leaves_its_files(config: Callable[..., TrainConfig], data: Path) ->
             assert torch.equal(tensor, state.model.state_dict()[name]), name
 
 
-def test_damaged_pictures_stop_no_run_and_stand_in_its_report(
+def test_damaged_pictures_are_counted_in_the_report(
     data: Path,
     tmp_path: Path,
     invoke: Callable[..., tuple[int, str, str]],
@@ -304,14 +306,14 @@ def test_damaged_pictures_stop_no_run_and_stand_in_its_report(
     assert len((tmp_path / "run/results.csv").read_text().splitlines()) == 3
 
 
-def test_loss_falls_on_what_is_seen_again_and_again(config: Callable[..., TrainConfig]) -> None:
+def test_loss_falls_on_repeated_pictures(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=60").replace("jitter=.2", "jitter=0")
     observer = Silent()
     fit(config(text=text), observer)
     assert observer.losses[-1] < 0.5 * observer.losses[0]
 
 
-def test_seed_decides_everything(config: Callable[..., TrainConfig]) -> None:
+def test_seed_determines_the_weights(config: Callable[..., TrainConfig]) -> None:
     a, b, other = (fit(config(str(i), seed=seed), Silent()) for i, seed in enumerate((5, 5, 6)))
     assert_same(a, b)
     assert a.loss != other.loss
@@ -321,7 +323,7 @@ def test_workers_change_nothing(config: Callable[..., TrainConfig]) -> None:
     assert_same(fit(config("a"), Silent()), fit(config("b", workers=2), Silent()))
 
 
-def test_weights_are_a_start(config: Callable[..., TrainConfig], tmp_path: Path) -> None:
+def test_run_starts_from_given_weights(config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     path = tiny.eager_weights(tmp_path)
     state, model = initial_state(config(weights=str(path))), Model(loads(tiny.CFG))
     model.load_weights(path)
@@ -329,7 +331,7 @@ def test_weights_are_a_start(config: Callable[..., TrainConfig], tmp_path: Path)
         assert torch.equal(tensor, state.model.state_dict()[name]), name
 
 
-def test_rates_follow_the_cfg(config: Callable[..., TrainConfig]) -> None:
+def test_learning_rates_follow_the_cfg(config: Callable[..., TrainConfig]) -> None:
     text = tiny.CFG.replace(
         "max_batches=4", "max_batches=4\nburn_in=2\npower=2\npolicy=steps\nsteps=3,4\nscales=.1,.1"
     )
@@ -356,7 +358,7 @@ def test_sizes_are_drawn_for_ten_iterations(config: Callable[..., TrainConfig]) 
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_numbers_that_run_away_stop_the_run(
+def test_loss_that_is_not_finite_stops_the_run(
     fault: str, config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last good weights stay, and the message names the iteration."""
@@ -378,7 +380,7 @@ def test_numbers_that_run_away_stop_the_run(
     assert (settings.folder / "last.weights").read_bytes() == good
 
 
-def test_huge_rate_is_found_out(config: Callable[..., TrainConfig]) -> None:
+def test_huge_learning_rate_is_diagnosed(config: Callable[..., TrainConfig]) -> None:
     text = PLAIN.replace("learning_rate=0.01", "learning_rate=1e30")
     with pytest.raises(NanError, match="after iteration") as caught:
         fit(config(text=text.replace("max_batches=4", "max_batches=40")), Silent())
@@ -414,7 +416,7 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
         ("mask=0,1", "mask=0,7", "mask 7 of num=2 anchors; use masks from 0 to 1"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(
+def test_unsupported_keys_are_refused(
     old: str, new: str, message: str, config: Callable[..., TrainConfig]
 ) -> None:
     text = tiny.CFG.replace(old, new)
@@ -466,7 +468,7 @@ def options(text: str) -> Any:
         "policy=sgdr\nsgdr_cycle=200\nsgdr_mult=2",
     ],
 )
-def test_stretched_rates_keep_their_course(text: str, factor: float) -> None:
+def test_scaled_schedule_keeps_its_shape(text: str, factor: float) -> None:
     before = options(f"{text}\nburn_in=40")
     after = stretched(before, round(1000 * factor))
     assert after.max_batches == 1000 * factor
@@ -477,14 +479,14 @@ def test_stretched_rates_keep_their_course(text: str, factor: float) -> None:
         assert got == pytest.approx(want, rel=0.03, abs=2e-5), iteration
 
 
-def test_stretching_changes_no_other_key() -> None:
+def test_scaling_the_schedule_changes_no_other_key() -> None:
     before = options("policy=steps\nsteps=400\nscales=.1")
     after = stretched(before, 100)
     changed = {n for n in vars(before) if getattr(before, n) != getattr(after, n)}
     assert changed == {"max_batches", "steps", "sgdr_cycle"}  # the last is derived from the first
 
 
-def test_length_of_a_cfg_that_names_none() -> None:
+def test_schedule_without_max_batches_is_scaled() -> None:
     after = stretched(options("policy=sgdr").changed(max_batches=0), 50)
     assert (after.max_batches, after.sgdr_cycle) == (50, 50)
 

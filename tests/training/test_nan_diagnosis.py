@@ -40,7 +40,9 @@ def batch(config: TrainConfig) -> nan_diagnosis.Batch:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("layer", "line"), [(0, 15), (1, 22)])
-def test_first_output_at_fault_is_named(layer: int, line: int, config: TrainConfig) -> None:
+def test_first_output_that_is_not_finite_is_named(
+    layer: int, line: int, config: TrainConfig
+) -> None:
     """A weight so large that its products leave float32, though it is a number itself."""
     state, given = initial_state(config), batch(config)
     with torch.enable_grad():
@@ -51,7 +53,7 @@ def test_first_output_at_fault_is_named(layer: int, line: int, config: TrainConf
 
 
 @torch.no_grad()
-def test_broken_weight_is_named_with_its_output(config: TrainConfig) -> None:
+def test_weight_that_is_not_finite_is_named_with_its_output(config: TrainConfig) -> None:
     state = initial_state(config)
     state.model.layers[1].conv.weight[3, 2] = torch.nan
     found = nan_diagnosis.find_cause(state.model, batch(config), UpdateConfig(config.loss_config))
@@ -85,12 +87,12 @@ def wrong(kind: str) -> object:
         ("gradient", "first in the gradient of layer 2 [convolutional] (x.cfg:29)"),
     ],
 )
-def test_loss_and_gradient_at_fault(kind: str, told: str, config: TrainConfig) -> None:
+def test_loss_or_gradient_that_is_not_finite(kind: str, told: str, config: TrainConfig) -> None:
     step = UpdateConfig(replace(config.loss_config, function=wrong(kind)))
     assert nan_diagnosis.find_cause(initial_state(config).model, batch(config), step) == told
 
 
-def test_run_stops_with_the_last_good_weights(
+def test_run_stops_with_the_last_finite_weights(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names exactly the pictures of the batch; what was saved before is not touched."""
@@ -112,13 +114,13 @@ def test_run_stops_with_the_last_good_weights(
     assert left == good
 
 
-def test_run_that_had_saved_nothing_says_so(config: TrainConfig) -> None:
+def test_run_without_saved_weights_says_so(config: TrainConfig) -> None:
     text = PLAIN.replace("learning_rate=0.01", "learning_rate=1e30")
     with pytest.raises(NanError, match=r"nothing had been saved; lower the learning rate"):
         fit(replace(config, network=runs.loads(text)), runs.Silent())
 
 
-def test_fp16_skips_what_it_cannot_hold_and_stops_in_the_end(config: TrainConfig) -> None:
+def test_fp16_skips_overflowing_updates_and_stops_at_the_limit(config: TrainConfig) -> None:
     state = initial_state(replace(config, amp="fp16"))
     broken = {"loss": float("nan")}
     assert nan_diagnosis.usable(state, broken)

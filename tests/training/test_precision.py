@@ -49,7 +49,7 @@ def gradients(config: TrainConfig) -> list[torch.Tensor]:
     return [p.grad for p in state.model.parameters() if p.grad is not None]
 
 
-def test_names_mean_dtypes() -> None:
+def test_dtypes_by_name() -> None:
     assert {name: precision.dtype_of(name, "cpu") for name in DTYPES} == DTYPES
     assert precision.dtype_of("auto", "cpu") is None
     with pytest.raises(OptionError, match="amp=half; use one of auto, off, bf16, fp16"):
@@ -67,7 +67,7 @@ def test_gradients_are_near_those_of_float32(amp: str, limit: float, config: Tra
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_loss_has_float32_and_the_network_has_not(amp: str, config: TrainConfig) -> None:
+def test_only_the_loss_is_computed_in_float32(amp: str, config: TrainConfig) -> None:
     seen: list[torch.dtype] = []
 
     def loss(runs_: object, truths: torch.Tensor, size: tuple[int, int]) -> LossSum:
@@ -83,7 +83,7 @@ def test_loss_has_float32_and_the_network_has_not(amp: str, config: TrainConfig)
     assert seen == [DTYPES[amp], torch.float32, torch.float32]
 
 
-def test_fp16_goes_on_with_its_scale(config: TrainConfig) -> None:
+def test_fp16_resumes_with_its_scale(config: TrainConfig) -> None:
     """And skips an update whose gradient it cannot hold, without touching a weight."""
     text = tiny.CFG.replace("max_batches=4", "max_batches=16")
     config = replace(config, amp="fp16", network=loads(text))
@@ -105,7 +105,7 @@ def test_fp16_goes_on_with_its_scale(config: TrainConfig) -> None:
         assert torch.equal(parameter, before[name]), name
 
 
-def test_other_precision_is_another_run(config: TrainConfig) -> None:
+def test_resuming_with_another_precision_is_refused(config: TrainConfig) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(config, runs.Silent(stop_after=1))
     with pytest.raises(OptionError, match="the run has another precision"):
@@ -114,7 +114,7 @@ def test_other_precision_is_another_run(config: TrainConfig) -> None:
     assert state.iteration == 4
 
 
-def test_compiled_run_is_the_run(config: TrainConfig, data: Path) -> None:
+def test_compiled_forward_pass_is_equal(config: TrainConfig, data: Path) -> None:
     """Validated, saved and restored as ever; a graph of torch's own, not yet machine code."""
     from torch import _dynamo
 

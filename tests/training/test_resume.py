@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.pictures(tmp_path_factory.mktemp("resume") / "shapes")
 
 
-def test_run_that_was_killed_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
+def test_run_that_was_killed_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:
     """From the checkpoint of iteration 10, three updates before the kill; by each loss."""
     words = [sys.executable, "-c", SCRIPT, str(data), str(tmp_path / "killed"), *LOSSES]
     done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
@@ -60,7 +60,7 @@ def test_run_that_was_killed_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> 
         assert (killed / "last.weights").read_bytes() == (whole / "last.weights").read_bytes()
 
 
-def test_defects_found_before_a_run_was_left_are_counted_after_it(tmp_path: Path) -> None:
+def test_defects_found_before_an_interruption_are_counted_after_it(tmp_path: Path) -> None:
     """Four updates read every picture; what goes on after them reads none."""
     data = tiny.pictures(tmp_path / "shapes")
     odd = data / "JPEGImages" / "train_00003.jpg"
@@ -152,7 +152,7 @@ def test_full_disk_leaves_the_old_checkpoint(
         assert runs.checkpoint(folder)["iteration"] == 4
 
 
-def test_limit_of_a_files_size_is_told_in_a_line(
+def test_limit_of_a_files_size_is_one_line_of_error(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a first checkpoint as well: nothing half written stands where it would."""

@@ -19,7 +19,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.pictures(tmp_path_factory.mktemp("run") / "shapes")
 
 
-def test_one_call_leaves_what_the_command_leaves(data: Path, tmp_path: Path) -> None:
+def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) -> None:
     observer = runs.Silent()
     cfg, folder = tiny.write(tmp_path), tmp_path / "run"
     options = {"epochs": 2, "batch": 3, "workers": 0, "overrides": {"learning_rate": 0.02}}
@@ -51,11 +51,11 @@ def test_one_call_leaves_what_the_command_leaves(data: Path, tmp_path: Path) -> 
             "is not for detection; use modern or darknet, or leave it out",
         ),
         ({"overrides": {"lerning_rate": 1}}, CfgError, "did you mean 'learning_rate'"),
-        ({"val_split": "exam"}, DataError, "or give --val-split none to train without"),
+        ({"val_split": "exam"}, DataError, "or give --val-split none to train without validation"),
         ({"amp": "fp8"}, OptionError, "amp=fp8; use one of auto, off, bf16, fp16"),
     ],
 )
-def test_what_the_command_refuses_is_refused(
+def test_invalid_options_are_refused(
     options: dict[str, object],
     error: type[Exception],
     message: str,

@@ -60,7 +60,7 @@ def options(text: str) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("text", VECTORS)
-def test_policy_is_darknets(text: str) -> None:
+def test_policy_equals_darknets(text: str) -> None:
     net = options(f"learning_rate=1 burn_in=3 max_batches=12 {text}")
     got = [learning_rate(net, iteration) for iteration in range(1, 13)]
     expected = [float(rate) for rate in f"{BURN_IN} {VECTORS[text]}".split()]

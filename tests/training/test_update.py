@@ -36,7 +36,7 @@ def tensors(state: State, layer: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_layers_up_to_stopbackward_stay(loss: str, data: Path, tmp_path: Path) -> None:
+def test_layers_up_to_stopbackward_are_frozen(loss: str, data: Path, tmp_path: Path) -> None:
     """Weights, running statistics and their averages; through validations as well."""
     val = runs.open_dataset(data, "val")
     settings = {"loss": loss, "val": val, "val_every": 1}
@@ -54,7 +54,7 @@ def test_layers_up_to_stopbackward_stay(loss: str, data: Path, tmp_path: Path) -
     assert torch.equal(first, tensors(before, 0)["norm.running_mean"])
 
 
-def test_stop_cuts_every_way_back(data: Path, tmp_path: Path) -> None:
+def test_stopbackward_cuts_every_path_of_the_gradient(data: Path, tmp_path: Path) -> None:
     """Also one around the layer; what lies above gets the gradient that it gets without."""
     conv = "[convolutional]\nfilters=8\nsize=3\nstride={}\npad=1\nactivation=leaky\n\n"
     around = "[shortcut]\nfrom=-2\nactivation=linear\n\n[convolutional]\nfilters=22"
@@ -83,7 +83,7 @@ def test_stop_cuts_every_way_back(data: Path, tmp_path: Path) -> None:
         (1, "dont_update=5", r"dont_update=5 cannot be honoured"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused(
+def test_freezing_all_layers_is_refused(
     layer: int, key: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CfgError, match=message):
@@ -132,7 +132,7 @@ def test_adam_is_darknets(data: Path, tmp_path: Path) -> None:
             np.testing.assert_allclose(parameter.detach(), w[name], rtol=1e-4, atol=1e-6)
 
 
-def test_adam_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
+def test_adam_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:
     text = tiny.CFG.replace("max_batches=4", "max_batches=4\nadam=1")
     config = runs.configured(data, tmp_path / "parts", text, loss="modern")
     with pytest.raises(KeyboardInterrupt):
