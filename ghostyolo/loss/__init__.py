@@ -16,7 +16,7 @@ DETECTION_LOSSES = {
     "modern": "learns small data sets faster",
     "darknet": "computes the gradients of Darknet, to the digit",
 }
-CLASSIFICATION_LOSSES = {"cross-entropy": "of the softmax"}
+CLASSIFICATION_LOSSES = {"cross-entropy": "compares the softmax with the labels"}
 
 
 def loss_config(name: str) -> LossConfig:

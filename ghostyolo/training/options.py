@@ -56,7 +56,7 @@ class TrainOptions:
     val_split: str = _option("val", "split to validate on, or 'none'")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA")
     weights: str | None = _option(None, "start from this .weights file", metavar="FILE")
-    epochs: int | None = _count(None, "passes over the data, instead of [net]'s max_batches")
+    epochs: int | None = _count(None, "passes over the data set, instead of [net]'s max_batches")
     batch: int | None = _count(None, "batch size, instead of [net]'s")
     loss: str = _option(
         "",
@@ -65,12 +65,16 @@ class TrainOptions:
         choices=tuple(LOSSES),
     )
     seed: int = _option(0, "random seed", kind="int")
-    amp: str = _option(AMP[0], "precision; auto: bf16 or fp16 on a GPU that has it", choices=AMP)
+    amp: str = _option(
+        AMP[0],
+        "precision of the forward pass; auto: bf16 or fp16 on a GPU that has it",
+        choices=AMP,
+    )
     compile: bool = _option(False, "compile the forward pass with torch.compile")
     workers: int | None = _option(None, f"processes that prepare pictures ({WORKERS})", kind="int")
-    val_every: int | None = _count(None, f"epochs between validations ({VALIDATIONS} in a run)")
+    val_every: int | None = _count(None, f"epochs between validations (1/{VALIDATIONS} of the run)")
     save_every: int = _count(0, "also save every N iterations")
-    patience: int = _count(0, "stop after N validations without a better AP or top-1")
+    patience: int = _count(0, "stop after N validations without a better score")
     bn_momentum: float = _option(BN_MOMENTUM, "momentum of batch norm statistics", kind="fraction")
     resume: bool = _option(False, "continue a run from its checkpoint")
     tensorboard: bool = _option(False, "also write a log for TensorBoard")
