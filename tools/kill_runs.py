@@ -26,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from ghostyolo import cli
+from ghostyolo.loss import DETECTION_LOSSES
 from ghostyolo.training import loop  # noqa: F401 (as torch._dynamo: else each child would import it)
 from support import tiny
 
 ITERATIONS = 125  # of which the first hundred begin with three sizes of the input
-LOSSES = ("modern", "darknet")
+LOSSES = tuple(DETECTION_LOSSES)
 LONGEST = 1.0  # seconds that a child may live
 FILES = ("last.weights", "best.weights", "results.csv", "model.cfg", "model.names")
 
