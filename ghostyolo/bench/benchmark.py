@@ -17,7 +17,7 @@ from ghostyolo.bench.roofline import Bound
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.network import loads
 from ghostyolo.network.cost import Machine
-from ghostyolo.runtime.registry import RUNTIMES, check_name, installed_version, is_exported
+from ghostyolo.runtime.registry import RUNTIMES, check_name, installed_version, is_exported, readers
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _start_runtimes(stack: ExitStack, settings: Settings) -> Attempts:
     """Start the runtimes on the source one after the other."""
     found: Attempts = {}
     exporting = not is_exported(settings.source)
-    for name in settings.runtimes or filter(installed_version, RUNTIMES):
+    for name in settings.runtimes or filter(installed_version, readers(settings.source)):
         if exporting and name != "torch":
             with ExitStack() as once:  # exports the cfg, so that no later start includes that
                 found[name] = _start(once, settings, name)

@@ -30,9 +30,9 @@ class Settings:
     """The settings of a benchmark.
 
     source: a cfg or an exported file. weights: of a cfg, None for random ones. size: (h, w) of the
-    input, None for that of the source. runtimes: () for all that are installed. seconds: for which
-    each of them runs. against: any other ONNX file. layers: whether to time each layer of a cfg in
-    torch.
+    input, None for that of the source. runtimes: () for those that are installed and read the
+    source. seconds: for which each of them runs. against: any other ONNX file. layers: whether to
+    time each layer of a cfg in torch.
     """
 
     source: str

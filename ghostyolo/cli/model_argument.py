@@ -39,7 +39,8 @@ def add_model(p: argparse.ArgumentParser) -> None:
     """Declare CFG and WEIGHTS; an exported file replaces both, see `with_weights`."""
     from ghostyolo.exporters.formats import usual_suffixes
 
-    shared.add_cfg(p, f"network, a Darknet .cfg file; or an exported {usual_suffixes()} file")
+    exported = usual_suffixes(read=True)
+    shared.add_cfg(p, f"network, a Darknet .cfg file; or an exported {exported} file")
     p.add_argument("weights", metavar="WEIGHTS", help="none if CFG is an exported file")
 
 

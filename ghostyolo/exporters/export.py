@@ -50,10 +50,13 @@ def import_writer(module: str, extra: str) -> Any:
     """Return a module of this folder.
 
     extra: of this package, which installs the module's libraries. Raises `OptionError` with the
-    command that installs them if one is missing.
+    command that installs them if one is missing, and
+    `ModuleNotFoundError` if the extra is "".
     """
     try:
         return importlib.import_module(f"ghostyolo.exporters.{module}")
     except ModuleNotFoundError as error:
+        if not extra:
+            raise
         hint = f"pip install 'ghostyolo[{extra}]'"
         raise OptionError(f"{error.name} is not installed", hint=hint) from None

@@ -47,24 +47,29 @@ FORMATS = {
 def format_of(path: str | Path, name: str | None = None) -> str:
     """Return the named format, or the format of a path's suffix.
 
-    Raises `OptionError` if neither gives one, or the format requires another suffix.
+    Raises `OptionError` if neither gives one, the format requires another suffix, or the suffix
+    means another format.
     """
     suffix = Path(path).suffix.lower()
+    meant = next((key for key, found in FORMATS.items() if suffix in found.suffixes), "")
     if name:
         found = FORMATS[name]
-        if found.required_suffix and suffix not in found.suffixes:
-            message = f"{found.title} is an {found.suffixes[0]} file"
+        if name != meant and (meant or found.required_suffix):
+            message = f"{found.title} files end in {' or '.join(found.suffixes)}"
             hint = f"give it the suffix {found.suffixes[0]}"
             raise OptionError(message, span=Span(str(path)), hint=hint)
         return name
-    for known, found in FORMATS.items():
-        if suffix in found.suffixes:
-            return known
+    if meant:
+        return meant
     message = f"no format has the suffix '{suffix}'" if suffix else "it has no suffix"
     hint = f"use one of {', '.join(s for f in FORMATS.values() for s in f.suffixes)}, or --format"
     raise OptionError(message, span=Span(str(path)), hint=hint)
 
 
-def usual_suffixes() -> str:
-    """Return the usual suffix of each format, for help texts: ".onnx (ONNX), ..."."""
-    return ", ".join(f"{found.suffixes[0]} ({found.title})" for found in FORMATS.values())
+def usual_suffixes(*, read: bool = False) -> str:
+    """Return the usual suffix of each format, for help texts: ".onnx (ONNX), ...".
+
+    read: of those alone that a runtime here reads.
+    """
+    wanted = (found for found in FORMATS.values() if found.runtime or not read)
+    return ", ".join(f"{found.suffixes[0]} ({found.title})" for found in wanted)

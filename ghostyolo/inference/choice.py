@@ -60,8 +60,10 @@ def open_runtime(
         if weights is not None:
             message, hint = "an exported file holds its weights", "leave the weights out"
             raise OptionError(message, span=Span(str(source)), hint=hint)
+        registry.check_reads(name, source)
         return open_file(Path(source), name, size, batch, threads, device)
     network = source if isinstance(source, Network) else load(source)
+    registry.check_reads(name, "a.cfg")
     network = resize(network, size) if size else network
     runtime = _open_network(network, weights, name, batch, threads, device)
     runtime.metadata = replace(runtime.metadata, network=network)  # with the lines of its own cfg

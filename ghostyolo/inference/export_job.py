@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import OptionError, Span
 from ghostyolo.exporters import export, sample
 from ghostyolo.exporters.formats import FORMATS, format_of
 from ghostyolo.exporters.settings import ExportSettings
@@ -16,6 +16,7 @@ from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.verification import Deviation, verify
 from ghostyolo.model.model import Model
 from ghostyolo.runtime.interface import Runtime
+from ghostyolo.runtime.registry import READ_SUFFIXES
 
 FEW_PICTURES = 32  # below, the ranges of 8-bit values depend on which pictures they are
 
@@ -69,6 +70,9 @@ def export_model(
     if score and settings.suppression:
         message = "a score needs boxes of every confidence, before suppression"
         raise OptionError(message, hint="leave --nms out")
+    if score and path.suffix.lower() not in READ_SUFFIXES:
+        message = f"no runtime here opens a '{path.suffix}' file for a score"
+        raise OptionError(message, span=Span(str(path)), hint="leave --val out")
     if sample_language and name != sample.FORMAT:
         message, hint = f"--sample {sample_language} reads ONNX", "give OUT an .onnx suffix"
         raise OptionError(message, hint=hint)

@@ -12,7 +12,7 @@ from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.runtime.backend import Backend
-from ghostyolo.runtime.registry import AUTO, RUNTIMES, import_runtime, installed_version
+from ghostyolo.runtime.registry import AUTO, import_runtime, installed_version, readers
 
 
 class Runtime:
@@ -116,20 +116,18 @@ def _closed(images: np.ndarray) -> list[np.ndarray]:
 def open_file(
     path: Path, name: str, size: tuple[int, int] | None, batch: int, threads: int, device: str
 ) -> Runtime:
-    """Open an exported file in a runtime; "auto" is the first installed one that reads it.
+    """Open an exported file in a runtime, whatever the file's suffix.
+
+    "auto" is the first installed runtime that reads files of that suffix.
 
     size: (h, w) of the input, if it is dynamic in the file. Raises `DataError`, `OptionError`.
     """
-    suffix = path.suffix.lower()
-    readers = [other for other, entry in RUNTIMES.items() if suffix in entry.suffixes]
-    if name not in (AUTO, *readers):
-        message = f"{name} does not read {suffix} files"
-        raise OptionError(message, span=Span(str(path)), hint=f"use {' or '.join(readers)}")
     if not path.is_file():
         hint = "give the path of an exported file"
         raise DataError("no such file", span=Span(str(path)), hint=hint)
     if name == AUTO:
-        name = next(filter(installed_version, readers), readers[0])
+        known = readers(path)
+        name = next(filter(installed_version, known), known[0])
     if name != "torch" and device not in (AUTO, "cpu"):
         message, hint = f"{name} computes on the CPU, not on {device}", "use torch with the cfg"
         raise OptionError(message, span=Span(str(path)), hint=hint)

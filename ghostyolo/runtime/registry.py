@@ -1,7 +1,8 @@
 """The runtimes: the libraries that compute networks, and which files each of them reads.
 
 Neither torch nor numpy is imported here. A further runtime is a module of this folder, whose
-`open_file` returns a `Backend` (see `backend`), and an entry in `RUNTIMES`.
+`open_file` returns a `Backend` (see `backend`), and an entry in `RUNTIMES`. Those before torch
+that read .onnx are tried on every cfg; one that reads other files alone computes no cfg.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import OptionError, Span
+from ghostyolo.exporters.formats import FORMATS
 
 AUTO = "auto"
 
@@ -44,12 +46,42 @@ RUNTIMES = {
     "torch": RuntimeEntry("pytorch", ("torch",), (".torchscript", ".pt"), "pip install torch"),
 }  # fmt: skip
 CHOICES = (AUTO, *RUNTIMES)
-EXPORTED_SUFFIXES = tuple(dict.fromkeys(s for entry in RUNTIMES.values() for s in entry.suffixes))
+READ_SUFFIXES = tuple(dict.fromkeys(s for entry in RUNTIMES.values() for s in entry.suffixes))
+EXPORTED_SUFFIXES = (*READ_SUFFIXES, *(s for found in FORMATS.values() for s in found.suffixes))
 
 
 def is_exported(path: str | Path) -> bool:
     """Return whether a path is that of an exported file, by its suffix, and not of a cfg."""
     return str(path).lower().endswith(EXPORTED_SUFFIXES)
+
+
+def readers(source: str | Path) -> list[str]:
+    """Return the runtimes that read an exported file, or compute a cfg, installed or not.
+
+    Another runtime than torch computes a cfg from the ONNX file that it is exported to.
+    """
+    exported = is_exported(source)
+    suffix = Path(source).suffix.lower() if exported else ".onnx"
+    return [
+        name
+        for name, entry in RUNTIMES.items()
+        if suffix in entry.suffixes or (name == "torch" and not exported)
+    ]
+
+
+def check_reads(name: str, source: str | Path) -> None:
+    """Raise `OptionError` unless a runtime reads an exported file, or computes a cfg.
+
+    "auto" does if any runtime does.
+    """
+    known, suffix = readers(source), Path(source).suffix.lower()
+    if name in known or (name == AUTO and known):
+        return
+    exported = is_exported(source)
+    what = f"{suffix} files" if exported else "a cfg"
+    hint = f"use {' or '.join(known)}" if known else "give the cfg and its weights"
+    message = f"{name} does not read {what}" if known else f"no runtime here reads {what}"
+    raise OptionError(message, span=Span(str(source)) if exported else None, hint=hint)
 
 
 def check_name(name: str) -> None:

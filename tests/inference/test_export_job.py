@@ -42,6 +42,12 @@ def test_both_files_of_ir_are_named(model: Model, tmp_path: Path) -> None:
     assert found.size == sum(path.stat().st_size for path in found.files)
 
 
+def test_a_file_of_any_suffix_is_verified(model: Model, tmp_path: Path) -> None:
+    for name in ("onnx", "torchscript"):
+        found = export_model(model, tmp_path / f"{name}.xy", format_name=name)
+        assert found.deviation and found.deviation.relative < 1e-5
+
+
 def test_few_pictures_are_warned_of(
     model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -60,6 +66,12 @@ def test_few_pictures_are_warned_of(
             ExportSettings(boxes="xyxy", suppression=Suppression()),
             {"score": lambda each: 0},
             "before suppression; leave --nms out",
+        ),
+        (
+            "x.xy",
+            ExportSettings(),
+            {"format_name": "onnx", "score": lambda each: 0},
+            "no runtime here opens a '.xy' file for a score",
         ),
         ("x", ExportSettings(), {}, "it has no suffix"),
     ],

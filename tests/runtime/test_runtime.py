@@ -22,7 +22,8 @@ from ghostyolo.runtime.registry import RUNTIMES, installed_versions
 from support import ROOT, tiny
 from support.cases import KINDS, random_input, random_model
 
-SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml", "opencv": ".onnx", "torch": ".torchscript"}
+SUFFIX = {name: entry.suffixes[0] for name, entry in RUNTIMES.items()}
+OF_CFGS = registry.readers("x.cfg")
 CLOSE = 1e-5
 
 
@@ -58,7 +59,7 @@ def assert_close(got: list[np.ndarray], want: list[np.ndarray]) -> None:
         np.testing.assert_allclose(a, b, atol=CLOSE, rtol=CLOSE)
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", OF_CFGS)
 @pytest.mark.parametrize("count", [1, 3])
 def test_cfg_gives_what_the_model_gives(name: str, count: int, folder: Path) -> None:
     images = inputs(count)
@@ -157,7 +158,7 @@ def test_file_gives_what_the_model_gives(name: str, folder: Path) -> None:
     assert_close(first, expected(folder, inputs(3)))
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", OF_CFGS)
 def test_order_of_memory_changes_nothing(name: str, folder: Path) -> None:
     """Neither pixels beside each other nor planes, nor numbers of another kind."""
     images = inputs(2)
@@ -181,7 +182,7 @@ def test_open_sides_are_closed_by_the_caller(name: str, folder: Path) -> None:
         assert_close(runtime.run(images), expected(folder, images))
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", OF_CFGS)
 def test_outputs_are_the_callers_own(name: str, folder: Path) -> None:
     with open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name=name) as runtime:
         first = runtime.run(inputs(1))
@@ -235,7 +236,7 @@ def test_file_that_suppresses_numbers_its_pictures(
 
 
 def test_weights_are_left_out_where_none_are_given(folder: Path) -> None:
-    outputs = [open_runtime(folder / "tiny.cfg", name=n).run(inputs(1)) for n in list(RUNTIMES)[1:]]
+    outputs = [open_runtime(folder / "tiny.cfg", name=n).run(inputs(1)) for n in OF_CFGS[1:]]
     for other in outputs[1:]:
         assert_close(other, outputs[0])
 
@@ -288,6 +289,22 @@ def test_what_cannot_be_opened_is_refused(case: str, folder: Path) -> None:
     with pytest.raises(OptionError) as caught:
         open_runtime(**options)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def test_runtime_of_other_files_alone_computes_no_cfg(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = registry.RUNTIMES["torch"]._replace(suffixes=(".other",))
+    monkeypatch.setitem(registry.RUNTIMES, "other", other)
+    assert "other" not in registry.readers("x.cfg")
+    with pytest.raises(OptionError, match=r"^other does not read a cfg; use openvino or"):
+        open_runtime(folder / "tiny.cfg", folder / "tiny.weights", name="other")
+
+
+def test_format_that_no_runtime_reads_is_no_cfg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "EXPORTED_SUFFIXES", (".other",))
+    with pytest.raises(OptionError, match=r"x\.other: no runtime here reads \.other files; give "):
+        open_runtime("x.other")
 
 
 def test_missing_program_is_named_with_its_command(
