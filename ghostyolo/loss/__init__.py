@@ -1,7 +1,8 @@
 """The names of the losses, with their help texts for `--loss`.
 
-A loss is a file of the same name that defines `CONFIG`, a `LossConfig`. To add a loss, write its
-file and enter its name in the dictionary of its task. The first name of a task is the default.
+A loss is a file of the same name, with _ for -, that defines `CONFIG`, a `LossConfig`. To add a
+loss, write its file and enter its name in the dictionary of its task. The first name of a task is
+the default.
 """
 
 from __future__ import annotations

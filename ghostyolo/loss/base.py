@@ -47,9 +47,10 @@ LossFunction = Callable[[Any, Tensor, tuple[int, int]], LossSum]
 class LossConfig:
     """A loss function, and its hyperparameters that are no keys of `[net]`.
 
-    learning_rate_factor: factor of `[net] learning_rate`, not applied with Adam. nesterov: whether
-    the momentum is Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon of the
-    moving average of the weights (see `Ema`), as a fraction of the run; 0 for no average.
+    learning_rate_factor: factor of `[net] learning_rate`, not applied with Adam: 1 for a sum over
+    the slots of a picture, as Darknet's, about 50 for a mean over the assigned slots. nesterov:
+    whether the momentum is Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon
+    of the moving average of the weights (see `Ema`), as a fraction of the run; 0 for no average.
     no_mosaic: the last fraction of the run, trained without mosaic and mixup and with a quarter of
     the jitter. min_visible: a box is dropped if a crop leaves no more than this fraction of its
     area. mosaic: fraction of the pictures that are mosaics if the cfg has mosaic=1. distillation:
@@ -57,7 +58,7 @@ class LossConfig:
     """
 
     function: LossFunction
-    learning_rate_factor: float = 1.0
+    learning_rate_factor: float
     nesterov: bool = False
     max_norm: float = math.inf
     ema: float = 0.0

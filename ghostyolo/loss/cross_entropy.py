@@ -67,4 +67,4 @@ def _cross_entropy(output: ClassLogits, wanted: Tensor) -> LossSum:
 
 
 # The loss is a mean over pictures, as in Darknet, so the learning rate of the cfg fits unchanged.
-CONFIG = LossConfig(loss, nesterov=True, ema=0.02, distillation=True)
+CONFIG = LossConfig(loss, learning_rate_factor=1.0, nesterov=True, ema=0.02, distillation=True)

@@ -237,4 +237,4 @@ def _statistics(
     )
 
 
-CONFIG = LossConfig(loss)
+CONFIG = LossConfig(loss, learning_rate_factor=1.0)
