@@ -29,7 +29,7 @@ COMMANDS = {
     "detect": "find objects in pictures, draw and list them",
     "classify": "print the most probable classes of pictures",
     "convert": "move weights between file formats and from other checkpoints",
-    "export": "write a trained cfg as ONNX, OpenVINO IR or TorchScript",
+    "export": "write a trained cfg as a file for other programs, such as ONNX",
     "serve": "answer pictures with predictions over HTTP, with a page to try it",
     "bench": "measure a cfg in each runtime against the roofline of this machine",
     "trace": "run a network once and save the output of every layer",

@@ -1,1 +1,1 @@
-"""Write a trained model as a file for other programs: ONNX, OpenVINO IR, TorchScript."""
+"""Write a trained model as a file for other programs; the formats are those of `formats`."""

@@ -164,7 +164,7 @@ def test_exported_file_stands_for_cfg_and_weights() -> None:
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    told = "Write a trained cfg as ONNX, OpenVINO IR or TorchScript."
+    told = "Write a trained cfg as a file for other programs, such as ONNX."
     for words, want in (
         (["--version"], ghostyolo.__version__),
         (["train", "--help"], "--adapt"),
