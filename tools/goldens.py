@@ -1,7 +1,8 @@
-"""Run every golden of the C program and tell which networks depart: tools/goldens.py [NAME ...].
+"""Compare networks with the C program's numbers (goldens): tools/goldens.py [NAME ...].
 
-Ours lie in tests/goldens/; tests/support/published.py says where those of published cfgs lie.
-Large networks need 4 GB of memory. Exit codes: 0 all agree, 1 some depart, 2 there are no goldens.
+Goldens of ghostyolo's cfgs are in tests/goldens/; tests/support/published.py gives the folder of
+those of published cfgs. Large networks need 4 GB of memory. Exit codes: 0 all agree, 1 some differ,
+2 there are no goldens.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ def main(names: list[str]) -> int:
     if not paths:
         print(f"no goldens of {' '.join(names)}")
         return 2
-    departed = [path.stem for path in paths if not agrees(path)]
-    print(f"{len(paths) - len(departed)} of {len(paths)} agree", *departed)
-    return 1 if departed else 0
+    differing = [path.stem for path in paths if not agrees(path)]
+    print(f"{len(paths) - len(differing)} of {len(paths)} agree", *differing)
+    return 1 if differing else 0
 
 
 def agrees(path: Path) -> bool:
-    """Run one network and print a line, and one for each departure."""
+    """Run one network; print the verdict, and a line for each difference."""
     start = time.monotonic()
     lines = goldens.departures(path)
-    verdict, seconds = "departs" if lines else "agrees", time.monotonic() - start
+    verdict, seconds = "differs" if lines else "agrees", time.monotonic() - start
     print(f"{path.parent.name}/{path.stem}: {verdict}, {seconds:.1f} s", flush=True)
     for line in lines:
         print(f"  {line}")

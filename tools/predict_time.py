@@ -1,12 +1,12 @@
-"""Hold the cost model to the clock: tools/predict_time.py [CFG ...] [--plot FILE] [--json].
+"""Compare predicted with measured times: tools/predict_time.py [CFG ...] [--plot FILE] [--json].
 
-Each network runs single-threaded on one picture; the best of some runs is set against the time
-that `ghostyolo info --cost` predicts from this machine's rates, measured in the same process.
-Prints both, their ratio and the rank correlation over all networks, and plots them. Without CFG:
-classifiers of the families, GhostNet's detectors, and the published cfgs that
-tests/support/published.py finds, three of them ghostified too. Times are those of the thread, so
-that other programs' share does not count; what they take of caches and memory does: run it on a
-quiet machine.
+Each network runs single-threaded on one picture. The best of some runs is compared with the time
+that `ghostyolo info --cost` predicts from this machine's rates, which are measured in the same
+process. Prints both times, their ratio and the rank correlation over all networks, and plots them.
+Without CFG: classifiers of the families, GhostNet's detectors, and the published cfgs that
+tests/support/published.py finds, three of them also ghostified. Times are CPU times of the thread,
+so the CPU time of other programs does not count; but their use of caches and memory slows it down:
+run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Timing(NamedTuple):
 
 
 def main() -> int:
-    """Measure, print the table, and draw the plot if one is asked for."""
+    """Measure, print the table, and with --plot draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cfg", nargs="*", metavar="CFG")
     parser.add_argument(
-        "--runs", type=int, default=10, help="of each network, the best counts (10)"
+        "--runs", type=int, default=10, help="number of runs of each network; the best counts (10)"
     )
     parser.add_argument("--plot", metavar="FILE", help="draw predicted against measured, a .png")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")

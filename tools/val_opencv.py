@@ -1,9 +1,9 @@
-"""Average precision of a cfg and its weights as OpenCV's Darknet importer runs them (OpenCV 4).
+"""Average precision of a cfg and its weights, run by OpenCV's Darknet importer (OpenCV 4).
 
 python tools/val_opencv.py CFG WEIGHTS DATA [--split test]
 
-A second opinion on `ghostyolo val`: OpenCV computes the network up to each head, decoding and
-scoring are ghostyolo's.
+It checks `ghostyolo val`: OpenCV computes the network up to each head; ghostyolo decodes the boxes
+and computes the scores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ghostyolo convert: weights from one file into another."""
+"""ghostyolo convert: write the weights of one file in another format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ghostyolo.network import load
 from ghostyolo.zoo.state_dicts import STATE_DICTS
 
 EXAMPLES = """formats, by suffix:
-  .weights                 Darknet's
-  .conv.N                  its partial file, with the layers below N
-  .safetensors .pt .pth    named tensors: ours (a checkpoint.pt too), or those of a family
+  .weights                 Darknet's file
+  .conv.N                  Darknet's partial file, with the layers below N
+  .safetensors .pt .pth    named tensors: ghostyolo's (a checkpoint.pt too), or a family's
 examples:
   ghostyolo convert net.cfg best.weights best.safetensors
   ghostyolo convert yolov3.cfg yolov3.weights darknet53.conv.74
@@ -29,49 +29,48 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what convert takes."""
     p.epilog, p.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     shared.add_cfg(p)
-    p.add_argument("source", metavar="IN", help="file with weights; its content says the format")
-    p.add_argument("out", metavar="OUT", help="file to write; its suffix says the format")
+    p.add_argument("source", metavar="IN", help="file with weights, of any format")
+    p.add_argument("out", metavar="OUT", help="file to write; its suffix gives the format")
     p.add_argument(
         "--from",
         dest="kind",
         choices=("partial", *STATE_DICTS),
         default="",
-        help="what IN is, where neither name nor content says it",
+        help="format of IN, if its name and content do not tell it",
     )
     p.add_argument(
         "--to",
         choices=tuple(STATE_DICTS),
-        help="name the tensors in OUT as this family's checkpoints",
+        help="name the tensors in OUT as in this family's checkpoints",
     )
     p.add_argument(
         "--backbone-only",
         action="store_true",
-        help="take the first layers as far as they are the same, and initialise the rest",
+        help="take the first layers, up to the first different one, and initialise the rest",
     )
     p.add_argument("--source-cfg", metavar="CFG", help="with --backbone-only: the cfg of IN")
     p.add_argument(
-        "--bn-eps", type=float, metavar="EPS", help="of a family's batch norms, if not the usual"
+        "--bn-eps",
+        type=float,
+        metavar="EPS",
+        help="epsilon of a family's batch norms (as published)",
     )
     p.add_argument(
-        "--seed", type=int, default=0, help="of the initialisation of what IN does not hold (0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the initialisation of tensors that IN lacks (0)",
     )
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert weights and print what matched."""
-    import torch
-
     from ghostyolo import convert
-    from ghostyolo.model.model import Model
-    from ghostyolo.training.state import initialise_heads
 
-    torch.manual_seed(args.seed)
     findings = Findings(strict=args.strict, compat=args.darknet_compat)
-    model = Model(load(args.cfg, findings=findings))
-    initialise_heads(model)
     report = convert.convert(
-        model,
+        load(args.cfg, findings=findings),
         args.source,
         args.out,
         kind=args.kind,
@@ -79,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
         eps=args.bn_eps,
         backbone_only=args.backbone_only,
         source=load(args.source_cfg, findings=findings) if args.source_cfg else None,
+        seed=args.seed,
     )
     result = {"out": args.out, **asdict(report)}
     print(json.dumps(result) if args.json else f"{args.out}: {report.text(args.source)}")

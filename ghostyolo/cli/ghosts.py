@@ -1,4 +1,4 @@
-"""ghostyolo ghosts: which feature maps of a trained network are near-linear images of others."""
+"""ghostyolo ghosts: find feature maps that are nearly linear images of other maps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("weights", metavar="WEIGHTS")
     p.add_argument("input", metavar="IMAGE", help="picture to run on")
     p.add_argument(
-        "--layer", type=int, nargs="+", metavar="N", help="those to show (the most redundant)"
+        "--layer", type=int, nargs="+", metavar="N", help="layers to show (the most redundant)"
     )
     p.add_argument(
         "--threshold",
         type=shared.fraction,
         default=THRESHOLD,
-        help=f"share of a map's variance that its linear image may miss ({THRESHOLD})",
+        help=f"largest share of a map's variance that its linear image misses ({THRESHOLD})",
     )
-    p.add_argument("--dw", type=int, default=3, help="size of the linear maps' kernels, odd (3)")
+    p.add_argument(
+        "--dw", type=int, default=3, help="odd size of the kernels of the linear images (3)"
+    )
     p.add_argument("--out", metavar="FILE", help="draw the best pairs side by side in a .png")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     shared.add_run(p)

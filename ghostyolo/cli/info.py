@@ -16,10 +16,10 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--cost",
         action="store_true",
-        help="memory traffic, the guidelines that layers break, what ghost modules save, and the "
-        "time predicted from this machine's rates, which are measured once",
+        help="print memory traffic, broken design guidelines, the savings of ghost modules, "
+        "and the time predicted from this machine's rates, which are measured once",
     )
-    p.add_argument("--remeasure", action="store_true", help="with --cost: measure the rates anew")
+    p.add_argument("--remeasure", action="store_true", help="with --cost: measure the rates again")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
 
 

@@ -1,4 +1,4 @@
-"""ghostyolo lint: find what is wrong or odd in a cfg, and fix it."""
+"""ghostyolo lint: find mistakes and oddities in a cfg, and fix them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare what lint takes."""
     p.epilog = ABOUT
     p.add_argument("cfg", metavar="CFG", nargs="*")
-    p.add_argument("--fix", action="store_true", help="fix what is certain, print the changes")
-    p.add_argument("--weights", metavar="FILE", help="check that this .weights fits the one CFG")
-    p.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+    p.add_argument(
+        "--fix",
+        action="store_true",
+        help="fix mistakes that have one certain remedy; print the changes",
+    )
+    p.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="check that this .weights file fits the CFG, of which there must be one",
+    )
+    p.add_argument("--strict", action="store_true", help="return exit code 1 for warnings too")
     p.add_argument("--json", action="store_true", help="print JSON for programs")
     p.add_argument("--explain", metavar="ID", help="explain a rule and do nothing else")
     p.add_argument("--rules", action="store_true", help="list the rules and do nothing else")

@@ -18,7 +18,7 @@ def options(p: argparse.ArgumentParser) -> None:
         "--against",
         required=True,
         metavar="OTHER",
-        help="opencv (4), onnx:FILE, or trace:FILE as 'ghostyolo trace' wrote it",
+        help="opencv (version 4), onnx:FILE, or trace:FILE from 'ghostyolo trace'",
     )
     shared.add_input(p, "0, or the input of the trace")
     shared.add_run(p)

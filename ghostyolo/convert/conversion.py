@@ -1,7 +1,7 @@
-"""Weights from one file into another: Darknet's, ours, and the state dicts of other people.
+"""Convert weights between Darknet's files, ghostyolo's, and the state dicts of other projects.
 
 A file of named tensors is read and written as pairs: a tensor of the cfg, and its name and scale in
-the file. A new family of checkpoints is a function in zoo/state_dicts.py, not code here.
+the file. Add a new family of checkpoints as a function in zoo/state_dicts.py.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ logger = logging.getLogger(__name__)
 DARKNET, PARTIAL = "darknet", "partial"
 SUFFIXES = ", ".join(named_tensors.SUFFIXES)
 _OWN_NAME = re.compile(r"layers\.\d+\.")
-_COUNT = ".num_batches_tracked"  # of torch's batch norms, which nothing here computes with
+_COUNT = ".num_batches_tracked"  # of torch's batch norms; ghostyolo does not use it
 Stored = tuple[int, str]  # a stored tensor: the index of its node, its name there
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a network's tensors, by their names in `Model.state_dict`.
+    """The tensors of a network after a conversion, by their names in `Model.state_dict`.
 
-    source: the kind of the file. matched: filled from it. kept: left at their initialisation.
-    stopped: why the rest was left. warning: what differs though the tensors fit.
+    source: the kind of the file. matched: the tensors filled from it. kept: the tensors left at
+    their initialisation. stopped: why these were left. warning: a difference between the network
+    and the family although the tensors fit.
     """
 
     source: str
@@ -51,7 +52,7 @@ class Conversion:
     warning: str = ""
 
     def text(self, path: str | Path) -> str:
-        """Return what was taken from the file, for a person to read."""
+        """Return the number of tensors from the file and the layers left, for a person."""
         matched, kept = len(self.matched), len(self.kept)
         lines = [f"{matched} of {matched + kept} tensors from {path} ({self.source})"]
         if kept:
@@ -62,7 +63,7 @@ class Conversion:
 
 
 def convert(
-    model: Model,
+    network: Network,
     path: str | Path,
     out: str | Path,
     *,
@@ -71,15 +72,20 @@ def convert(
     eps: float | None = None,
     backbone_only: bool = False,
     source: Network | None = None,
+    seed: int = 0,
 ) -> Conversion:
-    """Fill a model from a file of any format and write its weights in another; log a warning.
+    """Read a network's weights from a file of any format, and write them in another format.
 
-    kind: what the file is, see `load`. to: the family whose names the new file has, ours if empty.
-    eps: of the batch norms of the foreign one of the two files. backbone_only, source: take the
-    first layers alone, see `load_backbone`.
+    kind: of the file, see `load`. to: the family whose names the new file has, ghostyolo's if
+    empty. eps: of the batch norms in whichever file belongs to a family. backbone_only, source:
+    take the first layers only, see `load_backbone`. seed: of the initialisation of tensors that the
+    file lacks. Logs a warning if the new weights need further training.
     """
     if source and not backbone_only:
         raise OptionError("--source-cfg without --backbone-only", hint="give both or neither")
+    torch.manual_seed(seed)
+    model = Model(network)
+    model.initialise_heads()
     read_eps, write_eps = (None, eps) if to else (eps, None)
     if backbone_only:
         report = load_backbone(model, path, source=source, kind=kind, eps=read_eps)
@@ -94,9 +100,9 @@ def convert(
 def load(model: Model, path: str | Path, *, kind: str = "", eps: float | None = None) -> Conversion:
     """Fill a model from a file of any format, all or nothing.
 
-    kind: `partial` or a family, where content and name do not say it. eps: of the batch norms of a
-    foreign checkpoint, if not its family's. Raises `WeightsError`, naming the first tensor that
-    does not fit.
+    kind: `partial` or a family, if content and name do not tell it. eps: of the batch norms of a
+    family's checkpoint, if it is not the published one. Raises `WeightsError`, naming the first
+    tensor that does not fit.
     """
     with _naming(path):
         if not named_tensors.recognise(path):
@@ -127,11 +133,11 @@ def load_backbone(
     kind: str = "",
     eps: float | None = None,
 ) -> Conversion:
-    """Fill the first layers of a model from those of another network; leave the rest as it is.
+    """Fill the first layers of a model from those of another network; leave the rest unchanged.
 
-    source: the other network; needed unless the file is a foreign checkpoint. Layers are shared up
+    source: the other network; needed unless the file is a family's checkpoint. Layers are filled up
     to the first that computes or stores something else. Raises `WeightsError` if no layer with
-    weights comes before that.
+    weights comes before it.
     """
     if source is not None:
         other = Model(source)
@@ -144,7 +150,7 @@ def load_backbone(
             named = named_tensors.read(path)
         kind = _kind(named.tensors, kind, eps) if named.tensors else OWN
         if kind == OWN:
-            message, hint = "does not say of which network it is", "give its cfg with --source-cfg"
+            message, hint = "does not tell its network", "give its cfg with --source-cfg"
             raise LayerError(message, hint)
         matched, misfit = fitting(pairs(model.network, kind, eps, exact=False), named.tensors)
         if not matched:
@@ -158,7 +164,7 @@ def load_backbone(
 
 
 def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None = None) -> None:
-    """Write a model's weights in the format that the path's suffix says.
+    """Write a model's weights in the format of the path's suffix.
 
     `.weights`; `.conv.N` with the layers below N; `.safetensors`, `.pt` and `.pth` with the names
     of `Model.state_dict` or of a family. Raises `WeightsError` and `OptionError`.
@@ -184,10 +190,9 @@ def _load_darknet(model: Model, path: str | Path, kind: str, eps: float | None) 
     file = weights.opened(path, model.network, partial=kind == PARTIAL or None)
     file.fill(model.tensors())
     model.seen = file.header.seen
-    report = _conversion(
-        DARKNET, model.network, ((node.index, name) for node, name, _ in file.items)
-    )
-    return replace(report, stopped="the file holds no more" if report.kept else "")
+    filled = ((node.index, name) for node, name, _ in file.items)
+    report = _conversion(DARKNET, model.network, filled)
+    return replace(report, stopped="the file ends there" if report.kept else "")
 
 
 def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
@@ -197,7 +202,7 @@ def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
         raise OptionError(f"cannot hold the names of {kind}", span=span, hint=hint)
     if cutoff is None and not str(path).endswith(".weights"):
         hint = f"end it in .weights, .conv.N, {SUFFIXES}"
-        raise OptionError("its name does not say the format", span=span, hint=hint)
+        raise OptionError("its name does not tell the format", span=span, hint=hint)
     if cutoff is not None and not 0 < cutoff <= count:
         hint = f"end it in .conv.1 to .conv.{count}"
         raise OptionError(f"the cfg has {count} layers", span=span, hint=hint)
@@ -205,9 +210,9 @@ def _save_darknet(model: Model, path: str | Path, kind: str) -> None:
 
 
 def _kind(tensors: dict[str, Tensor], kind: str, eps: float | None) -> str:
-    """Return whose names these are: the kind that was given, or the family that shares most names.
+    """Return the kind of a file's names: the given kind, or the family that shares most names.
 
-    Of two families that hold all of them, as a deeper ResNet does, the smaller is meant.
+    If two families have all of these names, as a deeper ResNet has, it is the smaller one.
     """
     first = next(iter(tensors), "")
     if kind == PARTIAL:
@@ -217,7 +222,7 @@ def _kind(tensors: dict[str, Tensor], kind: str, eps: float | None) -> str:
         shared = {name: len(foreign.keys & tensors.keys()) for name, foreign in STATE_DICTS.items()}
         kind = max(shared, key=lambda name: (shared[name], -len(STATE_DICTS[name].keys)))
         if not shared[kind]:
-            message = f"of no known family, its first tensor is '{first}'"
+            message = f"belongs to no known family; its first tensor is '{first}'"
             raise LayerError(message, f"known are {', '.join(STATE_DICTS)}")
     kind = kind or OWN
     _check_eps(kind, eps)
@@ -235,17 +240,18 @@ def _check_eps(kind: str, eps: float | None) -> None:
 
 
 def _copy_shared(model: Model, other: Model) -> Conversion:
-    """Copy the tensors of the first layers, as long as those of two networks are the same."""
+    """Copy the tensors of the first layers, up to the first that differs between the networks."""
     network, stopped = model.network, ""
     matched: list[Stored] = []
     for mine, its in zip(network, other.network, strict=False):
         difference = node_difference(mine, its)
-        if weights.stored(network, mine) != weights.stored(other.network, its):
+        stored = weights_file.stored(network, mine)
+        if stored != weights_file.stored(other.network, its):
             difference = difference or "has weights of another shape there"
         if difference:
             stopped = f"{label(mine)} {difference}"
             break
-        matched += [(mine.index, name) for name, _ in weights_file.stored(network, mine)]
+        matched += [(mine.index, name) for name, _ in stored]
     if not matched:
         message = f"shares no weights with the cfg: {stopped}"
         raise LayerError(message, "use its family's")

@@ -1,4 +1,4 @@
-"""Files of named tensors: safetensors and what torch saves. Nothing in a file is ever executed."""
+"""Files of named tensors: safetensors and torch's. No code in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ghostyolo.files import replace
 
 TORCH = (".pt", ".pth")
 SUFFIXES = (".safetensors", *TORCH)
-_WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep a state dict
+_WRAPPERS = ("state_dict", "model")  # keys of the state dict in files of training scripts
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrapped modules: parallel, compiled
-_ZIP = b"PK\x03\x04"  # what torch saves is a zip file, or a bare pickle
+_ZIP = b"PK\x03\x04"  # torch saves a zip file, or in old versions a pickle
 _DEPTH = 4  # of wrappers; a dict may contain itself
 
 
 class NamedTensors(NamedTuple):
-    """Tensors by name, and how far they have been trained."""
+    """Tensors by name, and the length of their training."""
 
     tensors: dict[str, Tensor]
-    seen: int = 0  # pictures
-    iteration: int = 0  # of a checkpoint that does not count pictures
+    seen: int = 0  # pictures in training
+    iteration: int = 0  # of a checkpoint without a count of pictures
 
 
 def recognise(path: str | Path) -> bool:
-    """Return whether a file holds named tensors, by its content, or else by its suffix."""
+    """Return whether a file holds named tensors, judged by its content, or else by its suffix."""
     return _reader(path) is not None
 
 
@@ -47,8 +47,8 @@ def read(path: str | Path) -> NamedTensors:
 def write(path: str | Path, tensors: dict[str, Tensor], seen: int, wrapped: bool) -> None:
     """Write tensors in the format of the path's suffix.
 
-    wrapped: whether torch's format holds them under "model" as our checkpoints do. Raises
-    `WeightsError` when the file cannot be written.
+    wrapped: whether torch's format holds them under the key "model", as in a checkpoint.pt. Raises
+    `WeightsError` if the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if str(path).endswith(".safetensors"):
@@ -93,8 +93,8 @@ def _read_torch(path: str | Path, mmap: bool = False) -> NamedTensors:
         what = f"asks for {called[1]}" if called else "holds more than tensors"
         hint = "have its author save the state_dict() alone, or as .safetensors"
         raise _error(path, f"not loaded, as it may run code: it {what}", hint) from None
-    except Exception as error:  # torch raises whatever the damage leads to
-        message = f"not a file that torch saved: {type(error).__name__}"
+    except Exception as error:  # damaged files raise errors of many kinds
+        message = f"not a file of torch.save: {type(error).__name__}"
         raise _error(path, message, "fetch it again") from None
     outer = content if isinstance(content, dict) else {}
     tensors = _unprefixed(_tensors(path, content))
@@ -102,7 +102,7 @@ def _read_torch(path: str | Path, mmap: bool = False) -> NamedTensors:
 
 
 def _tensors(path: str | Path, content: Any) -> dict[str, Tensor]:
-    """Return the state dict in what a training script saved."""
+    """Return the state dict in the file of a training script."""
     for _ in range(_DEPTH):
         if not isinstance(content, dict):
             break
@@ -112,10 +112,10 @@ def _tensors(path: str | Path, content: Any) -> dict[str, Tensor]:
         content = inner[0]
     hint = "save the model's state_dict()"
     if not isinstance(content, dict) or not content:
-        raise _error(path, f"holds no tensors but a {type(content).__name__}", hint)
+        raise _error(path, f"holds type {type(content).__name__} instead of tensors", hint)
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            message = f"{str(name)[:80]!r} is no tensor but a {type(value).__name__}"
+            message = f"{str(name)[:80]!r} has type {type(value).__name__} instead of Tensor"
             raise _error(path, message, hint)
     return dict(content)
 
@@ -128,7 +128,7 @@ def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _count(value: Any) -> int:
-    """Return a count that a file states, 0 if it is not a whole number."""
+    """Return a count in a file, 0 if it is not a whole number."""
     text = str(value) if isinstance(value, int | str) else ""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 

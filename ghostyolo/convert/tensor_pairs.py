@@ -1,4 +1,4 @@
-"""A cfg's tensors paired with those of a file, by name, shape and scale."""
+"""Pair the tensors of a cfg with those of a file, by name, shape and scale."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ghostyolo.ops.convolution import EPS
 from ghostyolo.zoo.state_dicts import STATE_DICTS, StateDictLayer, gates
 
 OWN = "ghostyolo"  # the names of `Model.state_dict`
-SWAPPED = {"relu", "relu6", "swish"}  # what gencfg writes in each other's place
+SWAPPED = {"relu", "relu6", "swish"}  # gencfg --activation may replace one by another
 HINT = "use the cfg of the same network: family, width and classes"
 
 
 class TensorPair(NamedTuple):
-    """A tensor `name` of a node of ours and its counterpart `key` in a file.
+    """A tensor `name` of a node, called ours, and its counterpart `key` in a file, called theirs.
 
-    ours = theirs / divisor - minus + shift. minus: the key of another tensor, if any. rows: which
-    rows of theirs ours has, all when empty. order: for each of our input channels its place in
+    ours = theirs / divisor - minus + shift. minus: the key of another tensor, if any. rows: the
+    rows of theirs that ours has, all if empty. order: for each input channel of ours, its index in
     theirs.
     """
 
@@ -46,11 +46,11 @@ class TensorPair(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Return the tensors of the file that ours comes from."""
+        """Return the keys of the file's tensors that ours is computed from."""
         return (self.key, self.minus) if self.minus else (self.key,)
 
     def ours(self, theirs: dict[str, Tensor]) -> Tensor:
-        """Return our tensor, made from a file's, rounded once."""
+        """Return our tensor, computed from a file's tensors in double precision."""
         value = theirs[self.key].double() / self.divisor
         value = value - theirs[self.minus].double() if self.minus else value
         value = value + self.shift if self.shift else value
@@ -59,9 +59,10 @@ class TensorPair(NamedTuple):
         return value.float().reshape(self.shape)
 
     def write(self, ours: Tensor, theirs: dict[str, Tensor]) -> None:
-        """Put the counterpart of a tensor of the model among a file's tensors, rounded once.
+        """Add the counterpart of a tensor of the model to a file's tensors.
 
-        The one that is subtracted here is zero there, as ours holds their difference.
+        It is computed in double precision. The tensor `minus` becomes zero, as ours holds the
+        difference.
         """
         value = ours.detach().cpu().double()
         value = ((value - self.shift if self.shift else value) * self.divisor).float()
@@ -79,8 +80,9 @@ def pairs(
 ) -> Iterator[list[TensorPair]]:
     """Yield the tensors of each layer that has weights, with their counterparts.
 
-    kind: `OWN` or a family. eps: of its batch norms, if not the family's. exact: whether a gate of
-    another kind is an error. Raises `LayerError` at the first layer that has no counterpart.
+    kind: `OWN` or a family. eps: of the batch norms, if it is not the published one. exact: whether
+    another gate or activation is an error. Raises `LayerError` at the first layer that has no
+    counterpart.
     """
     if kind == OWN:
         for node in network:
@@ -108,9 +110,9 @@ def pairs(
 
 
 def differences(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
-    """Return the nodes that compute something else than a family's with the same weights.
+    """Return the nodes whose gate or activation differs from the family's, in their order.
 
-    Each comes with the error that says what differs; the order is that of the nodes.
+    Each node comes with an error that names the difference.
     """
     foreign, found = STATE_DICTS[kind], []
     if foreign.hard:
@@ -130,11 +132,11 @@ def differences(network: Network, kind: str) -> list[tuple[Node, LayerError]]:
 def fitting(
     layers: Iterator[list[TensorPair]], tensors: dict[str, Tensor]
 ) -> tuple[list[TensorPair], LayerError | None]:
-    """Return the pairs of the first layers that fit a file, and what does not fit in the next."""
+    """Return the pairs of the first layers that fit a file, and the error of the next layer."""
     matched: list[TensorPair] = []
     try:
         for layer in layers:
-            for pair in reversed(layer):  # the weight, which says most, comes last
+            for pair in reversed(layer):  # so that the weight, which is last, is checked first
                 _check(pair, tensors)
             matched += layer
     except LayerError as misfit:
@@ -143,7 +145,7 @@ def fitting(
 
 
 def fill(ours: list[dict[str, Tensor]], pairs: list[TensorPair], theirs: dict[str, Tensor]) -> None:
-    """Copy a file's tensors into those of the nodes, as `Model.tensors` returns them."""
+    """Copy a file's tensors to those of the nodes, which `Model.tensors` returns."""
     with torch.no_grad():
         for pair in pairs:
             ours[pair.node.index][pair.name].copy_(pair.ours(theirs))
@@ -160,7 +162,7 @@ def _renamed(
 ) -> Iterator[TensorPair]:
     parts = {name.partition(".")[0] for name, _ in stored}
     if not parts <= {"conv", "linear", "norm"}:
-        raise LayerError(f"{label(node)} has weights that {kind} has not", HINT)
+        raise LayerError(f"{label(node)} has weights that {kind} does not have", HINT)
     if ("norm" in parts) != bool(theirs.norm):
         one, other = ("batch norm", "a bias") if "norm" in parts else ("a bias", "batch norm")
         raise LayerError(f"{label(node)} has {one}, {kind}'s {theirs.conv} has {other}", HINT)
@@ -181,12 +183,13 @@ def _renamed(
 
 
 def _check(pair: TensorPair, tensors: dict[str, Tensor]) -> None:
-    """Raise `LayerError` unless a file holds a pair's counterparts, as floats of their shape."""
+    """Raise `LayerError` unless a file holds a pair's counterparts, as floats of the same shape."""
     for key in pair.keys:
         theirs = tensors.get(key)
         if theirs is None:
             raise LayerError(f"holds no '{key}' for {label(pair.node)} {pair.name}", HINT)
-        if not _is_dense_float(theirs):
+        dense = theirs.layout == torch.strided and theirs.device.type == "cpu"
+        if not dense or not theirs.is_floating_point():
             message = f"'{key}' is {theirs.dtype}, {theirs.layout} on {theirs.device}"
             raise LayerError(message, "save it as dense floats")
         if _trimmed(theirs.shape) != _trimmed(pair.their_shape):
@@ -195,13 +198,8 @@ def _check(pair: TensorPair, tensors: dict[str, Tensor]) -> None:
             raise LayerError(message, HINT)
 
 
-def _is_dense_float(tensor: Tensor) -> bool:
-    dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
-    return dense and tensor.is_floating_point()
-
-
 def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without the ones at its end: a matrix is a 1x1 convolution."""
+    """Return a shape without trailing ones, as a matrix equals a 1x1 convolution."""
     size = len(shape)
     while size and shape[size - 1] == 1:
         size -= 1

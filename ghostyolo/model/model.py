@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from torch.overrides import TorchFunctionMode
 from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
 from ghostyolo.layers import Head, Layer, LayerError
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model import compute, weights
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.outputs import detection_heads
+
+PRIOR = 0.01  # initial objectness; Lin et al., Focal Loss, ICCV 2017, section 4.1
 
 
 class Model(nn.Module):
@@ -58,6 +62,16 @@ class Model(nn.Module):
             return module
         except LayerError as error:
             raise node.error(error) from None
+
+    def initialise_heads(self) -> None:
+        """Initialise the heads to an objectness of `PRIOR` everywhere, and equal class scores."""
+        for node, head in self.heads:
+            conv = getattr(self.layers[node.inputs[0]], "conv", None)
+            if isinstance(head, Yolo) and isinstance(conv, nn.Conv2d) and conv.bias is not None:
+                nn.init.normal_(conv.weight, std=0.01)
+                bias = conv.bias.detach().view(len(head.mask), -1)
+                bias.zero_()
+                bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
 
     @property
     def device(self) -> torch.device:

@@ -17,7 +17,6 @@ from torch.amp import GradScaler
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import OptionError, Span, WeightsError
 from ghostyolo.files import replace
-from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss.base import LossConfig
 from ghostyolo.model.model import Model
 from ghostyolo.network.net_options import NetOptions
@@ -28,7 +27,6 @@ from ghostyolo.training.schedule import learning_rate
 
 RngState = dict[str, torch.Tensor]  # of torch's random number generators, by device
 
-PRIOR = 0.01  # objectness at the start; Lin et al., Focal Loss, ICCV 2017, section 4.1
 VERSION = 2  # of the format of a checkpoint
 # keys of version 1, which has no key "version"
 _RENAMED = {"chances": "rng_states", "noted": "defects"}
@@ -186,7 +184,7 @@ def _read(path: Path) -> dict[str, Any]:
 def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     """Return the state before the first update, the same on all ranks."""
     model = Model(config.network)
-    initialise_heads(model)  # before loading: a file of the backbone has no weights of the heads
+    model.initialise_heads()  # before loading: a file of the backbone has no weights of the heads
     if config.weights:
         model.load_weights(config.weights)
         model.seen = 0
@@ -203,18 +201,6 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     ema = Ema(model, loss.ema * config.iterations) if loss.ema else None
     scaler = precision.scaler(amp, config.device)
     return State(model, optimizer(model, loss), ema, scaler)
-
-
-def initialise_heads(model: Model) -> None:
-    """Initialise the heads to an objectness of `PRIOR` everywhere, and equal class scores."""
-    for node, head in model.heads:
-        feed = model.layers[node.inputs[0]]
-        conv = getattr(feed, "conv", None)
-        if isinstance(head, Yolo) and isinstance(conv, nn.Conv2d) and conv.bias is not None:
-            nn.init.normal_(conv.weight, std=0.01)
-            bias = conv.bias.detach().view(len(head.mask), -1)
-            bias.zero_()
-            bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
 
 
 def optimizer(model: Model, loss: LossConfig) -> torch.optim.Optimizer:

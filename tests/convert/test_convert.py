@@ -402,7 +402,7 @@ def test_partial_files(tmp_path: Path) -> None:
     convert.save(model, tmp_path / "x.conv.1")
     report = convert.load(other, tmp_path / "x.conv.1")
     assert report.kept == ("layers.1.conv.bias", "layers.1.conv.weight")
-    assert report.stopped == "the file holds no more"
+    assert report.stopped == "the file ends there"
     assert torch.equal(other.layers[0].conv.weight, model.layers[0].conv.weight)
     assert torch.equal(other.layers[1].conv.weight, before)
     data = (tmp_path / "x.conv.1").read_bytes()
@@ -519,7 +519,7 @@ def test_detector_to_detector_keeps_all_but_the_outputs(tmp_path: Path) -> None:
             "'bn1.bias' is torch.int32",
         ),
         (classifier(), {"extra.weight": torch.zeros(1)}, "'extra.weight' .* has no place"),
-        (classifier(), {"bn1.bias": 3}, "'bn1.bias' is no tensor but a int"),
+        (classifier(), {"bn1.bias": 3}, "'bn1.bias' has type int instead of Tensor"),
         (
             networks.backbone(GhostNet(width=0.25, gate="hard")),
             {},
@@ -587,7 +587,7 @@ def test_bare_pickles_are_refused(tmp_path: Path) -> None:
 def test_a_dict_that_contains_itself(tmp_path: Path) -> None:
     content: dict[str, Any] = {}
     content["model"] = content
-    with pytest.raises(WeightsError, match="'model' is no tensor but a dict"):
+    with pytest.raises(WeightsError, match="'model' has type dict instead of Tensor"):
         convert.load(Model(loads(SMALL)), saved(tmp_path / "x.pt", content))
 
 
@@ -620,7 +620,7 @@ def test_eps_is_for_foreign_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("x.onnx", convert.OWN, "does not say the format; end it in .weights, .conv.N"),
+        ("x.onnx", convert.OWN, "does not tell the format; end it in .weights, .conv.N"),
         ("x.weights", "ghostnet", "cannot hold the names of ghostnet; end it in .safetensors"),
         ("x.conv.9", convert.OWN, "the cfg has 2 layers; end it in .conv.1 to .conv.2"),
         ("none/x.pt", convert.OWN, "cannot write: No such file"),

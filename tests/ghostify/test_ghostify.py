@@ -367,7 +367,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source.write_text(dumps(small()))
     assert cli.main(["ghostify", str(source), "-o", str(out), "--keep", "1"]) == 0
     text = capsys.readouterr().out
-    assert "kept by --keep" in text and "2 of 5 convolutions are ghost modules now" in text
+    assert "kept by --keep" in text and "2 of 5 convolutions became ghost modules" in text
     written = load(out)
     assert written == ghostify(small(), GhostOptions(keep=("1",))).network
     assert "ghostyolo ghostify" in written.comment
