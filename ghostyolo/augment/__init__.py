@@ -1,1 +1,5 @@
-"""What training does to pictures: crops, mosaics, colours, and the batches made of them."""
+"""Augmentation in training: crops, mosaics, colours, and the batches of changed pictures."""
+
+import numpy as np
+
+Rng = np.random.Generator

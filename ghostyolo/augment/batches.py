@@ -1,4 +1,4 @@
-"""Training batches as a pure function of a seed and the number of the iteration."""
+"""Training batches, which depend only on a seed and on the number of the iteration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from ghostyolo.augment import Rng
 from ghostyolo.augment.cache import Cache, Fault
 from ghostyolo.augment.mosaic import Picture, compose
 from ghostyolo.data.dataset import Dataset, Sample
@@ -25,17 +27,15 @@ from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 T = TypeVar("T")
-# (picture, function that returns another, (h, w), settings, rng) -> training picture, uint8 RGB
-# (h, w, 3), and its targets, rows (k, columns)
-Compose = Callable[
-    [Picture, Callable[[], Picture], Size, Any, np.random.Generator], tuple[np.ndarray, np.ndarray]
-]
+# (picture, function that returns another picture, (h, w), settings, rng) -> the changed picture,
+# uint8 RGB (h, w, 3), and its truths, rows (k, columns)
+Compose = Callable[[Picture, Callable[[], Picture], Size, Any, Rng], tuple[np.ndarray, np.ndarray]]
 
 CACHE_BYTES = 512 * 2**20
 AHEAD = 2  # batches prepared in advance by each worker
 ORDER, AUGMENT = 0, 1  # streams of random numbers
-# Forked workers start at once and share the cache. Locks of torch's and OpenCV's threads do not
-# matter, as workers use neither; forking is not safe with the frameworks of a Mac.
+# Forked workers start at once and share the cache. Locks held by threads of torch or OpenCV do not
+# matter, as workers use neither. Forking is not safe with the frameworks of macOS.
 START = "fork" if sys.platform == "linux" else None
 
 
@@ -43,20 +43,21 @@ class Batches:
     """The batches of a training run.
 
     Batch i does not depend on the order of requests or on the number of workers: the order of epoch
-    e comes from (seed, e), the augmentation of a picture from (seed, i, place in the batch).
-    Pictures come once an epoch; a batch may straddle two; those that a mosaic or a mixup adds are
-    drawn from all. A picture that cannot be read is replaced by the next of the data set, counted
-    in its `defects` and logged once.
+    e is drawn from (seed, e), the augmentation of a picture from (seed, i, place in the batch).
+    Each picture comes once in an epoch, and a batch may contain the end of one epoch and the start
+    of the next; the further pictures of a mosaic or a mixup are drawn from the whole data set. A
+    picture that cannot be read is replaced by the next one of the data set, counted in its
+    `defects` and logged once.
 
-    settings: of the augmentation, or a function of the iteration that returns them. compose:
-    augments pictures accordingly; that of `mosaic` is for detectors.
-    batch: pictures of an update. size: (h, w) of the network's input, or a function of the
-    iteration that returns it. workers: processes, each of one thread; 0 prepares batches when they
-    are asked for. cache_bytes: decoded pictures are kept up to this size, by all workers together.
-    shard: (rank, world), to make only one of `world` equal parts of each batch, for processes that
-    train together; the parts together are the batch that one process would have.
-    levels: return images as uint8, to be divided by 255 on a GPU: a quarter of the bytes to
-    copy. pin_memory: put batches into pinned memory if there is a GPU.
+    settings: of the augmentation, or a function that returns them for an iteration. compose:
+    augments a picture by them; that of `mosaic` is for detectors. batch: the batch size. size:
+    (h, w) of the network's input, or a function that returns it for an iteration. workers: number
+    of processes, each of one thread; 0 prepares batches when they are requested. cache_bytes: the
+    size of decoded pictures to keep, for all workers together. shard: (rank, world_size) of a
+    process of distributed training, for which each batch has only the rank-th of world_size equal
+    parts; all parts together are the batch of a single process. levels: return images as uint8, to
+    be divided by 255 on the GPU, which copies a quarter of the bytes. pin_memory: use pinned memory
+    if there is a GPU.
 
     Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
@@ -90,20 +91,20 @@ class Batches:
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
 
-        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, each the index in the
-        batch and what `compose` returns: for detectors (M, 6), that is cx, cy, w, h relative to the
-        input, and the class. B is a shard's part of the batch, in which the index counts.
+        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, rows of the index in
+        the batch and the row of `compose`; for detectors (M, 6): index, cx, cy, w, h relative to
+        the input, class. B is the size of the shard's part, and indices are those in that part.
         """
         return self._checked(self._maker[self._task(iteration)])
 
     def paths(self, iteration: int) -> list[str]:
-        """Return the paths of the pictures of a batch; of a mosaic, that of its first."""
+        """Return the paths of the pictures of a batch; for a mosaic, that of its first picture."""
         return [str(sample.path) for sample in self._maker.samples(iteration)]
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield batches start, ..., stop - 1, prepared ahead by the workers.
+        """Yield batches start, ..., stop - 1, prepared in advance by the workers.
 
-        Leaving early ends the workers. Raises GhostyoloError if one of them is killed.
+        Closing the iterator ends the workers. Raises GhostyoloError if one of them is killed.
         """
         several = {}
         if self.workers:
@@ -116,7 +117,7 @@ class Batches:
             collate_fn=_unchanged,
             worker_init_fn=_begin_worker,
             pin_memory=self.pin_memory and torch.cuda.is_available(),
-            generator=torch.Generator(),  # else it would draw from the global one
+            generator=torch.Generator(),  # the default would draw from the global generator
             **several,  # type: ignore[arg-type]
         )
         with closing(_outcomes(loader)) as outcomes:
@@ -129,7 +130,7 @@ class Batches:
         return _Task(iteration, size, settings)
 
     def _checked(self, prepared: _Prepared) -> Batch:
-        """Count the defects of its pictures, and return the batch or raise its error."""
+        """Count the defects of a batch's pictures, and return the batch or raise its error."""
         for sample, defect, message in prepared.faults:
             self.dataset.add_defect(self.dataset.samples[sample].path, defect, message)
         if prepared.error:
@@ -138,7 +139,7 @@ class Batches:
 
 
 class _Task(NamedTuple):
-    """Which batch to make, and what in it is a function of the iteration."""
+    """The number of a batch, and its size and settings."""
 
     iteration: int
     size: Size
@@ -146,7 +147,7 @@ class _Task(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A batch as it comes from a worker, with the defects of its pictures."""
+    """A batch from a worker, with the defects of its pictures, or the error that prevented it."""
 
     images: torch.Tensor
     truths: torch.Tensor
@@ -154,20 +155,16 @@ class _Prepared(NamedTuple):
     error: DataError | None = None
 
 
+@dataclass(eq=False)
 class _Maker(torch.utils.data.Dataset[_Prepared]):
-    """Makes batches; each worker has a copy of it."""
+    """Makes batches; each worker has a copy. places: of a batch, those of the shard."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        batch: int,
-        seed: int,
-        places: range,
-        dtype: torch.dtype,
-        compose: Compose,
-    ) -> None:
-        self.cache, self.batch, self.seed = cache, batch, seed
-        self.places, self.dtype, self.compose = places, dtype, compose
+    cache: Cache
+    batch: int
+    seed: int
+    places: range
+    dtype: torch.dtype
+    compose: Compose
 
     def __getitem__(self, task: _Task) -> _Prepared:
         images, truths, error = torch.empty(0), torch.empty(0, 6), None
@@ -196,15 +193,15 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
             truths.append(np.column_stack((np.full(len(rows), slot), rows)))
         return images, torch.from_numpy(np.concatenate(truths)).float()
 
-    def _partner(self, rng: np.random.Generator) -> Picture:
+    def _partner(self, rng: Rng) -> Picture:
         return self._picture(int(rng.integers(len(self.cache.dataset))))
 
     def _picture(self, index: int) -> Picture:
-        """Return a picture, or the next one that can be read, with the boxes to train on."""
+        """Return a picture, or the next picture that can be read, with the boxes to train on."""
         sample, image = self.cache.read(index)
         trained = ~sample.ignore
         boxes = sample.boxes_xyxy_px[trained]
-        if image.shape[:2] != sample.size:  # the label was wrong
+        if image.shape[:2] != sample.size:  # the label states a wrong size
             boxes = np.minimum(boxes, image.shape[1::-1] * 2)
         return Picture(image, boxes, sample.classes[trained])
 
@@ -220,32 +217,28 @@ def _shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def _places(batch: int, shard: tuple[int, int]) -> range:
-    """Return the places of a batch that are a shard's."""
+    """Return the places of a shard's pictures in a batch."""
     rank, world = shard
     if not 0 <= rank < world:
-        raise OptionError(f"shard={rank}, {world}", hint="give (rank, world), rank under world")
+        raise OptionError(f"shard={rank}, {world}", hint="give (rank, world_size), rank below it")
     if batch % world:
-        message = f"batch={batch} cannot be shared by {world} processes"
-        raise OptionError(message, hint="make it a multiple of them")
-    share = batch // world
-    return range(rank * share, (rank + 1) * share)
+        message = f"batch={batch} does not divide among {world} processes"
+        raise OptionError(message, hint=f"use a multiple of {world}")
+    part = batch // world
+    return range(rank * part, (rank + 1) * part)
 
 
 def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]:
-    """Yield what the workers return, and end them however it stops."""
+    """Yield the batches of the workers; end the workers at the end, on an error and on closing."""
     outcomes: Any = _started(loader)
     try:
         yield from outcomes
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-    ) as error:  # when a worker was killed as it sent a batch
+    except (RuntimeError, OSError, EOFError) as error:  # a worker may have been killed
         workers = outcomes._workers if loader.num_workers else []
         if not workers or not wait([worker.sentinel for worker in workers], timeout=1):
-            raise  # none of them has ended
+            raise  # all workers are alive
         message = "a worker that prepares pictures was killed"
-        hint = "if memory ran out, take fewer workers or a smaller batch"
+        hint = "if memory ran out, use fewer workers or a smaller batch"
         raise GhostyoloError(message, hint=hint) from error
     finally:
         if loader.num_workers:
@@ -255,8 +248,8 @@ def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]
 def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
     """Start the workers.
 
-    When one of them dies, torch's signal handler would raise an error at any line of the main
-    thread; without it the error is raised where the next batch is awaited.
+    torch installs a signal handler that raises an error at any line of the main thread when a
+    worker dies. Without it the error is raised where the next batch is awaited.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         return iter(loader)
@@ -268,9 +261,9 @@ def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
 
 
 def _begin_worker(_: int) -> None:
-    """Use one thread, and leave Ctrl-C to the parent, which may need another batch before it ends.
+    """Use one thread, and ignore Ctrl-C: the parent may need another batch before it ends.
 
-    torch's loader limits torch to one thread.
+    torch's loader limits torch itself to one thread.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -278,14 +271,14 @@ def _begin_worker(_: int) -> None:
 
 
 def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print an error, but not that of the sending thread when the parent was interrupted.
+    """Print an error, except that of the sending thread after the parent was interrupted.
 
-    Errors of the worker itself go to the parent.
+    Errors in the making of batches are sent to the parent.
     """
     if not issubclass(kind, EOFError | ConnectionError):
         sys.__excepthook__(kind, error, trace)
 
 
 def _unchanged(value: T) -> T:
-    """Return what a worker made, without collating it."""
+    """Return a worker's batch as it is, without collating it."""
     return value

@@ -1,6 +1,6 @@
 """Darknet's augmentation for classifiers: a rotated and stretched crop, other colours, mixtures.
 
-Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator `rng`.
 Source: AlexeyAB/darknet src/data.c load_image_augment_paths and load_data_augment, src/image.c
 random_augment_image and rotate_crop_image.
 """
@@ -14,25 +14,26 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ghostyolo.augment import Rng
 from ghostyolo.augment.detection import NONE, Augmentation, check_ranges, draw_colours, recolour
 from ghostyolo.augment.mosaic import CUT, Picture
 from ghostyolo.data.header import Size
 
-PATCH = 0.3, 0.8  # smallest and largest side of a cutmix's patch, as shares of the picture's
-BLURRED = 0.25  # share of the pictures, where the cfg has blur
-SOFT = 15  # side of the Gaussian for blur=1
+PATCH = 0.3, 0.8  # smallest and largest side of the patch of cutmix, over the picture's side
+BLURRED = 0.25  # probability of a blur, if the cfg has one
+SOFT = 15  # kernel size of the blur for blur=1
 MAX_SIDE = 1 << 14  # pixels
 
 
 @dataclass(frozen=True)
 class ClassificationAugmentation:
-    """How far a picture may be changed for a classifier; the defaults take its middle.
+    """The augmentation of a classifier; by default only a random crop.
 
-    min_crop, max_crop: the shorter side is resized to a number of pixels between them, of which the
-    network sees a square of its own larger side. angle: rotated by up to this many degrees. aspect:
-    largest factor of width over height. mixed: share of pictures that are made of several, in one
-    of the ways of `mixtures`, drawn each time. blur: side in pixels of the Gaussian blur of one
-    picture in four; 1 means 15. appearance: flip, hue, saturation, exposure.
+    min_crop, max_crop: range in pixels to which the shorter side is resized; a square with the side
+    of the input is then cut out. angle: largest rotation in degrees. aspect: largest factor of the
+    aspect ratio. mixed: probability that a picture is a mixture of several, by one of `mixtures`,
+    drawn each time. blur: kernel size of the Gaussian blur, which one picture in four gets; 1 means
+    15. appearance: flip, hue, saturation, exposure.
 
     Raises OptionError for a value out of range.
     """
@@ -58,7 +59,7 @@ class ClassificationAugmentation:
 
 
 class Mixture(NamedTuple):
-    """A picture, uint8 RGB (h, w, 3), and the share that each of its parts has of it."""
+    """A picture, uint8 RGB (h, w, 3), and the fraction of it that each of its parts has."""
 
     image: np.ndarray
     shares: tuple[float, ...]
@@ -69,12 +70,12 @@ def compose(
     partner: Callable[[], Picture],
     size: Size,
     settings: ClassificationAugmentation,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a changed picture of `size` and what it shows: rows (n, 2) of share and class.
+    """Return a changed picture of `size`, and its classes: rows (n, 2) of fraction and class.
 
-    partner: returns another picture at each call. The shares add up to 1. Whether a picture is
-    mixed is drawn for each; Darknet draws it for all that one of its loaders reads at a time.
+    partner: returns another picture at each call. The fractions add up to 1. Whether a picture is a
+    mixture is drawn for each; Darknet draws it once for all pictures of a loader.
     """
     pictures, kind = [first], ""
     if settings.mixtures and rng.random() < settings.mixed:
@@ -90,15 +91,15 @@ def compose(
 
 
 def augment(
-    image: np.ndarray, size: Size, settings: ClassificationAugmentation, rng: np.random.Generator
+    image: np.ndarray, size: Size, settings: ClassificationAugmentation, rng: Rng
 ) -> np.ndarray:
-    """Return a changed picture of `size` (h, w), uint8 RGB; black beyond its edge.
+    """Return a changed picture of `size` (h, w), uint8 RGB, black beyond the picture's edge.
 
-    The crop is a square of the larger side and then resized, as in Darknet, so that pictures are
-    stretched where the input is not square.
+    As in Darknet, the crop is a square of the larger side and is then resized: pictures are
+    stretched if the input is not square.
     """
     side = max(size)
-    crop = cut(image, side, *draw(image.shape[:2], side, settings, rng))
+    crop = cut(image, side, draw(image.shape[:2], side, settings, rng))
     if settings.appearance.flip and rng.random() < 0.5:
         crop = cv2.flip(crop, 1)
     crop = recolour(crop, *draw_colours(settings.appearance, rng))
@@ -106,10 +107,9 @@ def augment(
 
 
 class Crop(NamedTuple):
-    """Which part of a picture a crop shows: its centre, moved by (dx, dy) pixels of the crop.
+    """The part of a picture that a crop shows: around its centre, moved by (dx, dy) crop pixels.
 
-    angle: in radians. scale: pixels of the crop for one of the picture, along y; along x divided by
-    the aspect.
+    angle: in radians. scale: crop pixels per picture pixel along y; along x it is scale / aspect.
     """
 
     angle: float
@@ -119,42 +119,37 @@ class Crop(NamedTuple):
     aspect: float
 
 
-def draw(
-    source: Size, side: int, settings: ClassificationAugmentation, rng: np.random.Generator
-) -> Crop:
-    """Draw the part of a picture of (h, w) pixels that becomes a square crop of a side."""
+def draw(source: Size, side: int, settings: ClassificationAugmentation, rng: Rng) -> Crop:
+    """Draw the part of a picture of `source` (h, w) pixels that becomes a square crop."""
     h, w = source
     factor = 1 + (settings.aspect - 1) * rng.random()
     aspect = factor if rng.random() < 0.5 else 1 / factor
-    scale = int(rng.integers(settings.min_crop, settings.max_crop + 1)) / max(
-        1, int(min(h, w * aspect))
-    )
+    shorter = int(rng.integers(settings.min_crop, settings.max_crop + 1))
+    scale = shorter / max(1, int(min(h, w * aspect)))
     angle = np.deg2rad(rng.uniform(-settings.angle, settings.angle))
     room = max(0.0, (w * scale / aspect - side) / 2), max(0.0, (h * scale - side) / 2)
     dx, dy = (float(rng.uniform(-each, each)) for each in room)
     return Crop(float(angle), scale, dx, dy, aspect)
 
 
-def cut(
-    image: np.ndarray, side: int, angle: float, scale: float, dx: float, dy: float, aspect: float
-) -> np.ndarray:
-    """Return the part of a picture that a `Crop` describes, (side, side, 3)."""
-    h, w = image.shape[:2]
+def cut(image: np.ndarray, side: int, crop: Crop) -> np.ndarray:
+    """Return the part of a picture that a crop shows, (side, side, 3)."""
+    (h, w), (angle, scale, dx, dy, aspect) = image.shape[:2], crop
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
-    # from a pixel of the crop, relative to its centre, to the picture
+    # maps a pixel of the crop, relative to its centre, into the picture
     matrix = np.array([[cos * aspect, -sin, 0.0], [sin * aspect, cos, 0.0]])
     matrix[:, 2] = (w / 2, h / 2) + matrix[:, :2] @ (dx - side / 2, dy - side / 2)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
-def mixup(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
+def mixup(parts: Sequence[np.ndarray], rng: Rng) -> Mixture:
     """Return the mean of two pictures."""
     return Mixture(cv2.addWeighted(parts[0], 0.5, parts[1], 0.5, 0), (0.5, 0.5))
 
 
-def cutmix(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
-    """Put a rectangle of the second picture into the first, at the same place."""
+def cutmix(parts: Sequence[np.ndarray], rng: Rng) -> Mixture:
+    """Copy a rectangle of the second picture into the first, at the same place."""
     h, w = parts[0].shape[:2]
     wide, high = (int(rng.integers(int(n * PATCH[0]), int(n * PATCH[1]) + 1)) for n in (w, h))
     left, top = int(rng.integers(max(1, w - wide))), int(rng.integers(max(1, h - high)))
@@ -164,8 +159,8 @@ def cutmix(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
     return Mixture(image, (1 - share, share))
 
 
-def mosaic(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
-    """Put four pictures around a point, each with the part of it that lies there."""
+def mosaic(parts: Sequence[np.ndarray], rng: Rng) -> Mixture:
+    """Return a picture whose four quarters around a point are those of four pictures."""
     h, w = parts[0].shape[:2]
     x, y = (int(rng.integers(int(n * CUT[0]), int(n * CUT[1]) + 1)) for n in (w, h))
     image = parts[0].copy()
@@ -176,7 +171,7 @@ def mosaic(parts: Sequence[np.ndarray], rng: np.random.Generator) -> Mixture:
     return Mixture(image, tuple(area / (w * h) for area in areas))
 
 
-MIXTURES: dict[str, Callable[[Sequence[np.ndarray], np.random.Generator], Mixture]] = {
+MIXTURES: dict[str, Callable[[Sequence[np.ndarray], Rng], Mixture]] = {
     "mixup": mixup,
     "cutmix": cutmix,
     "mosaic": mosaic,

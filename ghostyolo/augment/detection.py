@@ -1,8 +1,8 @@
 """Darknet's augmentation of one picture: a jittered crop, a flip, other colours, blur and noise.
 
-Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator `rng`.
 Source: AlexeyAB/darknet src/data.c load_data_detection and correct_boxes, src/image_opencv.cpp
-image_data_augmentation. Pictures made of several are in `mosaic`.
+image_data_augmentation. For mosaics and mixups see `mosaic`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ghostyolo.augment import Rng
 from ghostyolo.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
 
 HUES = 180  # of an 8-bit HSV picture in OpenCV
-BACKGROUND = 17  # side of the Gaussian that blurs the background
-SHARPEST = 8  # a blur of a whole picture has at most 1/8 of the side of its smallest object
+BACKGROUND = 17  # kernel size of the blur of the background
+SHARPEST = 8  # least ratio of the smallest side of a box to the kernel size of a whole blur
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a picture may be changed; the defaults change nothing. Fields are the cfg's keys.
+    """The augmentation of a detector; the defaults change nothing. Fields are keys of the cfg.
 
-    jitter: each edge moves by up to this share of the side. resize: the picture is enlarged or
-    shrunk by up to this factor. hue: share of the full circle. saturation, exposure: largest
-    factors. letter_box: keep the aspect of the picture. mosaic: share of pictures that are made of
-    four; mosaic_bound: their boxes end where the quarter ends. mixup: share of the others that are
-    the mean of two. blur: side in pixels of the blur that one picture in three gets whole, and one
-    around its objects (of 17 pixels); 1: around objects only. gaussian_noise: its deviation in
-    levels, in one picture of two. min_visible: a box is kept if more than this fraction of its area
-    is in the crop.
+    jitter: largest shift of each edge of the crop, as a fraction of the side. resize: largest
+    factor by which the picture is enlarged or shrunk. hue: largest shift, as a fraction of the full
+    circle. saturation, exposure: largest factors. letter_box: keep the aspect ratio. mosaic:
+    probability of a mosaic of four pictures. mosaic_bound: clip the boxes of a mosaic to their
+    quarters. mixup: probability that another picture is the mean of two. blur: kernel size in
+    pixels of a blur: one picture in three is blurred as a whole, one in three around its objects
+    (by 17 pixels); 1: around objects only. gaussian_noise: standard deviation in levels, in one
+    picture of two. min_visible: a box is kept if more than this fraction of its area is in the crop.
 
-    Darknet mixes and makes mosaics with probability 0.5, and keeps boxes as min_visible=0 does.
+    Darknet makes mosaics and mixups with probability 0.5, and keeps boxes as with min_visible=0.
 
     Raises OptionError for a value out of range.
     """
@@ -71,7 +72,7 @@ class Augmentation:
 
 
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
-    """Raise OptionError for a setting that is not within its range (low, high)."""
+    """Raise OptionError for a setting outside its range (low, high)."""
     for name, (low, high) in ranges.items():
         value = getattr(settings, name)
         if not low <= value <= high:
@@ -86,13 +87,13 @@ def augment(
     boxes_xyxy_px: np.ndarray,
     size: Size,
     settings: Augmentation,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a changed picture of `size`, its boxes, and which of the given boxes these are.
+    """Return a changed picture of `size`, its boxes, and their indices among the given boxes.
 
-    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. Returns uint8 (h, w, 3);
-    cxcywh (k, 4) float32 relative to it, clipped; and k indices into the given boxes: one that
-    keeps less than a pixel in width or height is left out, however much of it was visible.
+    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. Returns uint8 (h, w, 3); cxcywh
+    (k, 4) float32 relative to it, clipped; and k indices. A box of less than a pixel in width or
+    height is always left out.
     """
     crop = draw_crop(image.shape[:2], size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
@@ -106,11 +107,11 @@ def finish(
     boxes_xyxy_px: np.ndarray,
     flip: bool,
     settings: Augmentation,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> np.ndarray:
-    """Return a part of a picture flipped, recoloured, blurred and with noise, as drawn.
+    """Flip a part of a picture if asked, and draw and apply colours, blur and noise.
 
-    part: uint8 RGB, not yet flipped. boxes_xyxy_px: its objects after the flip.
+    part: uint8 RGB, not yet flipped. boxes_xyxy_px: its boxes after the flip.
     """
     part = cv2.flip(part, 1) if flip else part
     part = recolour(part, *draw_colours(settings, rng))
@@ -121,18 +122,16 @@ def finish(
     return part
 
 
-def draw_crop(
-    source: Size, size: Size, settings: Augmentation, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw the part of the picture to take: left, top, right, bottom in whole pixels.
+def draw_crop(source: Size, size: Size, settings: Augmentation, rng: Rng) -> np.ndarray:
+    """Draw a crop: left, top, right, bottom in whole pixels of the picture, also beyond it.
 
-    It may reach beyond the picture.
+    source, size: (h, w) of the picture and of the network's input.
     """
     sides = np.array(source[::-1])
     jitter = np.trunc(sides * settings.jitter)
     low, high = np.trunc(rng.uniform(-jitter, jitter, (2, 2)))
     smaller, larger = sorted((settings.resize, 1 / settings.resize))
-    out, into = (1 - 1 / smaller) / 2, (1 - 1 / larger) / 2  # shares of a side; out < 0 < into
+    out, into = (1 - 1 / smaller) / 2, (1 - 1 / larger) / 2  # fractions of a side; out < 0 < into
     span = (out, 0.0) if settings.resize < 1 else (out, into)
     low, high = (edge + np.trunc(sides * rng.uniform(*span)) for edge in (low, high))
     if settings.letter_box:
@@ -142,8 +141,8 @@ def draw_crop(
     return np.concatenate((low, end)).astype(int)
 
 
-def draw_colours(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Draw the shift of the hue, and the factors of saturation and exposure."""
+def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]:
+    """Draw the shift of the hue, the factor of the saturation and that of the exposure."""
     hue = rng.uniform(-settings.hue, settings.hue)
     factors = rng.uniform(1, (settings.saturation, settings.exposure))
     saturation, exposure = np.where(rng.random(2) < 0.5, factors, 1 / factors)
@@ -151,7 +150,7 @@ def draw_colours(settings: Augmentation, rng: np.random.Generator) -> tuple[floa
 
 
 def cut(image: np.ndarray, crop: np.ndarray, size: Size) -> np.ndarray:
-    """Resize a part of a picture to (h, w); outside the picture is its mean colour."""
+    """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour."""
     h, w = image.shape[:2]
     x1, y1, x2, y2 = inside = np.clip(crop, 0, (w, h, w, h))
     left, top, right, bottom = map(int, np.abs(crop - inside))
@@ -163,9 +162,9 @@ def cut(image: np.ndarray, crop: np.ndarray, size: Size) -> np.ndarray:
 
 
 def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
-    """Shift the hue by a share of the full circle and scale saturation and value, in 8-bit HSV.
+    """Shift the hue by a fraction of the full circle, scale saturation and value, in 8-bit HSV.
 
-    As Darknet built with OpenCV does, but hues below red wrap around, which there become red.
+    As in a Darknet built with OpenCV, but hues below red wrap around, where Darknet's become red.
     """
     if (hue, saturation, exposure) == (0, 1, 1):
         return image
@@ -177,10 +176,10 @@ def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) 
 
 
 def blur(image: np.ndarray, boxes_xyxy_px: np.ndarray, side: int, extent: int) -> np.ndarray:
-    """Blur nothing (extent 0), all but the boxes (1), or all by a Gaussian of this side (2).
+    """Blur nothing (extent 0), all but the boxes (1), or the whole picture (2).
 
-    As in Darknet a blur of all is held to an eighth of the smallest side of a box, so that a
-    picture without boxes keeps sharp; a side of 1 means all but the boxes.
+    side: kernel size of the blur of a whole picture; 1 means all but the boxes. As in Darknet it is
+    at most an eighth of the smallest side of a box, and a picture without boxes is not blurred.
     """
     sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
     if extent == 2 and side > 1:
@@ -195,8 +194,8 @@ def blur(image: np.ndarray, boxes_xyxy_px: np.ndarray, side: int, extent: int) -
     return blurred
 
 
-def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Add normal noise to each value. Darknet's is of bytes, of which those below 0 are lost."""
+def add_noise(image: np.ndarray, deviation: float, rng: Rng) -> np.ndarray:
+    """Add normal noise to each value. Darknet adds bytes, so noise below 0 is lost there."""
     noise = rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
     return cv2.add(image, noise, dtype=cv2.CV_8U)
 
@@ -204,7 +203,7 @@ def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> 
 def move_boxes(
     boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size, min_visible: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes as cxcywh relative to the crop, clipped to it, and the indices of those left.
+    """Return boxes as cxcywh relative to the crop and clipped to it, and the indices of those kept.
 
     min_visible: a box is kept if more than this fraction of its area is in the crop.
     """

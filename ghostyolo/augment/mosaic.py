@@ -1,6 +1,6 @@
-"""Training pictures made of several: Darknet's mosaic of four, and its mixup of two.
+"""Training pictures from several pictures: Darknet's mosaic of four, and its mixup of two.
 
-Pure functions from arrays to arrays; all random numbers come from the generator that is passed.
+Pure functions from arrays to arrays; all random numbers come from the generator `rng`.
 Source: AlexeyAB/darknet src/data.c load_data_detection, blend_truth_mosaic and blend_truth.
 """
 
@@ -12,11 +12,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ghostyolo.augment import Rng
 from ghostyolo.augment.detection import Augmentation, augment, cut, draw_crop, finish
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 
-CUT = 0.2, 0.8  # where the four pictures of a mosaic may meet, as shares of a side
+CUT = 0.2, 0.8  # range of the point where the four pictures meet, as fractions of a side
 
 
 class Picture(NamedTuple):
@@ -28,7 +29,7 @@ class Picture(NamedTuple):
 
 
 class Quarter(NamedTuple):
-    """Where one of four pictures goes: two corners and the mosaic's size, all (x, y) in pixels."""
+    """The place of one of four pictures: two corners and the mosaic's size, (x, y) in pixels."""
 
     start: np.ndarray
     end: np.ndarray
@@ -41,7 +42,7 @@ class Quarter(NamedTuple):
 
     @property
     def far(self) -> np.ndarray:
-        """Return whether it lies beyond the point where the four meet, along x and along y."""
+        """Return whether the quarter begins where the four meet, along x and along y."""
         return self.start > 0
 
 
@@ -50,13 +51,13 @@ def compose(
     partner: Callable[[], Picture],
     size: Size,
     settings: Augmentation,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a changed picture of `size`, with its boxes and their classes, as the settings ask.
+    """Return a changed picture of `size`, uint8 (h, w, 3), and its boxes with their classes.
 
-    partner: returns another picture at each call, for a mosaic or a mixup. Whether there is one is
-    drawn for each picture; Darknet draws it for all that one of its loaders reads at a time.
-    Returns uint8 (h, w, 3), and rows (k, 5): cxcywh relative to it, and the class.
+    partner: returns another picture at each call, for a mosaic or a mixup, which is drawn for each
+    picture; Darknet draws it once for all pictures of a loader. The boxes are rows (k, 5): cxcywh
+    relative to the picture, and the class.
     """
     pictures = [first]
     if settings.mosaic and rng.random() < settings.mosaic:
@@ -74,11 +75,11 @@ def compose(
 
 
 def mixup(
-    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
+    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean of two pictures, each augmented by itself, with the boxes of both.
 
-    As `augment`; the indices count the boxes of the first and then those of the second.
+    Returns as `augment` does, with indices among the boxes of the first and then of the second.
     """
     (one, boxes, kept), (two, others, also) = (
         augment(picture.image, picture.boxes_xyxy_px, size, settings, rng) for picture in pictures
@@ -89,16 +90,18 @@ def mixup(
 
 
 def mosaic(
-    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: np.random.Generator
+    pictures: Sequence[Picture], size: Size, settings: Augmentation, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a picture of four quarters that meet at a random point.
 
-    Each is augmented as if it filled the whole, and shows what is next to that point without the
-    margin on that side: the upper left one its lower right. A box may reach into
-    the next quarter, where Darknet's estimate of the margin cuts off part of the picture, unless
-    `mosaic_bound` is set; unlike in Darknet it is dropped if none of it is visible.
-    As `augment`; the indices count the boxes of the upper left, upper right, lower left, lower
-    right picture.
+    Each picture is augmented as if it filled the whole, and shows the part next to that point,
+    without the margin beyond the picture on that side: the upper left one shows its lower right
+    part. As in Darknet, which estimates that margin and may cut off part of the picture, a box may
+    reach into the next quarter unless `mosaic_bound` is set; unlike in Darknet, a box is dropped if
+    none of it is visible.
+
+    Returns as `augment` does, with indices among the boxes of the upper left, then of the upper
+    right, the lower left and the lower right picture.
     """
     net = np.array(size[::-1])
     low, high = (np.trunc(net * share).astype(int) for share in CUT)
@@ -119,17 +122,17 @@ def mosaic(
 
 
 def fill(
-    quarter: Quarter, picture: Picture, settings: Augmentation, rng: np.random.Generator
+    quarter: Quarter, picture: Picture, settings: Augmentation, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the part of a picture that a quarter shows, uint8 RGB, and the boxes in it.
 
-    Boxes are xyxy in pixels of the mosaic; the indices are those of the picture's boxes.
+    Returns also the indices of these boxes in the picture. Boxes are xyxy in pixels of the mosaic.
     """
     w, h = quarter.net.tolist()
     crop = draw_crop(picture.image.shape[:2], (h, w), settings, rng)
     flip = settings.flip and rng.random() < 0.5
     sides = np.array(picture.image.shape[1::-1])
-    far = quarter.far ^ (flip, False)  # which side of the picture itself the meeting point is on
+    far = quarter.far ^ (flip, False)  # the side of the unflipped picture at the meeting point
     if rng.random() < 0.5:
         crop = _to_corner(crop, sides, far)
     window = _window(crop, sides, quarter, ~far)
@@ -141,7 +144,7 @@ def fill(
 
 
 def _to_corner(crop: np.ndarray, sides: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Move a crop to the picture's edges: to its end or to its beginning, along x and y."""
+    """Move a crop to the end of the picture or to its beginning, along x and along y."""
     length = crop[2:] - crop[:2]
     low = np.where(end, sides - length, 0)
     return np.concatenate((low, low + length))
@@ -150,9 +153,10 @@ def _to_corner(crop: np.ndarray, sides: np.ndarray, end: np.ndarray) -> np.ndarr
 def _window(crop: np.ndarray, sides: np.ndarray, quarter: Quarter, end: np.ndarray) -> np.ndarray:
     """Return the part of a crop that a quarter shows: left, top, right, bottom in whole pixels.
 
-    sides: the picture's. end: whether to take the crop's end, along x and y. The margin on that
-    side is skipped, as long as it is where the crop is as large as the picture. Whole pixels
-    move the part by at most half of one, and spare resizing what is not shown.
+    sides: of the picture. end: whether to take the end of the crop, along x and y. The margin of
+    the crop beyond the picture on that side is skipped; its size is that of a crop as large as the
+    picture. Rounding to whole pixels moves the part by at most half a pixel, and saves resizing
+    pixels that are not shown.
     """
     low, high = crop[:2], crop[2:]
     margin = np.maximum(np.where(end, high - sides, -low), 0) * quarter.net // sides
@@ -175,7 +179,8 @@ def _place(
     """Return the boxes in a quarter, in pixels of the mosaic, and their indices."""
     corners = boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64)
     clipped = np.clip(corners, crop[:2], crop[2:])
-    fits = _sides(clipped) * quarter.net / (crop[2:] - crop[:2]) >= 1  # as a picture by itself
+    # in width and height, as if the picture filled the mosaic
+    fits = _sides(clipped) * quarter.net / (crop[2:] - crop[:2]) >= 1
     scale = quarter.length / (window[2:] - window[:2])
     placed = (clipped - window[:2]) * scale
     if flip:

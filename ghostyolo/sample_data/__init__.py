@@ -1,1 +1,1 @@
-"""A labelled data set that the program paints itself, to try things on."""
+"""A labelled data set that the program paints, for a first try of training and detection."""

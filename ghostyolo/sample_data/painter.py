@@ -1,9 +1,9 @@
-"""The sample data set: pictures that the program paints itself, in PASCAL VOC's layout.
+"""The sample data set: painted pictures with labels, in the layout of PASCAL VOC.
 
-A scene is a textured background, objects of six classes on it, and distractors that are no class. A
-class is known by its shape, its texture and roughly its colour. An object is painted to fill its
-box to the pixel, so the labels are exact. As in VOC a box goes round what the border leaves of an
-object (`truncated`); what a later object covers of it still counts (`occluded`).
+A scene is a textured background with objects of six classes, and distractors of no class. A class
+has its shape, its texture and roughly its colour. An object fills its box to the pixel, so the
+labels are exact. As in VOC, the box of an object at the border of the picture encloses the part
+inside (`truncated`); the box of a covered object encloses all of it (`occluded`).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ghostyolo.sample_data import sprites
 
 NAMES = tuple(sprites.KINDS)
 COUNTS = {"train": 400, "val": 60, "test": 60}
-SMALLEST = 24  # pixels, the longer side of an object
+SMALLEST = 24  # least length in pixels of the longer side of an object
 ANNOTATION = jinja2.Template(Path(__file__).with_name("annotation.xml").read_text())
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: pixel edges, from 0
 
 
 class Object(NamedTuple):
-    """One object of a scene: its class, the box it shows in, and what hides a part of it."""
+    """One object of a scene: its class, its box, and whether parts of it are hidden."""
 
     name: str
     box_xyxy_px: Box
     truncated: bool
     occluded: bool
-    difficult: bool  # less than two fifths of it can be seen
+    difficult: bool  # less than two fifths are visible
 
 
 def write_dataset(
@@ -47,9 +47,9 @@ def write_dataset(
     """Write a data set of `counts[split]` pictures of `size` (h, w) to a new or empty folder.
 
     Makes JPEGImages, Annotations, ImageSets/Main and shapes.names, and returns the folder. The same
-    seed gives the same pictures; asking for more of them leaves the first ones as they are.
+    seed gives the same pictures; larger counts add pictures and leave the others unchanged.
 
-    Raises DataError if the folder holds anything, OptionError if it cannot be made or for a seed
+    Raises DataError if the folder is not empty, OptionError if it cannot be made or if the seed is
     below 0.
     """
     if seed < 0:
@@ -70,13 +70,13 @@ def write_dataset(
 
 
 def paint_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, list[Object]]:
-    """Paint one picture of `size` (h, w): uint8 RGB, and the objects on it, the lowest first."""
+    """Paint a picture of `size` (h, w), uint8 RGB; return it and its objects, the lowest first."""
     canvas = sprites.paint_background(size, rng)
     for _ in range(rng.integers(0, 5)):
         sprites.paint_distractor(canvas, rng)
     placed = [(NAMES[rng.integers(len(NAMES))], box) for box in _random_boxes(rng, size)]
     masks, areas = [], []
-    top_object = np.full(size, -1)  # which object shows at a pixel
+    top_object = np.full(size, -1)  # index of the object that is visible at a pixel
     for index, (name, (left, top, right, bottom)) in enumerate(placed):
         mask, colour = sprites.paint_object(name, (bottom - top, right - left), rng)
         areas.append(np.count_nonzero(mask > 0.5))
@@ -92,7 +92,7 @@ def paint_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.nda
 
 
 def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[Box]:
-    """Yield boxes, small and large alike, that cover little of one another."""
+    """Yield small and large boxes that cover little of each other."""
     boxes: list[Box] = []
     for _ in range(rng.integers(3, 10)):
         for _ in range(20):
@@ -104,7 +104,7 @@ def _random_boxes(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[B
 
 
 def _random_box(rng: np.random.Generator, size: tuple[int, int]) -> Box:
-    """Return a box inside the picture, or now and then across its border."""
+    """Return a box inside the picture, sometimes across its border."""
     side = np.exp(rng.uniform(np.log(SMALLEST), np.log(min(size) * 0.6)))
     sides = np.array((side, side * rng.uniform(0.75, 1)))
     w, h = rng.permutation(np.round(sides)).astype(int)
@@ -115,7 +115,7 @@ def _random_box(rng: np.random.Generator, size: tuple[int, int]) -> Box:
 
 
 def _covered_share(a: Box, b: Box) -> float:
-    """Return the intersection of two boxes over the area of the smaller."""
+    """Return the intersection of two boxes over the area of the smaller box."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
@@ -129,7 +129,7 @@ def _moved(image: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.
 
 
 def _composite(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, box: Box) -> None:
-    """Draw an object and its shadow on the canvas, in place; light comes from the upper left."""
+    """Draw an object and its shadow on the canvas, in place, lit from the upper left."""
     left, top, right, bottom = box
     reach = 0.05 * max(right - left, bottom - top)
     margin = round(5 * reach) + 1
@@ -141,7 +141,10 @@ def _composite(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, box: Bo
 
 
 def _label(name: str, box: Box, mask: np.ndarray, visible: float) -> Object | None:
-    """Label an object by its pixels (h, w) in the picture; None if hardly any can be seen."""
+    """Label an object by its mask (h, w) in the picture; return None if it is hardly visible.
+
+    visible: the fraction of its pixels that no other object covers.
+    """
     if visible < 0.15:
         return None
     h, w = mask.shape
@@ -153,7 +156,7 @@ def _label(name: str, box: Box, mask: np.ndarray, visible: float) -> Object | No
 
 
 def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Take the picture: uneven light, a lens that may be soft, a sensor with noise."""
+    """Return the canvas as uint8, with uneven light, perhaps a blur, and noise."""
     size = canvas.shape[:2]
     light = rng.uniform(0.75, 1.05) + 0.35 * (sprites.noise(size, max(size), rng) - 0.5)
     image = canvas * light[..., None]

@@ -1,7 +1,7 @@
-"""What the sample data set is painted with: objects, backgrounds and distractors, as arrays.
+"""Paint the objects, backgrounds and distractors of the sample data set.
 
-Colours are float32 RGB in [0, 1]. Everything is drawn larger than it will be and averaged down, so
-that edges are smooth. Coordinates are continuous: a picture of width w covers 0..w.
+Colours are float32 RGB in [0, 1]. Objects are drawn two or four times as large and averaged down,
+so that edges are smooth. Coordinates are continuous: a picture of width w covers 0..w.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ TAU = 2 * np.pi
 SHIFT = 6  # fractional bits of the coordinates that go to OpenCV
 
 Rng = np.random.Generator
-Outline = Callable[[Rng], list[np.ndarray]]  # polygons (n, 2) around the origin; overlap is a hole
-Texture = Callable[[np.ndarray, np.ndarray, Rng], np.ndarray]  # u, v -> part of the second colour
+Outline = Callable[[Rng], list[np.ndarray]]  # polygons (n, 2) around 0; overlaps are holes
+Texture = Callable[
+    [np.ndarray, np.ndarray, Rng], np.ndarray
+]  # u, v -> fraction of the second colour
 
 
 def paint_object(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Paint an object, turned by any angle, that touches all four sides of a box of `size` (h, w).
+    """Paint an object, rotated at random, that touches all four sides of a box of `size` (h, w).
 
-    Returns its mask (h, w) in [0, 1] and its colour (h, w, 3), the latter also beyond it.
+    Returns its mask (h, w) in [0, 1], and its colours (h, w, 3), also outside the mask.
     """
     outline, texture = KINDS[name]
     fine = (4 if max(size) < 64 else 2) * np.array(size)
@@ -41,7 +43,7 @@ def paint_object(name: str, size: tuple[int, int], rng: Rng) -> tuple[np.ndarray
 
 
 def paint_background(size: tuple[int, int], rng: Rng) -> np.ndarray:
-    """Paint a textured background of `size` (h, w) in quiet colours."""
+    """Paint a textured background of `size` (h, w) in colours of low saturation."""
     pattern = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](size, rng)
     first = _random_colour(rng, (0.05, 0.4), (0.35, 0.9))
     second = _random_colour(rng, (0.05, 0.4), (0.35, 0.9))
@@ -49,7 +51,7 @@ def paint_background(size: tuple[int, int], rng: Rng) -> np.ndarray:
 
 
 def paint_distractor(canvas: np.ndarray, rng: Rng) -> None:
-    """Draw something that is no class on the canvas: a stick, an open arc, or a frame."""
+    """Draw a distractor on the canvas: a stick, an open arc or a frame."""
     h, w = canvas.shape[:2]
     colour = _random_colour(rng, (0.2, 0.9), (0.2, 1))
     centre = rng.uniform((0, 0), (w, h))
@@ -62,14 +64,14 @@ def paint_distractor(canvas: np.ndarray, rng: Rng) -> None:
     else:
         points = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))) * reach * 0.6
     points = points @ _rotation(turn) + centre
-    line = np.zeros((h, w), np.uint8)  # OpenCV smooths lines on bytes only
+    line = np.zeros((h, w), np.uint8)  # OpenCV draws smooth lines only on bytes
     cv2.polylines(line, [_fixed(points)], False, 255, int(rng.integers(1, 5)), cv2.LINE_AA, SHIFT)
     drawn = line > 0
     canvas[drawn] += line[drawn, None] / np.float32(255) * (colour - canvas[drawn])
 
 
 def noise(size: tuple[int, int], cell: float, rng: Rng) -> np.ndarray:
-    """Return smooth noise in [0, 1] whose spots are about `cell` pixels wide."""
+    """Return smooth noise in [0, 1] with spots about `cell` pixels wide."""
     h, w = (max(2, round(side / cell) + 1) for side in size)
     grid = rng.random((h, w), np.float32)
     return cv2.resize(grid, size[::-1], interpolation=cv2.INTER_CUBIC)
@@ -108,12 +110,12 @@ def _blob(rng: Rng) -> list[np.ndarray]:
 
 
 def _rings(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
-    """Concentric: light where the tube of a ring is highest."""
+    """Return concentric rings, light in the middle of the ring's tube."""
     return 1 - np.abs(np.hypot(u, v) - 0.75) / 0.27
 
 
 def _checks(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
-    # the square stands on its corner: its sides run along u + v and u - v
+    # the square stands on a corner: its sides are along u + v and u - v
     return (np.floor((u + v + 1) * 2) + np.floor((u - v + 1) * 2)) % 2
 
 
@@ -126,7 +128,7 @@ def _gradient(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def _facets(u: np.ndarray, v: np.ndarray, rng: Rng) -> np.ndarray:
-    """Each arm has a lit and a shaded half."""
+    """Return a light and a dark half for each arm."""
     return _soft(np.sin(np.arctan2(v, u) * 5))
 
 
@@ -192,9 +194,9 @@ def _rotation(angle: float) -> np.ndarray:
 
 
 def _class_colours(name: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Return two colours that stand apart: one deep, one light, in random order.
+    """Return two colours of high contrast, a deep and a light one, in random order.
 
-    Each class has its part of the hues, which reaches a little into its neighbours'.
+    Each class has its range of hues, which overlaps a little with those of its neighbours.
     """
     hue = (list(KINDS).index(name) + rng.uniform(-0.7, 0.7)) / len(KINDS)
     deep = _hsv(hue, rng.uniform(0.65, 0.95), rng.uniform(0.45, 0.75))
@@ -209,13 +211,13 @@ def _random_colour(
 
 
 def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Return a colour as RGB; hue in turns."""
+    """Return a colour as RGB; hue: fraction of the full circle."""
     wheel = np.abs((hue + np.array((0, 2, 1)) / 3) % 1 * 6 - 3) - 1
     return (value * (1 - saturation * (1 - np.clip(wheel, 0, 1)))).astype(np.float32)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Mix two colours, with a part (h, w) of the second: (h, w, 3) float32."""
+    """Mix two colours, by the fraction (h, w) of the second: (h, w, 3) float32."""
     return first + (second - first) * part.astype(np.float32)[..., None]
 
 
@@ -234,7 +236,7 @@ def _relief(mask: np.ndarray) -> np.ndarray:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """Return points in the fixed-point numbers of OpenCV's drawing."""
+    """Return points in the fixed-point format of OpenCV's drawing functions."""
     return np.round(points * 2**SHIFT).astype(np.int32)
 
 

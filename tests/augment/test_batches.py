@@ -234,9 +234,7 @@ def test_a_killed_worker_is_an_error_and_no_hang(dataset):
     batches = Batches(dataset, NONE, 2, SIZE, workers=2).iterate(0, 10**9)
     next(batches)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-    with pytest.raises(
-        GhostyoloError, match=r"worker .* was killed; if memory ran out, take fewer"
-    ):
+    with pytest.raises(GhostyoloError, match=r"worker .* was killed; if memory ran out, use fewer"):
         for _ in batches:
             pass
     assert not multiprocessing.active_children()
@@ -290,9 +288,9 @@ def test_impossible_numbers_are_refused(dataset):
         with pytest.raises(OptionError, match=f"{next(iter(changes))}=-?[01] is under"):
             Batches(**{"dataset": dataset, "settings": NONE, "batch": 1, "size": SIZE} | changes)
     for shard in ((2, 2), (-1, 2), (0, 0)):
-        with pytest.raises(OptionError, match="rank under world"):
+        with pytest.raises(OptionError, match="rank below it"):
             Batches(dataset, NONE, 4, SIZE, shard=shard)
-    with pytest.raises(OptionError, match="batch=4 cannot be shared by 3 processes"):
+    with pytest.raises(OptionError, match="batch=4 does not divide among 3 processes"):
         Batches(dataset, NONE, 4, SIZE, shard=(0, 3))
     with pytest.raises(DataError, match="no picture"):
         Batches(Dataset(("a",), (), "train", "x"), NONE, 1, SIZE)

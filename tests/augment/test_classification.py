@@ -68,7 +68,7 @@ def test_turned_crop_is_the_formula() -> None:
     """Each pixel by Darknet's rotate_crop_image, written out."""
     image = cv2.GaussianBlur(noise(40, 50), (7, 7), 0)
     turn = classification.Crop(angle=0.4, scale=1.3, dx=3.0, dy=-2.0, aspect=1.2)
-    out = classification.cut(image, 24, *turn)
+    out = classification.cut(image, 24, turn)
     cos, sin = np.cos(turn.angle), np.sin(turn.angle)
     for y in range(0, 24, 5):
         for x in range(0, 24, 5):
