@@ -34,7 +34,8 @@ class Augmentation:
     quarters. mixup: probability that another picture is the mean of two. blur: kernel size in
     pixels of a blur: one picture in three is blurred as a whole, one in three around its objects
     (by 17 pixels); 1: around objects only. gaussian_noise: standard deviation in levels, in one
-    picture of two. min_visible: a box is kept if more than this fraction of its area is in the crop.
+    picture of two. min_visible: a box is kept if more than this fraction of its area is in the
+    crop.
 
     Darknet makes mosaics and mixups with probability 0.5, and keeps boxes as with min_visible=0.
 

@@ -261,7 +261,11 @@ def test_input_taller_than_the_picture_repeats_its_edge() -> None:
     [
         ("max_batches=6", "max_batches=6\nmixup=7", r"\[net\] mixup=7; run with --set net.mixup"),
         ("max_batches=6", "max_batches=6\nlabel_smooth_eps=1", "label_smooth_eps=1.0 is not in"),
-        ("max_batches=6", "max_batches=6\nmin_crop=70", "min_crop=70 max_crop=64; set the sizes"),
+        (
+            "max_batches=6",
+            "max_batches=6\nmin_crop=70",
+            "min_crop=70 max_crop=64; set the least and",
+        ),
         ("max_batches=6", "max_batches=6\nletter_box=1", "letter_box=1 cannot be honoured .* dete"),
         ("[softmax]", "[softmax]\ngroups=3", r"x.cfg:\d+: \[softmax\] groups=3 cannot be honoured"),
         ("[softmax]", "[softmax]\nnoloss=1", "noloss=1 cannot be honoured"),
