@@ -1,7 +1,7 @@
-"""Rewrites of an ONNX graph: constants are folded, and paddings become part of their pooling.
+"""Rewrites of an ONNX graph: fold constants, and join paddings with the pooling after them.
 
-OpenCV needs a graph without the arithmetic on shapes that tracing leaves in it, and quantisation
-one without padding values, which would widen its ranges.
+Tracing leaves arithmetic on shapes in the graph, which OpenCV does not compute. Padding values
+would widen the ranges of quantisation.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from onnx import (
 )
 from onnx.reference import ReferenceEvaluator
 
-LARGE = 1 << 12  # values of a tensor that is a weight, not a shape
-SMALL = 1 << 20  # values of a result worth storing in the file
-LOWEST = -1e30  # a padding value below it is never the maximum
+LARGE = 1 << 12  # a tensor with more values holds weights, not a shape
+SMALL = 1 << 20  # a result with more values is not stored in the file
+LOWEST = -1e30  # a padding value below this is never the maximum
 Known = dict[str, np.ndarray]
 
 
 def tidy(model: ModelProto) -> ModelProto:
     """Return the model with constants folded and without nodes that no output needs.
 
-    The shapes of its tensors are in it, where they are known.
+    It holds the shapes of its tensors that are known.
     """
     weights, inputs = _without_weights(model.graph), len(model.graph.input)
     model.graph.input.extend(
@@ -49,7 +49,7 @@ def tidy(model: ModelProto) -> ModelProto:
 
 
 def _without_weights(graph: GraphProto) -> list[TensorProto]:
-    """Take the large tensors out of a graph, since every shape inference copies them."""
+    """Remove the large tensors from a graph, which every shape inference copies; return them."""
     large = [t for t in graph.initializer if np.prod(t.dims, dtype=int) > LARGE]
     small = [t for t in graph.initializer if np.prod(t.dims, dtype=int) <= LARGE]
     del graph.initializer[:]
@@ -58,10 +58,9 @@ def _without_weights(graph: GraphProto) -> list[TensorProto]:
 
 
 def _fold(model: ModelProto) -> bool:
-    """Replace nodes whose inputs are constants by their outputs; return whether any were."""
-    graph, known = model.graph, dict[str, np.ndarray]()
-    for tensor in graph.initializer:
-        known[tensor.name] = numpy_helper.to_array(tensor)
+    """Replace nodes of constant inputs by their outputs; return whether there were any."""
+    graph = model.graph
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     shapes = dict(_static_shapes(graph))
     kept, results = [], Known()
     for node in graph.node:
@@ -76,12 +75,13 @@ def _fold(model: ModelProto) -> bool:
         for name, value in results.items()
         if name not in outputs
     )
-    keep(graph, [*kept, *(_constant(n, v) for n, v in results.items() if n in outputs)])
+    kept += [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+        for name, value in results.items()
+        if name in outputs
+    ]
+    keep(graph, kept)
     return bool(results)
-
-
-def _constant(name: str, value: np.ndarray) -> NodeProto:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
 
 
 def _static_shapes(graph: GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -95,14 +95,14 @@ def _static_shapes(graph: GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _results(
     node: NodeProto, known: Known, shapes: dict[str, tuple[int, ...]], model: ModelProto
 ) -> Known:
-    """Return the outputs of a node that are constant."""
+    """Return the outputs of a node if they are constant, else {}."""
     if node.op_type == "Shape" and node.input[0] in shapes and not node.attribute:
         return {node.output[0]: np.array(shapes[node.input[0]], np.int64)}
     inputs = [name for name in node.input if name]
     if not all(name in known for name in inputs):
         return {}
     if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-        return {}  # runtimes look for them
+        return {}  # runtimes expect these nodes
     graph = helper.make_graph(
         [node],
         "known",
@@ -122,7 +122,7 @@ def _described(name: str, value: np.ndarray) -> Any:
 
 
 def keep(graph: GraphProto, nodes: list[NodeProto]) -> None:
-    """Leave those of the nodes, and the tensors, that an output needs."""
+    """Set the nodes of a graph; remove nodes and tensors that no output needs."""
     needed = {output.name for output in graph.output}
     kept = []
     for node in reversed(nodes):
@@ -138,9 +138,9 @@ def keep(graph: GraphProto, nodes: list[NodeProto]) -> None:
 
 
 def _join_pads(graph: GraphProto) -> None:
-    """Pad(x, v) then MaxPool(p) = MaxPool(p + pad), where v is lower than any value of x.
+    """Replace Pad(x, v), MaxPool(p) by MaxPool(p + pad) if v is lower than any value of x.
 
-    A pad as wide as the window stays: ONNX does not allow it in a pooling.
+    A padding as wide as the window stays: ONNX does not allow that in a pooling.
     """
     known = {tensor.name: tensor for tensor in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)
@@ -151,8 +151,8 @@ def _join_pads(graph: GraphProto) -> None:
             continue
         amounts = numpy_helper.to_array(known[pad.input[1]]).reshape(2, -1)
         value = numpy_helper.to_array(known[pad.input[2]]) if len(pad.input) > 2 else np.zeros(1)
-        window = _integers(pool, "kernel_shape")
-        joined = amounts[:, 2:] + np.reshape(_integers(pool, "pads") or [0] * 4, (2, -1))
+        window = integers(pool, "kernel_shape")
+        joined = amounts[:, 2:] + np.reshape(integers(pool, "pads") or [0] * 4, (2, -1))
         if value > LOWEST or amounts[:, :2].any() or (joined >= np.array(window)).any():
             continue
         kept = [a for a in pool.attribute if a.name not in ("pads", "auto_pad")]
@@ -162,6 +162,6 @@ def _join_pads(graph: GraphProto) -> None:
     keep(graph, list(graph.node))
 
 
-def _integers(node: NodeProto, name: str) -> list[int]:
-    """Return an attribute that is a list of integers, an empty one where it is absent."""
+def integers(node: NodeProto, name: str) -> list[int]:
+    """Return an attribute that is a list of integers, [] if the node has none."""
     return next((list(a.ints) for a in node.attribute if a.name == name), [])

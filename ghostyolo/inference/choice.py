@@ -1,13 +1,13 @@
-"""What computes a network: one rule for all commands.
+"""The choice of the runtime that computes a network: one rule for all commands.
 
 1. An exported file opens in the runtime of `--runtime`, else in the first installed one that reads
    it; see `ghostyolo.runtime.registry`.
-2. A cfg with its weights opens in the runtime of `--runtime`; for another one than torch it is
+2. A cfg with its weights opens in the runtime of `--runtime`; for a runtime other than torch it is
    exported first, see `export_cache`.
-3. Without `--runtime`, a cfg on the CPU opens in the fastest installed runtime whose outputs are
-   torch's within `TOLERANCE`, on another device in torch.
+3. Without `--runtime`, a cfg on the CPU opens in the fastest installed runtime whose outputs differ
+   from torch's by at most `TOLERANCE`; a cfg on another device opens in torch.
 
-Commands print the name of what computed with every result.
+Commands print the name of the runtime with every result.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def open_runtime(
     """Open a cfg with its weights, or an exported file.
 
     source: a cfg or its network, or a file of `ghostyolo export`. weights: None for random ones.
-    name: a key of `RUNTIMES`, or "auto". size: (h, w) of the input; an exported file may have
-    another one fixed. batch: pictures computed at once, if a file leaves that open. threads: None
-    for `default_threads`. device: torch's; other runtimes compute on the CPU.
+    name: a key of `RUNTIMES`, or "auto". size: (h, w) of the input, None for that of the source.
+    batch: batch size, unless the file has a fixed one. threads: None for `default_threads`. device:
+    of torch; other runtimes compute on the CPU.
 
     Raises `OptionError` for a runtime that is not installed or does not read the source, and the
     errors of reading the files.
@@ -66,7 +66,9 @@ def open_runtime(
     registry.check_reads(name, "a.cfg")
     network = resize(network, size) if size else network
     runtime = _open_network(network, weights, name, batch, threads, device)
-    runtime.metadata = replace(runtime.metadata, network=network)  # with the lines of its own cfg
+    runtime.metadata = replace(
+        runtime.metadata, network=network
+    )  # its errors name lines of the cfg
     runtime.class_names = names_beside(network, weights) if weights else ()
     return runtime
 
@@ -90,7 +92,7 @@ def _open_torch(network: Network, weights: str | Path | None, threads: int, devi
 
 
 def _on_cpu(device: str) -> bool:
-    """Return whether the CPU computes. Torch, which would know a GPU, is not imported."""
+    """Return whether the network runs on the CPU, without importing torch."""
     return device == "cpu" or (device == AUTO and not any(map(os.path.exists, GPU_DEVICES)))
 
 
@@ -101,7 +103,7 @@ def _open_fastest(
     try:
         path = export_cache.exported(network, weights, batch)
     except GhostyoloError:
-        return None  # torch says what is wrong, or computes what cannot be exported
+        return None  # torch raises the same error, or can compute a network that cannot be exported
     faster = list(RUNTIMES)[: list(RUNTIMES).index("torch")]
     for name in filter(registry.installed_version, faster):
         with suppress(GhostyoloError):
@@ -115,7 +117,7 @@ def _open_fastest(
 def _reproduces_torch(
     runtime: Runtime, path: Path, weights: str | Path | None, threads: int
 ) -> bool:
-    """Return whether a runtime's outputs are torch's, compared once and remembered in the cache."""
+    """Return whether a runtime's outputs equal torch's within `TOLERANCE`; cache the comparison."""
     deviation = export_cache.read_deviation(path, runtime.title)
     if deviation is None:
         images = np.random.default_rng(0).random((1, *runtime.network.options.shape), np.float32)

@@ -1,9 +1,9 @@
-"""The automatic export: a cfg with its weights as an ONNX file, written once and kept.
+"""The cache of automatic exports: a cfg with its weights as an ONNX file, written once.
 
-It makes `detect` on a CPU about twice as fast as torch. The files are in ghostyolo/exports among
-the user's caches, named by a hash of the cfg, the weights, the batch size and the code that writes
-them. Each is written beside its place and renamed, so that processes can share the cache; beyond
-`MOST_BYTES` the least recently used files are deleted.
+It makes `detect` on a CPU about twice as fast as torch. The files are in the folder
+ghostyolo/exports of the user's cache, named by a hash of the cfg, the weights, the batch size and
+the code that writes them. Each is written under another name and then renamed, so that processes
+can share the cache. Above `MOST_BYTES` in all, the least recently used files are deleted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,18 @@ from ghostyolo.network import Network, dumps
 
 MOST_BYTES = 2 << 30
 CHUNK = 1 << 22
-CODE = ("exporters", "layers", "model", "ops")  # the folders that decide what a file holds
+CODE = ("exporters", "layers", "model", "ops")  # the folders whose code determines a file
 
 
 def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
-    """Return the ONNX file of a network for a batch size, written if there is none.
+    """Return the ONNX file of a network for a batch size; write it if it is missing.
 
-    weights: None for random ones, always the same. Raises the errors of reading and exporting, and
-    `OptionError` if the cache cannot be written.
+    weights: None for random ones, which are always the same. Raises the errors of reading and
+    exporting, and `OptionError` if the cache cannot be written.
     """
     path = folder() / f"{_key(network, weights, batch)}.onnx"
     if path.is_file():
-        with suppress(OSError):  # the file is another user's
+        with suppress(OSError):  # another user owns the file
             os.utime(path)
         return path
     beside = path.with_name(f"{path.stem}.{os.getpid()}.onnx")
@@ -49,7 +50,7 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
 
 
 def folder() -> Path:
-    """Return the cache's folder, made if it is missing.
+    """Return the folder of the cache; make it if it is missing.
 
     Raises `OptionError` if it cannot be made. Source: XDG Base Directory Specification 0.8.
     """
@@ -69,7 +70,7 @@ def read_deviation(path: Path, runtime: str) -> float | None:
 
 
 def write_deviation(path: Path, runtime: str, deviation: float) -> None:
-    """Keep a runtime's deviation, for this file."""
+    """Store the deviation of a runtime on this file."""
     text = json.dumps({**_deviations(path), runtime: deviation})
     replace(path.with_suffix(f".{os.getpid()}.json"), [text.encode()])
     os.replace(path.with_suffix(f".{os.getpid()}.json"), path.with_suffix(".json"))
@@ -84,7 +85,7 @@ def _deviations(path: Path) -> dict[str, float]:
 
 
 def _export(path: Path, network: Network, weights: str | Path | None, batch: int) -> None:
-    """Write the file. Torch and onnx are imported only now."""
+    """Write the file. Imports torch and onnx."""
     export: Any = importlib.import_module("ghostyolo.exporters.export")
     settings: Any = importlib.import_module("ghostyolo.exporters.settings")
     pytorch: Any = importlib.import_module("ghostyolo.runtime.pytorch")
@@ -96,19 +97,14 @@ def _key(network: Network, weights: str | Path | None, batch: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for text in (dumps(network), str(batch), ghostyolo.__version__, _code_version()):
         digest.update(text.encode() + b"\0")
-    for chunk in _chunks(weights) if weights else [b"random"]:
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(path: str | Path) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
+        with open(weights, "rb") if weights else BytesIO(b"random") as file:
+            for chunk in iter(partial(file.read, CHUNK), b""):
+                digest.update(chunk)
     except OSError as error:
         message, hint = f"cannot read: {error.strerror}", "give the path of a .weights file"
-        raise WeightsError(message, span=Span(str(path)), hint=hint) from None
+        raise WeightsError(message, span=Span(str(weights)), hint=hint) from None
+    return digest.hexdigest()
 
 
 def _code_version() -> str:
@@ -119,10 +115,10 @@ def _code_version() -> str:
 
 
 def _delete_least_recent(kept: Path) -> None:
-    """Delete the least recently used files until the rest is within `MOST_BYTES`."""
+    """Delete the least recently used files, but not `kept`, until `MOST_BYTES` remain."""
     files = []
     for path in kept.parent.glob("*.onnx"):
-        with suppress(OSError):  # another process deletes too
+        with suppress(OSError):  # another process has deleted it
             files.append((path.stat().st_mtime, path.stat().st_size, path))
     total = 0
     for _, size, path in sorted(files, reverse=True):

@@ -1,4 +1,4 @@
-"""The whole of an export: write the file, verify it, score it, and write a sample program."""
+"""A whole export: write the file, verify it, score it, and write a sample program."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ghostyolo.model.model import Model
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.runtime.registry import READ_SUFFIXES
 
-FEW_PICTURES = 32  # below, the ranges of 8-bit values depend on which pictures they are
+FEW_PICTURES = 32  # with fewer, the ranges of 8-bit values depend on the choice of pictures
 
 logger = logging.getLogger(__name__)
 
 
 class ExportResult(NamedTuple):
-    """What was written, and how it compares with the model.
+    """The files of an export, and their deviation from the model.
 
-    size: bytes of all files. float_size: bytes of the model's weights. runtime: that the file was
-    verified in. deviation: None if that runtime is not installed. sample: the program beside the
-    file, if any. scores: of the model and of the file, by what computed them.
+    size: bytes of all files. float_size: bytes of the model's weights. runtime: in which the file
+    was verified, "" if no runtime reads it. deviation: None if that runtime is not installed.
+    sample: the sample program, if any. scores: of the model and of the file, by title.
     """
 
     files: tuple[Path, ...]
@@ -53,15 +53,15 @@ def export_model(
     sample_language: str = "",
     score: Callable[[Model | Runtime], Any] | None = None,
 ) -> ExportResult:
-    """Export a model and say how the file compares with it.
+    """Export a model and compare the file with it.
 
-    format_name: a key of `FORMATS`, by default the suffix's. pictures: for 8-bit weights and
-    activations, whose ranges are measured on them. sample_language: of a program beside the file
-    that runs it in OpenCV, a key of `sample.LANGUAGES`. score: called with the model and with the
-    opened file, as `evaluation.validation.validate` takes either.
+    format_name: a key of `FORMATS`, by default that of the suffix. pictures: for 8-bit weights and
+    activations, whose ranges are measured on them. sample_language: a key of `sample.LANGUAGES`,
+    for a sample program beside the file. score: called with the model and with the opened file,
+    for example `evaluation.validation.validate`.
 
-    Logs a warning for few pictures. Raises `OptionError`, `CfgError` and `DataError` as the parts
-    do; nothing is written if the settings do not allow a sample or a score.
+    Logs a warning for few pictures. Raises `OptionError`, `CfgError` and `DataError`. Nothing is
+    written if the settings do not allow a sample or a score.
     """
     path, settings = Path(path), settings or ExportSettings()
     name = format_of(path, format_name)

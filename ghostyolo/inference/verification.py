@@ -1,4 +1,4 @@
-"""Verify a written file: run it in a runtime and compare its outputs with the model's."""
+"""Verify an exported file: run it in a runtime and compare its outputs with the model's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Outputs = dict[str, np.ndarray]
 
 
 class Deviation(NamedTuple):
-    """The output that differs most from the model's: the largest absolute difference, and the same
-    relative to the output's largest magnitude.
+    """The largest difference of an output from the model's.
+
+    relative: the difference over the largest magnitude of the output.
     """
 
     output: str
@@ -33,10 +34,10 @@ class Deviation(NamedTuple):
 def verify(
     model: Model, path: str | Path, settings: ExportSettings, format_name: str
 ) -> Deviation | None:
-    """Run a file, in the runtime of its format, and the model on one random input.
+    """Return the largest relative deviation of a file's outputs from the model's.
 
-    Returns None if there is none, or it is not installed. Raises `DataError` if it cannot open the
-    file.
+    Both run on the same random input, the file in the runtime of its format. Returns None if there
+    is no such runtime or it is not installed. Raises `DataError` if it cannot open the file.
     """
     runtime = FORMATS[format_name].runtime
     if not runtime or installed_version(runtime) is None:
@@ -51,7 +52,7 @@ def verify(
 
 
 def expected_outputs(model: Model, settings: ExportSettings, images: np.ndarray) -> Outputs:
-    """Return what a file with these settings should give for images (N, C, h, w)."""
+    """Return the expected outputs of a file, by name, for images (N, C, h, w)."""
     with torch.inference_mode():
         raw = [output.numpy() for output in model(torch.from_numpy(images))]
     names = settings.metadata(model.network).output_names
@@ -73,7 +74,7 @@ def expected_outputs(model: Model, settings: ExportSettings, images: np.ndarray)
 def _suppressed(
     image: int, cxcywh: np.ndarray, boxes: np.ndarray, scores: np.ndarray, limits: Suppression
 ) -> np.ndarray:
-    """Return one image's rows of detections, by class and falling score."""
+    """Return the rows of detections of one image, sorted by class and descending score."""
     candidates, classes = np.nonzero(scores > limits.thresh)
     values = scores[candidates, classes]
     kept = geometry.nms(geometry.cxcywh_to_xyxy(cxcywh[candidates]), values, classes, limits.iou)

@@ -1,4 +1,4 @@
-"""The routes of the server: pictures in, results out as JSON; a page to try it; its health."""
+"""The routes of the server: predictions for pictures as JSON, a page to try it, its health."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = Path(__file__).parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 DECODERS = 2  # threads that decode pictures
 DRAIN_SECONDS = 10.0
-# Allow nothing but the page's own files and the picture that the user has chosen.
+# The browser may load only the files of the page and the picture that the user has chosen.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -38,23 +38,25 @@ HEADERS = {
 
 
 class Service:
-    """What the routes share: the task, the limits, the batcher, the number of requests inside."""
+    """The state of the server: task, limits, batcher, decoders and number of current requests."""
 
     def __init__(self, task: Task, limits: Limits, runtime: str) -> None:
-        """runtime: its name, for the page."""
+        """runtime: the name of the runtime, which the page shows."""
         self.task, self.limits, self.runtime = task, limits, runtime
         self.batcher = Batcher(task.compute, limits.batch)
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
-        self.decoded = asyncio.Semaphore(2 * limits.batch)  # pictures in memory, a batch ahead
+        self.decoded = asyncio.Semaphore(
+            2 * limits.batch
+        )  # at most two batches of decoded pictures are in memory
         self.inside = 0
 
     def close(self) -> None:
-        """Compute the pictures that wait, and end the threads."""
+        """Compute the waiting pictures and end the threads."""
         self.batcher.close()
         self.decoders.shutdown()
 
     async def answer(self, request: Request) -> Response:
-        """Answer a picture with the result of the task."""
+        """Answer a picture with its prediction."""
         body = request.stream()
         try:
             with self._place():
@@ -64,10 +66,10 @@ class Service:
                 await asyncio.wait_for(incoming.drain(body), DRAIN_SECONDS)
             return _refusal(error)
         except ClientDisconnect:
-            return Response(status_code=400)  # the client has gone
+            return Response(status_code=400)  # the client has closed the connection
 
     async def health(self, request: Request) -> Response:
-        """Answer whether pictures are taken, how many are inside, and what is computed."""
+        """Answer with the state of the server: readiness, requests, task and runtime."""
         ready = self.batcher.ready
         found = {
             "ready": ready,
@@ -82,7 +84,7 @@ class Service:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """Hold one of the places. Raises `RequestError` with 503 when all are taken."""
+        """Count a request while it is answered. Raises `RequestError` with 503 beyond the limit."""
         if self.inside >= self.limits.requests:
             message = f"all {self.limits.requests} places are taken"
             raise RequestError(503, message, "try again later")
@@ -129,7 +131,7 @@ class Service:
 
 
 def application(service: Service) -> Starlette:
-    """Return the application over a service, which it closes when it ends."""
+    """Return the application of a service, and close the service when the application ends."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -167,6 +169,6 @@ def _no_route(task: str) -> Any:
 
 
 async def _own_error(request: Request, error: Exception) -> Response:
-    """Answer an error of the server without its details, which are logged."""
+    """Answer an error of the server without its details, which go to the log."""
     content = {"error": "the server failed at this request", "hint": "see the server's log"}
     return JSONResponse(content, 500)

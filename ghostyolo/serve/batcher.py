@@ -1,4 +1,4 @@
-"""Pictures that wait for the network, computed in batches by one thread."""
+"""A queue of pictures, computed in batches by one thread."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Compute = Callable[[Sequence[np.ndarray], Any], Sequence[Any]]  # pictures, opti
 
 
 class Answer(NamedTuple):
-    """The result for one picture, and the seconds that its batch took."""
+    """The result for one picture, and the seconds in which its batch was computed."""
 
     result: Any
     seconds: float
 
 
 class WaitingPicture(NamedTuple):
-    """A picture that waits, what is asked of it, and its answer to come."""
+    """A picture in the queue, its options, and the future of its answer."""
 
     image: np.ndarray
     options: Any
@@ -31,15 +31,15 @@ class WaitingPicture(NamedTuple):
 
 
 class Batcher:
-    """Computes the pictures that wait, up to `batch` at once, in the order in which they came.
+    """Computes the pictures of the queue in order, up to `batch` at once.
 
-    Pictures share a batch only if their options are equal. A single picture does not wait for
-    others: under load, those that come while a batch is computed make up the next.
+    Pictures share a batch only if their options are equal. A picture is computed as soon as the
+    thread is free: pictures that arrive while a batch is computed form the next batch.
     """
 
     def __init__(self, compute: Compute, batch: int) -> None:
         self.compute, self.batch = compute, batch
-        self.ready = True  # whether pictures are taken and computed
+        self.ready = True  # whether pictures are accepted
         self._pictures: deque[WaitingPicture] = deque()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "compute")
@@ -51,11 +51,13 @@ class Batcher:
             if not self.ready:
                 raise RuntimeError("the batcher is closed")
             self._pictures.append(picture)
-            self._thread.submit(self._next)  # finds nothing where an earlier batch has taken it
+            self._thread.submit(
+                self._next
+            )  # finds an empty queue if an earlier batch has taken the picture
         return picture.future
 
     def close(self) -> None:
-        """Take no more pictures; return when those that wait are done."""
+        """Accept no more pictures; return when the queue is empty."""
         with self._lock:
             self.ready = False
         self._thread.shutdown()
@@ -67,7 +69,7 @@ class Batcher:
         self._compute([each for each in taken if each.future.set_running_or_notify_cancel()])
 
     def _take(self) -> list[WaitingPicture]:
-        """Remove and return the first picture and those after it that may share its batch."""
+        """Remove the first picture, and later ones that may share its batch, from the queue."""
         options, taken = self._pictures[0].options, list[WaitingPicture]()
         left = deque[WaitingPicture]()
         for picture in self._pictures:
@@ -82,7 +84,7 @@ class Batcher:
         start = time.perf_counter()
         try:
             results = self.compute([each.image for each in pictures], pictures[0].options)
-        except Exception as error:  # it is the answer to these requests; others go on
+        except Exception as error:  # these requests fail, others continue
             logging.getLogger("ghostyolo").exception("a batch failed")
             for picture in pictures:
                 picture.future.set_exception(error)

@@ -1,4 +1,4 @@
-"""From an HTTP request to a picture and the options of the request, or to an error."""
+"""Read the picture and the options of an HTTP request, within limits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ghostyolo.data.images import decode_image
 from ghostyolo.errors import DataError
 from ghostyolo.serve.tasks import RANGES, Options
 
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # of what `header_size` knows
-DRAINED = 2**26  # bytes that are read after an error, so that the client receives the answer
-FORM_FIELDS, FORM_BYTES = 8, 1024  # what a form may hold beside the picture
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # JPEG, PNG, BMP: see `header_size`
+DRAINED = 2**26  # bytes at most that are read after an error
+FORM_FIELDS, FORM_BYTES = 8, 1024  # largest number of form fields, and bytes of each
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a server. requests: at once, being received, waiting or computed.
+    """The limits of a server.
 
-    bytes, pixels: of one picture. seconds: in which a request has to arrive. batch: pictures
-    computed at once.
+    requests: number that are received, waiting or computed at the same time. bytes, pixels: of one
+    picture. seconds: for a request to arrive. batch: largest batch size.
     """
 
     requests: int = 32
@@ -39,7 +39,7 @@ class Limits:
 
 
 class RequestError(Exception):
-    """A request that is refused: HTTP status, message, and hint."""
+    """An error of a request: HTTP status, message, and hint."""
 
     def __init__(self, status: int, message: str, hint: str) -> None:
         super().__init__(message)
@@ -72,7 +72,10 @@ async def receive(
 
 
 async def drain(body: AsyncGenerator[bytes, None]) -> None:
-    """Read the rest of a refused request, up to DRAINED: some clients read no answer before."""
+    """Read the rest of a refused request, up to `DRAINED`.
+
+    Some clients read the answer only after they have sent the whole request.
+    """
     seen = 0
     async for chunk in body:
         seen += len(chunk)
@@ -92,7 +95,7 @@ def request_options(given: Mapping[str, str], defaults: Options) -> Options:
 
 
 def picture(data: bytes, pixels: int) -> np.ndarray:
-    """Return the picture, uint8 RGB (H, W, 3), once its header has stated a size within bounds.
+    """Return the picture, uint8 RGB (H, W, 3). Its size is checked in the header before decoding.
 
     Raises `RequestError` with 400, 413 or 415.
     """
@@ -102,7 +105,7 @@ def picture(data: bytes, pixels: int) -> np.ndarray:
         raise RequestError(415, "not a JPEG, PNG or BMP file", "convert it to one of these")
     size, hint = header_size(BytesIO(data)), "save it again"
     if size is None or min(size) < 1:
-        raise RequestError(400, "damaged: its header states no size", hint)
+        raise RequestError(400, "damaged: its header holds no size", hint)
     if size[0] * size[1] > pixels:
         message = f"{size[1]}x{size[0]} pixels, more than {pixels:,}"
         raise RequestError(413, message, "scale the picture down")
@@ -115,7 +118,7 @@ def picture(data: bytes, pixels: int) -> np.ndarray:
 async def _form(
     request: Request, chunks: AsyncGenerator[bytes, None]
 ) -> tuple[bytes, list[tuple[str, str]]]:
-    """Return the one file of a form, and its fields."""
+    """Return the file of a form, and its fields. Raises `RequestError` with 400."""
     hint = "send one picture as a part with a file name"
     parser = MultiPartParser(
         request.headers, chunks, max_files=1, max_fields=FORM_FIELDS, max_part_size=FORM_BYTES
@@ -139,7 +142,7 @@ async def _form(
 
 
 async def _bounded(body: AsyncGenerator[bytes, None], limit: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of a body. Raises `RequestError` with 413 once they are too many bytes."""
+    """Yield the chunks of a body. Raises `RequestError` with 413 for more bytes than the limit."""
     seen = 0
     async for chunk in body:
         seen += len(chunk)

@@ -1,4 +1,4 @@
-"""What a server computes of a picture: the detections, or the most probable classes."""
+"""The tasks of a server: detection, or classification."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ MAX_DETECTIONS = 300  # in one answer
 
 
 class DetectOptions(NamedTuple):
-    """What a request may ask of detection, see `Detector`."""
+    """The options of a detection request, see `Detector`."""
 
     thresh: float = THRESH
     nms: float = NMS
 
 
 class ClassifyOptions(NamedTuple):
-    """What a request may ask of classification: how many classes, the most probable first."""
+    """The options of a classification request. top: number of most probable classes."""
 
     top: int = 5
 
 
 Options = DetectOptions | ClassifyOptions
-# The lowest and the highest value of each option. At a lower confidence threshold the boxes of an
-# untrained network would hold up all other requests.
+# The lowest and the highest value of each option. At a lower confidence threshold an untrained
+# network would give so many boxes that all other requests have to wait.
 RANGES = {"thresh": (0.01, 1.0), "nms": (0.0, 1.0), "top": (1, 1000)}
 
 
 class Task(NamedTuple):
-    """What is computed, and how it is answered.
+    """How requests are computed and answered.
 
-    name: of the path that takes pictures. compute: returns a result for each picture. key: of the
-    rows in the answer. rows: of a result. defaults: the options of a request that has none.
+    name: of the route. compute: returns a result for each picture. key: of the rows in the answer.
+    rows: makes the rows of a result. defaults: the options of a request without options.
     """
 
     name: str
@@ -58,11 +58,11 @@ def task_of(
     thresh: float | None = None,
     nms: float | None = None,
 ) -> Task:
-    """Return what the network of a runtime is for: classification or detection.
+    """Return the task of the network of a runtime: classification or detection.
 
-    names: of the classes, as far as they are known. thresh, nms: the defaults of requests. The
-    network has been run once: the first picture takes longer than others. Raises `CfgError` for a
-    network that is for neither, `OptionError` for thresholds of a classifier.
+    names: of the classes; a class without a name is shown by its number. thresh, nms: defaults of
+    requests. Runs the network once, since the first run is slower. Raises `CfgError` for a network
+    that is neither a classifier nor a detector, `OptionError` for thresholds of a classifier.
     """
     black = np.zeros((*runtime.network.options.size, 3), np.uint8)
     if classifier_output(runtime.network):
