@@ -1,16 +1,16 @@
-"""Hold detection to its bars: tools/bench_detect.py [CFG [WEIGHTS]] [--pictures N] [--json].
+"""Compare the speed of detection with its limits: tools/bench_detect.py [CFG [WEIGHTS]] [--json].
 
-Prints, all measured in turns within one run so that other load slows all of them alike:
-- the time of torch's eager path, folded and channels-last, over that of the network as it is
-  trained (its own batch norms, NCHW);
-- each installed runtime's time for one input;
-- the time of `detect` on a folder, for each picture, over the network's alone: with JSON, and with
-  annotated JPEGs;
-- the growth of memory over one run of the network, over its weights and the largest set of maps
-  that are live at once.
-Without CFG it is the 80-class GhostNet detector at 416x416, with random weights, which find nothing
-that would be drawn. Run it on an idle machine. Each runtime by itself, with its start and memory,
-is measured by `ghostyolo bench`.
+Prints these measurements, made in turns within one run so that other load slows them all alike:
+- the time of the torch runtime (folded, channels last) over that of the network as it is trained
+  (separate batch norms, NCHW);
+- the time of each installed runtime for one input;
+- the time of `detect` for each picture of a folder over that of the network alone: with JSON, and
+  with annotated JPEGs;
+- the growth of memory in one run of the network over the bytes of its weights and of the largest
+  set of feature maps that are live at once.
+Without CFG it measures the 80-class GhostNet detector at 416x416 with random weights, which detect
+nothing. Run it on an idle machine. `ghostyolo bench` measures each runtime by itself, with its
+start and memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ EAGER_BAR, JSON_BAR, DRAWN_BAR, MEMORY_BAR = 0.6, 1.25, 1.5, 2.0
 
 
 def main() -> int:
-    """Print the table; return 1 when a ratio is on the wrong side of its bar."""
+    """Print the table; return 1 if a ratio exceeds its limit."""
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

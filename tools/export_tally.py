@@ -1,10 +1,10 @@
-"""Export cfgs, run the files in every runtime and print how far each is from the model.
+"""Export cfgs, run the files in every runtime and print their deviation from the model.
 
 python tools/export_tally.py [--opencv FOLDER] [--decode] [CFG ...]
 
-Without CFG: all of cfg/ and the published detectors that tests/support/published.py finds. FOLDER:
-another OpenCV, as `pip install --target FOLDER` makes it. Weights are random; sizes the smallest
-of a few.
+Without CFG it exports all of cfg/ and the published detectors that tests/support/published.py
+finds. FOLDER holds another OpenCV, installed by `pip install --target FOLDER`. Weights are random,
+and the input size is the smallest of a few.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT = 1e-4
 
 
 def main() -> int:
-    """Print a line for each cfg and a tally; 1 if a program is further off than the limit."""
+    """Print a line for each cfg and a summary; return 1 if a deviation exceeds the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cfg", nargs="*", type=Path)
     parser.add_argument("--opencv", type=Path, help="folder with another OpenCV")

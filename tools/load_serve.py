@@ -1,10 +1,10 @@
 """Put a server under load: tools/load_serve.py SOURCE [WEIGHTS] --pictures FILE ... [--seconds 60].
 
-Starts `ghostyolo serve` with a detector on the loopback and lets clients send pictures; one
-request in ten is garbage. Every picture must be answered with 200, all garbage with 4xx. Prints the
-pictures served per second, the same for detection without a server, which runs in turns with it,
-and the growth of the server's memory. Exits with 1 if an answer is wrong or the memory grows by
-more than a tenth after the first round.
+Starts `ghostyolo serve` with a detector on the loopback interface, to which clients send pictures;
+one request in ten is garbage. Every picture must be answered with 200, all garbage with 4xx. Prints
+the pictures served per second, the pictures detected per second without a server, measured in turns
+with it, and the growth of the server's memory. Exits with 1 if an answer is wrong or the memory
+grows by more than a tenth after the first round.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runtimes: the libraries that compute networks, and which files each of them reads.
+"""The runtimes: the libraries that compute networks, and the files that each of them reads.
 
 Neither torch nor numpy is imported here. A further runtime is a module of this folder, whose
 `open_file` returns a `Backend` (see `backend`), and an entry in `RUNTIMES`. Those before torch
@@ -19,8 +19,10 @@ AUTO = "auto"
 
 
 class RuntimeEntry(NamedTuple):
-    """A runtime's module in this folder, the distributions that hold the library, the suffixes of
-    the files that it reads, and the command that installs it.
+    """A runtime.
+
+    module: in this folder. distributions: the packages that may hold its library. suffixes: of the
+    files that it reads. install: the command that installs it.
     """
 
     module: str
@@ -51,7 +53,7 @@ EXPORTED_SUFFIXES = (*READ_SUFFIXES, *(s for found in FORMATS.values() for s in 
 
 
 def is_exported(path: str | Path) -> bool:
-    """Return whether a path is that of an exported file, by its suffix, and not of a cfg."""
+    """Return whether a path has the suffix of an exported file."""
     return str(path).lower().endswith(EXPORTED_SUFFIXES)
 
 
@@ -85,7 +87,7 @@ def check_reads(name: str, source: str | Path) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise `OptionError` unless there is a runtime of that name; "auto" is none."""
+    """Raise `OptionError` unless a runtime has this name; "auto" is not a runtime."""
     if name not in RUNTIMES:
         raise OptionError(f"no runtime '{name}'", hint=f"use one of {', '.join(CHOICES)}")
 

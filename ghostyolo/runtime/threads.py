@@ -1,4 +1,4 @@
-"""How many threads a runtime computes with unless told otherwise."""
+"""The default number of threads of a runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ CGROUP = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "m
 
 
 def default_threads() -> int:
-    """Return OMP_NUM_THREADS, else the processors that affinity and quota leave to this process.
+    """Return OMP_NUM_THREADS, else the number of processors that this process may use.
+
+    Its affinity and the quota of its control group limit them.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max.
     """
@@ -22,7 +24,7 @@ def default_threads() -> int:
 
 
 def _quota() -> float:
-    """Return how many processors' time the control group may use, 0 without a limit."""
+    """Return the number of processors that the control group may use, 0 without a limit."""
     try:
         quota, period = CGROUP.read_text().split()
         return int(quota) / int(period)

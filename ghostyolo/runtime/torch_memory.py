@@ -1,4 +1,4 @@
-"""Which feature maps of a network torch need not make, and which it may write over.
+"""The feature maps of a network that torch need not compute, and those that it may overwrite.
 
 Both together take 11 to 12 % off the time of `detect --runtime torch`, measured in turns for the
 80-class GhostNet detector at 416x416 on one thread.
@@ -17,10 +17,10 @@ from ghostyolo.ops.convolution import Convolution
 
 
 def unjoined(model: Model) -> set[int]:
-    """Return the concatenations that only depthwise convolutions with a stride read.
+    """Return the concatenations whose readers are all depthwise convolutions with a stride.
 
-    Those can convolve the parts and join the results, which are smaller: the largest map of a
-    network of ghost modules is then never made.
+    Such a convolution can compute on the parts and join its smaller outputs, so that the largest
+    feature map of a network of ghost modules is never made.
     """
     readers = _readers(model.network)
     return {
@@ -31,9 +31,9 @@ def unjoined(model: Model) -> set[int]:
 
 
 def overwritable(model: Model) -> set[int]:
-    """Return the nodes whose map is new memory with one reader, which may write into it.
+    """Return the nodes whose output is new memory with one reader, which may write into it.
 
-    Other layers may return their input itself, or a view of it, that others read too.
+    Layers other than these may return their input, or a view of it, which others may read too.
     """
     readers = _readers(model.network)
     new = _concatenations(model) | {
@@ -43,7 +43,7 @@ def overwritable(model: Model) -> set[int]:
 
 
 def _readers(network: Network) -> list[list[int]]:
-    """Return the nodes that read each node's map, as often as they do."""
+    """Return the readers of each node, one entry for each time that they read it."""
     readers: list[list[int]] = [[] for _ in network]
     for node in network:
         for index in node.inputs:
@@ -53,7 +53,7 @@ def _readers(network: Network) -> list[list[int]]:
 
 
 def _concatenations(model: Model) -> set[int]:
-    """Return the concatenations of whole maps."""
+    """Return the concatenations that do not split their inputs into groups."""
     return {
         node.index
         for node, layer in zip(model.network, model.layers, strict=True)
@@ -62,7 +62,7 @@ def _concatenations(model: Model) -> set[int]:
 
 
 def _downsamples(layer: Any) -> bool:
-    """Return whether a layer is a depthwise convolution, with no blur, that gives smaller maps."""
+    """Return whether a layer is a depthwise convolution with a stride and without a blur."""
     if not isinstance(layer, Convolution) or not isinstance(layer.blur, nn.Identity):
         return False
     return layer.conv.groups == layer.conv.in_channels and max(layer.conv.stride) > 1
