@@ -1,8 +1,8 @@
-"""Boxes as arrays: formats, the IoU family, non-maximum suppression (NMS), and `Detections`.
+"""Boxes as arrays: formats, IoU and its variants, non-maximum suppression (NMS), and `Detections`.
 
-This needs numpy alone, so that the outputs of any runtime become detections without torch.
-Boxes are (..., 4) arrays in any one unit; a name ends in its format: `xyxy` is left, top, right,
-bottom; `cxcywh` is centre and size.
+No torch is needed, so that every runtime can use this. Boxes are (..., 4) arrays, all in the same
+unit. The suffix of a name is the format: `xyxy` is left, top, right, bottom; `cxcywh` is centre and
+size.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 
 from ghostyolo.errors import OptionError
 
-Iou = Callable[[np.ndarray, np.ndarray], np.ndarray]  # IoU or DIoU of each with each
+Iou = Callable[[np.ndarray, np.ndarray], np.ndarray]  # boxes (n, 4), (m, 4) -> (n, m)
 
-BLOCK = 128  # rows of one suppression matrix: few iterations in Python, and it fits the cache
+BLOCK = 128  # boxes compared at once: few iterations in Python, and the matrix fits the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What was found in one picture: one row per (box, class).
+    """The detections in one picture: one row for each box and class.
 
     boxes: (n, 4) float32, xyxy in pixels of the original picture. scores: (n,) float32.
     classes: (n,) int64. Indexing with an array, a mask or a slice selects rows.
 
-    Raises ValueError if the three do not describe the same n rows.
+    Raises ValueError if the arrays do not have the same number of rows.
     """
 
     boxes: np.ndarray
@@ -49,21 +49,21 @@ class Detections:
 
     @property
     def xyxy(self) -> np.ndarray:
-        """Return the boxes by the name that `supervision` has for them."""
+        """Return the boxes, under the name that the library `supervision` uses."""
         return self.boxes
 
     @property
     def confidence(self) -> np.ndarray:
-        """Return the scores by the name that `supervision` has for them."""
+        """Return the scores, under the name that the library `supervision` uses."""
         return self.scores
 
     @property
     def class_id(self) -> np.ndarray:
-        """Return the classes by the name that `supervision` has for them."""
+        """Return the classes, under the name that the library `supervision` uses."""
         return self.classes
 
     def to_supervision(self) -> Any:
-        """Return them as `supervision.Detections`. Raises `OptionError` without that library."""
+        """Return a `supervision.Detections`. Raises `OptionError` without that library."""
         try:
             supervision: Any = importlib.import_module("supervision")
         except ModuleNotFoundError:
@@ -83,22 +83,22 @@ class Detections:
 
 
 def cxcywh_to_xyxy(cxcywh: np.ndarray) -> np.ndarray:
-    """Turn centres and sizes into edges: [.5, .5, .4, .2] -> [.3, .4, .7, .6]."""
+    """Convert centres and sizes to edges: [.5, .5, .4, .2] -> [.3, .4, .7, .6]."""
     centre, half = cxcywh[..., :2], cxcywh[..., 2:] / 2
     return np.concatenate((centre - half, centre + half), -1)
 
 
 def xyxy_to_cxcywh(xyxy: np.ndarray) -> np.ndarray:
-    """Turn edges into centres and sizes: [.3, .4, .7, .6] -> [.5, .5, .4, .2]."""
+    """Convert edges to centres and sizes: [.3, .4, .7, .6] -> [.5, .5, .4, .2]."""
     low, high = xyxy[..., :2], xyxy[..., 2:]
     return np.concatenate(((low + high) / 2, high - low), -1)
 
 
 class BoxPairs:
-    """The IoU family over pairs of boxes: each of n with each of m, in arrays of (n, m).
+    """IoU, GIoU, DIoU and CIoU of every pair of n and m boxes, as arrays of (n, m).
 
-    A subclass that returns other edges, areas, distances and angles has the family for other pairs,
-    of numpy or of torch. The values are those of AlexeyAB/darknet, src/box.c.
+    A subclass can override edges, areas, distances and angles, to pair boxes in another way or to
+    use torch. The values are those of AlexeyAB/darknet, src/box.c.
     """
 
     library: ClassVar[Any] = np  # has minimum, maximum and where
@@ -108,7 +108,7 @@ class BoxPairs:
         self.b: Any = np.ascontiguousarray(b_xyxy.T)[:, None]
 
     def edges(self) -> Sequence[tuple[Sequence[Any], Sequence[Any]]]:
-        """Return, for x and for y, both boxes' low edges and both boxes' high edges."""
+        """Return, for x and for y, the lower edges of both boxes and the upper edges of both."""
         a, b = self.a, self.b
         return [((a[axis], b[axis]), (a[axis + 2], b[axis + 2])) for axis in (0, 1)]
 
@@ -127,7 +127,7 @@ class BoxPairs:
         return [np.arctan2(*(box[2:] - box[:2])) for box in (self.a, self.b)]
 
     def constant(self, array: Any) -> Any:
-        """Return an array that is a constant to the gradient."""
+        """Return an array through which no gradient flows."""
         return array
 
     def iou(self) -> Any:
@@ -135,7 +135,7 @@ class BoxPairs:
         return self._ratio(*self._intersection_and_union())
 
     def giou(self) -> Any:
-        """Return the IoU less the empty share of the enclosing box, in (-1, 1].
+        """Return the IoU minus the fraction of the enclosing box outside the union, in (-1, 1].
 
         Source: Rezatofighi et al. 2019.
         """
@@ -144,18 +144,18 @@ class BoxPairs:
         return self._ratio(intersection, union) - self._ratio(w * h - union, w * h)
 
     def diou(self, beta: float) -> Any:
-        """Return the IoU less (d²/c²)^beta: d between the centres, c the enclosing diagonal.
+        """Return the IoU minus (d²/c²)^beta: d between the centres, c the enclosing box's diagonal.
 
-        Source: Zheng et al. 2020, with beta = 1; Darknet's box_diou and box_diounms have 0.6.
+        Source: Zheng et al. 2020, with beta = 1; Darknet's box_diou and box_diounms use 0.6.
         """
         w, h = self._enclosing()
         distance = self.squared_distance()
         return self.iou() - self._ratio(distance, w * w + h * h) ** beta
 
     def ciou(self) -> Any:
-        """Return the DIoU (beta = 1) less a penalty for different aspect ratios.
+        """Return the DIoU (beta = 1) minus a penalty for different aspect ratios.
 
-        The weight of the penalty, alpha, is a constant to the gradient, as it is to the authors.
+        No gradient flows through alpha, the weight of the penalty, as in the paper.
         Source: Zheng et al. 2020; the 1e-6 from Darknet's box_ciou.
         """
         angle_a, angle_b = self.angles()
@@ -207,18 +207,17 @@ def nms(
     iou_thresh: float,
     diou_exponent: float | None = None,
 ) -> np.ndarray:
-    """Return the rows that survive non-maximum suppression within their class, best score first.
+    """Return the rows that non-maximum suppression keeps in each class, highest score first.
 
-    boxes_xyxy: (n, 4). scores, classes: (n,). A row is suppressed if its IoU with a surviving row
-    of a higher score exceeds `iou_thresh`; of equal scores the earlier row survives.
-    diou_exponent: compare the DIoU with that exponent instead; `layers.head` has that of each
-    nms_kind.
+    boxes_xyxy: (n, 4). scores, classes: (n,). A row is suppressed if its IoU with a row that
+    is kept and has a higher score exceeds `iou_thresh`; of equal scores the first row is kept.
+    diou_exponent: compare the DIoU with this exponent instead; see `layers.head.diou_exponent`.
 
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
     measure = iou if diou_exponent is None else partial(diou, beta=diou_exponent)
     order = np.lexsort((-scores, classes))
-    groups = [order]  # few boxes of many classes: one matrix costs less than one for each class
+    groups = [order]  # for few boxes, one matrix is faster than one for each class
     if len(order) > BLOCK:
         groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
     rows = [
@@ -232,10 +231,10 @@ def nms(
 def _survivors(
     boxes: np.ndarray, classes: np.ndarray, measure: Iou, iou_thresh: float
 ) -> np.ndarray:
-    """Return the rows that survive, of boxes sorted by class and descending score.
+    """Return the rows that are kept, for boxes sorted by class and descending score.
 
-    If there are more than `BLOCK` boxes, they are of one class. The boxes are compared block by
-    block, so that the matrices stay small.
+    More than `BLOCK` boxes must all be of one class. The boxes are compared block by block, so that
+    the matrices stay small.
     """
     kept, rest = [], np.arange(len(boxes))
     while len(rest):
@@ -249,10 +248,10 @@ def _survivors(
 
 
 def _suppressed(exceeds: np.ndarray) -> np.ndarray:
-    """Return which boxes a surviving box suppresses, (n,).
+    """Return whether each box is suppressed by a box that is kept, (n,).
 
     exceeds: (n, n), whether box i comes before box j and their IoU exceeds the threshold. Each
-    iteration settles at least one more box, in practice a few iterations settle all.
+    iteration decides at least one more box; in practice a few iterations decide all.
     """
     suppressed, again = np.ones(len(exceeds), bool), np.any(exceeds, axis=0)
     while not np.array_equal(again, suppressed):

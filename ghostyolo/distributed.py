@@ -1,11 +1,11 @@
-"""The processes of one run, their ranks, and the device that each computes on.
+"""The processes of a distributed run, their ranks and devices.
 
-Every process holds the whole network and computes on its part of each batch. Gradients are sums, so
-the sum over all ranks, divided by the sum of what their losses counted, is the gradient of the
-whole batch. It is added up in one all-reduce rather than by `DistributedDataParallel`, whose mean
-over the ranks would have to be undone. `torchrun` starts the processes and ends all when one fails.
+Every process holds the whole network and computes a part of each batch. Gradients are sums, so the
+gradient of the whole batch is the sum over all ranks divided by the sum of their normalisers. One
+all-reduce computes it; `DistributedDataParallel` would return the mean over the ranks, which would
+have to be undone. `torchrun` starts the processes, and ends all of them when one fails.
 
-A single process needs no torch for this, so torch is imported only where several are at work.
+A single process does not need torch here, so torch is imported only if there are several.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ghostyolo.errors import GhostyoloError, OptionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-AUTO = "auto"  # the device: an accelerator where torch finds one, else the CPU
-LOST = "another process of this run has gone"
+AUTO = "auto"  # the device: an accelerator if torch finds one, else the CPU
+LOST = "another process of this run has stopped"
 
 
 class PeerError(GhostyoloError):
-    """Another process of the run does not answer."""
+    """Another process of the run does not respond."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, as one of them sees them.
+    """This process's rank and device, the world size, and the collective operations.
 
-    rank: the number of this process, 0 to size - 1; rank 0 writes files and prints. size: the world
-    size. device: what this process computes on, as `ghostyolo.distributed.pick_device` takes it.
+    rank: 0 to size - 1; rank 0 writes files and prints. size: the world size. device: the device of
+    this process, a name that `ghostyolo.distributed.pick_device` accepts.
     """
 
     rank: int = 0
@@ -48,7 +48,7 @@ class World:
         return self.rank == 0
 
     def total(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their sums over all ranks, in one message. Raises `PeerError`."""
+        """Replace tensors by their sums over all ranks, in one all-reduce. Raises `PeerError`."""
         if self.size == 1 or not tensors:
             return
         torch, distributed = _torch()
@@ -66,7 +66,7 @@ class World:
             _torch()[0]._foreach_div_(list(tensors), self.size)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the value of every rank, in order, on all of them. Raises `PeerError`."""
+        """Return the values of all ranks, in their order, on every rank. Raises `PeerError`."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -83,11 +83,10 @@ class World:
         if self.size == 1:
             return flag
         torch, distributed = _torch()
-        up = torch.tensor(
-            float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu"
-        )
-        self.total([up])
-        return bool(up.item())
+        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        count = torch.tensor(float(flag), device=device)
+        self.total([count])
+        return bool(count.item())
 
 
 ALONE = World()  # a run of one process
@@ -95,10 +94,10 @@ ALONE = World()  # a run of one process
 
 @contextmanager
 def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> Iterator[World]:
-    """Join the processes that torchrun started, if it did, and leave them in the end.
+    """Join the process group if torchrun started several processes, and leave it at the end.
 
-    device: as `pick_device` takes it; each of several processes gets one of its own, see
-    `own_device`. Raises `OptionError`, `PeerError`.
+    device: a name that `pick_device` accepts; several processes get one GPU each, see `own_device`.
+    Raises `OptionError`, `PeerError`.
     """
     if _number(environment, "WORLD_SIZE", 1) == 1:
         yield World(device=device)
@@ -111,14 +110,14 @@ def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> I
     with _answered():
         distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
     yield World(distributed.get_rank(), distributed.get_world_size(), device)
-    # Only after success: after a failure the other ranks may wait for a message that never comes.
+    # Not after a failure: it could wait for other ranks forever.
     distributed.destroy_process_group()
 
 
 def own_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the device of this process; of several on one machine each has a GPU of its own.
+    """Return the device of this process; several processes on one machine get one GPU each.
 
-    Raises `OptionError` where there are more processes than GPUs.
+    Raises `OptionError` if there are more processes than GPUs.
     """
     if _number(environment, "WORLD_SIZE", 1) == 1 or device != "cuda":
         return device
@@ -131,19 +130,19 @@ def own_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Turn what torch raises when a process has died into `PeerError`."""
+    """Raise `PeerError` in place of the errors that torch raises when another process has died."""
     try:
         yield
     except _torch()[0].OutOfMemoryError:
         raise
-    except RuntimeError as error:  # gloo, NCCL and the store have classes below this
+    except RuntimeError as error:  # base class of the errors of gloo, NCCL and the store
         raise PeerError(LOST, hint="look for its error above, then --resume") from error
 
 
 def pick_device(name: str) -> str:
-    """Return a device of torch, such as "cpu" or "cuda:1"; "auto" takes an accelerator if any.
+    """Return the name of a torch device, such as "cpu" or "cuda:1"; "auto" prefers an accelerator.
 
-    Raises `OptionError` for a device that is not there.
+    Raises `OptionError` for a device that is not available.
     """
     torch, _ = _torch()
     if name == AUTO:
@@ -152,7 +151,7 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
-        raise OptionError(f"--device {name} is not there", hint="use cpu or auto") from None
+        raise OptionError(f"--device {name} is not available", hint="use cpu or auto") from None
     return name
 
 

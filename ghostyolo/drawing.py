@@ -1,4 +1,4 @@
-"""Draw detections on their image, readable at 100 pixels and at 4000."""
+"""Draw detections on an image, with lines and text scaled to its size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SMALLEST_TEXT = 0.35  # scale of OpenCV's font at which digits are still legible
 def draw(image: np.ndarray, detections: Detections, names: Sequence[str] = ()) -> np.ndarray:
     """Return a copy of an image with a box, the class name and the score of each detection.
 
-    image: (H, W, 3) uint8 RGB. Detections are drawn in ascending order of score, so that the best
-    cover the others. A class without a name is shown by its number; a name wider than the image is
-    shortened. Boxes that are not finite are left out, all others are clipped to the image.
+    image: (H, W, 3) uint8 RGB. Detections are drawn in ascending order of score, so that the
+    highest scores are on top. A class without a name is shown by its number; a name wider than the
+    image is shortened. Boxes that are not finite are omitted, all others are clipped to the image.
     """
     canvas = np.ascontiguousarray(image).copy()
     thickness = max(1, round(_unit(canvas) / 300))
@@ -40,7 +40,7 @@ def draw(image: np.ndarray, detections: Detections, names: Sequence[str] = ()) -
 
 
 def class_colour(cls: int) -> Colour:
-    """Return the RGB colour of a class, always the same and unlike those of the next classes."""
+    """Return the RGB colour of a class: fixed, and different from those of neighbouring classes."""
     hue = (cls * GOLDEN_RATIO) % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, *TONES[cls % len(TONES)])
     return round(red * 255), round(green * 255), round(blue * 255)
@@ -72,7 +72,7 @@ def _label(canvas: np.ndarray, name: str, score: str, box: Box, colour: Colour) 
 
 
 def _label_top(box: Box, label_h: int) -> int:
-    """Return the label's top: above the box if it fits, else in a tall box or below a low one."""
+    """Return the label's top: above the box if there is room, else inside a tall box, or below."""
     _, top, _, bottom = box
     if top >= label_h:
         return top - label_h
@@ -90,7 +90,7 @@ def _fitted(name: str, score: str, width: int, scale: float, weight: int) -> tup
 
 
 def _unit(canvas: np.ndarray) -> float:
-    """Return the side of a square of the image's area, with which lines and letters scale."""
+    """Return the square root of the image's area, to which lines and text are proportional."""
     return float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
 
 

@@ -1,7 +1,7 @@
-"""Find what is wrong or odd in a cfg, say what to do about it, and fix it where the fix is certain.
+"""Find mistakes in cfgs, suggest a correction for each, and apply those that are certain.
 
-A new rule: a check in the module of its subject, named in that module's `CHECKS`; a paragraph in
-rules.txt; a cfg in tests/cases/lint that breaks it.
+A new rule needs a check in the module of its subject, listed in `CHECKS` there; a paragraph in
+rules.txt; and a cfg in tests/cases/lint that breaks the rule.
 """
 
 from ghostyolo.lint.edits import Change

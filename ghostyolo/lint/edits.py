@@ -1,4 +1,4 @@
-"""Edits of the lines of a cfg; everything else stays as it is, byte for byte."""
+"""Edit lines of a cfg; all other bytes of the file stay unchanged."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Change(NamedTuple):
 
 
 def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
-    """Return the edited text and the changes; of two edits of one line the first is made.
+    """Return the edited text and the changes; if two edits are for one line, the first is applied.
 
-    A comment at the end of a replaced line moves to a line above.
+    A comment at the end of a replaced line moves to a line of its own above.
     """
     lines = text.split("\n")
     chosen: dict[int, Edit] = {}
@@ -53,14 +53,14 @@ def _below(lines: list[str], number: int, text: str) -> list[str]:
     old = lines[number - 1]
     indent = old[: len(old) - len(old.lstrip())]
     end = "\r" if old.endswith("\r") else ""
-    last = number == len(lines)  # a file without a last line end
+    last = number == len(lines)  # the file does not end in a line end
     if last and not end and len(lines) > 1 and lines[-2].endswith("\r"):
         return [f"{old}\r", indent + text]
     return [old, indent + text + end]
 
 
 def _replaced(old: str, text: str) -> list[str]:
-    """Return the lines that replace one: the comment at its end, and the new text."""
+    """Return the lines that replace a line: the comment at its end, if any, and the new text."""
     if not text:
         return []
     body, comment = _split(old, text)
@@ -71,7 +71,7 @@ def _replaced(old: str, text: str) -> list[str]:
 
 
 def _split(old: str, text: str) -> tuple[str, str]:
-    """Split a line from the comment at its end, unless the new text has the same mark."""
+    """Split a line into text and trailing comment, unless the new text has the comment mark."""
     marks = "#;" if text.startswith("[") else "#"
     starts = [old.find(mark) for mark in marks if mark in old and mark not in text]
     start = min(starts, default=-1)
@@ -79,7 +79,7 @@ def _split(old: str, text: str) -> tuple[str, str]:
 
 
 def _styled(old: str, text: str, indent: str) -> str:
-    """Return the new text with the blanks of the old one."""
+    """Return the new text with the blanks of the old text."""
     parts, (key, equals, value) = _PARTS.fullmatch(old), text.partition("=")
     if not parts or not equals or text != _bare(text):
         return indent + text

@@ -22,11 +22,11 @@ from ghostyolo.layers.region import Region
 from ghostyolo.lint.parsed_cfg import ParsedCfg, layers, place
 from ghostyolo.network import IMAGE, Node
 
-_OF_THE_LAST = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
+_READ_IN_LAST_HEAD = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
 
 
 def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check the convolution above a head: no batch norm, and the activation that decoding needs."""
+    """Check that the convolution above a head has no batch norm and the activation for decoding."""
     for node in cfg.heads:
         above = cfg.network[node.inputs[0]] if node.inputs[0] != IMAGE else node
         if not isinstance(above.layer, Convolutional):
@@ -44,7 +44,7 @@ def inputs(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def boxes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check that a head can make boxes, and that all heads have the same classes."""
+    """Check that heads can be decoded into boxes, and that all have the same classes."""
     for node in cfg.heads:
         try:
             node.layer.check_boxes()  # type: ignore[attr-defined]
@@ -75,8 +75,8 @@ def masks(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         for index in layer.mask:
             first = owner.setdefault(index, node)
             if first is not node:
-                message = f"mask {index} is also that of the head in {place(first.span)}"
-                hint = "let each anchor have one head"
+                message = f"mask {index} is also in the mask of the head in {place(first.span)}"
+                hint = "assign each anchor to one head"
                 yield cfg.warn("mask-overlap", node, "mask", message, hint)
     for node, layer in heads[-1:]:
         anchors = range(min(layer.num, len(layer.anchors) // 2))
@@ -86,7 +86,7 @@ def masks(cfg: ParsedCfg) -> Iterator[Diagnostic]:
                 f"no head's mask has {', '.join(map(str, free))} of num={layer.num} anchors "
                 f"({w:g}x{h:g}{' ...' if free[1:] else ''})"
             )
-            hint = "add it to a mask: objects nearest to such an anchor are never learned"
+            hint = "add it to a mask: objects that match such an anchor are never learned"
             yield cfg.warn("mask-gap", node, "mask", message, hint)
 
 
@@ -109,7 +109,7 @@ def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def anchors(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check that there are as many anchors as `num` says, in the unit that the head reads."""
+    """Check that the number of anchors is `num`, and that they are in the unit of the head."""
     found: Iterator[tuple[Node, Anchored | Region]]
     found = chain(layers(cfg, Anchored), layers(cfg, Region))
     for node, layer in found:
@@ -131,14 +131,14 @@ def anchors(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def last(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check that the heads agree in keys of which Darknet reads those of the last head alone."""
+    """Check that all heads have the same values for keys that Darknet reads in the last head."""
     for node in cfg.heads[:-1]:
-        for key in _OF_THE_LAST:
+        for key in _READ_IN_LAST_HEAD:
             final = cfg.heads[-1]
             one, other = getattr(node.layer, key, None), getattr(final.layer, key, None)
             if None not in (one, other) and one != other and cfg.option(node, key):
                 message = f"{key}={one}, the last head ({place(final.span)}) has {key}={other}"
-                hint = "Darknet uses that of the last head; write the same in all"
+                hint = "Darknet uses the value of the last head; write the same value in all"
                 yield cfg.warn("last-head", node, key, message, hint)
 
 
@@ -158,7 +158,7 @@ def training(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         fixed = Counter(node.layer.kind for node in cfg.network if not node.layer.resizable)
         for kind, count in fixed.items():
             message = f"random=1, and {count} x [{kind}] cannot change its size"
-            hint = "set random=0, Darknet's training stops at the first change of size"
+            hint = "set random=0: Darknet's training stops when the input size first changes"
             yield cfg.warn("random-resize", cfg.heads[-1], "random", message, hint)
 
 
@@ -190,7 +190,7 @@ def _stride(cfg: ParsedCfg, node: Node, axis: int) -> Fraction:
 
 
 def add_filters_edit(cfg: ParsedCfg, finding: Diagnostic) -> Diagnostic:
-    """Add the edit for the filters above a head, where only the head reads them."""
+    """Add the edit that corrects the filters above a head, if nothing else reads that layer."""
     section = cfg.by_line[finding.span.line] if finding.span else cfg.section(None)
     node = next(node for node in cfg.network if node.span == finding.span)
     layer = KINDS[section.name].parse(section, Findings.ignored())

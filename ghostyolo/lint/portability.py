@@ -1,4 +1,4 @@
-"""Notes on what other programs refuse or read in another way.
+"""Rules about features that other programs reject or interpret differently.
 
 Source: OpenCV 4.14 modules/dnn/src/darknet/darknet_io.cpp, run section by section and key by key
 against ours; hank-ai/darknet src-lib/darknet_cfg.cpp CfgFile::read, create_network.
@@ -19,7 +19,7 @@ _OPENCV_ACTIVATIONS = ("linear", "relu", "leaky", "swish", "mish", "logistic", "
 
 
 def opencv(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Note what OpenCV's importer refuses, once for each section name and activation."""
+    """Note sections and activations that OpenCV's importer rejects, once for each."""
     if cfg.section(None).name != "net":
         message = f"OpenCV's importer has no [{cfg.section(None).name}]"
         yield cfg.note("opencv-section", None, "", message, "write [net]")
@@ -55,22 +55,22 @@ def opencv_keys(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def _ignored(cfg: ParsedCfg, node: Node) -> Iterator[tuple[str, str, str]]:
-    """Yield key, message and hint of what OpenCV computes in another way."""
+    """Yield key, message and hint for everything that OpenCV computes differently."""
     layer = node.layer
     for key in layer.opencv.ignores if layer.opencv else ():
-        if key in dict(node.refs) or (cfg.option(node, key) and _counts(layer, key)):
+        if key in dict(node.refs) or (cfg.option(node, key) and _has_effect(layer, key)):
             yield key, f"OpenCV's importer ignores or refuses {key}", SILENT_DIFFERENCE
     yield from layer.opencv_differences(*cfg.network.input_shapes(node))
 
 
-def _counts(layer: Layer, key: str) -> bool:
-    """Return whether a key has another value than the one that has no effect."""
+def _has_effect(layer: Layer, key: str) -> bool:
+    """Return whether the value of a key has an effect."""
     idle = getattr(layer, "stride", 1) if key.startswith("stride") else layer.keys()[key].default
     return bool(getattr(layer, key) != idle)
 
 
 def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Note what hank-ai's fork of Darknet refuses."""
+    """Note sections and comments that hank-ai's fork of Darknet rejects."""
     for node in {node.layer.kind: node for node in reversed(_layers(cfg))}.values():
         if not node.layer.hank_ai:
             message = f"hank-ai's Darknet has no [{cfg.section(node).name}]"
@@ -78,7 +78,10 @@ def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     for number, line in enumerate(cfg.text.split("\n"), start=1):
         if line.lstrip().startswith(";"):
             span = Span(cfg.section(None).span.path, number)
-            message, hint = "hank-ai's Darknet takes no ';' for a comment", "begin it with '#'"
+            message, hint = (
+                "hank-ai's Darknet has no comments with ';'",
+                "begin the comment with '#'",
+            )
             yield Diagnostic("note", span, "", message, hint, "hank-syntax")
             return
 

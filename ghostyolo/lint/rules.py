@@ -1,4 +1,4 @@
-"""The registry of rules: rules.txt, read once."""
+"""The registry of rules, read from rules.txt."""
 
 from __future__ import annotations
 

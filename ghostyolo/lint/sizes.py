@@ -1,4 +1,4 @@
-"""Shapes that do not fit because of the network's input size: find sizes at which they do."""
+"""Mismatches of shapes that are caused by the network's input size: suggest sizes without them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STRIDES = (32, 64, 128)  # of published networks
 
 
 def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
-    """Replace findings about shapes by one about the input size, where that is the cause."""
+    """Replace findings about shapes by one about the input size, if that is the cause."""
     mismatches = [item for item in found if item.rule in _RULES]
     if not mismatches:
         return found
@@ -33,7 +33,7 @@ def explain(text: str, path: str, found: list[Diagnostic]) -> list[Diagnostic]:
 
 
 def _fitting(cfg: ParsedCfg, path: str, stride: int) -> list[tuple[int, int]]:
-    """Return the multiples of stride just below and above the input size that give no mismatch."""
+    """Return the next multiples of stride below and above the input size without a mismatch."""
     size = cfg.network.options.width, cfg.network.options.height
     width, height = (max(stride, side // stride * stride) for side in size)
     wider, higher = (-(-side // stride) * stride for side in size)

@@ -23,13 +23,15 @@ _ZERO_ON_CPU = ("relu6",)
 
 
 def channels(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check that the inputs of a sum have as many channels."""
+    """Check that all inputs of a sum have the same number of channels."""
     for node, _ in layers(cfg, Shortcut):
         depth, *others = (shape.c for shape in cfg.network.input_shapes(node))
         for other in others:
             if other != depth:
                 message = f"adds {other} channels to {depth}"
-                hint = f"Darknet adds the first {min(other, depth)}; give both the same filters"
+                hint = (
+                    f"Darknet adds the first {min(other, depth)}; give both layers the same filters"
+                )
                 yield cfg.warn("shortcut-channels", node, "from", message, hint)
 
 
@@ -57,7 +59,7 @@ def unused(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         above = cfg.network[node.inputs[0]] if node.inputs[0] >= 0 else node
         if isinstance(above.layer, Head) and node.layer.takes_previous and node.layer.has_output:
             message = f"reads the boxes of [{above.layer.kind}] ({place(above.span)})"
-            hint = "put a [route] to a feature map between"
+            hint = "insert a [route] to a feature map"
             yield cfg.warn("after-head", node, "", message, hint)
         ends = node.index == len(cfg.network) - 1 or not node.layer.has_output
         if not (ends or isinstance(node.layer, Head) or cfg.readers.get(node.index)):
@@ -66,18 +68,20 @@ def unused(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def dropout(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check the readers of a layer above a dropout, which works in place in Darknet."""
+    """Check for other readers of the layer above a dropout, which Darknet computes in place."""
     for node, _ in layers(cfg, Dropout):
         for reader in cfg.readers.get(node.inputs[0], []):
             if reader is not node:
                 message = f"reads the layer above a [dropout] ({place(node.span)})"
-                hint = f"Darknet drops there too; read layer {node.index}, or one further up"
+                hint = (
+                    f"Darknet drops these values, too; read layer {node.index} or an earlier layer"
+                )
                 key = next(iter(reader.layer.refs), "")
                 yield cfg.warn("dropout-source", reader, key, message, hint)
 
 
 def convolutions(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check keys of a convolution that contradict each other."""
+    """Check for keys of a convolution that contradict each other."""
     for node, layer in layers(cfg, Convolutional):
         if layer.pad and layer.padding not in (0, layer.pad_px):
             message = f"padding={layer.padding} with pad={layer.pad}"
@@ -97,17 +101,19 @@ def routes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     for node, layer in layers(cfg, Route):
         if layer.groups > 1 and len(node.inputs) > 1:
             message = f"groups={layer.groups} of {len(node.inputs)} layers"
-            hint = "each input is sliced on its own; join them in a [route] above to slice all"
+            hint = (
+                "each input is sliced separately; concatenate them in a [route] above to slice all"
+            )
             yield cfg.warn("route-groups", node, "groups", message, hint)
 
 
 def activations(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check for activations that are not written, or that Darknet computes as zero."""
+    """Check for missing activations, and for activations that Darknet computes as zero."""
     for node in cfg.network:
         layer, name = node.layer, getattr(node.layer, "activation", "")
         item = layer.keys().get("activation")
         if item and item.default == "logistic" and not cfg.option(node, "activation"):
-            hint = "write it, whichever is meant; OpenCV takes linear"
+            hint = "write the activation that is meant; OpenCV's default is linear"
             edit = cfg.set(node, "activation", "logistic")
             message = "no activation, Darknet's default is logistic"
             yield cfg.warn("default-activation", node, "activation", message, hint, edit)
@@ -117,7 +123,7 @@ def activations(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             yield cfg.warn("zero-activation", node, "activation", message, hint)
         elif name in layer.zero_activations:
             message = f"activation={name} is zero everywhere in Darknet's [{layer.kind}]"
-            hint = "activate in a [convolutional], or use another"
+            hint = "use it in a [convolutional], or use another activation"
             yield cfg.warn("zero-activation", node, "activation", message, hint)
 
 

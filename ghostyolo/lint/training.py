@@ -12,7 +12,7 @@ from itertools import pairwise
 from ghostyolo.errors import Diagnostic
 from ghostyolo.lint.parsed_cfg import ParsedCfg
 
-# Augmentation keys of [net] for classifiers alone, with the value that changes nothing.
+# Augmentation keys of [net] that only classifiers use, with the value that has no effect.
 _CLASSIFIER = {"angle": 0, "aspect": 1, "min_crop": None, "max_crop": None, "label_smooth_eps": 0}
 # Keys that Darknet's CPU build ignores.
 _GPU_NET = ("adam", "loss_scale", "adversarial_lr", "attention")
@@ -37,7 +37,7 @@ def policy(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         message = f"policy={net.policy} with {why} keeps the learning rate constant"
         yield cfg.warn("constant-policy", None, "policy", message, hint)
     if net.policy == "poly" and not cfg.option(None, "power"):
-        message, hint = "policy=poly without power takes power=4", "write the power that is meant"
+        message, hint = "policy=poly without power uses power=4", "write the power that is meant"
         yield cfg.warn("poly-power", None, "policy", message, hint)
     if net.policy in ("poly", "sgdr") and net.max_batches < 1:
         message = f"policy={net.policy} with max_batches={net.max_batches}"
@@ -55,14 +55,14 @@ def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         yield cfg.error("steps-missing", None, "policy", message, "give steps= and scales=")
     elif factors < count:
         message = f"{count} steps, {factors} scales"
-        hint = "give one scale for each step, Darknet reads beyond the end"
+        hint = "give one scale for each step; Darknet reads beyond the end of the list"
         yield cfg.error("steps-scales", None, "scales", message, hint)
     elif factors > count:
         message, hint = f"{count} steps, {factors} scales", "delete the scales without a step"
         yield cfg.warn("steps-scales", None, "scales", message, hint)
     if any(first >= second for first, second in pairwise(net.steps)):
         message = f"steps={','.join(map(str, net.steps))} do not ascend"
-        hint = "sort them: Darknet stops looking at the first step that is not reached yet"
+        hint = "sort them: Darknet ignores all steps after the first that is not reached yet"
         yield cfg.warn("steps-order", None, "steps", message, hint)
     late = [step for step in net.steps if step >= net.max_batches > 0]
     if late:
@@ -83,7 +83,7 @@ def burn_in(cfg: ParsedCfg) -> Iterator[Diagnostic]:
 
 
 def augmentation(cfg: ParsedCfg) -> Iterator[Diagnostic]:
-    """Check augmentation keys that a detector's training ignores, or that stop it."""
+    """Check for augmentation keys that the training of a detector ignores or does not support."""
     net = cfg.network.options
     if not cfg.heads:
         return
@@ -94,7 +94,7 @@ def augmentation(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             hint = "Darknet reads it for classifiers; use jitter= of the last head, or delete it"
             yield cfg.warn("classifier-key", None, key, message, hint)
     if net.mosaic and net.letter_box:
-        hint = "choose one, Darknet's training stops"
+        hint = "choose one of them; Darknet's training stops with both"
         yield cfg.warn("mosaic", None, "mosaic", "mosaic=1 with letter_box=1", hint)
     if net.cutmix:
         message, hint = "cutmix=1 in a detector", "use mosaic=1: Darknet does not cut boxes"
@@ -109,7 +109,7 @@ def gpu(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         for key in _GPU if node else _GPU_NET:
             if key in known and getattr(options, key) != known[key].default:
                 message = f"{key}={getattr(options, key)} has an effect in Darknet's GPU build only"
-                hint = "results on a CPU differ; delete it if both are to agree"
+                hint = "results on a CPU differ; delete it to get the same results on both"
                 yield cfg.note("gpu-only", node, key, message, hint)
 
 

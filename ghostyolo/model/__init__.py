@@ -1,4 +1,4 @@
-"""A network in torch, its weights files, and the detector or classifier on top of it.
+"""A network as a torch module, its weights files, and the detector or classifier that uses it.
 
 `weights`, `detector` and `classifier` load no torch.
 """

@@ -1,4 +1,4 @@
-"""From pictures to the probabilities of their classes, whatever computes the network."""
+"""Classify pictures, with any runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ghostyolo.network.outputs import ClassifierOutput, classifier_output, detec
 class Classifier:
     """Pictures in, class probabilities out, on any runtime.
 
-    run: computes the network's last output. Raises `CfgError` for a network that is no classifier.
+    run: computes the network's last output. Raises `CfgError` if the network is not a classifier.
     """
 
     def __init__(self, network: Network, run: Run) -> None:
@@ -35,11 +35,11 @@ class Classifier:
 
 
 def classifier_output_of(network: Network) -> ClassifierOutput:
-    """Return where a classifier of pictures ends. Raises `CfgError` if it is none."""
+    """Return the output of a classifier. Raises `CfgError` if the network is not one."""
     found = classifier_output(network)
     if found is None:
         for node, _ in detection_heads(network):
-            message, hint = "makes boxes, no class of the picture", "run ghostyolo detect"
+            message, hint = "is a detection head, not a classifier", "run ghostyolo detect"
             raise node.error(message, hint)
         span = network[-1].span if len(network) else None
         raise CfgError("it has no class probabilities", span=span, hint="add a [softmax]")
@@ -48,7 +48,7 @@ def classifier_output_of(network: Network) -> ClassifierOutput:
 
 
 def check_no_thresholds(thresh: float | None, nms: float | None) -> None:
-    """Raise `OptionError` where a threshold of detection is given for a classifier."""
+    """Raise `OptionError` if a threshold for detections is given for a classifier."""
     if (thresh, nms) != (None, None):
         raise OptionError(
             "--thresh and --nms are for boxes", hint="leave them out for a classifier"
@@ -56,10 +56,10 @@ def check_no_thresholds(thresh: float | None, nms: float | None) -> None:
 
 
 def center(image: np.ndarray, size: Size) -> np.ndarray:
-    """Return the middle of a picture, uint8 RGB (h, w, 3), on which classifiers are validated.
+    """Return the centre crop of a picture, uint8 RGB (h, w, 3), as used in validation.
 
-    Its shorter side is resized to the input's width; where the input is larger than the picture,
-    the edge is repeated. Resized on bytes as in `images.fit`.
+    The picture's shorter side is resized to the input's width, as uint8 like in `images.fit`. Where
+    the input is larger than the resized picture, edge pixels are repeated.
     Source: AlexeyAB/darknet src/classifier.c validate_classifier_single, src/image.c resize_min,
     crop_image.
     """
@@ -72,12 +72,12 @@ def center(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, (n, K) as the logits."""
+    """Return the probabilities of logits, both (n, K)."""
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
 
 def _middle(length: int, wanted: int) -> np.ndarray:
-    """Return the indices of the middle of a side, with its ends repeated if it is too short."""
+    """Return the indices of the centre of a side; the ends repeat if the side is too short."""
     start = int((length - wanted) / 2)  # towards 0, as in C
     return np.clip(np.arange(start, start + wanted), 0, length - 1)

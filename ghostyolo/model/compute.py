@@ -1,4 +1,4 @@
-"""Compute a network layer by layer, with each output freed after its last use."""
+"""Compute a network layer by layer, and free each output after its last use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ghostyolo.network.liveness import last_uses
 
 
 class Call(NamedTuple):
-    """A layer to be computed: `compute` takes the outputs of `inputs` and gives that of `node`.
+    """A layer to be computed: `compute` maps the outputs of `inputs` to the output of `node`.
 
-    frees: the outputs that no later call reads. replaces: the node whose output later calls find
-    replaced by this one, if any.
+    frees: the outputs that no later call reads. replaces: the node whose output is replaced by this
+    one for later calls, if any.
     """
 
     node: int
@@ -28,7 +28,7 @@ class Call(NamedTuple):
 def calls(
     network: Network, modules: Iterable[Callable[..., Any]], *, training: bool = False
 ) -> list[Call]:
-    """Return the calls of a network's modules, one a node, in their order."""
+    """Return the calls of a network's modules, one for each node, in their order."""
     return [
         Call(
             node.index,
@@ -46,8 +46,8 @@ def run(
 ) -> Iterator[tuple[int, dict[int, Any]]]:
     """Compute the calls on a batch of images (N, C, H, W).
 
-    Yields after each call its node and all outputs that are held then, by index: its own, its
-    inputs, those that later calls read and, to the end, those in `keep`.
+    After each call, yields its node and all outputs that are in memory, by index: the output and
+    the inputs of the call, the outputs that later calls read, and the outputs in `keep`.
     """
     held: dict[int, Any] = {IMAGE: x}
     for call in steps:

@@ -1,4 +1,4 @@
-"""From the outputs of a network's heads to detections in a picture, whatever computed them.
+"""Compute detections from the outputs of a network's heads, with any runtime.
 
 A score is objectness times class probability. The confidence threshold is applied to both, see
 `above_threshold`; non-maximum suppression follows.
@@ -17,8 +17,8 @@ from ghostyolo.layers import Head, LayerError
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output, detection_heads
 
-# Inputs (N, 3, h, w) float32 RGB in [0, 1], in any order of memory -> the output of each head as
-# Darknet holds it.
+# Inputs (N, 3, h, w) float32 RGB in [0, 1], in any memory format -> the output of each head in
+# Darknet's layout.
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 # The confidence threshold and the IoU threshold of non-maximum suppression.
@@ -28,10 +28,10 @@ THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
 class Detector:
     """Pictures in, detections out, on any runtime.
 
-    run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU above
-    which the box of the lower score is suppressed (NMS). max_detections: kept in one picture, by
-    score. boxes: "" where `run` gives the outputs of heads, else the format of the decoded boxes
-    that it gives, see `detections`. Raises `CfgError` for a network without heads.
+    run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU
+    threshold of NMS (NMS). max_detections: the number of detections with the highest scores that
+    are kept in one picture. boxes: "" if `run` returns the outputs of heads, else the format of the
+    decoded boxes that it returns, see `detections`. Raises `CfgError` for a network without heads.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Detector:
     ) -> list[Detections]:
         """Return the detections of each picture, highest score first, from all heads' outputs.
 
-        outputs: per head (N, C, H, W), as Darknet holds it; where `boxes` names a format, "xyxy" or
+        outputs: (N, C, H, W) for each head, in Darknet's layout; if `boxes` is a format, "xyxy" or
         "cxcywh", they are decoded: boxes (N, n, 4) in pixels of the input, scores (N, n, classes).
-        places: per picture, where it lies in the input. The last head's nms_kind counts.
+        places: the position of each picture in the input. The last head's nms_kind is used.
         Source: AlexeyAB/darknet src/network.c get_network_boxes, src/box.c do_nms_sort.
         """
         size = places[0].target
@@ -93,7 +93,7 @@ class Detector:
     def _suppressed(
         self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, place: Placement
     ) -> Detections:
-        """Return the boxes of one picture that non-maximum suppression keeps, clipped to it."""
+        """Return the detections that NMS keeps in one picture, with boxes clipped to it."""
         h, w = place.source
         sides = np.array([w, h, w, h], np.float32)
         kept = nms(boxes / sides, scores, classes, self.nms, self.heads[-1].diou_exponent)
@@ -102,9 +102,10 @@ class Detector:
 
 
 def heads_of(network: Network) -> list[Head]:
-    """Return the heads of a detector of objects in pictures.
+    """Return the heads of a detector.
 
-    Raises `CfgError` if it has none, one that makes no boxes, or does not take pictures.
+    Raises `CfgError` if there is none, if a head cannot be decoded into boxes, if heads differ in
+    their classes, or if the input is not a colour picture.
     """
     found = []
     for node, head in detection_heads(network):
@@ -127,7 +128,7 @@ def heads_of(network: Network) -> list[Head]:
 
 
 def check_takes_pictures(network: Network) -> None:
-    """Raise `CfgError` where the input of a network has not the three channels of a picture."""
+    """Raise `CfgError` unless the input of a network has the three channels of a picture."""
     if network.options.channels != 3:
         message = f"channels={network.options.channels}, pictures have 3"
         raise CfgError(message, section="net", hint="set channels=3")
@@ -140,7 +141,7 @@ def above_threshold(
 
     objectness: (m,). probabilities: (m, classes). A box is kept if its objectness > thresh, and
     then for each class whose score, objectness * class probability, is > thresh. Heads apply the
-    first half before they decode boxes, see `Head.decode_above`.
+    first condition before they decode boxes, see `Head.decode_above`.
     Source: AlexeyAB/darknet src/yolo_layer.c get_yolo_detections.
     """
     candidates = np.flatnonzero(objectness > thresh)
@@ -152,7 +153,7 @@ def above_threshold(
 def _above_in_decoded(
     outputs: Sequence[np.ndarray], size: tuple[int, int], thresh: float, boxes: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return what `Head.decode_above` does: 1 for the objectness, scores for the classes."""
+    """Return decoded boxes like `Head.decode_above`, with objectness 1 and scores as classes."""
     boxes_px, scores = outputs
     at = pictures, _ = np.nonzero(scores.max(-1) > thresh)
     found = boxes_px[at] if boxes == "cxcywh" else xyxy_to_cxcywh(boxes_px[at])
@@ -164,7 +165,7 @@ def _above_in_decoded(
 def decode(
     heads: Sequence[Head], outputs: Sequence[np.ndarray], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the boxes, objectness and classes of all heads, in their order, see `Head.decode`."""
+    """Return the boxes, objectness and class probabilities of all heads, see `Head.decode`."""
     pairs = zip(heads, outputs, strict=True)
     with np.errstate(over="ignore"):  # e^w of an untrained network
         decoded = [head.decode(np.asarray(output), size) for head, output in pairs]

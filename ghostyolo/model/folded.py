@@ -1,7 +1,7 @@
 """Fold batch norms into the layers of a model, and use operators that every runtime has.
 
-Each module of `ops` returns its folded form by its method `folded`; those of torch that are listed
-below stay as they are. Any other module is refused.
+Each module of `ops` has a method `folded` that returns its folded form. The modules of torch that
+are listed below are not changed. Any other module is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KEPT = (
 def folded(model: Model) -> Model:
     """Return a copy of a model, for inference on the CPU, with every layer folded.
 
-    Raises `CfgError` for a layer whose module does not say how.
+    Raises `CfgError` for a layer whose module has no folded form.
     """
     result = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     for node, module in zip(result.network, result.layers, strict=True):

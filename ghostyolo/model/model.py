@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,23 @@ PRIOR = 0.01  # initial objectness; Lin et al., Focal Loss, ICCV 2017, section 4
 
 
 class Model(nn.Module):
-    """Detector or classifier: maps (N, C, H, W) in, RGB from 0 to 1.
+    """A detector or classifier. Its input is (N, C, H, W), for pictures RGB in [0, 1].
 
-    The input's height and width may differ from `[net]` where all layers allow it. Tensors are
-    named `layers.INDEX.NAME`, as in the cfg.
+    Height and width may differ from `[net]` if all layers support it. Tensors are named
+    `layers.INDEX.NAME`, where INDEX is the index of the layer in the cfg.
     """
 
     def __init__(self, network: Network | str | Path, file: str | Path | None = None) -> None:
-        """Build the modules of a network, or of a cfg file, with the weights of a file if given.
+        """Build the modules of a network or of a cfg file, and load a `.weights` file if given.
 
-        Raises `CfgError`, and `WeightsError` before anything is built if the file misfits.
+        Raises `CfgError`, and `WeightsError` if the file does not fit the network.
         """
         super().__init__()
         self.network = network if isinstance(network, Network) else load(network)
         stored = weights.opened(file, self.network) if file else None
         held = {node.index for node, _, _ in stored.items} if stored else set()
         self.layers = nn.ModuleList(
-            self._module(node, layer, drawn=node.index not in held)
+            self._module(node, layer, initialise=node.index not in held)
             for node, layer in zip(self.network, self.network.computed_layers(), strict=True)
         )
         self.seen = 0  # pictures trained on, as the header of a .weights counts them
@@ -53,10 +54,10 @@ class Model(nn.Module):
             stored.fill(self.tensors())
             self.seen = stored.header.seen
 
-    def _module(self, node: Node, layer: Layer, *, drawn: bool) -> nn.Module:
+    def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)
         try:
-            with nullcontext() if drawn else _Undrawn():
+            with nullcontext() if initialise else _Uninitialised():
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})
             return module
@@ -80,34 +81,40 @@ class Model(nn.Module):
 
     @property
     def heads(self) -> list[tuple[Node, Head]]:
-        """Return the nodes that make boxes, with their layers."""
+        """Return the nodes of the detection heads, with their layers."""
         return detection_heads(self.network)
 
     @property
     def output_indices(self) -> list[int]:
-        """Return the indices of the network's results: its heads, else its last node but losses."""
+        """Return the indices of the network's outputs: all heads, else the last node but losses."""
         return [node.index for node in outputs.output_nodes(self.network)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the outputs of `output_indices`, as Darknet holds them."""
+        """Return the outputs of `output_indices`, in Darknet's layout."""
         kept = self.run(x, frozenset(self.output_indices))
         return [kept[index] for index in self.output_indices]
 
     def trace(self, x: Tensor) -> list[Tensor]:
-        """Return every node's output as Darknet holds it in inference."""
+        """Return the output of every node in inference, in Darknet's layout."""
+        with self._inference():
+            kept = self.run(x, frozenset(range(len(self.network))))
+        return [kept[node.index] for node in self.network]
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Compute in inference mode; return to the mode before it at the end."""
         training = self.training
         try:
             self.eval()
             with torch.inference_mode():
-                kept = self.run(x, frozenset(range(len(self.network))))
+                yield
         finally:
             self.train(training)
-        return [kept[node.index] for node in self.network]
 
     def run(self, x: Tensor, keep: frozenset[int]) -> dict[int, Tensor]:
         """Compute all nodes and return the outputs of those in `keep`.
 
-        Other outputs are let go after their last use.
+        Other outputs are freed after their last use.
         """
         steps = compute.calls(self.network, self.layers, training=self.training)
         kept: dict[int, Tensor] = {}
@@ -116,33 +123,33 @@ class Model(nn.Module):
         return {index: kept[index] for index in keep}
 
     def detector(self, **options: Any) -> Detector:
-        """Return the function from pictures to detections, with the options of `Detector`."""
+        """Return a `Detector` of this model, with its options."""
         return Detector(self.network, self._outputs, **options)
 
     def classifier(self) -> Classifier:
-        """Return the function from pictures to probabilities. Raises `CfgError` for a detector."""
+        """Return a `Classifier` of this model. Raises `CfgError` for a detector."""
         return Classifier(self.network, self._outputs)
 
     def detect(self, image: str | Path | np.ndarray, **options: Any) -> Detections:
-        """Return what is in one picture, a file or uint8 RGB (H, W, 3).
+        """Return the detections in one picture, a file or uint8 RGB (H, W, 3).
 
-        Raises `DataError` for a file that is no picture, `CfgError` for a network without heads.
+        Raises `DataError` for a file that is not a picture, `CfgError` for a network without heads.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image)
         return self.detector(**options)([image])[0]
 
     def classify(self, image: str | Path | np.ndarray) -> np.ndarray:
-        """Return the probability of each class, (K,), of one picture as `detect` takes it.
+        """Return the class probabilities, (K,), of one picture, a file or uint8 RGB (H, W, 3).
 
-        Raises `DataError` for a file that is no picture, `CfgError` for a detector.
+        Raises `DataError` for a file that is not a picture, `CfgError` for a detector.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image)
         return self.classifier()([image])[0]
 
     def _outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """Run the heads in inference mode on (N, 3, h, w) arrays."""
+        """Return the outputs for (N, 3, h, w) arrays, computed in inference mode."""
         training = self.training
         try:
             self.eval()
@@ -160,7 +167,7 @@ class Model(nn.Module):
         ]
 
     def load_weights(self, path: str | Path) -> None:
-        """Read a `.weights` file. Raises `WeightsError`, with nothing changed, if it misfits."""
+        """Load a `.weights` file. Raises `WeightsError`, with nothing changed, if that fails."""
         self.seen = weights.read(path, self.network, self.tensors()).seen
 
     def save_weights(self, path: str | Path, cutoff: int | None = None) -> None:
@@ -173,17 +180,17 @@ class Model(nn.Module):
 
 
 def _check_tensors(module: nn.Module, stored: set[str]) -> None:
-    """Raise `LayerError` where a module has other tensors than those that files hold."""
+    """Raise `LayerError` unless the tensors of a module have the names that are stored."""
     named = (*module.named_parameters(), *module.named_buffers())
     if odd := stored ^ {name for name, _ in named if not name.endswith("num_batches_tracked")}:
         message = f"its module and its `weights` differ in {', '.join(sorted(odd))}"
         raise LayerError(message, "name every tensor of the module in `weights`")
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leave weights as they lie in memory: a file's are about to replace them.
+class _Uninitialised(TorchFunctionMode):
+    """Do not initialise weights, for modules whose weights are read from a file.
 
-    Drawing the 64 million of YOLOv4 takes ten times as long as reading them.
+    Initialising the 64 million weights of YOLOv4 takes ten times as long as reading them.
     """
 
     def __torch_function__(

@@ -16,11 +16,11 @@ from ghostyolo.network.weights_file import Header, Item, stored
 
 
 class File(NamedTuple):
-    """An opened `.weights` and the tensors that lie in it, in their order."""
+    """An open `.weights` file, with the tensors that it holds, in their order."""
 
     header: Header
     items: list[Item]
-    floats: np.ndarray  # mapped, not yet read
+    floats: np.ndarray  # mapped into memory, read when used
 
     def fill(self, tensors: list[dict[str, Tensor]]) -> None:
         """Copy the file's floats into each node's tensors, by name, as `Model` holds them."""
@@ -44,7 +44,7 @@ def opened(path: str | Path, network: Network, *, partial: bool | None = None) -
 
 
 def read(path: str | Path, network: Network, tensors: list[dict[str, Tensor]]) -> Header:
-    """Fill each node's tensors from a file, all or nothing. Raises `WeightsError`."""
+    """Fill each node's tensors from a file. Raises `WeightsError`, with nothing changed."""
     file = opened(path, network)
     file.fill(tensors)
     return file.header
@@ -58,9 +58,9 @@ def write(
     seen: int = 0,
     cutoff: int | None = None,
 ) -> None:
-    """Write the tensors of the nodes, or of those below `cutoff`, as a `.weights` file.
+    """Write the tensors of all nodes, or of the first `cutoff` nodes, as a `.weights` file.
 
-    The file is written beside and renamed, so that a crash leaves the old one.
+    A crash leaves the old file complete, see `files.replace`.
     """
     nodes = network.nodes[:cutoff]
     arrays = (
@@ -72,7 +72,7 @@ def write(
 
 
 def _as_stored(node: Node, name: str, tensor: Tensor) -> np.ndarray:
-    """Return a tensor's numbers in the order of the file."""
+    """Return the values of a tensor in the order of the file."""
     if name == node.layer.transposed_name(Header().transposed):
         tensor = tensor.flatten(1).t()
     return tensor.contiguous().numpy()

@@ -1,4 +1,4 @@
-"""The cost model: memory traffic, the guidelines about it, and the time that both predict.
+"""The cost model: memory traffic, predicted time, and the guidelines of ShuffleNet V2.
 
 Source: Ma et al., ShuffleNet V2, ECCV 2018, section 2 (memory access cost, guidelines G1 to G4);
 Williams et al., Roofline, CACM 2009; Han et al., GhostNet, CVPR 2020, equations 4 and 5.
@@ -17,28 +17,29 @@ from ghostyolo.network import Network, Node
 from ghostyolo.network.ghost_modules import Module
 
 FLOAT = 4  # bytes
-UNEQUAL = 1.25  # memory access over its least, from which G1 is named; reached at 1 : 4 channels
+UNEQUAL = 1.25  # ratio of memory access to its minimum that breaks G1; 1.25 is 1 : 4 channels
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A roofline: multiply-adds and bytes a second, and what any call takes, in seconds."""
+    """A roofline model: multiply-adds and bytes per second, and the seconds that a call adds."""
 
     macs_per_s: float
     bytes_per_s: float
     call_s: float = 0.0
 
     def seconds(self, macs: float, bytes_: float) -> float:
-        """Return the least time of one operator: arithmetic and traffic run side by side."""
+        """Return the time of one operator, whose arithmetic and memory traffic overlap."""
         return max(macs / self.macs_per_s, bytes_ / self.bytes_per_s) + self.call_s
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a ghost module saves by the paper's formulas; ratio: its s, maps per intrinsic map.
+    """The savings of a ghost module by the formulas of the paper.
 
-    speedup: equation 4 as it stands; compression: equation 5, of weights without batch norms;
-    estimate: s * c / (s + c - 1), what both come to for kernels of one size.
+    ratio: s, the number of maps for each intrinsic map. speedup: equation 4. compression: equation
+    5, of weights without batch norms. estimate: s * c / (s + c - 1), which both equal if all
+    kernels have the same size.
     """
 
     ratio: float
@@ -48,7 +49,7 @@ class Gain:
 
 
 def seconds(network: Network, node: Node, machine: Machine) -> float:
-    """Return the time predicted for a node: the sum of the operators that it is run as, unfused."""
+    """Return the predicted time of a node, the sum over its operators without fusion."""
     layer, out, inputs = node.layer, node.shape, network.input_shapes(node)
     numbers = layer.numbers_moved(out, *inputs)
     if not numbers:
@@ -58,7 +59,7 @@ def seconds(network: Network, node: Node, machine: Machine) -> float:
 
 
 def gain(network: Network, module: Module) -> Gain:
-    """Return what a ghost module saves. Source: Han et al. 2020, equations 4 and 5."""
+    """Return the savings of a ghost module. Source: Han et al. 2020, equations 4 and 5."""
     primary, out = module.primary, module.out.shape
     (one,) = network.input_shapes(primary)
     convolutions = [(node, network.input_shapes(node)[0]) for node in (primary, *module.cheap)]
@@ -74,7 +75,7 @@ def gain(network: Network, module: Module) -> Gain:
 
 
 def is_elementwise(node: Node) -> bool:
-    """Return whether a node does few operations on each number that it moves.
+    """Return whether a node does few operations on each value that it reads or writes.
 
     Depthwise convolutions count, as in ShuffleNet V2 (section 2, G4).
     """
@@ -82,12 +83,12 @@ def is_elementwise(node: Node) -> bool:
 
 
 def pieces(network: Network) -> set[int]:
-    """Return the convolutions that a `[route]` joins with others."""
+    """Return the indices of the convolutions that a `[route]` concatenates with other layers."""
     return {index for node in network for index in _pieces_of(network, node)}
 
 
 def broken_guidelines(network: Network, node: Node) -> Iterator[str]:
-    """Yield the guidelines of ShuffleNet V2 that a node breaks, with the numbers that say so."""
+    """Yield the guidelines of ShuffleNet V2 that a node breaks, with the numbers that matter."""
     layer, inputs = node.layer, network.input_shapes(node)
     if isinstance(layer, Convolutional):
         c1, c2 = inputs[0].c, node.shape.c
@@ -109,7 +110,7 @@ def _is_depthwise(node: Node) -> bool:
 
 
 def _pieces_of(network: Network, node: Node) -> set[int]:
-    """Return the convolutions that a node joins, if it is a `[route]` of several layers."""
+    """Return the convolutions among the inputs of a `[route]`, if it has several inputs."""
     if not isinstance(node.layer, Route) or len(node.inputs) < 2:
         return set()
     return {i for i in node.inputs if i >= 0 and isinstance(network[i].layer, Convolutional)}

@@ -1,4 +1,4 @@
-"""How two nodes differ in what they compute."""
+"""Describe the difference between the computations of two nodes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ghostyolo.syntax.values import write
 
 
 def node_difference(here: Node, there: Node) -> str:
-    """Return how two nodes differ in kind, keys and inputs, "" if they do not.
+    """Return a text about the differences in kind, keys and inputs, "" if there are none.
 
-    The keys that every kind has are about training and files; they do not count.
+    Keys that every kind has are ignored: they affect only training and weights files.
     """
     mine, other = here.layer, there.layer
     if mine.kind != other.kind:

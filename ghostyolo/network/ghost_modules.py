@@ -11,7 +11,7 @@ from ghostyolo.network import IMAGE, Network, Node
 
 
 class Module(NamedTuple):
-    """A ghost module: its primary convolution, its cheap ones, the `[route]` that joins them."""
+    """A ghost module: primary convolution, cheap ones, and the `[route]` that concatenates them."""
 
     primary: Node
     cheap: tuple[Node, ...]
@@ -19,7 +19,7 @@ class Module(NamedTuple):
 
 
 def ghost_modules(network: Network) -> Iterator[Module]:
-    """Yield the ghost modules: a convolution joined with nothing but depthwise ones on its maps."""
+    """Yield the ghost modules: a convolution concatenated with depthwise ones of its maps."""
     for node in network:
         if not isinstance(node.layer, Route) or len(node.inputs) < 2 or IMAGE in node.inputs:
             continue
@@ -31,7 +31,7 @@ def ghost_modules(network: Network) -> Iterator[Module]:
 
 
 def _is_cheap(network: Network, primary: Node, node: Node) -> bool:
-    """Return whether a node filters the primary's maps, or a slice of them, one by one."""
+    """Return whether a node is a depthwise convolution of the primary's maps or of a slice."""
     layer = node.layer
     if not isinstance(layer, Convolutional) or node.inputs[0] == IMAGE:
         return False

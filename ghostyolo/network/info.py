@@ -1,6 +1,6 @@
-"""What a network costs: one row per node, and the totals.
+"""The table of a network: one row per node, and the totals.
 
-Two views of it are printed: the parameters of the layers, and their cost model (`--cost`).
+It is printed in two ways: the layers with their parameters, and the cost model (`--cost`).
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ _COST_TOTALS = ("macs", "bytes", "flops_per_byte", "elementwise", "fragmented", 
 
 @dataclass(frozen=True)
 class Row:
-    """One node, for one image.
+    """The numbers of one node, for one image.
 
-    parameters: trained numbers; stored: with running statistics. bflops: as Darknet counts.
-    numbers: read and written, weights included. flops_per_byte: two FLOPs for a
-    multiply-add. breaks: guidelines of ShuffleNet V2, in words. elementwise: see `is_elementwise`.
-    piece: whether a route joins it with other convolutions. gain: of the ghost module that
-    ends here. seconds: predicted for a machine.
+    parameters: trained values. stored: values in the `.weights` file, with running statistics.
+    bflops: as Darknet counts them. numbers: values read and written, including weights.
+    flops_per_byte: with two FLOPs for a multiply-add. breaks: the guidelines of ShuffleNet V2 that
+    it breaks, as text. elementwise: see `is_elementwise`. piece: whether a `[route]` concatenates
+    it with other layers. gain: the savings of the ghost module that ends here. seconds: the time
+    predicted for a machine.
     """
 
     index: int
@@ -68,10 +69,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a network. bflops: as Darknet counts; weights_bytes: of the `.weights` file.
+    """Sums over a network.
 
-    bytes: read and written. elementwise: share of the bytes; fragmented: share of the multiply-adds
-    in pieces of a `[route]`.
+    bflops: as Darknet counts them. weights_bytes: the size of the `.weights` file. bytes: read and
+    written. elementwise: the fraction of the bytes in element-wise layers. fragmented: the fraction
+    of the multiply-adds in convolutions that a `[route]` concatenates.
     """
 
     layers: int
@@ -87,9 +89,9 @@ class Totals:
 
 
 def rows(network: Network, machine: Machine | None = None) -> list[Row]:
-    """Return the table of a network, a row per node; with a machine, also the time it takes there.
+    """Return the table of a network, a row per node; with a machine, also the predicted times.
 
-    Raises `CfgError` for a kind that does not say what it costs.
+    Raises `CfgError` for a kind that does not define its cost.
     """
     gains = {module.out.index: gain(network, module) for module in ghost_modules(network)}
     joined = pieces(network)
@@ -122,19 +124,19 @@ def totals(table: list[Row]) -> Totals:
 
 
 def as_dict(network: Network) -> dict[str, Any]:
-    """Return input, rows and totals for a program to read."""
+    """Return input shape, totals and rows as a JSON object."""
     return {"input": list(network.options.shape), **_chosen(rows(network), _LAYERS_TOTALS, _LAYERS)}
 
 
 def cost_as_dict(network: Network, machine: Machine | None = None) -> dict[str, Any]:
-    """Return the cost model's rows, totals and machine for a program to read."""
+    """Return totals, machine and rows of the cost model as a JSON object."""
     found = _chosen(rows(network, machine), _COST_TOTALS, _COST)
     table = found.pop("table")
     return {**found, "machine": asdict(machine) if machine else None, "table": table}
 
 
 def text(network: Network) -> str:
-    """Return the layers and the totals for a person to read."""
+    """Return the table of layers and the totals as text."""
     table = rows(network)
     total = totals(table)
     lines = [
@@ -158,7 +160,7 @@ def text(network: Network) -> str:
 
 
 def cost_text(network: Network, machine: Machine | None = None) -> str:
-    """Return the cost model's rows and totals for a person to read."""
+    """Return the table and the totals of the cost model as text."""
     table = rows(network, machine)
     total = totals(table)
     time = f"{'ms':>8} " if machine else ""

@@ -1,7 +1,7 @@
-"""The metadata of an exported file, from which its outputs become boxes with class names.
+"""The metadata of an exported file, with which its outputs are decoded into detections.
 
-Every value is text, as the formats store it. `cfg` holds the whole cfg of the network, so that a
-reader needs no other file; the other keys repeat parts of it for small programs.
+Every value is text, as the formats require. `cfg` is the whole cfg of the network, so that no other
+file is needed; the other keys repeat parts of it for programs that cannot read a cfg.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ghostyolo.network.outputs import output_nodes
 
 VERSION = 1
 TORCHSCRIPT_EXTRA = "ghostyolo.json"  # the extra file in a TorchScript archive
-OPENVINO_SECTION = "ghostyolo"  # of rt_info in an OpenVINO IR
+OPENVINO_SECTION = "ghostyolo"  # the section of rt_info in an OpenVINO IR
 LAYOUTS = ("raw", "decoded", "detections")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """A network, the names of its classes, and what the outputs of the file are.
+    """A network, the names of its classes, and the meaning of the file's outputs.
 
-    layout: "raw", the outputs of the network as Darknet holds them; "decoded", boxes and
-    scores of all heads; "detections", those that survive suppression. boxes: "xyxy" or "cxcywh",
-    the format of boxes that the file computes, in pixels of its input; "" where it computes none.
+    layout: "raw", the outputs of the network in Darknet's layout; "decoded", boxes and scores of
+    all heads; "detections", the boxes that NMS keeps. boxes: the format of the boxes that the file
+    computes, "xyxy" or "cxcywh" in pixels of its input; "" if it computes none.
     """
 
     network: Network
@@ -91,7 +91,7 @@ def output_name(network: Network, node: Node) -> str:
 
 
 def _head(network: Network, node: Node) -> dict[str, object]:
-    """Return what is needed to decode a head, by the keys of the cfg."""
+    """Return the keys of the cfg that are needed to decode a head."""
     keys = ("classes", "mask", "anchors", "num", "scale_x_y", "new_coords", "nms_kind", "beta_nms")
     found = {key: getattr(node.layer, key) for key in keys if hasattr(node.layer, key)}
     return {

@@ -1,4 +1,4 @@
-"""The outputs of a network: those of its detection heads, or of a classifier."""
+"""The outputs of a network: its detection heads, or the output of a classifier."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ghostyolo.network import IMAGE, Network, Node
 class ClassifierOutput:
     """The output of a classifier.
 
-    logits: the node whose output, divided by the temperature, becomes probabilities by softmax.
-    source: the layer that has an output for each class, at the logits or before a pool above them.
-    softmax: the node that makes probabilities, None where the network leaves them as logits.
+    logits: the node that outputs logits, which are divided by the temperature before softmax.
+    source: the layer with an output for each class: `logits`, or the layer above if `logits` is a
+    global average pool. softmax: the node that computes probabilities, None if the network ends in
+    logits.
     """
 
     logits: Node
@@ -38,16 +39,16 @@ def detection_heads(network: Network) -> list[tuple[Node, Head]]:
 
 
 def output_nodes(network: Network) -> list[Node]:
-    """Return the nodes whose outputs are the network's: heads, or the last that is no loss."""
+    """Return the nodes whose outputs are the network's: all heads, or the last node but losses."""
     found = [node for node, _ in detection_heads(network)]
     return found or [node for node in network if node.layer.has_output][-1:]
 
 
 def classifier_output(network: Network) -> ClassifierOutput | None:
-    """Return the output of a classifier, None for a network that is none.
+    """Return the output of a classifier, None if the network is not a classifier.
 
-    It has no heads, and its last result is a [softmax], or numbers without an activation that stand
-    where one has its input: of a global [avgpool], a [connected] or a [convolutional] of one pixel.
+    A classifier has no heads. It ends in a [softmax], or in logits: a linear [connected], a linear
+    [convolutional] of one pixel, or a global [avgpool] of a linear layer.
     Source: the classifiers of AlexeyAB/darknet cfg/, which end in both orders of pool and classes.
     """
     last = next(iter(output_nodes(network)), None)
@@ -65,7 +66,7 @@ def classifier_output(network: Network) -> ClassifierOutput | None:
 
 
 def class_counts(network: Network) -> list[tuple[Node, int]]:
-    """Return the nodes that predict classes, heads or a classifier's, each with their number."""
+    """Return the nodes that predict classes, each with the number of classes."""
     end = classifier_output(network)
     if end:
         return [(end.source, end.classes)]
@@ -73,7 +74,7 @@ def class_counts(network: Network) -> list[tuple[Node, int]]:
 
 
 def _source(network: Network, node: Node) -> Node | None:
-    """Return the layer that makes the logits, above a pool or not; None if it activates them."""
+    """Return the layer that computes the logits, None if it has an activation."""
     while node.layer.keeps_logits and node.inputs[0] != IMAGE:
         node = network[node.inputs[0]]
     return (

@@ -25,7 +25,10 @@ def rebuild(
 
 
 def resize(network: Network, size: tuple[int, int]) -> Network:
-    """Return the network for input pictures of (h, w) pixels. Raises `CfgError` if it cannot be."""
+    """Return the network for an input of (h, w) pixels.
+
+    Raises `OptionError` for a size out of range, `CfgError` if a layer does not support the size.
+    """
     height, width = size
     for name, side in (("height", height), ("width", width)):
         if not 0 < side <= MAX_SIDE:
@@ -35,10 +38,10 @@ def resize(network: Network, size: tuple[int, int]) -> Network:
 
 
 def reclass(network: Network, classes: int) -> Network:
-    """Return the network for another number of classes: heads and their convolutions.
+    """Return the network with another number of classes.
 
-    Of a classifier it is the layer with an output for each class. Raises `CfgError` for a head that
-    is not a `[yolo]`, or does not stand right below a convolution.
+    This changes the heads and the layers above them, or the layer of a classifier that has an
+    output for each class. Raises `CfgError` for a head whose classes cannot be changed.
     """
     layers: dict[int, Layer] = {}
 

@@ -1,6 +1,6 @@
-"""Darknet's `.weights` file without its numbers: the header, and which tensors lie where.
+"""Darknet's `.weights` file: its header, and the order of its tensors.
 
-After the header, every stored tensor follows in the order of the sections. This module checks a
+The tensors follow the header in the order of the sections. This module checks a
 file's length against a network and loads neither numpy nor torch; `ghostyolo.model.weights` reads
 and writes the tensors.
 Source: AlexeyAB/darknet src/parser.c save_weights_upto, load_weights_upto.
@@ -21,12 +21,12 @@ from ghostyolo.network import Network, Node
 
 VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
 Item = tuple[Node, str, tuple[int, ...]]  # a stored tensor: its node, name and shape
-_TRANSPOSED = 1000  # from this major or minor version on, [connected] weights are in x out
+_TRANSPOSED = 1000  # above this major or minor version, [connected] weights are (inputs, outputs)
 
 
 @dataclass(frozen=True)
 class Header:
-    """Version, and the pictures seen in training."""
+    """The version of the file, and the number of pictures seen in training."""
 
     major: int = VERSION[0]
     minor: int = VERSION[1]
@@ -40,7 +40,7 @@ class Header:
 
     @property
     def transposed(self) -> bool:
-        """Return whether the matrices of `[connected]` lie as inputs x outputs."""
+        """Return whether the matrices of `[connected]` are stored as (inputs, outputs)."""
         return self.major > _TRANSPOSED or self.minor > _TRANSPOSED
 
     @property
@@ -49,32 +49,32 @@ class Header:
         return 20 if self.wide else 16
 
     def pack(self) -> bytes:
-        """Return the header as it stands in a file."""
+        """Return the bytes of the header."""
         kind = "<iiiQ" if self.wide else "<iiiI"
         return struct.pack(kind, self.major, self.minor, self.revision, self.seen)
 
 
 class Contents(NamedTuple):
-    """What a file holds: its header, and its tensors in their order."""
+    """The header of a file, and its tensors in their order."""
 
     header: Header
     items: list[Item]
 
 
 def file_size(network: Network) -> int:
-    """Return the bytes of a `.weights` file of this network."""
+    """Return the size in bytes of the `.weights` file of a network."""
     return Header().size + 4 * sum(count(stored(network, node)) for node in network)
 
 
 def stored(network: Network, node: Node) -> list[tuple[str, tuple[int, ...]]]:
-    """Return name and shape of what a node keeps in the file; shared weights are kept once."""
+    """Return name and shape of a node's stored tensors; shared weights are stored once."""
     if node.shares_with is not None:
         return []
     return node.layer.weights(*network.input_shapes(node))
 
 
 def cutoff_of(path: str | os.PathLike[str]) -> int | None:
-    """Return the N of a partial file's name, `x.conv.N`: it holds the layers below N."""
+    """Return N for the name of a partial file, `x.conv.N`, which holds the first N layers."""
     match = re.search(r"\.conv\.(\d{1,9})$", str(path))
     return int(match[1]) if match else None
 
@@ -84,10 +84,10 @@ def inspect(
 ) -> Contents:
     """Find a network's tensors in a file.
 
-    partial: whether it may end after any layer, with the rest of them absent; by default whether
-    the file is named as a partial one.
-    Raises `WeightsError` when the file is no `.weights`, too short (naming the layer at which it
-    ends) or too long.
+    partial: whether the file may end after any layer; by default whether its name says so, see
+    `cutoff_of`.
+    Raises `WeightsError` if it is not a `.weights` file, too long, or too short; the message then
+    names the layer at which it ends.
     """
     header, floats = _measure(path)
     items = [
@@ -118,8 +118,8 @@ def _measure(path: str | os.PathLike[str]) -> tuple[Header, int]:
         raise WeightsError("not a .weights file", span=span, hint=hint)
     if (size - header.size) % 4:
         rest = (size - header.size) % 4
-        hint = "the copy is damaged; fetch the file again"
-        raise WeightsError(f"{rest} bytes beyond whole numbers", span=span, hint=hint)
+        hint = "the copy is damaged; copy or download the file again"
+        raise WeightsError(f"{rest} bytes more than a multiple of 4", span=span, hint=hint)
     return header, (size - header.size) // 4
 
 
@@ -135,7 +135,7 @@ def _header(start: bytes) -> Header | None:
 
 
 def _whole_layers(items: list[Item], have: int) -> list[Item]:
-    """Return the items of the layers above the one where the floats end; all if that cuts one."""
+    """Return the items of the complete layers, or all items if the floats end within a layer."""
     total = 0
     for place, (node, _, shape) in enumerate(items):
         if total == have and (place == 0 or items[place - 1][0] is not node):

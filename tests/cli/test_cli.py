@@ -348,7 +348,7 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
         ),
         "no such device": (
             [cfg, weights, picture, "--device", "warp:9", *names],
-            "--device warp:9 is not there; use cpu or auto",
+            "--device warp:9 is not available; use cpu or auto",
         ),
         "empty size": (
             [cfg, weights, picture, "--size", "0x0"],
@@ -396,7 +396,7 @@ def test_cuda_that_is_not_there(run: Command, cfg: Path, weights: Path, data: Pa
         "detect", cfg, weights, data / "JPEGImages", "--device", "cuda",
         "--names", data / "shapes.names",
     )  # fmt: skip
-    assert_refused(done, "--device cuda is not there; use cpu or auto")
+    assert_refused(done, "--device cuda is not available; use cpu or auto")
 
 
 @pytest.fixture(scope="module")
@@ -671,7 +671,7 @@ REFUSED = {
     "--seed -1": "seed=-1 is under 0; raise seed",
     "--workers -1": "workers=-1 is under 0; raise workers",
     "--resume": "runs/train/tiny/checkpoint.pt: no checkpoint to resume; start it without --resume",
-    "--device warp": "--device warp is not there; use cpu or auto",
+    "--device warp": "--device warp is not available; use cpu or auto",
     "--size 0": "height 0; use 1 to 16384 pixels",
     "--weights none.weights": "none.weights: cannot read: No such file or directory; "
     "give the path of a .weights file",

@@ -91,7 +91,7 @@ def test_long_file_counts_what_is_left(tmp_path: Path) -> None:
     [
         (b"", "not a .weights file"),
         (b"PK\x03\x04" * 8, "not a .weights file"),
-        (struct.pack("<iiiQ", 0, 2, 5, 0) + b"\0" * 6, "2 bytes beyond whole numbers"),
+        (struct.pack("<iiiQ", 0, 2, 5, 0) + b"\0" * 6, "2 bytes more than a multiple of 4"),
     ],
     ids=["empty", "archive", "odd"],
 )

@@ -140,7 +140,7 @@ def test_probabilities_are_the_softmax_of_the_layer_above(data: Path) -> None:
     for each in (model, bare):
         np.testing.assert_allclose(each.classifier()(images), want, rtol=1e-5)
     np.testing.assert_array_equal(model.classify(images[1]), model.classifier()(images[1:2])[0])
-    with pytest.raises(CfgError, match="makes boxes, no class of the picture; run"):
+    with pytest.raises(CfgError, match="is a detection head, not a classifier; run"):
         Model(loads(tiny.CFG)).classifier()
 
 
@@ -349,7 +349,7 @@ def test_mismatched_networks_and_data_are_refused(
             "--loss darknet is not for classification",
         ),
         (("detect", cfg, "net.weights", red), "no detection head, so no boxes; it classifies: run"),
-        (("classify", detector, eager, red), "[yolo] makes boxes, no class of the picture; run"),
+        (("classify", detector, eager, red), "[yolo] is a detection head, not a classifier; run"),
         (("train", detector, data), "not a data set"),
         (("train", cfg, boxes), "boxes: its labels are boxes; train a detector on it, or cut"),
         (("val", cfg, "net.weights", data, "--thresh", ".5"), "--thresh and --nms are for boxes"),

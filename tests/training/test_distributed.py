@@ -91,7 +91,7 @@ def is_left(world: World, data: Path, folder: Path) -> None:
     """Say so when the other one dies."""
     if world.rank == 1:
         os._exit(0)
-    with pytest.raises(PeerError, match=r"another process of this run has gone; look for its"):
+    with pytest.raises(PeerError, match=r"another process of this run has stopped; look for its"):
         [world.total([torch.ones(3)]) for _ in range(10)]
 
 
@@ -208,7 +208,7 @@ def test_error_of_one_process_ends_all(data: Path, tmp_path: Path) -> None:
     os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "ghostyolo: another process of this run has gone; look for its error above" in err
+    assert "ghostyolo: another process of this run has stopped; look for its error above" in err
     assert runs.checkpoint(tmp_path / "tiny")["iteration"] >= 5
 
 
