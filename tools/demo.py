@@ -1,6 +1,6 @@
-"""Set up everything, then go the whole way once: data, cfg, train, val, detect. Minutes, no GPU.
+"""Set up the environment, then make data and a cfg, train, validate and detect: minutes, no GPU.
 
-Every step is an ordinary command, echoed so that it can be pasted and varied.
+Every step is an ordinary command, which is printed so that it can be copied and changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from environment import ROOT, prepare, run, say
 
-FOLDER = "runs/demo"  # made anew each time
+FOLDER = "runs/demo"  # deleted and made again each time
 DATA = f"{FOLDER}/data"
 CFG = f"{FOLDER}/ghostnet.cfg"
 PICTURES = f"{FOLDER}/pictures"
@@ -35,14 +35,14 @@ def ghostyolo(*arguments: str) -> None:
 
 
 def step(module: str, *arguments: str) -> None:
-    """Run one command of the tour; stop the tour with its exit code when it fails."""
+    """Run one command; if it fails, stop with its exit code."""
     code = run("-m", module, *arguments)
     if code:
         raise SystemExit(code)
 
 
 def first_pictures(count: int) -> list[str]:
-    """Return the first pictures of the test split, as paths from the project's folder."""
+    """Return the first pictures of the test split, as paths relative to the project."""
     names = Path(ROOT, DATA, "ImageSets/Main/test.txt").read_text().split()
     return [f"{DATA}/JPEGImages/{name}.jpg" for name in names[:count]]
 
