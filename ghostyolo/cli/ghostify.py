@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     result = ghostify(network, wanted, comment=_command(args))
     fits = []
     if args.from_weights:
-        from ghostyolo.ghostify.weight_transfer import fit_weights
+        from ghostyolo.ghostify.weight_transfer import fit_text, fit_weights
         from ghostyolo.prediction.sources import find_pictures
 
         fits = fit_weights(
@@ -94,8 +94,6 @@ def run(args: argparse.Namespace) -> None:
     count = f"{len(result.ghosts)} of {len(result.ghosts) + len(result.reasons)} convolutions"
     print(f"{count} became ghost modules: {args.out or 'nothing written, give -o FILE'}")
     if fits:
-        from ghostyolo.ghostify.weight_transfer import fit_text
-
         print(f"{args.weights_out}: {fit_text(fits)}")
         _print_hints(args, trained=bool(result.ghosts))
 

@@ -14,7 +14,7 @@ from ghostyolo.layers import count
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.route import Route
 from ghostyolo.network import Network, Node
-from ghostyolo.network.ghost_modules import Module
+from ghostyolo.network.ghost_modules import GhostNodes
 
 FLOAT = 4  # bytes
 UNEQUAL = 1.25  # ratio of memory access to its minimum that breaks G1; 1.25 is 1 : 4 channels
@@ -58,7 +58,7 @@ def seconds(network: Network, node: Node, machine: Machine) -> float:
     return sum(further, machine.seconds(layer.macs(out, *inputs), FLOAT * numbers))
 
 
-def gain(network: Network, module: Module) -> Gain:
+def gain(network: Network, module: GhostNodes) -> Gain:
     """Return the savings of a ghost module. Source: Han et al. 2020, equations 4 and 5."""
     primary, out = module.primary, module.out.shape
     (one,) = network.input_shapes(primary)

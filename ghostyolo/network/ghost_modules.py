@@ -10,7 +10,7 @@ from ghostyolo.layers.route import Route
 from ghostyolo.network import IMAGE, Network, Node
 
 
-class Module(NamedTuple):
+class GhostNodes(NamedTuple):
     """A ghost module: primary convolution, cheap ones, and the `[route]` that concatenates them."""
 
     primary: Node
@@ -18,7 +18,7 @@ class Module(NamedTuple):
     out: Node
 
 
-def ghost_modules(network: Network) -> Iterator[Module]:
+def ghost_modules(network: Network) -> Iterator[GhostNodes]:
     """Yield the ghost modules: a convolution concatenated with depthwise ones of its maps."""
     for node in network:
         if not isinstance(node.layer, Route) or len(node.inputs) < 2 or IMAGE in node.inputs:
@@ -27,7 +27,7 @@ def ghost_modules(network: Network) -> Iterator[Module]:
         if isinstance(primary.layer, Convolutional) and all(
             _is_cheap(network, primary, other) for other in cheap
         ):
-            yield Module(primary, tuple(cheap), node)
+            yield GhostNodes(primary, tuple(cheap), node)
 
 
 def _is_cheap(network: Network, primary: Node, node: Node) -> bool:
