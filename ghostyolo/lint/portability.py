@@ -78,10 +78,7 @@ def hank(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     for number, line in enumerate(cfg.text.split("\n"), start=1):
         if line.lstrip().startswith(";"):
             span = Span(cfg.section(None).span.path, number)
-            message, hint = (
-                "hank-ai's Darknet has no comments with ';'",
-                "begin the comment with '#'",
-            )
+            message, hint = "hank-ai's Darknet has no comments with ';'", "begin it with '#'"
             yield Diagnostic("note", span, "", message, hint, "hank-syntax")
             return
 

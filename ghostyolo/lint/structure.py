@@ -29,9 +29,7 @@ def channels(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         for other in others:
             if other != depth:
                 message = f"adds {other} channels to {depth}"
-                hint = (
-                    f"Darknet adds the first {min(other, depth)}; give both layers the same filters"
-                )
+                hint = f"Darknet adds the first {min(other, depth)}; give both the same filters"
                 yield cfg.warn("shortcut-channels", node, "from", message, hint)
 
 
@@ -73,9 +71,7 @@ def dropout(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         for reader in cfg.readers.get(node.inputs[0], []):
             if reader is not node:
                 message = f"reads the layer above a [dropout] ({place(node.span)})"
-                hint = (
-                    f"Darknet drops these values, too; read layer {node.index} or an earlier layer"
-                )
+                hint = f"Darknet drops these values, too; read layer {node.index} or an earlier one"
                 key = next(iter(reader.layer.refs), "")
                 yield cfg.warn("dropout-source", reader, key, message, hint)
 
@@ -101,9 +97,7 @@ def routes(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     for node, layer in layers(cfg, Route):
         if layer.groups > 1 and len(node.inputs) > 1:
             message = f"groups={layer.groups} of {len(node.inputs)} layers"
-            hint = (
-                "each input is sliced separately; concatenate them in a [route] above to slice all"
-            )
+            hint = "each input is sliced separately; to slice all, join them in a [route] above"
             yield cfg.warn("route-groups", node, "groups", message, hint)
 
 
