@@ -13,7 +13,8 @@ from ghostyolo.files import replace
 from ghostyolo.lint import heads, portability, sizes, structure, training
 from ghostyolo.lint.edits import Change, apply
 from ghostyolo.lint.parsed_cfg import read
-from ghostyolo.network import graph, load, weights_file
+from ghostyolo.network import load, weights_file
+from ghostyolo.syntax import sections
 
 SEVERITIES = ("error", "warning", "note")
 _CHECKS = (*heads.CHECKS, *structure.CHECKS, *training.CHECKS, *portability.CHECKS)
@@ -53,7 +54,7 @@ def fix_file(path: str | Path) -> list[Change]:
 
 def read_text(path: str | Path) -> str:
     """Return the text of a cfg, unchanged if it is written again. Raises `CfgError`."""
-    return graph.read_text(path, "surrogateescape")
+    return sections.read_text(path, "surrogateescape")
 
 
 def check(text: str, path: str = "<cfg>") -> list[Diagnostic]:

@@ -13,8 +13,14 @@ from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
-from ghostyolo.syntax import sections as syntax
-from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
+from ghostyolo.syntax.sections import (
+    Option,
+    Section,
+    parse,
+    read_text,
+    trailing_comment,
+    used_options,
+)  # fmt: skip
 from ghostyolo.syntax.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -178,19 +184,6 @@ def load(path: str | Path, *, findings: Findings | None = None) -> Network:
     return loads(read_text(path), path=str(path), findings=findings)
 
 
-def read_text(path: str | Path, errors: str = "replace") -> str:
-    """Return the text of a cfg file with its line ends as they are. Raises `CfgError`.
-
-    errors: how bytes that are not UTF-8 are decoded, as in `open`.
-    """
-    try:
-        with open(path, encoding="utf-8", errors=errors, newline="") as file:
-            return file.read()
-    except OSError as error:
-        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
-        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
-
-
 def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:
     """Read a network from the text of a cfg. path: the name of the file in messages.
 
@@ -199,7 +192,7 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
     """
     findings = findings or Findings()
     kinds = layers.KINDS  # all kinds, so that a key of any of them is known
-    sections = syntax.parse(text, path, findings)
+    sections = parse(text, path, findings)
     if not sections or sections[0].name not in NetOptions.names:
         place = sections[0].place if sections else Place(Span(path), "")
         if not findings.errors:

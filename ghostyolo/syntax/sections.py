@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The shape that `dumps` writes after a layer's comment. It follows from the layer and is not read.
 _SHAPE_COMMENT = r"\s*->\s*\d+x\d+x\d+\s*$"
@@ -56,6 +60,19 @@ class Section:
         """Return an error in this section. span: the line of one of its options, if it has it."""
         span = span or self.span
         return CfgError(message, span=span, section=self.name, hint=hint, rule=rule, edits=edits)
+
+
+def read_text(path: str | Path, errors: str = "replace") -> str:
+    """Return the text of a cfg file with its line ends as they are. Raises `CfgError`.
+
+    errors: how bytes that are not UTF-8 are decoded, as in `open`.
+    """
+    try:
+        with open(path, encoding="utf-8", errors=errors, newline="") as file:
+            return file.read()
+    except OSError as error:
+        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
+        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
 
 
 def parse(text: str, path: str, findings: Findings) -> list[Section]:

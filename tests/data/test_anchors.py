@@ -232,7 +232,10 @@ def test_number_of_anchors_needs_a_convolution_above() -> None:
     [
         (tiny.CFG[: tiny.CFG.index("[yolo]")], "x.cfg: no head has anchors"),
         (tiny.CFG.replace("30,28", "30,0"), r"x.cfg:36: \[yolo\] an anchor has a side of 0"),
-        (tiny.CFG.replace("mask=0,1", "mask=0,7"), r"x.cfg:36: \[yolo\] mask 7 of num=2"),
+        (
+            tiny.CFG.replace("mask=0,1", "mask=0,7"),
+            r"x.cfg:36: \[yolo\] mask=7 is not one of num=2",
+        ),
     ],
 )
 def test_cfg_without_usable_anchors(text: str, message: str) -> None:

@@ -413,7 +413,7 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
         ("max_batches=4", "max_batches=0", r"max_batches=0; set it, or give --epochs"),
         ("size=1", "size=1\nsway=1", r"x\.cfg:31: \[convolutional\] sway=1 cannot be honoured"),
         ("max_batches=4", "max_batches=4\npolicy=step\nstep=0", "from step=0; set step"),
-        ("mask=0,1", "mask=0,7", "mask 7 of num=2 anchors; use masks from 0 to 1"),
+        ("mask=0,1", "mask=0,7", "mask=7 is not one of num=2 anchors; use masks from 0 to 1"),
     ],
 )
 def test_unsupported_keys_are_refused(
