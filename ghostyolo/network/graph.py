@@ -13,14 +13,8 @@ from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
-from ghostyolo.syntax.sections import (
-    Option,
-    Section,
-    parse,
-    read_text,
-    trailing_comment,
-    used_options,
-)  # fmt: skip
+from ghostyolo.syntax import sections as syntax
+from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
 from ghostyolo.syntax.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -181,7 +175,7 @@ class Network:
 
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
     """Read a cfg file. Raises `CfgError`, with file and line, for a mistake in it."""
-    return loads(read_text(path), path=str(path), findings=findings)
+    return loads(syntax.read_text(path), path=str(path), findings=findings)
 
 
 def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:
@@ -192,7 +186,7 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
     """
     findings = findings or Findings()
     kinds = layers.KINDS  # all kinds, so that a key of any of them is known
-    sections = parse(text, path, findings)
+    sections = syntax.parse(text, path, findings)
     if not sections or sections[0].name not in NetOptions.names:
         place = sections[0].place if sections else Place(Span(path), "")
         if not findings.errors:
