@@ -14,7 +14,6 @@ import signal
 import sys
 
 import ghostyolo
-from ghostyolo.cli.model_argument import with_weights
 from ghostyolo.errors import GhostyoloError
 
 LOG_FORMAT = "ghostyolo: %(message)s"
@@ -38,6 +37,7 @@ COMMANDS = {
     "data": "describe a data set, and draw a sheet of its pictures",
     "sample-data": "paint a small labelled data set to try things on",
 }
+WITH_SOURCES = ("val", "detect", "classify")  # positional arguments follow WEIGHTS
 EXAMPLES = """examples:
   python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg   write a detector's cfg
   ghostyolo info ghostnet.cfg                             its layers and their cost
@@ -69,6 +69,23 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+
+
+def with_weights(words: list[str]) -> list[str]:
+    """Return the words of the command line with empty WEIGHTS after an exported file.
+
+    For argparse, which cannot skip a positional argument before others.
+    """
+    if not words or words[0] not in WITH_SOURCES:
+        return words
+    from ghostyolo.runtime.registry import is_exported
+
+    for index, word in enumerate(words):
+        if word.lower().endswith(".cfg"):
+            break
+        if is_exported(word):
+            return [*words[: index + 1], "", *words[index + 1 :]]
+    return words
 
 
 def parser(words: list[str]) -> argparse.ArgumentParser:

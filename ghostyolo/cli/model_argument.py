@@ -15,28 +15,9 @@ from ghostyolo.network.net_options import parse_size
 if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
-COMMANDS = ("val", "detect", "classify")  # with positional arguments after WEIGHTS
-
-
-def with_weights(words: list[str]) -> list[str]:
-    """Return the words of the command line with empty WEIGHTS after an exported file.
-
-    For argparse, which cannot skip a positional argument before others.
-    """
-    if not words or words[0] not in COMMANDS:
-        return words
-    from ghostyolo.runtime.registry import is_exported
-
-    for index, word in enumerate(words):
-        if word.lower().endswith(".cfg"):
-            break
-        if is_exported(word):
-            return [*words[: index + 1], "", *words[index + 1 :]]
-    return words
-
 
 def add_model(p: argparse.ArgumentParser) -> None:
-    """Declare CFG and WEIGHTS; an exported file replaces both, see `with_weights`."""
+    """Declare CFG and WEIGHTS; an exported file replaces both, see `cli.with_weights`."""
     from ghostyolo.exporters.formats import usual_suffixes
 
     exported = usual_suffixes(read=True)

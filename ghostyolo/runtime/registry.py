@@ -8,6 +8,7 @@ that read .onnx are tried on every cfg; one that reads other files alone compute
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,12 +100,15 @@ def installed_versions() -> dict[str, str | None]:
 
 def installed_version(name: str) -> str | None:
     """Return the version of a runtime's library, None if it is not installed. Imports nothing."""
-    for distribution in RUNTIMES[name].distributions:
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
+    return next(filter(None, map(_version, RUNTIMES[name].distributions)), None)
+
+
+@cache
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def import_runtime(name: str) -> Any:

@@ -18,7 +18,7 @@ import pytest
 
 import ghostyolo
 from ghostyolo import cli
-from ghostyolo.cli.model_argument import with_weights
+from ghostyolo.cli import with_weights
 from ghostyolo.network import load
 from support import ROOT, runs, tiny
 from support.cases import ERRORS
