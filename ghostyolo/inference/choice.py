@@ -66,9 +66,8 @@ def open_runtime(
     registry.check_reads(name, "a.cfg")
     network = resize(network, size) if size else network
     runtime = _open_network(network, weights, name, batch, threads, device)
-    runtime.metadata = replace(
-        runtime.metadata, network=network
-    )  # its errors name lines of the cfg
+    # errors about this network name lines of the cfg, not of the exported file
+    runtime.metadata = replace(runtime.metadata, network=network)
     runtime.class_names = names_beside(network, weights) if weights else ()
     return runtime
 
