@@ -14,18 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostyolo.boxes import Detections
     from ghostyolo.data import Dataset, Sample, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
+    from ghostyolo.model.detections import Detections
     from ghostyolo.model.model import Model
     from ghostyolo.network import Network, Node, dumps, load, loads
     from ghostyolo.training.run import train
 
 __version__ = "0.1.0"
 _HOMES = {
-    "boxes": ("Detections",),
     "data": ("Dataset", "Sample", "open_dataset", "read_image"),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
+    "model.detections": ("Detections",),
     "model.model": ("Model",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
     "training.run": ("train",),

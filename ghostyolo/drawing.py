@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
-
-from ghostyolo.boxes import Detections
 
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
@@ -19,7 +18,20 @@ TONES = ((0.85, 1.0), (0.6, 0.8), (1.0, 0.65))  # saturation and value
 SMALLEST_TEXT = 0.35  # scale of OpenCV's font at which digits are still legible
 
 
-def draw(image: np.ndarray, detections: Detections, names: Sequence[str] = ()) -> np.ndarray:
+class Drawable(Protocol):
+    """Boxes (n, 4) xyxy in pixels, scores (n,) and classes (n,), such as `Detections`."""
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...
+
+    @property
+    def classes(self) -> np.ndarray: ...
+
+
+def draw(image: np.ndarray, detections: Drawable, names: Sequence[str] = ()) -> np.ndarray:
     """Return a copy of an image with a box, the class name and the score of each detection.
 
     image: (H, W, 3) uint8 RGB. Detections are drawn in ascending order of score, so that the

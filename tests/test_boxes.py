@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ghostyolo import boxes as bx
-from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.errors import CfgError
 from ghostyolo.layers.head import diou_exponent
 from ghostyolo.network import loads
 from support import goldens
@@ -128,31 +128,6 @@ def test_nms_is_darknets(path: Path, kind: str, key: str) -> None:
     np.testing.assert_array_equal(got, golden[key])
 
 
-def test_detections_hold_rows() -> None:
-    found = bx.Detections(np.eye(3, 4), [0.9, 0.8, 0.7], [2, 0, 2])
-    assert (found.boxes.dtype, found.scores.dtype, found.classes.dtype) == (
-        np.float32,
-        np.float32,
-        np.int64,
-    )
-    assert len(found) == 3
-    assert len(bx.Detections.empty()) == 0
-    assert found[found.classes == 2].scores.tolist() == pytest.approx([0.9, 0.7])
-
-
-@pytest.mark.parametrize(
-    ("boxes", "scores", "classes"),
-    [
-        (np.zeros((2, 4)), [1.0], [0, 0]),
-        (np.zeros((2, 5)), [1, 1], [0, 0]),
-        (np.zeros((1, 4)), [[1]], [0]),
-    ],
-)
-def test_detections_refuse_unequal_rows(boxes: np.ndarray, scores: list, classes: list) -> None:
-    with pytest.raises(ValueError, match=r"not \(n, 4\)"):
-        bx.Detections(boxes, scores, classes)
-
-
 def test_few_boxes_fall_as_they_do_class_by_class() -> None:
     """One matrix for all classes gives what a matrix for each gives."""
     rng = np.random.default_rng(3)
@@ -167,17 +142,3 @@ def test_few_boxes_fall_as_they_do_class_by_class() -> None:
         want = np.concatenate(alone)
         want = want[np.lexsort((want, -scores[want]))]
         np.testing.assert_array_equal(bx.nms(xyxy, scores, classes, 0.4), want)
-
-
-def test_detections_go_to_supervision_or_say_what_is_missing() -> None:
-    found = bx.Detections(np.ones((2, 4)), np.array([0.5, 0.25]), np.array([3, 1]))
-    assert found.xyxy is found.boxes
-    assert found.confidence is found.scores
-    assert found.class_id is found.classes
-    try:
-        import supervision
-    except ModuleNotFoundError:
-        with pytest.raises(OptionError, match="supervision is not installed; pip install"):
-            found.to_supervision()
-    else:
-        assert isinstance(found.to_supervision(), supervision.Detections)

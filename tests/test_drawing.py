@@ -7,8 +7,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from ghostyolo.boxes import Detections
 from ghostyolo.drawing import class_colour, draw
+from ghostyolo.model.detections import Detections
 
 GREY = 90
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.curves import precision_envelope, rank_detections
 from ghostyolo.evaluation.score_table import aligned, json_values, text
+from ghostyolo.model.detections import Detections
 
 COLUMNS = {
     "truths": "truths",

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.boxes import Detections, iou
+from ghostyolo.boxes import iou
 from ghostyolo.data import Sample
+from ghostyolo.model.detections import Detections
 
 MATCH_IOU = 0.5  # IoU threshold of a correct detection, in VOC and in COCO's AP50
 THRESHOLDS = np.linspace(0, 1, 201)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Sample
 from ghostyolo.evaluation.curves import MATCH_IOU, overlaps
+from ghostyolo.model.detections import Detections
 
 NEAR_IOU = 0.1  # IoU threshold of a poorly localized detection
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes
 from ghostyolo.distributed import ALONE, World
@@ -21,6 +20,7 @@ from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
 from ghostyolo.model.classifier import Classifier, check_no_thresholds
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ghostyolo.boxes import Detections, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
+from ghostyolo.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, preprocess
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import Head, LayerError
+from ghostyolo.model.detections import Detections
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output, detection_heads
 

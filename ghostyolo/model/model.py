@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data.images import read_image
 from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model import compute, weights
 from ghostyolo.model.classifier import Classifier
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.outputs import detection_heads

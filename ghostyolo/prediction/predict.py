@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data.prefetch import batches, mapped
 from ghostyolo.errors import DataError
+from ghostyolo.model.detections import Detections
 from ghostyolo.prediction.sources import SourceImage, read_source
 
 # A `Detector` or a `Classifier`: takes pictures, uint8 RGB (H, W, 3), returns a result for each.

@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Sample, read_image
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.error_types import (
@@ -21,6 +20,7 @@ from ghostyolo.evaluation.error_types import (
     WRONG_CLASS,
     Outcomes,
 )
+from ghostyolo.model.detections import Detections
 
 MAX_PICTURES, MAX_BOXES = 6, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.model.classifier import check_no_thresholds
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import NMS, THRESH
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.prediction.predict import class_rows, detection_rows

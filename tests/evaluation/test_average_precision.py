@@ -15,11 +15,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.average_precision import Metrics, area_ap, eleven_point_ap, score
 from ghostyolo.evaluation.validation import predict_all, without_unreadable
+from ghostyolo.model.detections import Detections
 from support.detections import ELSEWHERE, SHIFTED, SQUARE, dataset, found, random_case
 
 

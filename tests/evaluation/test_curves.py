@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostyolo.boxes import Detections
 from ghostyolo.evaluation.average_precision import score
 from ghostyolo.evaluation.curves import rank_detections, sweep_thresholds
 from ghostyolo.evaluation.error_types import ERROR_TYPES, confusion_matrix, outcomes_of
+from ghostyolo.model.detections import Detections
 from support.detections import ELSEWHERE, SHIFTED, SQUARE, dataset, found, random_case
 
 BESIDE = (35, 10, 75, 50)  # IoU .23 with SQUARE

@@ -20,7 +20,6 @@ from onnx import helper
 from torch import nn
 
 from ghostyolo import boxes
-from ghostyolo.boxes import Detections
 from ghostyolo.cli import main
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.exporters import export, formats
@@ -29,6 +28,7 @@ from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.verification import expected_outputs, verify
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.folded import folded
 from ghostyolo.model.model import Model
 from ghostyolo.network import load, loads, metadata

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.boxes import Detections
 from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError, OptionError
+from ghostyolo.model.detections import Detections
 from ghostyolo.prediction import predict, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
 from ghostyolo.prediction.sources import Sources, find_pictures

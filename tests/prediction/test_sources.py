@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.boxes import Detections
 from ghostyolo.errors import DataError, OptionError
+from ghostyolo.model.detections import Detections
 from ghostyolo.prediction import predict, sources, video, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
 from ghostyolo.prediction.sources import SourceImage, Sources, Stream

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 
 from ghostyolo import cli, report
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.evaluation.average_precision import score
 from ghostyolo.evaluation.error_types import outcomes_of
 from ghostyolo.evaluation.validation import Validation
+from ghostyolo.model.detections import Detections
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, render, tables
 from ghostyolo.report.page import TITLES, duration

@@ -24,8 +24,8 @@ import pytest
 import torch
 
 from ghostyolo import cli
-from ghostyolo.boxes import Detections
 from ghostyolo.errors import OptionError
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.model import Model
 from ghostyolo.network import loads
 from ghostyolo.serve import server

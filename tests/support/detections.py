@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ghostyolo.boxes import Detections
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.data.images import Placement
+from ghostyolo.model.detections import Detections
 
 Row = tuple[float, ...]
 
