@@ -23,6 +23,7 @@ from ghostyolo.data.class_names import names_beside
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.inference import export_cache
 from ghostyolo.network import Network, load
+from ghostyolo.network.model_files import model_files
 from ghostyolo.network.passes import resize
 from ghostyolo.runtime import registry
 from ghostyolo.runtime.interface import Runtime, open_file
@@ -45,10 +46,11 @@ def open_runtime(
 ) -> Runtime:
     """Open a cfg with its weights, or an exported file.
 
-    source: a cfg or its network, or a file of `ghostyolo export`. weights: None for random ones.
-    name: a key of `RUNTIMES`, or "auto". size: (h, w) of the input, None for that of the source.
-    batch: batch size, unless the file has a fixed one. threads: None for `default_threads`. device:
-    of torch; other runtimes compute on the CPU.
+    source: a cfg, see `model_files`, or its network, or a file of `ghostyolo export`. weights: None
+    for those in the folder of a run, for random ones of another cfg. name: a key of `RUNTIMES`, or
+    "auto". size: (h, w) of the input, None for that of the source. batch: batch size, unless the
+    file has a fixed one. threads: None for `default_threads`. device: of torch; other runtimes
+    compute on the CPU.
 
     Raises `OptionError` for a runtime that is not installed or does not read the source, and the
     errors of reading the files.
@@ -62,9 +64,11 @@ def open_runtime(
             raise OptionError(message, span=Span(str(source)), hint=hint)
         registry.check_reads(name, source)
         return open_file(Path(source), name, size, batch, threads, device)
-    network = source if isinstance(source, Network) else load(source)
+    if not isinstance(source, Network):
+        cfg, weights = model_files(source, weights)
+        source = load(cfg)
     registry.check_reads(name, "a.cfg")
-    network = resize(network, size) if size else network
+    network = resize(source, size) if size else source
     runtime = _open_network(network, weights, name, batch, threads, device)
     # errors about this network name lines of the cfg, not of the exported file
     runtime.metadata = replace(runtime.metadata, network=network)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING
 
 from ghostyolo import layers
 from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
@@ -16,9 +15,6 @@ from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax import sections as syntax
 from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
 from ghostyolo.syntax.suggestions import nearest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGE = -1  # the index of the network's input
 MAX_VALUES = 1 << 31  # in one layer's output; Darknet counts them with 32 bits
@@ -171,11 +167,6 @@ class Network:
         """Return "the layer above" for a message, with the line of the node if it has one."""
         span = self.nodes[index].span if 0 <= index < len(self) else None
         return f"the layer above (line {span.line})" if span else "the layer above"
-
-
-def load(path: str | Path, *, findings: Findings | None = None) -> Network:
-    """Read a cfg file. Raises `CfgError`, with file and line, for a mistake in it."""
-    return loads(syntax.read_text(path), path=str(path), findings=findings)
 
 
 def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -> Network:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import make_folder, replace
 from ghostyolo.network import dumps
+from ghostyolo.network.model_files import BEST, CFG, LAST
 from ghostyolo.training.config import TrainConfig
 
-FILES = ("report.html", "model.cfg", "best.weights", "last.weights", "results.csv", "curve.png")
+FILES = ("report.html", CFG, BEST, LAST, "results.csv", "curve.png")
 FIRST_ROW = 2  # line of results.csv with the first validation, just before the first checkpoint
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,6 @@ def create(config: TrainConfig) -> None:
     for incomplete in folder.glob("*.part"):  # of a run that was killed
         with suppress(OSError):  # a folder that cannot be written is refused below
             incomplete.unlink()
-    replace(folder / "model.cfg", [dumps(config.network).encode()])
+    replace(folder / CFG, [dumps(config.network).encode()])
     names = "".join(f"{name}\n" for name in config.train.names)
     replace(folder / "model.names", [names.encode()])

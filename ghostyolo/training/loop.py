@@ -17,6 +17,7 @@ from ghostyolo.augment.batches import Batches
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
+from ghostyolo.network.model_files import BEST, LAST
 from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.gradient import gradient, update_config
@@ -169,7 +170,7 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
             row |= world.gather(scores)[0]
         best = state.record_score(config.task.mean_score(row))
         if world.first and (best or config.val is None):
-            state.save_weights(config.folder / "best.weights", config.batch)
+            state.save_weights(config.folder / BEST, config.batch)
     state.rows.append(row)
     if world.first:
         report.write_rows(config.folder / "results.csv", state.rows)
@@ -184,6 +185,6 @@ def _save(state: State, config: TrainConfig, world: World) -> None:
     state.defects = sorted(config.train.picture_defects)
     if world.first:
         with state.averaged():
-            state.save_weights(config.folder / "last.weights", config.batch)
+            state.save_weights(config.folder / LAST, config.batch)
         state.save(config.checkpoint, config.identity(world.size), rng_states)
     world.wait()  # torchrun ends rank 0 while it writes if another rank exits earlier

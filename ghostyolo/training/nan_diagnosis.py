@@ -11,6 +11,7 @@ from ghostyolo.errors import GhostyoloError, Span
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 from ghostyolo.network import Node
+from ghostyolo.network.model_files import LAST
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.gradient import UpdateConfig, gradients, mini_batch_loss, mini_batches
@@ -60,7 +61,7 @@ def nan_error(
     shown = ", ".join(paths[:SHOWN])
     more = f" and {len(paths) - SHOWN} more in {config.folder / REPORT}"
     message += f"; its pictures: {shown}{more if len(paths) > SHOWN else ''}"
-    last = config.folder / "last.weights"
+    last = config.folder / LAST
     kept = f"{last} has the last finite weights" if last.exists() else "nothing had been saved"
     hint = f"{kept}; lower the learning rate with --set net.learning_rate=..."
     return NanError(message, span=Span(config.train.path), hint=hint)

@@ -21,6 +21,7 @@ from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, passes
+from ghostyolo.network.model_files import BEST, model_name
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
@@ -52,7 +53,7 @@ class Run:
     @property
     def weights(self) -> Path:
         """Return the file of the best weights."""
-        return self.folder / "best.weights"
+        return self.folder / BEST
 
     @property
     def scores(self) -> dict[str, float]:
@@ -127,7 +128,7 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
     """Write report.html; return the validation of the best weights, which it shows."""
     validation = None
     if config.val is not None:
-        best = Model(config.network, config.folder / "best.weights").to(config.device)
+        best = Model(config.network, config.folder / BEST).to(config.device)
         validation = validate(best, config.val)
     page = report.RunReport(
         title=config.folder.name,
@@ -137,7 +138,7 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
         seconds=state.seconds,
         train=config.train,
         validation=validation,
-        weights="best.weights",
+        weights=BEST,
         versions=report.versions(config.device),
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
@@ -152,7 +153,7 @@ def prepare(
 
     Raises `CfgError`, `DataError` and `OptionError` for what cannot be trained.
     """
-    network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), Path(cfg).stem)
+    network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), model_name(cfg))
     task = task_of(network)
     task.check_loss(options.loss)
     train = task.read(data, options.split, options.names)

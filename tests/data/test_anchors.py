@@ -317,7 +317,7 @@ def test_command_that_training_names_fits_the_anchors(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("{data}", "none.cfg"), "none.cfg: cannot read it"),
+        (("{data}", "none.cfg"), "none.cfg: no file and no cfg of that name"),
         (("nowhere", "{cfg}"), "nowhere: it does not exist"),
         (("{data}", "{cfg}", "--split", "trian"), "there is no split 'trian'; use one of"),
         (("{data}", "{cfg}", "--out", "{cfg}/x"), "cannot write: Not a directory; give a file"),
