@@ -134,8 +134,9 @@ def test_file_that_is_no_cfg(content: bytes, message: str, run: Command, tmp_pat
 
 def test_cfg_that_is_not_there(run: Command, tmp_path: Path) -> None:
     path, hint = tmp_path / "x.cfg", "give the path of a cfg file"
+    other = "give the folder of a training run, or a cfg file"
     assert_refused(run("info", path), f"{path}: cannot read it: No such file or directory; {hint}")
-    assert_refused(run("info", tmp_path), f"{tmp_path}: a folder without model.cfg; give ")
+    assert_refused(run("info", tmp_path), f"{tmp_path}: a folder without model.cfg; {other}")
 
 
 @pytest.mark.parametrize(
