@@ -13,6 +13,9 @@ from ghostyolo.errors import OptionError, Span
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The version of JSON that commands and the server write, in its key "schema". It grows when a key
+# goes or changes its meaning; keys may be added.
+SCHEMA = 1
 HINT = "give a file in a folder that can be written"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

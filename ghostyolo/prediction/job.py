@@ -26,7 +26,9 @@ from ghostyolo.prediction import writers
 from ghostyolo.prediction.predict import (
     Compute,
     Prediction,
-    class_rows,
+    Row,
+    classified,
+    detected,
     in_words,
     picture_row,
     predict_files,
@@ -34,7 +36,6 @@ from ghostyolo.prediction.predict import (
 )
 from ghostyolo.prediction.sources import Sources, Stream
 from ghostyolo.prediction.video import VideoWriter
-from ghostyolo.prediction.writers import Row
 
 AddRow = Callable[[Row], object]
 Watch = Callable[[Iterator[Any], int, str], Iterable[Any]]  # takes items, their number and unit
@@ -186,7 +187,8 @@ class DetectionJob:
         drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
         if drawn is not None and self.annotated and item.frame is None:
             writers.write_picture(self.annotated[item.source], drawn)
-        return item, drawn, picture_row(item, self.names)
+        found = detected(item.result, self.names)
+        return item, drawn, picture_row(item.image, found, item.source, item.frame)
 
     def _write_lists(self, rows: list[Row]) -> None:
         """Write the files that hold the detections of all pictures."""
@@ -217,7 +219,7 @@ def classify_files(
     top: int = 5,
     batch: int = 1,
 ) -> Iterator[Row | None]:
-    """Yield the file and the `top` most probable classes of each picture.
+    """Yield the row of each picture, with its `top` most probable classes.
 
     A picture that cannot be read is logged as a warning and yields None.
     """
@@ -226,4 +228,4 @@ def classify_files(
             logger.warning("%s", item)
             yield None
         else:
-            yield {"file": item.source, "classes": class_rows(item.result, names, top)}
+            yield picture_row(item.image, classified(item.result, names, top), item.source)

@@ -13,11 +13,13 @@ import numpy as np
 
 from ghostyolo.data.prefetch import batches, mapped
 from ghostyolo.errors import DataError
+from ghostyolo.files import SCHEMA
 from ghostyolo.model.detections import Detections
 from ghostyolo.prediction.sources import SourceImage, read_source
 
 # A `Detector` or a `Classifier`: takes pictures, uint8 RGB (H, W, 3), returns a result for each.
 Compute = Callable[[list[np.ndarray]], Iterable[Any]]
+Row = dict[str, Any]  # a picture and its prediction, see `picture_row`
 READERS = 2  # threads that read pictures; they are faster than any network
 
 
@@ -70,39 +72,38 @@ def in_words(found: Detections, names: Sequence[str]) -> str:
     return ", ".join(parts) or "nothing found"
 
 
-def picture_row(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
-    """Return the detections of a picture for JSON, see `detection_rows`."""
-    frame = {} if prediction.frame is None else {"frame": prediction.frame}
-    return {
-        "file": prediction.source,
-        **frame,
-        "height": prediction.image.shape[0],
-        "width": prediction.image.shape[1],
-        "detections": detection_rows(prediction.result, names),
-    }
+def picture_row(
+    image: np.ndarray, result: Row, source: str | None = None, frame: int | None = None
+) -> Row:
+    """Return the row of a picture, (H, W, 3), as in every JSON: of commands, files and the server.
+
+    result: see `detected` and `classified`. source, frame: as of a `Prediction`, None for no key.
+    """
+    place = {"file": source, "frame": frame}
+    known = {key: value for key, value in place.items() if value is not None}
+    return {"schema": SCHEMA, **known, "width": image.shape[1], "height": image.shape[0], **result}
 
 
-def detection_rows(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return detections for JSON; a box is left, top, width, height in pixels, as in COCO files."""
-    return [
+def detected(found: Detections, names: Sequence[str]) -> Row:
+    """Return the part of a row that holds detections, with boxes as in `Detections`."""
+    rows = [
         {
             "class": int(cls),
             "name": class_name(int(cls), names),
             "score": round(float(score), 5),
-            "box": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+            "box": [round(float(edge), 2) for edge in box],
         }
-        for (x1, y1, x2, y2), score, cls in zip(
-            found.boxes, found.scores, found.classes, strict=True
-        )
+        for box, score, cls in zip(found.boxes, found.scores, found.classes, strict=True)
     ]
+    return {"format": "xyxy", "detections": rows}
 
 
-def class_rows(probabilities: np.ndarray, names: Sequence[str], top: int) -> list[dict[str, Any]]:
-    """Return the `top` most probable classes for JSON, the most probable first.
+def classified(probabilities: np.ndarray, names: Sequence[str], top: int) -> Row:
+    """Return the part of a row that holds the `top` most probable classes, the best first.
 
     probabilities: (K,). Of equal probabilities the class with the lower index comes first.
     """
-    return [
+    rows = [
         {
             "class": int(cls),
             "name": class_name(int(cls), names),
@@ -110,3 +111,4 @@ def class_rows(probabilities: np.ndarray, names: Sequence[str], top: int) -> lis
         }
         for cls in np.argsort(-probabilities, kind="stable")[:top]
     ]
+    return {"classes": rows}

@@ -17,10 +17,9 @@ import numpy as np
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.files import replace, writing
-from ghostyolo.prediction.predict import Prediction, class_name
+from ghostyolo.prediction.predict import Prediction, Row, class_name
 from ghostyolo.prediction.sources import STDIN, Sources
 
-Row = dict[str, Any]  # a picture and its detections, see `picture_row`
 VIDEO_SUFFIX = ".mp4"
 # COCO numbers its 80 classes up to 90. Source: AlexeyAB/darknet src/detector.c, coco_ids.
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -124,7 +123,7 @@ def coco_rows(row: Row, number: int, classes: int) -> list[dict[str, Any]]:
     """Return the detections of a picture in COCO's format of results.
 
     80 classes get COCO's category ids; other classes are numbered from 1. Boxes are left, top,
-    width, height in pixels.
+    width, height in pixels there; `format`, a key that COCO's readers ignore, says so.
     """
     ids = COCO_IDS if classes == len(COCO_IDS) else range(1, classes + 1)
     picture = image_id(row, number)
@@ -132,10 +131,12 @@ def coco_rows(row: Row, number: int, classes: int) -> list[dict[str, Any]]:
         {
             "image_id": picture,
             "category_id": ids[found["class"]],
-            "bbox": found["box"],
+            "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
+            "format": "xywh",
             "score": found["score"],
         }
         for found in row["detections"]
+        for left, top, right, bottom in [found["box"]]
     ]
 
 
@@ -163,9 +164,8 @@ def write_voc(folder: Path, rows: Sequence[Row], names: Sequence[str], classes: 
     for row in rows:
         picture = _voc_name(row)
         for found in row["detections"]:
-            x, y, w, h = found["box"]
             limit = np.array([row["width"], row["height"]] * 2)
-            box = np.clip(np.array([x, y, x + w, y + h]) + 1, 1, limit)
+            box = np.clip(np.array(found["box"]) + 1, 1, limit)
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
             lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
     for name, text in lines.items():

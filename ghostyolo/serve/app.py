@@ -17,6 +17,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
+from ghostyolo.files import SCHEMA
+from ghostyolo.prediction.predict import picture_row
 from ghostyolo.serve import incoming
 from ghostyolo.serve.batcher import Batcher
 from ghostyolo.serve.incoming import Limits, RequestError
@@ -72,6 +74,7 @@ class Service:
         """Answer with the state of the server: readiness, requests, task and runtime."""
         ready = self.batcher.ready
         found = {
+            "schema": SCHEMA,
             "ready": ready,
             "queue": self.inside,
             "places": self.limits.requests,
@@ -110,13 +113,9 @@ class Service:
             self.task.name: answer.seconds,
             "total": end - start,
         }
-        found = {
-            "width": image.shape[1],
-            "height": image.shape[0],
-            self.task.key: self.task.rows(answer.result, options),
-            "ms": {name: round(value * 1e3, 2) for name, value in seconds.items()},
-        }
-        return JSONResponse(found)
+        row = picture_row(image, self.task.shown(answer.result, options))
+        ms = {name: round(value * 1e3, 2) for name, value in seconds.items()}
+        return JSONResponse({**row, "ms": ms})
 
     async def _received(
         self, request: Request, body: AsyncGenerator[bytes, None]
@@ -156,19 +155,21 @@ def _page(name: str) -> Any:
 
 def _refusal(error: RequestError) -> Response:
     headers = {"Retry-After": "1"} if error.status == 503 else None
-    content = {"error": error.message, "hint": error.hint}
-    return JSONResponse(content, error.status, headers)
+    return _error(error.status, error.message, error.hint, headers)
 
 
 def _no_route(task: str) -> Any:
     async def no_route(request: Request, error: HTTPException) -> Response:
-        content = {"error": error.detail, "hint": f"POST a picture to /{task}"}
-        return JSONResponse(content, error.status_code, error.headers)
+        return _error(error.status_code, error.detail, f"POST a picture to /{task}", error.headers)
 
     return no_route
 
 
 async def _own_error(request: Request, error: Exception) -> Response:
     """Answer an error of the server without its details, which go to the log."""
-    content = {"error": "the server failed at this request", "hint": "see the server's log"}
-    return JSONResponse(content, 500)
+    return _error(500, "the server failed at this request", "see the server's log")
+
+
+def _error(status: int, message: str, hint: str, headers: Any = None) -> Response:
+    content = {"schema": SCHEMA, "error": message, "hint": hint}
+    return JSONResponse(content, status, headers)

@@ -11,7 +11,7 @@ from ghostyolo.model.classifier import check_no_thresholds
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import NMS, THRESH
 from ghostyolo.network.outputs import classifier_output
-from ghostyolo.prediction.predict import class_rows, detection_rows
+from ghostyolo.prediction.predict import Row, classified, detected
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.serve.batcher import Compute
 
@@ -40,14 +40,13 @@ RANGES = {"thresh": (0.01, 1.0), "nms": (0.0, 1.0), "top": (1, 1000)}
 class Task(NamedTuple):
     """How requests are computed and answered.
 
-    name: of the route. compute: returns a result for each picture. key: of the rows in the answer.
-    rows: makes the rows of a result. defaults: the options of a request without options.
+    name: of the route. compute: returns a result for each picture. shown: returns that result as a
+    part of the picture's row. defaults: the options of a request without options.
     """
 
     name: str
     compute: Compute
-    key: str
-    rows: Callable[[Any, Any], list[dict[str, Any]]]
+    shown: Callable[[Any, Any], Row]
     defaults: Options
 
 
@@ -86,16 +85,13 @@ def detection(
 ) -> Task:
     """Return the task of detection."""
 
-    def rows(found: Detections, options: DetectOptions) -> list[dict[str, Any]]:
-        return detection_rows(found, names)
-
-    return Task("detect", compute, "detections", rows, defaults)
+    return Task("detect", compute, lambda found, options: detected(found, names), defaults)
 
 
 def classification(compute: Compute, names: Sequence[str]) -> Task:
     """Return the task of classification."""
 
-    def rows(probabilities: np.ndarray, options: ClassifyOptions) -> list[dict[str, Any]]:
-        return class_rows(probabilities, names, options.top)
+    def shown(probabilities: np.ndarray, options: ClassifyOptions) -> Row:
+        return classified(probabilities, names, options.top)
 
-    return Task("classify", compute, "classes", rows, ClassifyOptions())
+    return Task("classify", compute, shown, ClassifyOptions())

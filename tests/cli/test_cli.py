@@ -195,8 +195,8 @@ def test_detect_draws_and_lists(run: Command, cfg: Path, weights: Path, data: Pa
         assert row["detections"], "these weights find something everywhere"
         assert np.abs(drawn.astype(int) - plain).max() > 100
         for found in row["detections"]:
-            x, y, w, h = found["box"]
-            assert x >= 0 and y >= 0 and x + w <= 128.01 and y + h <= 96.01
+            left, top, right, bottom = found["box"]
+            assert 0 <= left < right <= 128 and 0 <= top < bottom <= 96
             assert found["name"] == names[found["class"]]
             assert 0.25 < found["score"] <= 1
 
@@ -205,7 +205,12 @@ def test_detect_json_writes_nothing(run: Command, cfg: Path, weights: Path, data
     picture = data / "JPEGImages/test_00000.jpg"
     code, out, err = run("detect", cfg, weights, picture, "--json", "--thresh", "0.99")
     assert code == 0
-    assert json.loads(out) == [{"file": str(picture), "height": 96, "width": 128, "detections": []}]
+    assert json.loads(out) == [
+        {
+            "schema": 1, "file": str(picture), "width": 128, "height": 96, "format": "xyxy",
+            "detections": [],
+        }
+    ]  # fmt: skip
     assert without_runtime(err) == "ghostyolo: no class names; give them with --names FILE\n"
     assert not list(Path().rglob("*"))
 

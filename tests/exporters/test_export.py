@@ -237,8 +237,7 @@ class Sample:
 
 def _among(row: tuple[str, ...], want: Detections) -> bool:
     name, score, *box = row
-    x, y, w, h = map(int, box)
-    edges = np.clip((x, y, x + w, y + h), 0, (128, 96, 128, 96))
+    edges = np.clip([int(edge) for edge in box], 0, (128, 96, 128, 96))
     same = (np.abs(want.boxes - edges).max(1) <= 1.01) & (want.classes == int(name[-1]))
     return bool(np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4)
 

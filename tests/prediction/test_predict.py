@@ -110,14 +110,26 @@ def test_words() -> None:
     assert predict.class_name(0, ()) == "class 0"
 
 
-def test_dictionary_and_file(tmp_path: Path) -> None:
-    row = predict.picture_row(found(), NAMES)
-    assert (row["file"], row["height"], row["width"]) == ("x.jpg", 40, 60)
+def test_row_and_file(tmp_path: Path) -> None:
+    item = found()
+    row = predict.picture_row(item.image, predict.detected(item.result, NAMES), item.source, 3)
+    assert list(row) == ["schema", "file", "frame", "width", "height", "format", "detections"]
+    assert list(row.values())[:6] == [1, "x.jpg", 3, 60, 40, "xyxy"]
     assert row["detections"][0] == {
-        "class": 1, "name": "dog", "score": 0.9, "box": [1, 2, 20.5, 28],
+        "class": 1, "name": "dog", "score": 0.9, "box": [1, 2, 21.5, 30],
     }  # fmt: skip
     assert row["detections"][2]["name"] == "class 7"
     assert row["detections"][2]["score"] == 0.12346
+    best = predict.classified(np.array([0.1, 0.6, 0.3]), NAMES, 2)
+    assert predict.picture_row(item.image, best) == {
+        "schema": 1,
+        "width": 60,
+        "height": 40,
+        "classes": [
+            {"class": 1, "name": "dog", "probability": 0.6},
+            {"class": 2, "name": "class 2", "probability": 0.3},
+        ],
+    }
     writers.write_json(tmp_path / "x.json", [row])
     assert json.loads((tmp_path / "x.json").read_text()) == [row]
 

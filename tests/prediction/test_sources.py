@@ -46,6 +46,11 @@ def found(path: str = "dir/img_000042.jpg") -> Prediction:
     return Prediction(path, np.zeros((*SIZE, 3), np.uint8), detections)
 
 
+def found_row() -> predict.Row:
+    item = found()
+    return predict.picture_row(item.image, predict.detected(item.result, ("a", "b")), item.source)
+
+
 class Site(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, and /live.mjpg: pictures of which nobody says how many will come."""
 
@@ -180,9 +185,10 @@ def test_batches_keep_pictures_and_errors_in_their_turn(batch: int, tmp_path: Pa
 
 
 def test_coco_counts_as_coco_does() -> None:
-    row = predict.picture_row(found(), ("a", "b"))
+    row = found_row()
     assert writers.coco_rows(row, 7, 2)[0] == {
-        "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "score": 0.9,
+        "image_id": 42, "category_id": 2, "bbox": [-1, 2, 22, 28], "format": "xywh",
+        "score": 0.9,
     }  # fmt: skip
     assert writers.coco_rows({**row, "file": "dog.jpg"}, 7, 80)[0]["image_id"] == 7
     assert writers.coco_rows({**row, "frame": 3}, 7, 80)[0]["image_id"] == 7
@@ -193,7 +199,7 @@ def test_coco_counts_as_coco_does() -> None:
 def test_pictures_that_are_one_to_coco_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = predict.picture_row(found(), ("a", "b"))
+    row = found_row()
     frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
     writers.write_coco(tmp_path / "x.json", frames, 2)
     assert not caplog.messages
@@ -204,7 +210,7 @@ def test_pictures_that_are_one_to_coco_are_told(
 def test_pictures_that_are_one_to_voc_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = predict.picture_row(found(), ("a", "b"))
+    row = found_row()
     frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
     writers.write_voc(tmp_path, [row, *frames], ("a", "b"), 2)
     assert not caplog.messages
@@ -213,7 +219,7 @@ def test_pictures_that_are_one_to_voc_are_told(
 
 
 def test_files_of_other_programs(tmp_path: Path) -> None:
-    row = predict.picture_row(found(), ("a", "b"))
+    row = found_row()
     writers.write_voc(tmp_path, [row], ("a", "b", "c"), 3)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts == {

@@ -151,11 +151,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def same(found: dict[str, Any], expected: Detections) -> bool:
     rows = found["detections"]
-    corners = expected.boxes.reshape(-1, 2, 2)
-    boxes = np.concatenate((corners[:, 0], corners[:, 1] - corners[:, 0]), 1)
     return (
-        [row["class"] for row in rows] == expected.classes.tolist()
-        and np.allclose([row["box"] for row in rows], boxes, atol=0.02)
+        (found["schema"], found["format"]) == (1, "xyxy")
+        and [row["class"] for row in rows] == expected.classes.tolist()
+        and np.allclose([row["box"] for row in rows], expected.boxes, atol=0.01)
         and np.allclose([row["score"] for row in rows], expected.scores, atol=1e-5)
     )
 
@@ -228,7 +227,7 @@ def test_mistakes_are_told_in_json(site: Site, name: str) -> None:
     status, path, request = MISTAKES[name]
     reply = site.ask(path, **request)
     assert reply.status == status, reply.content
-    assert set(reply.content) == {"error", "hint"}
+    assert set(reply.content) == {"schema", "error", "hint"}
     assert reply.content["error"]
     assert site.service.inside == 0
 

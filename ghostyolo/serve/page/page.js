@@ -4,7 +4,7 @@ const TAKEN = ["image/jpeg", "image/png", "image/bmp"]; // what the server decod
 const OPTIONS = ["thresh", "nms"]; // those with a slider
 // By what the server does: its path, the title of the page, the columns of the table of results.
 const TASKS = {
-  detect: { title: "Find objects in a picture", columns: ["Class", "Score", "Left, top", "Size"] },
+  detect: { title: "Find objects in a picture", columns: ["Class", "Score", "Left, top", "Right, bottom"] },
   classify: { title: "Classify a picture", columns: ["Class", "Probability"] },
 };
 let task = "detect";
@@ -32,13 +32,13 @@ function colours(rows) {
 }
 
 function box(found, row, colour) {
-  const [x, y, width, height] = row.box;
-  const element = make("div", "", x > found.width * 0.6 ? "end" : "");
+  const [left, top, right, bottom] = row.box;
+  const element = make("div", "", left > found.width * 0.6 ? "end" : "");
   const share = (value, whole) => `${(100 * value) / whole}%`;
-  element.style.left = share(x, found.width);
-  element.style.top = share(y, found.height);
-  element.style.width = share(width, found.width);
-  element.style.height = share(height, found.height);
+  element.style.left = share(left, found.width);
+  element.style.top = share(top, found.height);
+  element.style.width = share(right - left, found.width);
+  element.style.height = share(bottom - top, found.height);
   element.style.setProperty("--mark", colour);
   element.append(make("span", `${row.name} ${row.score.toFixed(2)}`));
   return element;
@@ -46,8 +46,8 @@ function box(found, row, colour) {
 
 function numbers(row) {
   if (!row.box) return [row.probability.toFixed(3)];
-  const [x, y, width, height] = row.box.map(Math.round);
-  return [row.score.toFixed(2), `${x}, ${y}`, `${width} x ${height}`];
+  const [left, top, right, bottom] = row.box.map(Math.round);
+  return [row.score.toFixed(2), `${left}, ${top}`, `${right}, ${bottom}`];
 }
 
 function line(row, mark, colour) {
