@@ -57,6 +57,7 @@ class Model(nn.Module):
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)
         try:
+            layer.check_inference()
             with nullcontext() if initialise else _Uninitialised():
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})
