@@ -70,7 +70,9 @@ def check(text: str, path: str = "<cfg>") -> list[Diagnostic]:
     )  # so that it can be printed
     found = _collect(text, path, 0)
     if first := next((finding for finding in found if finding.severity == "error"), None):
-        again = {item._replace(edits=()): item.edits for item in _collect(text, path, _SHAPE_OFFSET)}
+        again = {
+            item._replace(edits=()): item.edits for item in _collect(text, path, _SHAPE_OFFSET)
+        }
         found = [
             item._replace(edits=item.edits if again.get(bare) == item.edits else ())
             for item in found

@@ -40,6 +40,7 @@ class Model(nn.Module):
         """
         super().__init__()
         self.network = network if isinstance(network, Network) else load(network)
+        outputs.check_same_classes(self.network)
         stored = weights.opened(file, self.network) if file else None
         held = {node.index for node, _, _ in stored.items} if stored else set()
         self.layers = nn.ModuleList(

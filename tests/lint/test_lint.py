@@ -175,7 +175,13 @@ def test_fix_never_adds_errors() -> None:
     conv = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
     yolo = "[yolo]\nmask={}\nanchors=8,8,20,20\nnum=2\nclasses={}\n"
     text = CONVOLUTION + "".join(
-        (conv.format(8), yolo.format(0, 4), "[route]\nlayers=0\n", conv.format(8), yolo.format(1, 3))
+        (
+            conv.format(8),
+            yolo.format(0, 4),
+            "[route]\nlayers=0\n",
+            conv.format(8),
+            yolo.format(1, 3),
+        )
     )
     before = [item for item in lint.check(text) if item.severity == "error"]
     fixed, _ = lint.fix(text)
