@@ -70,13 +70,11 @@ def check(text: str, path: str = "<cfg>") -> list[Diagnostic]:
     )  # so that it can be printed
     found = _collect(text, path, 0)
     if first := next((finding for finding in found if finding.severity == "error"), None):
-        again = {
-            item._replace(edits=()): item.edits for item in _collect(text, path, _SHAPE_OFFSET)
-        }
+        again = {_without_edits(item): item.edits for item in _collect(text, path, _SHAPE_OFFSET)}
         found = [
-            item._replace(edits=item.edits if again.get(bare) == item.edits else ())
+            item if again.get(bare) == item.edits else bare
             for item in found
-            if (bare := item._replace(edits=())) in again or item is first
+            if (bare := _without_edits(item)) in again or item is first
         ]
     found = sizes.explain(text, path, found)
     return sorted(dict.fromkeys(found), key=lambda item: item.span.line if item.span else 0)
@@ -114,6 +112,10 @@ def fix(text: str, path: str = "<cfg>") -> tuple[str, list[Change]]:
         text, found = fixed, after
         changes += done
     return text, changes
+
+
+def _without_edits(finding: Diagnostic) -> Diagnostic:
+    return finding._replace(edits=())
 
 
 def _errors(found: list[Diagnostic]) -> int:

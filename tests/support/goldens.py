@@ -19,8 +19,7 @@ import torch
 from ghostyolo.errors import Findings
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, Node, info, passes, weights_file
-from ghostyolo.network import graph as networks
+from ghostyolo.network import Network, Node, info, model_files, passes, weights_file
 from support import TESTS, published
 
 FOLDER = TESTS / "goldens"
@@ -72,7 +71,7 @@ def cfg_of(golden: Path) -> Path:
 
 def load(cfg: Path, golden: dict[str, Any]) -> Network:
     """Load a cfg as Darknet reads it, at the size of its golden."""
-    network = networks.load(cfg, findings=Findings(quiet=True, compat=True))
+    network = model_files.load(cfg, findings=Findings(quiet=True, compat=True))
     size = golden["h"], golden["w"]
     return network if network.options.size == size else passes.resize(network, size)
 
