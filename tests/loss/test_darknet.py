@@ -17,7 +17,7 @@ import torch
 from ghostyolo import boxes as bx
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import darknet, iou
-from ghostyolo.network import graph as networks
+from ghostyolo.network import load
 from support import goldens
 
 Numbers = Sequence[float]
@@ -91,7 +91,7 @@ def golden_mini_batches(path: Path) -> Iterator[tuple[torch.Tensor, dict, Any]]:
     """Yield truths and Darknet's report of each mini-batch, with head, output, delta by head."""
     golden, arrays = goldens.read(path.with_suffix(".json")), np.load(path)
     rows = torch.tensor([[r[0], *r[2:6], r[1]] for r in golden["truth_boxes[image,class,x,y,w,h]"]])
-    layers = [node.layer for node in networks.load(goldens.cfg_of(path))]
+    layers = [node.layer for node in load(goldens.cfg_of(path))]
     heads, batch = [layer for layer in layers if isinstance(layer, Yolo)], golden["mini_batch"]
     lines = {(entry["it"], entry["sub"]): entry["lines"] for entry in golden["log_lines"]}
     for iteration, sub in product((1, 3), range(golden["subdivisions"])):

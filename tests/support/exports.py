@@ -20,8 +20,7 @@ from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.inference.verification import expected_outputs
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
-from ghostyolo.network import Network, passes, weights_file
-from ghostyolo.network import graph as networks
+from ghostyolo.network import Network, load, passes, weights_file
 from ghostyolo.network.metadata import Metadata
 from ghostyolo.runtime.interface import open_file
 from support import goldens
@@ -32,7 +31,7 @@ Outputs = dict[str, np.ndarray]
 
 def small(cfg: Path) -> Network:
     """Load a cfg as Darknet reads it, at the smallest of a few sizes that it can have."""
-    network = networks.load(cfg, findings=Findings(quiet=True, compat=True))
+    network = load(cfg, findings=Findings(quiet=True, compat=True))
     for size in SIZES:
         try:
             found = passes.resize(network, size)
