@@ -14,6 +14,7 @@ import numpy as np
 from ghostyolo.data.header import Size, header_size, read_header
 from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
+from ghostyolo.files import replace
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
 GREY = 0.5  # the border that Darknet's letterbox leaves around a picture
@@ -53,6 +54,24 @@ def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)
     _check_size(image.shape[:2], span)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.repaired if header else []
+
+
+def encode_image(image: np.ndarray, path: str | Path) -> bytes:
+    """Return a picture, uint8 RGB (H, W, 3), as a file in the format of the path's suffix.
+
+    Raises DataError for a format that OpenCV does not write.
+    """
+    try:
+        _, data = cv2.imencode(Path(path).suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        hint = "give pictures with a suffix such as .jpg or .png"
+        raise DataError("cannot be written", span=Span(str(path)), hint=hint) from None
+    return data.tobytes()
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a picture, see `encode_image`. Raises OptionError if the file cannot be written."""
+    replace(path, [encode_image(image, path)])
 
 
 def picture_size(path: str | Path) -> Size:

@@ -16,11 +16,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ghostyolo.data.images import write_image
 from ghostyolo.data.prefetch import ahead, mapped
 from ghostyolo.distributed import World
 from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError
 from ghostyolo.files import make_folder
+from ghostyolo.model.detections import in_words
 from ghostyolo.model.detector import Detector
 from ghostyolo.prediction import writers
 from ghostyolo.prediction.predict import (
@@ -29,7 +31,6 @@ from ghostyolo.prediction.predict import (
     Row,
     classified,
     detected,
-    in_words,
     picture_row,
     predict_files,
     predict_images,
@@ -186,7 +187,7 @@ class DetectionJob:
             writers.write_yolo(self.labels[item.source], item)
         drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
         if drawn is not None and self.annotated and item.frame is None:
-            writers.write_picture(self.annotated[item.source], drawn)
+            write_image(self.annotated[item.source], drawn)
         found = detected(item.result, self.names)
         return item, drawn, picture_row(item.image, found, item.source, item.frame)
 

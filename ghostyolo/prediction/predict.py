@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ import numpy as np
 from ghostyolo.data.prefetch import batches, mapped
 from ghostyolo.errors import DataError
 from ghostyolo.files import SCHEMA
-from ghostyolo.model.detections import Detections
+from ghostyolo.model.detections import Detections, class_name
 from ghostyolo.prediction.sources import SourceImage, read_source
 
 # A `Detector` or a `Classifier`: takes pictures, uint8 RGB (H, W, 3), returns a result for each.
@@ -58,18 +57,6 @@ def predict_images(
                 yield Prediction(each.source, each.image, next(results), each.frame)
             else:
                 yield each
-
-
-def class_name(cls: int, names: Sequence[str]) -> str:
-    """Return the name of a class, or its number where it has none."""
-    return names[cls] if cls < len(names) else f"class {cls}"
-
-
-def in_words(found: Detections, names: Sequence[str]) -> str:
-    """Return the number of detections of each class, such as '2 dog, 1 cat'."""
-    counts = Counter(found.classes.tolist())
-    parts = [f"{count} {class_name(cls, names)}" for cls, count in counts.most_common()]
-    return ", ".join(parts) or "nothing found"
 
 
 def picture_row(

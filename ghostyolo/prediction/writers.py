@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import replace, writing
-from ghostyolo.prediction.predict import Prediction, Row, class_name
+from ghostyolo.model.detections import class_name
+from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
 
 VIDEO_SUFFIX = ".mp4"
@@ -72,16 +73,6 @@ def _stem(name: str) -> str:
     """Return a file stem for the name of a stream, which may be an address."""
     words = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(name).stem)
     return words.strip("-.") or "stream"
-
-
-def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write a picture, uint8 RGB (H, W, 3), in the format of the path's suffix."""
-    try:
-        _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        hint = "give pictures with a suffix such as .jpg or .png"
-        raise DataError("cannot be written", span=Span(str(path)), hint=hint) from None
-    replace(path, [data.tobytes()])
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:

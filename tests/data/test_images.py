@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.data.images import Placement, picture_size, preprocess, read_image
-from ghostyolo.errors import DataError
+from ghostyolo.data.images import Placement, picture_size, preprocess, read_image, write_image
+from ghostyolo.errors import DataError, OptionError
 from support import published, tiny
 from support.detections import to_input
 
@@ -200,3 +201,19 @@ def test_placement_goes_there_and_back(source, letterbox):
     margin = [(416 - placement.inner[1]) / 2, (320 - placement.inner[0]) / 2]
     np.testing.assert_allclose(whole[:2], margin, atol=1e-4)
     np.testing.assert_allclose(whole[2:] + whole[:2], [416, 320], atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
+def test_picture_is_written_in_its_format(picture, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"ä b{suffix}"
+    write_image(path, picture)
+    assert np.abs(read_image(path).astype(int) - picture).mean() < 4
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_picture_of_no_known_format_is_refused(picture, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.jpgg: cannot be written; give pictures with a suffix"):
+        write_image(tmp_path / "x.jpgg", picture)
+    with pytest.raises(OptionError, match="cannot write: No such file"):
+        write_image(tmp_path / "none/x.jpg", picture)
+    assert not list(tmp_path.iterdir())

@@ -85,31 +85,6 @@ def test_unreadable_picture_is_passed_on(tmp_path: Path) -> None:
     assert seen == [(40, 60, 3)]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
-def test_picture_is_written_in_its_format(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"ä b{suffix}"
-    writers.write_picture(path, drawn())
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert image.shape == (40, 60, 3)
-    assert image.max() > 100, "boxes were drawn"
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-def test_picture_of_no_known_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.jpgg: cannot be written; give pictures with a suffix"):
-        writers.write_picture(tmp_path / "x.jpgg", drawn())
-    with pytest.raises(OptionError, match="cannot write: No such file"):
-        writers.write_picture(tmp_path / "none/x.jpg", drawn())
-    assert not list(tmp_path.iterdir())
-
-
-def test_words() -> None:
-    assert predict.in_words(found().result, NAMES) == "2 dog, 1 class 7"
-    assert predict.in_words(Detections.empty(), NAMES) == "nothing found"
-    assert predict.class_name(0, ()) == "class 0"
-
-
 def test_row_and_file(tmp_path: Path) -> None:
     item = found()
     row = predict.picture_row(item.image, predict.detected(item.result, NAMES), item.source, 3)
