@@ -142,4 +142,4 @@ def read_model(network: Network, args: argparse.Namespace) -> Model:
     from ghostyolo.model.model import Model
 
     device = pick_device(args.device)
-    return Model(network, args.weights).to(device).eval()
+    return Model(network, args.weights).to(device)

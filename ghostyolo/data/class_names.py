@@ -76,17 +76,21 @@ def class_names(
     """
     if names_file:
         names = read_names(names_file)
-        for node, classes in class_counts(network):
-            if classes != len(names):
-                where = node.span.path if node.span else "the network"
-                message = f"{len(names)} names, {where} has classes={classes}"
-                hint = "give one name for each class"
-                raise OptionError(message, span=Span(str(names_file)), hint=hint)
+        check_names(network, names, Span(str(names_file)))
         return names
     names = own or names_beside(network, beside)
     if not names and warn:
         logger.warning("no class names; give them with --names FILE")
     return names
+
+
+def check_names(network: Network, names: Sequence[str], span: Span | None = None) -> None:
+    """Raise OptionError unless there is a name for each class of a network. span: of the names."""
+    for node, classes in class_counts(network):
+        if classes != len(names):
+            where = node.span.path if node.span else "the network"
+            message = f"{len(names)} names, {where} has classes={classes}"
+            raise OptionError(message, span=span, hint="give one name for each class")
 
 
 def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def transfer(
     for each module.
     """
     old = old.eval()
-    new = Model(result.network).eval()
+    new = Model(result.network)
     new.seen = old.seen
     with torch.no_grad():
         orders = ChannelOrders(old.network)

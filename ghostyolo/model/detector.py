@@ -12,11 +12,11 @@ import numpy as np
 
 from ghostyolo.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, preprocess
-from ghostyolo.errors import CfgError
+from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.model.detections import Detections
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import check_same_classes, classifier_output, detection_heads
+from ghostyolo.network.outputs import classifier_output, detection_heads
 
 # Inputs (N, 3, h, w) float32 RGB in [0, 1], in any memory format -> the output of each head in
 # Darknet's layout.
@@ -32,7 +32,8 @@ class Detector:
     run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU
     threshold of NMS (NMS). max_detections: the number of detections with the highest scores that
     are kept in one picture. boxes: "" if `run` returns the outputs of heads, else the format of the
-    decoded boxes that it returns, see `detections`. Raises `CfgError` for a network without heads.
+    decoded boxes that it returns, see `detections`. Raises `CfgError` for a network without heads,
+    `OptionError` for a threshold out of range.
     """
 
     def __init__(
@@ -45,6 +46,9 @@ class Detector:
         max_detections: int | None = None,
         boxes: str = "",
     ) -> None:
+        for name, value in (("thresh", thresh), ("nms", nms)):
+            if value is not None and not 0 <= value <= 1:
+                raise OptionError(f"{name}={value}", hint="give a number from 0 to 1")
         self.heads, self.boxes = heads_of(network), boxes
         self.options, self.run = network.options, run
         self.thresh = THRESH if thresh is None else thresh
@@ -115,7 +119,10 @@ def heads_of(network: Network) -> list[Head]:
         except LayerError as error:
             raise node.error(error) from None
         found.append(head)
-    check_same_classes(network)
+        if head.classes != found[0].classes:
+            message = f"classes={head.classes}, the first head has {found[0].classes}"
+            hint = "give all heads the same classes"
+            raise node.error(message, hint)
     check_takes_pictures(network)
     if not found:
         classifies = "it classifies: run ghostyolo classify"

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ghostyolo.data.images import read_image
+from ghostyolo.data.any_picture import Picture, as_rgb, is_many
+from ghostyolo.data.class_names import check_names, given_names, names_beside
+from ghostyolo.data.prefetch import batches
+from ghostyolo.distributed import pick_device
+from ghostyolo.errors import OptionError
 from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.layers.yolo import Yolo
-from ghostyolo.model import compute, weights
+from ghostyolo.model import compute
+from ghostyolo.model import weights as weights_file
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
 from ghostyolo.network import Network, Node, load, outputs
+from ghostyolo.network.model_files import model_files
 from ghostyolo.network.outputs import detection_heads
 
 PRIOR = 0.01  # initial objectness; Lin et al., Focal Loss, ICCV 2017, section 4.1
 
 
 class Model(nn.Module):
-    """A detector or classifier. Its input is (N, C, H, W), for pictures RGB in [0, 1].
+    """A detector or classifier, ready for inference; training calls `train()`.
 
-    Height and width may differ from `[net]` if all layers support it. Tensors are named
-    `layers.INDEX.NAME`, where INDEX is the index of the layer in the cfg.
+    As a module it takes (N, C, H, W), for pictures RGB in [0, 1], and returns the outputs of
+    `output_indices`, in Darknet's layout. Height and width may differ from `[net]` if all layers
+    support it. Tensors are named `layers.INDEX.NAME`, where INDEX is the index of the layer in the
+    cfg.
     """
 
-    def __init__(self, network: Network | str | Path, file: str | Path | None = None) -> None:
-        """Build the modules of a network or of a cfg file, and load a `.weights` file if given.
+    def __init__(self, network: Network | str | Path, weights: str | Path | None = None) -> None:
+        """Build the modules of a network, and load a `.weights` file if given.
+
+        network: also a cfg file, the name of a published cfg, or the folder of a training run,
+        whose best weights are loaded. Without a file the weights are random.
 
         Raises `CfgError`, and `WeightsError` if the file does not fit the network.
         """
         super().__init__()
-        self.network = network if isinstance(network, Network) else load(network)
-        outputs.check_same_classes(self.network)
-        stored = weights.opened(file, self.network) if file else None
+        if not isinstance(network, Network):
+            network, weights = model_files(network, weights)
+            network = load(network)
+        self.network = network
+        stored = weights_file.opened(weights, self.network) if weights else None
         held = {node.index for node, _, _ in stored.items} if stored else set()
         self.layers = nn.ModuleList(
             self._module(node, layer, initialise=node.index not in held)
@@ -54,11 +68,12 @@ class Model(nn.Module):
         if stored:
             stored.fill(self.tensors())
             self.seen = stored.header.seen
+        self._names = names_beside(self.network, weights) if weights else ()
+        self.eval()
 
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)
         try:
-            layer.check_inference()
             with nullcontext() if initialise else _Uninitialised():
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})
@@ -75,6 +90,21 @@ class Model(nn.Module):
                 bias = conv.bias.detach().view(len(head.mask), -1)
                 bias.zero_()
                 bias[:, 4] = -math.log((1 - PRIOR) / PRIOR)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the class names, () if they are not known; those in a file beside the weights.
+
+        Set them as a sequence, or as the path of a file with one name a line. Raises `OptionError`
+        unless there is one for each class.
+        """
+        return self._names
+
+    @names.setter
+    def names(self, names: Sequence[str]) -> None:
+        if found := given_names(names) or ():
+            check_names(self.network, found)
+        self._names = found
 
     @property
     def device(self) -> torch.device:
@@ -132,34 +162,77 @@ class Model(nn.Module):
         """Return a `Classifier` of this model. Raises `CfgError` for a detector."""
         return Classifier(self.network, self._outputs)
 
-    def detect(self, image: str | Path | np.ndarray, **options: Any) -> Detections:
-        """Return the detections in one picture, a file or uint8 RGB (H, W, 3).
+    @overload
+    def detect(  # type: ignore[overload-overlap]
+        self, picture: Picture, *, thresh: float = ..., nms: float = ...,
+        batch: int = ..., device: str = ...,
+    ) -> Detections: ...  # fmt: skip
 
-        Raises `DataError` for a file that is not a picture, `CfgError` for a network without heads.
+    @overload
+    def detect(
+        self, picture: Iterator[Picture], *, thresh: float = ..., nms: float = ...,
+        batch: int = ..., device: str = ...,
+    ) -> Iterator[Detections]: ...  # fmt: skip
+
+    @overload
+    def detect(
+        self, picture: Sequence[Picture], *, thresh: float = ..., nms: float = ...,
+        batch: int = ..., device: str = ...,
+    ) -> list[Detections]: ...  # fmt: skip
+
+    def detect(
+        self,
+        picture: Any,
+        *,
+        thresh: float | None = None,
+        nms: float | None = None,
+        batch: int = 1,
+        device: str | None = None,
+    ) -> Any:
+        """Detect in one picture or in several.
+
+        picture: a path, a uint8 array (H, W, 3) in the order RGB, or a PIL picture; see
+        `data.any_picture.as_rgb`. A list or tuple of pictures gives a list of detections, a
+        generator gives an iterator, which takes the next pictures when they are needed. `batch`
+        pictures are computed at once. thresh: the confidence threshold (0.25). nms: the IoU
+        threshold of non-maximum suppression (0.45). device: move the model there first: "cpu",
+        "cuda:1", "auto" ...
+
+        Raises `DataError` with the remedy for what is no such picture, `OptionError` for a number
+        out of range, `CfgError` for a network without heads.
         """
-        if not isinstance(image, np.ndarray):
-            image = read_image(image)
-        return self.detector(**options)([image])[0]
+        if batch < 1:
+            raise OptionError(f"batch={batch}", hint="give 1 or more")
+        if device is not None:
+            self.to(pick_device(device))
+        detector = self.detector(thresh=thresh, nms=nms)
+        if not is_many(picture):
+            return next(self._detections(detector, [picture], 1))
+        found = self._detections(detector, picture, batch)
+        return found if isinstance(picture, Iterator) else list(found)
 
-    def classify(self, image: str | Path | np.ndarray) -> np.ndarray:
-        """Return the class probabilities, (K,), of one picture, a file or uint8 RGB (H, W, 3).
+    def _detections(
+        self, detector: Detector, pictures: Iterable[Any], batch: int
+    ) -> Iterator[Detections]:
+        """Yield the detections in each picture, with a picture file's path or else the picture."""
+        for some in batches(pictures, batch):
+            images = [as_rgb(each) for each in some]
+            for given, image, found in zip(some, images, detector(images), strict=True):
+                kept = given if isinstance(given, str | Path) else image
+                yield replace(found, class_names=self.names, picture=kept)
 
-        Raises `DataError` for a file that is not a picture, `CfgError` for a detector.
+    def classify(self, picture: Picture) -> np.ndarray:
+        """Return the class probabilities, (K,), of one picture, which `detect` would take too.
+
+        Raises `DataError` for what is no such picture, `CfgError` for a detector.
         """
-        if not isinstance(image, np.ndarray):
-            image = read_image(image)
-        return self.classifier()([image])[0]
+        return self.classifier()([as_rgb(picture)])[0]
 
     def _outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """Return the outputs for (N, 3, h, w) arrays, computed in inference mode."""
-        training = self.training
-        try:
-            self.eval()
-            with torch.inference_mode():
-                x = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-                return [output.float().cpu().numpy() for output in self(x)]
-        finally:
-            self.train(training)
+        with self._inference():
+            x = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
+            return [output.float().cpu().numpy() for output in self(x)]
 
     def tensors(self) -> list[dict[str, Tensor]]:
         """Return each node's tensors by the names that `Layer.weights` uses."""
@@ -169,8 +242,12 @@ class Model(nn.Module):
         ]
 
     def load_weights(self, path: str | Path) -> None:
-        """Load a `.weights` file. Raises `WeightsError`, with nothing changed, if that fails."""
-        self.seen = weights.read(path, self.network, self.tensors()).seen
+        """Load a `.weights` file, and the class names in a .names file beside it.
+
+        Raises `WeightsError`, with nothing changed, if that fails.
+        """
+        self.seen = weights_file.read(path, self.network, self.tensors()).seen
+        self._names = names_beside(self.network, path) or self._names
 
     def save_weights(self, path: str | Path, cutoff: int | None = None) -> None:
         """Write a `.weights` file, of the layers below `cutoff` if given.
@@ -178,7 +255,7 @@ class Model(nn.Module):
         Raises `WeightsError` when the file cannot be written.
         """
         seen = self.seen if cutoff is None else 0
-        weights.write(path, self.network, self.tensors(), seen=seen, cutoff=cutoff)
+        weights_file.write(path, self.network, self.tensors(), seen=seen, cutoff=cutoff)
 
 
 def _check_tensors(module: nn.Module, stored: set[str]) -> None:

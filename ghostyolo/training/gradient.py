@@ -58,7 +58,7 @@ def update_config(config: TrainConfig, world: World = ALONE) -> UpdateConfig:
         raise OptionError(message, hint=hint)
     teacher = None
     if config.teacher:
-        teacher = Model(config.teacher.network, config.teacher.weights).eval().requires_grad_(False)
+        teacher = Model(config.teacher.network, config.teacher.weights).requires_grad_(False)
         teacher.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     amp, loss = precision.dtype_of(config.amp, config.device), config.loss_config
     return UpdateConfig(loss, passes, config.device, amp, None, world, config.task, teacher)
