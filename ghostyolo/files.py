@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from ghostyolo.errors import OptionError, Span
@@ -25,12 +25,43 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     from pathlib import Path  # takes time that writing a cfg does not need
 
     folder = Path(path)
-    try:
+    with _made(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def make_new_folder(path: str | os.PathLike[str]) -> Path:
+    """Create the folder `path`, or if it exists `path`-2, -3 ..., and return the created one.
+
+    Two processes that call it at once get two folders. Raises `OptionError` if it cannot be made.
+    """
+    parent, name = os.path.split(os.path.normpath(path))
+    folder, number = make_folder(parent) / name, 1
+    while True:
+        with _made(folder), suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+        folder = folder.with_name(f"{name}-{number}")
+
+
+def make_empty_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder if it does not exist, and return it. Raises `OptionError` if it has files."""
+    folder = make_folder(path)
+    if any(folder.iterdir()):
+        hint = "give a new or empty folder"
+        raise OptionError("there are files in it", span=Span(str(path)), hint=hint)
+    return folder
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Raise `OptionError` if the folder cannot be made."""
+    try:
+        yield
     except OSError as error:
         message, hint = f"cannot make it: {error.strerror}", "give a folder that can be written"
-        raise OptionError(message, span=Span(str(path)), hint=hint) from None
-    return folder
+        raise OptionError(message, span=Span(str(folder)), hint=hint) from None
 
 
 @contextmanager

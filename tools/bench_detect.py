@@ -105,7 +105,7 @@ def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[d
     (folder / "x.cfg").write_text(dumps(network))
     data = write_dataset(folder / "data", {"train": args.pictures + 1}, size=(480, 640))
     pictures = sorted((data / "JPEGImages").iterdir())
-    words = ["detect", folder / "x.cfg", weights, "--out", folder / "out"]
+    words = ["detect", folder / "x.cfg", weights]
     words += [] if args.weights else ["--thresh", "0.9"]  # random ones find thousands of objects
     words += ["--runtime", args.runtime, "--batch", args.batch, "--threads", args.threads]
     shape = (args.batch, *network.options.shape)
@@ -122,7 +122,7 @@ def commands(network: Network, args: argparse.Namespace, folder: Path) -> list[d
         "bare": bare,
         "start": lambda: detect([*words, pictures[0], "--json"]),
         "json": lambda: detect([*words, *pictures[1:], "--json"]),
-        "drawn": lambda: detect([*words, *pictures[1:]]),
+        "drawn": lambda: detect([*words, *pictures[1:], "--project", folder / "out"]),
     }
     took = in_turns(kinds, 3, warm=1)
     name = f"detect with {runtime.name}"

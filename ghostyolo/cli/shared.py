@@ -90,6 +90,16 @@ def watched(items: Iterator[T], total: int, unit: str, what: str = "detect") -> 
     shown.close()
 
 
+def print_above_bar(line: str) -> None:
+    """Print a line on standard output, above a progress bar if there is one."""
+    if not sys.stderr.isatty():
+        print(line)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line)
+
+
 def add_run(p: argparse.ArgumentParser) -> None:
     """Declare the options of every command that runs a network."""
     p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")

@@ -82,10 +82,9 @@ def cfg_file(source: str | Path) -> str:
 
 
 def model_name(source: str | Path) -> str:
-    """Return a name for what is made of a model: that of the run's folder, or of the cfg file."""
-    if os.path.isdir(source):
-        return os.path.basename(os.path.abspath(source))
-    return os.path.splitext(os.path.basename(cfg_file(source)))[0]
+    """Return a name for what is made of a model: that of a run's folder, else of the file."""
+    folder, name = os.path.split(os.path.abspath(cfg_file(source)))
+    return os.path.basename(folder) if name == CFG else os.path.splitext(name)[0]
 
 
 def published_cfgs() -> dict[str, str]:

@@ -21,7 +21,7 @@ from ghostyolo.data.prefetch import ahead, mapped
 from ghostyolo.distributed import World
 from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError
-from ghostyolo.files import make_folder
+from ghostyolo.files import make_empty_folder, make_new_folder
 from ghostyolo.model.detections import in_words
 from ghostyolo.model.detector import Detector
 from ghostyolo.prediction import writers
@@ -50,16 +50,30 @@ logger = logging.getLogger(__name__)
 class Outputs:
     """The output files of a job; None where no such file is written.
 
-    folder: of annotated pictures and videos and of detections.json. jsonl: a file, or an open
-    stream, of a line of JSON for each picture. coco: a file in COCO's format of results. voc: the
-    folder of VOC's files. yolo: the folder of YOLO labels with scores.
+    folder: of annotated pictures and videos and of detections.json. numbered: whether that folder
+    gets a number if it exists, so that it is new each time. jsonl: a file, or an open stream, of a
+    line of JSON for each picture. csv: a table with a line for each detection. coco: a file in
+    COCO's format of results. voc: the folder of VOC's files. yolo: the folder of YOLO labels with
+    scores.
+
+    Files are replaced. Folders must be new or empty, so that a job leaves earlier results alone.
     """
 
     folder: str | Path | None = None
+    numbered: bool = False
     jsonl: str | Path | BinaryIO | None = None
+    csv: str | Path | None = None
     coco: str | Path | None = None
     voc: str | Path | None = None
     yolo: str | Path | None = None
+
+    def make_folders(self) -> tuple[Path | None, Path | None]:
+        """Make all folders; return those of annotated pictures and of YOLO labels."""
+        if self.voc is not None:
+            make_empty_folder(self.voc)
+        labels = None if self.yolo is None else make_empty_folder(self.yolo)
+        make = make_new_folder if self.numbered else make_empty_folder
+        return None if self.folder is None else make(self.folder), labels
 
 
 @dataclass
@@ -70,7 +84,8 @@ class DetectionJob:
     live streams. stdin: the stream that the source - is read from. show: shows each annotated
     picture. on_source: called with a line about each finished source. watch: passes items on and
     shows progress.
-    Raises `OptionError` if an output would overwrite a source or a folder cannot be made.
+    `folder` is that of the annotated pictures, None if there is none.
+    Raises `OptionError` if a folder of the outputs has files or cannot be made.
     """
 
     detector: Detector
@@ -85,20 +100,25 @@ class DetectionJob:
     watch: Watch = lambda items, total, unit: items
 
     def __post_init__(self) -> None:
-        sources, outputs, self.failed = self.sources, self.outputs, 0
-        self.annotated, self.labels = dict[str, Path](), dict[str, Path]()
-        if outputs.folder is not None:
-            self.annotated = writers.output_paths(sources, make_folder(outputs.folder))
-        if outputs.yolo is not None:
-            self.labels = writers.output_paths(sources, make_folder(outputs.yolo), ".txt")
-        if outputs.voc is not None:
-            make_folder(outputs.voc)
+        made = self.outputs.make_folders() if self.world.first else None
+        (self.folder, labels), *_ = self.world.gather(made)
+        self.failed, paths = 0, partial(writers.output_paths, self.sources)
+        self.annotated = paths(self.folder) if self.folder else dict[str, Path]()
+        self.labels = paths(labels, ".txt") if labels else dict[str, Path]()
 
     def run(self) -> tuple[list[Row], int]:
         """Return a row for each picture and frame, in the order of the sources.
 
         Also returns the number of sources that cannot be read; each is logged as a warning.
         """
+        try:
+            return self._run()
+        finally:
+            if self.folder and self.outputs.numbered and self.world.first:
+                with suppress(OSError):  # it is not empty
+                    self.folder.rmdir()
+
+    def _run(self) -> tuple[list[Row], int]:
         world = self.world
         with writers.json_lines(self.outputs.jsonl if world.first else None) as add_row:
             add_now = add_row if world.size == 1 else lambda row: None
@@ -194,8 +214,10 @@ class DetectionJob:
     def _write_lists(self, rows: list[Row]) -> None:
         """Write the files that hold the detections of all pictures."""
         outputs = self.outputs
-        if rows and outputs.folder is not None:
-            writers.write_json(Path(outputs.folder, "detections.json"), rows)
+        if rows and self.folder:
+            writers.write_json(self.folder / "detections.json", rows)
+        if outputs.csv is not None:
+            writers.write_csv(Path(outputs.csv), rows)
         if outputs.coco is not None:
             writers.write_coco(Path(outputs.coco), rows, self.detector.classes)
         if outputs.voc is not None:

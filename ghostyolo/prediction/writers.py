@@ -1,7 +1,9 @@
-"""Files of detections and their names: annotated pictures, JSON, COCO, VOC's comp4, YOLO labels."""
+"""Files of detections and their names: annotated pictures, JSON, CSV, COCO, VOC, YOLO labels."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import logging
 import re
@@ -15,13 +17,13 @@ import cv2
 import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
-from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import replace, writing
 from ghostyolo.model.detections import class_name
 from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
 
 VIDEO_SUFFIX = ".mp4"
+CSV_COLUMNS = "file", "frame", "class", "name", "score", "left", "top", "right", "bottom"
 # COCO numbers its 80 classes up to 90. Source: AlexeyAB/darknet src/detector.c, coco_ids.
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
@@ -33,19 +35,13 @@ def output_paths(sources: Sources, folder: Path, suffix: str = "") -> dict[str, 
     """Return the output file of each source in a folder; files of equal name get a number.
 
     suffix: of all files, by default that of each picture if OpenCV writes that format, and .mp4 for
-    videos and streams. Raises `OptionError` if a file would overwrite a source.
+    videos and streams.
     """
     pictures = [Path("stdin.jpg") if path == STDIN else path for path in sources.pictures]
     names = _distinct((path.stem, suffix or _writable(path.suffix)) for path in pictures)
     names += _distinct((_stem(s.name), suffix or VIDEO_SUFFIX) for s in sources.streams)
     inputs = [*map(str, sources.pictures), *(stream.name for stream in sources.streams)]
-    found = {source: folder / name for source, name in zip(inputs, names, strict=True)}
-    resolved = {Path(source).resolve() for source in inputs}
-    for path in found.values():
-        if path.resolve() in resolved:
-            hint = "give another folder with --out"
-            raise OptionError("would be overwritten", span=Span(str(path)), hint=hint)
-    return found
+    return {source: folder / name for source, name in zip(inputs, names, strict=True)}
 
 
 def frame_name(stem: str, frame: int | None) -> str:
@@ -92,13 +88,26 @@ def json_lines(target: str | Path | BinaryIO | None) -> Iterator[Callable[[Row],
 
     def add(row: Row) -> None:
         if file is not None:
-            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            line = json.dumps(row, ensure_ascii=False)
+            file.write(line.encode(errors="backslashreplace") + b"\n")  # names that are not UTF-8
             file.flush()
 
     try:
         yield add
     finally:
         stack.close()
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write a line for each detection, for spreadsheets; `frame` is empty for a picture."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(CSV_COLUMNS)
+    for row in rows:
+        for found in row["detections"]:
+            values = (found[key] for key in ("class", "name", "score"))
+            table.writerow([row["file"], row.get("frame"), *values, *found["box"]])
+    replace(path, [text.getvalue().encode(errors="backslashreplace")])
 
 
 def image_id(row: Row, number: int) -> int:

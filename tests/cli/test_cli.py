@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -185,12 +186,14 @@ def test_detect_draws_and_lists(run: Command, cfg: Path, weights: Path, data: Pa
     )
     assert (code, without_runtime(err)) == (0, "")
     sources = sorted((data / "JPEGImages").iterdir())
-    rows = json.loads(Path("runs/detect/detections.json").read_text())
+    rows = json.loads(Path("runs/detect/tiny/detections.json").read_text())
     names = (data / "shapes.names").read_text().split()
     assert [row["file"] for row in rows] == [str(path) for path in sources]
-    assert len(out.splitlines()) == len(sources)
+    *lines, last = out.splitlines()
+    assert len(lines) == len(sources)
+    assert last == "wrote runs/detect/tiny: detections.json and the annotated pictures"
     for row, path in zip(rows, sources, strict=True):
-        drawn, plain = cv2.imread(f"runs/detect/{path.name}"), cv2.imread(str(path))
+        drawn, plain = cv2.imread(f"runs/detect/tiny/{path.name}"), cv2.imread(str(path))
         assert drawn.shape == plain.shape == (row["height"], row["width"], 3)
         assert row["detections"], "these weights find something everywhere"
         assert np.abs(drawn.astype(int) - plain).max() > 100
@@ -252,21 +255,51 @@ def test_equal_names_from_two_folders(
         shutil.copy(data / f"JPEGImages/{source}.jpg", tmp_path / folder / "x.jpg")
     code, _, _ = run("detect", cfg, weights, tmp_path / "a", tmp_path / "b", tmp_path / "a/x.jpg")
     assert code == 0
-    written = sorted(path.name for path in Path("runs/detect").iterdir())
+    written = sorted(path.name for path in Path("runs/detect/tiny").iterdir())
     assert written == ["detections.json", "x-2.jpg", "x.jpg"]
 
 
-def test_pictures_are_not_overwritten(
+def test_every_detect_has_a_folder_of_its_own(
     run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
 ) -> None:
+    picture, broken = data / "JPEGImages/test_00000.jpg", tmp_path / "broken.jpg"
+    broken.write_text("not a picture")
+    shutil.copy(cfg, tmp_path / "model.cfg")  # as in the folder of a run
+    words = ["--names", data / "shapes.names", "--runtime", "torch"]
+    for model, more, folder in (
+        (cfg, [], "runs/detect/tiny"),
+        (cfg, ["--thresh", 0.99], "runs/detect/tiny-2"),
+        (tmp_path / "model.cfg", [], f"runs/detect/{tmp_path.name}"),
+        (cfg, ["--project", "a", "--name", "b"], "a/b"),
+        (cfg, ["--project", "a", "--name", "b"], "a/b-2"),
+        (cfg, ["--out", "c", "--txt", "c"], "c"),
+    ):
+        code, out, _ = run("detect", model, weights, picture, *words, *more)
+        assert (code, out.splitlines()[-1].split()[1]) == (0, f"{folder}:")
+        (row,) = json.loads(Path(folder, "detections.json").read_text())
+        assert bool(row["detections"]) != ("--thresh" in more), "the first result is still there"
+    code, out, err = run("detect", cfg, weights, picture, *words, "--json", "--name", "quiet")
+    assert json.loads(out) == json.loads(Path("runs/detect/quiet/detections.json").read_text())
+    assert "wrote runs/detect/quiet: " in err
+    code, out, err = run("detect", cfg, weights, broken, *words)
+    assert (code, out, err.splitlines()[-1]) == (1, "", "ghostyolo: 1 of 1 sources cannot be read")
+    folders = {"tiny", "tiny-2", tmp_path.name, "quiet"}
+    assert {path.name for path in Path("runs/detect").iterdir()} == folders
+
+
+@pytest.mark.parametrize("option", ["--out", "--txt", "--voc"])
+def test_folder_with_files_is_refused(
+    option: str, run: Command, tmp_path: Path, cfg: Path, weights: Path, data: Path
+) -> None:
+    """Among them the folder of the source."""
     shutil.copy(data / "JPEGImages/test_00000.jpg", tmp_path / "x.jpg")
     before = (tmp_path / "x.jpg").read_bytes()
-    done = run("detect", cfg, weights, tmp_path / "x.jpg", "--out", tmp_path)
-    names = "ghostyolo: no class names; give them with --names FILE"
-    assert done[2].splitlines()[0] == names
-    message = f"{tmp_path / 'x.jpg'}: would be overwritten; give another folder with --out"
-    assert_refused(done, message, lines=2)
+    words = ("detect", cfg, weights, tmp_path / "x.jpg", "--names", data / "shapes.names")
+    done = run(*words, "--json", option, tmp_path)
+    assert_refused(done, f"{tmp_path}: there are files in it; give a new or empty folder")
     assert (tmp_path / "x.jpg").read_bytes() == before
+    message = "--out is a whole path; leave it or --project and --name out"
+    assert_refused(run(*words, "--out", "y", "--name", "z"), message)
 
 
 def test_one_bad_picture_does_not_stop_the_others(
@@ -278,10 +311,11 @@ def test_one_bad_picture_does_not_stop_the_others(
     shutil.copy(data / "JPEGImages/test_00000.jpg", folder / "b.jpg")
     code, out, err = run("detect", cfg, weights, folder, "--names", data / "shapes.names")
     assert code == 1
-    assert len(out.splitlines()) == 1
+    assert len(out.splitlines()) == 2
     assert err.startswith(f"ghostyolo: {folder / 'a.jpg'}: ")
-    assert without_runtime(err).count("\n") == 1
-    assert [p.name for p in sorted(Path("runs/detect").iterdir())] == ["b.jpg", "detections.json"]
+    assert without_runtime(err).splitlines()[1:] == ["ghostyolo: 1 of 2 sources cannot be read"]
+    written = sorted(path.name for path in Path("runs/detect/tiny").iterdir())
+    assert written == ["b.jpg", "detections.json"]
 
 
 def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], str]]:
@@ -472,17 +506,25 @@ def test_detect_in_a_video_and_lists_of_all_kinds(
     writer.close()
     code, out, err = run(
         "detect", exported, tmp_path / "film.mp4", source, "--batch", 2, "--jsonl", "x.jsonl",
-        "--coco", "x.json", "--voc", "voc", "--txt", "txt",
+        "--coco", "x.json", "--voc", "voc", "--txt", "txt", "--csv", "x.csv",
     )  # fmt: skip
     assert (code, without_runtime(err)) == (0, "")
-    assert out.splitlines()[-1] == f"{tmp_path / 'film.mp4'}: 5 frames -> runs/detect/film.mp4"
-    drawn = cv2.VideoCapture("runs/detect/film.mp4")
+    assert out.splitlines()[-2] == f"{tmp_path / 'film.mp4'}: 5 frames -> runs/detect/x/film.mp4"
+    drawn = cv2.VideoCapture("runs/detect/x/film.mp4")
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     rows = [json.loads(line) for line in Path("x.jsonl").read_text().splitlines()]
-    assert rows == json.loads(Path("runs/detect/detections.json").read_text())
+    assert rows == json.loads(Path("runs/detect/x/detections.json").read_text())
     assert [row.get("frame") for row in rows] == [None, 0, 1, 2, 3, 4]
     count = sum(len(row["detections"]) for row in rows)
     assert len(json.loads(Path("x.json").read_text())) == count > 0
+    with open("x.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    listed = [(row, found) for row in rows for found in row["detections"]]
+    for line, (row, found) in zip(table, listed, strict=True):
+        edges = [float(line[edge]) for edge in ("left", "top", "right", "bottom")]
+        assert (line["file"], line["frame"]) == (row["file"], str(row.get("frame", "")))
+        assert (int(line["class"]), line["name"]) == (found["class"], found["name"])
+        assert (float(line["score"]), edges) == (found["score"], found["box"])
     lines = [line for path in Path("voc").iterdir() for line in path.read_text().splitlines()]
     pictures = [source.stem, *(f"film_{n}" for n in range(5))]
     assert {line.split()[0] for line in lines} == set(pictures)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
+import sys
+import termios
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ghostyolo.cli import progress as console
+from ghostyolo.cli import shared
 from ghostyolo.training.observers import Interruption
 
 
@@ -81,3 +88,22 @@ def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().err.startswith(
         "train 3/3 iterations, loss 1.50 (box 1.00, class 0.50), rate 0.1, 1.0 pictures/s"
     )
+
+
+def test_line_of_output_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        progress = console.Progress(3, "detect", "picture")
+        shared.print_above_bar("x.jpg: 1 dog")
+        progress.close()
+    seen = b""
+    with suppress(OSError):  # at the end
+        while part := os.read(master, 10_000):
+            seen += part
+    os.close(master)
+    lines = seen.decode().split("\r\n")
+    assert any("detect" in line and "0/3" in line for line in lines)
+    assert "x.jpg: 1 dog" in [line.rpartition("\r")[2] for line in lines]

@@ -74,7 +74,7 @@ def test_folder_of_a_run(folder: Path, caplog: pytest.LogCaptureFixture) -> None
     Path(best).touch()
     assert model_files(folder) == (cfg, best)
     assert load(folder) == load(cfg)
-    assert model_name(f"{folder}/") == folder.name
+    assert model_name(f"{folder}/") == model_name(cfg) == folder.name
     assert len(caplog.records) == 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ghostyolo.drawing import draw
-from ghostyolo.errors import DataError, OptionError
+from ghostyolo.errors import DataError
 from ghostyolo.model.detections import Detections
 from ghostyolo.prediction import predict, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
@@ -122,9 +122,3 @@ def test_targets_have_names_of_their_own(tmp_path: Path) -> None:
     assert [path.name for path in labels.values()] == [
         "x.txt", "x-2.txt", "x-2-2.txt", "x-3.txt", "y.txt", "x-4.txt", "stdin.txt",
     ]  # fmt: skip
-
-
-def test_target_is_never_a_source(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.png")
-    with pytest.raises(OptionError, match=r"x\.png: would be overwritten; give another folder"):
-        output_paths(Sources([path], []), tmp_path / "below" / "..")

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.model.detections import Detections
@@ -152,9 +153,6 @@ def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert [path.name for path in output_paths(Sources([], streams), tmp_path).values()] == [
         "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
     ]  # fmt: skip
-    own = Stream(str(tmp_path / "x.mp4"), "", live=False)
-    with pytest.raises(OptionError, match="would be overwritten; give another folder with --out"):
-        output_paths(Sources([], [streams[0], own]), tmp_path)
 
 
 def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +190,11 @@ def test_coco_counts_as_coco_does() -> None:
     }  # fmt: skip
     assert writers.coco_rows({**row, "file": "dog.jpg"}, 7, 80)[0]["image_id"] == 7
     assert writers.coco_rows({**row, "frame": 3}, 7, 80)[0]["image_id"] == 7
+    truth = COCO()
+    truth.dataset = {"images": [{"id": 42}], "categories": [{"id": 1}, {"id": 2}]}
+    truth.createIndex()
+    loaded = truth.loadRes(writers.coco_rows(row, 7, 2)).anns.values()
+    assert [each["bbox"] for each in loaded] == [[-1, 2, 22, 28], [30, 4, 34, 44]]
     assert (writers.COCO_IDS[0], writers.COCO_IDS[11], writers.COCO_IDS[79]) == (1, 13, 90)
     assert len(writers.COCO_IDS) == 80
 
@@ -231,6 +234,14 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     with writers.json_lines(tmp_path / "x.jsonl") as add_row:
         add_row(row)
         assert not (tmp_path / "x.jsonl").exists(), "it is in its place when it is whole"
-        add_row(row)
-    text = (tmp_path / "x.jsonl").read_text()
-    assert [json.loads(line) for line in text.splitlines()] == [row, row]
+        odd = {**row, "file": "ä\udcff.jpg"}  # as Python spells a name that is not UTF-8
+        add_row(odd)
+    text = (tmp_path / "x.jsonl").read_text("utf-8")
+    assert "ä" in text
+    assert [json.loads(line) for line in text.splitlines()] == [row, odd]
+    writers.write_csv(tmp_path / "x.csv", [odd])
+    assert (tmp_path / "x.csv").read_text("utf-8").splitlines() == [
+        "file,frame,class,name,score,left,top,right,bottom",
+        "ä\\udcff.jpg,,1,b,0.9,-1.0,2.0,21.0,30.0",
+        "ä\\udcff.jpg,,0,a,0.5,30.0,4.0,64.0,48.0",
+    ]

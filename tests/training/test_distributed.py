@@ -166,14 +166,14 @@ def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None
 
 
 def test_torchrun_detects_as_one_process_does(data: Path, tmp_path: Path) -> None:
-    """Each in its share of the pictures, a broken one among them; the first writes the lists."""
+    """Each its share of the pictures, a broken one among them; the first makes the folder."""
     weights, pictures = tiny.eager_weights(tmp_path), tmp_path / "pictures"
     pictures.mkdir()
     for number, path in enumerate(sorted((data / "JPEGImages").iterdir())[:5]):
         shutil.copy(path, pictures / f"{number}.jpg")
     (pictures / "2a.jpg").write_text("broken")
     words = (tiny.write(tmp_path), weights, pictures, "--runtime", "torch", "--jsonl")
-    options = ("--out", tmp_path / "out")
+    options = ("--project", tmp_path / "out")
     process = torchrun(*words, tmp_path / "two.jsonl", *options, command="detect")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -183,6 +183,8 @@ def test_torchrun_detects_as_one_process_does(data: Path, tmp_path: Path) -> Non
     rows = [(tmp_path / f"{name}.jsonl").read_text() for name in ("one", "two")]
     assert rows[0] == rows[1]
     assert rows[0].count("\n") == 5
+    for folder in ("tiny", "tiny-2"):
+        assert len(list((tmp_path / "out" / folder).iterdir())) == 6
 
 
 def test_signal_to_torchrun_saves_the_run(data: Path, tmp_path: Path) -> None:
