@@ -1,0 +1,65 @@
+"""Every example of README, CONTRIBUTING and docs does what it says: it runs, and exits with 0."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, examples
+from support.examples import LANGUAGES, PAGES, PROGRAMS
+
+BLOCKS = {page: examples.blocks(page, (ROOT / page).read_text()) for page in PAGES}
+MOST_NOT_RUN = 12
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    examples.stand_ins(folder)
+    return folder
+
+
+@pytest.fixture
+def scratch(stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the files that the examples name, as working directory."""
+    folder = tmp_path / "scratch"
+    shutil.copytree(stand_ins, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_of(page: str, scratch: Path) -> None:
+    with examples.Reader() as reader:
+        for block in BLOCKS[page]:
+            if block.language in LANGUAGES:
+                reader.follow(block)
+    if reader.failures:
+        pytest.fail("\n\n".join(reader.failures), pytrace=False)
+
+
+def test_no_example_hides() -> None:
+    """In a block without a language, which is not run."""
+    assert not [
+        f"{block.page}:{block.line} is an example; write ```sh or ```python"
+        for page in PAGES
+        for block in BLOCKS[page]
+        if block.language not in LANGUAGES and (block.text.split() or [""])[0] in PROGRAMS
+    ]
+
+
+def test_few_examples_are_not_run() -> None:
+    marked = [block for page in PAGES for block in BLOCKS[page] if block.reason]
+    assert len(marked) <= MOST_NOT_RUN
+    for block in marked:
+        place = f"{block.page}:{block.line}"
+        assert block.language in LANGUAGES, f"{place}: nothing runs this block anyway"
+        assert block.part in block.text, f"{place}: no command contains '{block.part}'"
+
+
+def test_every_mark_is_before_a_block() -> None:
+    for page in PAGES:
+        marks = (ROOT / page).read_text().count("<!-- not run")
+        assert marks == sum(bool(block.reason) for block in BLOCKS[page]), page
