@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ghostyolo.errors import missing_package
+
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset, Sample, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
@@ -40,7 +42,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            try:
+                return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            except ImportError as error:
+                raise missing_package(error) from error
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 

@@ -12,6 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+# The packages that hold modules of another name.
+PACKAGES = {
+    "cv2": "opencv-python, or opencv-python-headless if there is no display",
+    "yaml": "pyyaml",
+}
+
 
 class Span(NamedTuple):
     """A line of a file, counted from 1; line 0 is the file as a whole."""
@@ -110,6 +116,22 @@ class DataError(GhostyoloError):
 
 class OptionError(GhostyoloError):
     """An option of a command, or an argument of a function, with a value that cannot be used."""
+
+
+def missing_package(error: ImportError) -> OptionError:
+    """Return what to tell the user about a package that is missing or cannot be loaded.
+
+    Raises the error itself if it is about a module of ghostyolo.
+    """
+    name, trace = (error.name or "").partition(".")[0], error.__traceback__
+    while not name and trace is not None:  # OpenCV does not tell, when a system library is missing
+        if trace.tb_frame.f_globals["__name__"] in PACKAGES:
+            name = trace.tb_frame.f_globals["__name__"]
+        trace = trace.tb_next
+    if name in ("", "ghostyolo"):
+        raise error
+    package = PACKAGES.get(name, name.replace("_", "-"))
+    return OptionError(f"cannot import {name}: {error}", hint=f"pip install {package}")
 
 
 class Findings:

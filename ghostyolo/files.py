@@ -64,6 +64,16 @@ def _made(folder: Path) -> Iterator[None]:
         raise OptionError(message, span=Span(str(folder)), hint=hint) from None
 
 
+def cache_folder() -> Path:
+    """Return the folder of ghostyolo's caches, which may not exist.
+
+    Source: XDG Base Directory Specification 0.8.
+    """
+    from pathlib import Path
+
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ghostyolo")
+
+
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, and rename it to `path` once it is complete on disk.

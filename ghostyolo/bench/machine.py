@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ghostyolo.files import replace
+from ghostyolo.files import cache_folder, replace
 from ghostyolo.network.cost import Machine
 
 Clock = Callable[[], float]
@@ -65,9 +64,8 @@ def best(one: Machine, other: Machine) -> Machine:
 
 
 def cache_path() -> Path:
-    """Return the file of the cache. Source: XDG Base Directory Specification 0.8."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ghostyolo" / "machine.json"
+    """Return the file of the cache."""
+    return cache_folder() / "machine.json"
 
 
 def _least(call: Callable[[], object], seconds: float, clock: Clock) -> float:

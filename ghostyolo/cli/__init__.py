@@ -14,7 +14,7 @@ import signal
 import sys
 
 import ghostyolo
-from ghostyolo.errors import GhostyoloError
+from ghostyolo.errors import GhostyoloError, missing_package
 
 LOG_FORMAT = "ghostyolo: %(message)s"
 SIGNALLED = 128  # plus the number of a signal is the exit code of the program that it ended
@@ -35,6 +35,7 @@ COMMANDS = {
     "parity": "compare a network with another program, layer by layer",
     "anchors": "fit the anchors of a cfg to a data set",
     "data": "describe a data set, and draw a sheet of its pictures",
+    "env": "print versions, devices and memory for a report about a bug",
     "sample-data": "paint a small labelled data set to try things on",
 }
 WITH_SOURCES = ("val", "detect", "classify")  # positional arguments follow WEIGHTS
@@ -62,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except GhostyoloError as error:
         print(f"ghostyolo: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        print(f"ghostyolo: {missing_package(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("ghostyolo: interrupted", file=sys.stderr)

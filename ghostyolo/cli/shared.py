@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError
+from ghostyolo.files import SCHEMA
 from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
 
@@ -126,6 +128,13 @@ def add_input(p: argparse.ArgumentParser, default: str) -> None:
     which = p.add_mutually_exclusive_group()
     which.add_argument("--input", metavar="IMAGE", help="run on this picture")
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
+
+
+def print_json(found: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Print a result, or the rows of one, as a JSON document with its schema."""
+    rows = found if isinstance(found, list) else [found]
+    documents = [{"schema": SCHEMA, **row} for row in rows]
+    print(json.dumps(documents if isinstance(found, list) else documents[0]))
 
 
 def read_network(args: argparse.Namespace) -> Network:

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _write_report(args: argparse.Namespace, result: Validation, runtime: str) -> None:
     from ghostyolo import report
+    from ghostyolo.inference.environment import versions
 
     page = report.RunReport(
         title=Path(args.cfg).stem,
@@ -71,7 +72,7 @@ def _write_report(args: argparse.Namespace, result: Validation, runtime: str) ->
         seconds=result.seconds,
         validation=result,
         weights=args.weights or args.cfg,
-        versions={**report.versions(pick_device(args.device)), "runtime": runtime},
+        versions={**versions(pick_device(args.device)), "runtime": runtime},
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
     report.write(args.report, page)

@@ -20,7 +20,7 @@ from typing import Any
 
 import ghostyolo
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.files import replace
+from ghostyolo.files import cache_folder, replace
 from ghostyolo.network import Network, dumps
 
 MOST_BYTES = 2 << 30
@@ -52,10 +52,9 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
 def folder() -> Path:
     """Return the folder of the cache; make it if it is missing.
 
-    Raises `OptionError` if it cannot be made. Source: XDG Base Directory Specification 0.8.
+    Raises `OptionError` if it cannot be made.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(base) / "ghostyolo" / "exports"
+    path = cache_folder() / "exports"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -55,6 +55,7 @@ def window(title: str) -> Callable[[np.ndarray, bool], bool]:
     try:
         cv2.namedWindow(title, cv2.WINDOW_NORMAL)
     except cv2.error:
+        hint = f"install opencv-python in place of the headless package, or {hint}"
         raise OptionError("--show: this OpenCV has no windows", hint=hint) from None
 
     def show(image: np.ndarray, still: bool) -> bool:

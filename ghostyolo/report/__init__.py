@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghostyolo.report.page import RunReport, render, versions, write
+from ghostyolo.report.page import RunReport, render, write
 from ghostyolo.report.results import draw_curve, write_rows
 
-__all__ = ["RunReport", "draw_curve", "render", "versions", "write", "write_rows"]
+__all__ = ["RunReport", "draw_curve", "render", "write", "write_rows"]

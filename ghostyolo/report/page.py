@@ -7,19 +7,14 @@ and escapes all text. A section without values is left out.
 from __future__ import annotations
 
 import math
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
-import numpy as np
-import torch
 
-import ghostyolo
 from ghostyolo.data import Dataset
 from ghostyolo.evaluation.validation import Validation
 from ghostyolo.files import replace
@@ -49,8 +44,8 @@ class RunReport:
 
     title: the name of the run. network: as trained, with its `[net]`. command: the words of the
     command line. rows: of results.csv. seconds: by phase, in order. train: the training set.
-    validation: of the file `weights`. versions: see `versions`. A section is left out if its values
-    are not given.
+    validation: of the file `weights`. versions: see `environment.versions`. A section is left out
+    if its values are not given.
     """
 
     title: str
@@ -69,25 +64,6 @@ class RunReport:
         """Return the training set and the validation set, each if it was given."""
         found = [self.train, self.validation.dataset if self.validation else None]
         return [dataset for dataset in found if dataset is not None]
-
-
-def versions(device: str) -> dict[str, str]:
-    """Return the versions of the libraries, the system and the device of a run, by name.
-
-    device: as torch names it.
-    """
-    kind = torch.device(device).type
-    name = torch.cuda.get_device_name(device) if kind == "cuda" else platform.machine()
-    return {
-        "ghostyolo": ghostyolo.__version__,
-        "Python": platform.python_version(),
-        "PyTorch": str(torch.__version__),
-        "OpenCV": str(cv2.__version__),
-        "NumPy": np.__version__,
-        "system": platform.platform(),
-        "device": f"{device} ({name})",
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def write(path: str | Path, run: RunReport) -> None:

@@ -43,7 +43,12 @@ RUNTIMES = {
         "pip install 'ghostyolo[onnx]'",
     ),
     "opencv": RuntimeEntry(
-        "opencv", ("opencv-python", "opencv-python-headless"), (".onnx",),
+        "opencv",
+        (
+            "opencv-python", "opencv-python-headless", "opencv-contrib-python",
+            "opencv-contrib-python-headless",
+        ),
+        (".onnx",),
         "pip install opencv-python",
     ),
     "torch": RuntimeEntry("pytorch", ("torch",), (".torchscript", ".pt"), "pip install torch"),
@@ -100,11 +105,12 @@ def installed_versions() -> dict[str, str | None]:
 
 def installed_version(name: str) -> str | None:
     """Return the version of a runtime's library, None if it is not installed. Imports nothing."""
-    return next(filter(None, map(_version, RUNTIMES[name].distributions)), None)
+    return next(filter(None, map(distribution_version, RUNTIMES[name].distributions)), None)
 
 
 @cache
-def _version(distribution: str) -> str | None:
+def distribution_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -9,15 +9,18 @@ CGROUP = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "m
 
 
 def default_threads() -> int:
-    """Return OMP_NUM_THREADS, else the number of processors that this process may use.
-
-    Its affinity and the quota of its control group limit them.
-
-    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max.
-    """
+    """Return OMP_NUM_THREADS, else the number of processors that this process may use."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
+    return usable_processors()
+
+
+def usable_processors() -> int:
+    """Return how many processors the affinity and the control group's quota leave this process.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, cpu.max.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(count, round(_quota() or count)))

@@ -18,6 +18,7 @@ from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span
 from ghostyolo.evaluation.validation import Validation, validate
+from ghostyolo.inference.environment import versions
 from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, passes
@@ -139,7 +140,7 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
         train=config.train,
         validation=validation,
         weights=BEST,
-        versions=report.versions(config.device),
+        versions=versions(config.device),
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
     report.write(config.folder / "report.html", page)

@@ -24,6 +24,7 @@ from ghostyolo.errors import OptionError
 from ghostyolo.evaluation.average_precision import score
 from ghostyolo.evaluation.error_types import outcomes_of
 from ghostyolo.evaluation.validation import Validation
+from ghostyolo.inference.environment import versions
 from ghostyolo.model.detections import Detections
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, render, tables
@@ -127,7 +128,7 @@ def run(folder: Path) -> RunReport:
         train=train,
         validation=validated(val, detections),
         weights="best.weights",
-        versions=report.versions("cpu"),
+        versions=versions("cpu"),
         date="2025-01-02",
     )
 
