@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 OPENCV_4 = VENV / "opencv-4.14"
-RECIPE = ("constraints.txt", "pyproject.toml", "setup.cfg")  # a change in one calls for pip
+RECIPE = (
+    "constraints.txt",
+    "pyproject.toml",
+    "setup.cfg",
+    "setup.py",
+)  # a change in one calls for pip
 
 
 def prepare(*, test: bool = False) -> None:

@@ -1,5 +1,8 @@
 """Feed mutated cfgs and weights to the parsers, which must read them or refuse them with an error.
 
+Lint is held against the truth: it finds no error in a cfg if and only if its network computes, and
+its fixes add no error and do not change a network.
+
 Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--seed S] [FILE.cfg ...]
 """
 
@@ -21,8 +24,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghostyolo import lint
-from ghostyolo.errors import CfgError, Findings, GhostyoloError, WeightsError
-from ghostyolo.network import dumps, load, loads
+from ghostyolo.errors import CfgError, Diagnostic, Findings, GhostyoloError, WeightsError
+from ghostyolo.layers.base import count
+from ghostyolo.network import Network, dumps, load, loads
 
 if TYPE_CHECKING:
     from ghostyolo.model.model import Model
@@ -38,6 +42,7 @@ NUMBERS = (
 ODD_BYTES = (
     b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"=", b"[", b"]", b"#", b";", b"\r", b"\n",
 )  # fmt: skip
+VALUES, LAYERS = 4_000_000, 600  # of a network that is computed; a larger one takes long
 Mutation = Callable[[random.Random, bytes], bytes]
 
 
@@ -124,14 +129,70 @@ def read_cfg(data: bytes, folder: Path) -> None:
     """Read a cfg by lint, with and without compat, and again as written. Raises `CfgError`."""
     path = folder / "fuzz.cfg"
     path.write_bytes(data)
-    for finding in lint.check_file(path):
+    found = lint.check_file(path)
+    for finding in found:
         if not finding.span or not finding.rule or not finding.hint:
             raise AssertionError(f"a finding without line, rule or hint: {finding}")
+    network = compared_with_truth(path, found)
+    check_fix(path, errors(found), network)
     compat = Findings(quiet=True, compat=True)
     load(path, findings=compat)
     network = load(path)
     if loads(dumps(network), findings=Findings(quiet=True)) != network:
         raise AssertionError("is written as another network")
+
+
+def errors(found: list[Diagnostic]) -> int:
+    """Return the number of errors among the findings."""
+    return sum(finding.severity == "error" for finding in found)
+
+
+def compared_with_truth(path: Path, found: list[Diagnostic]) -> Network | None:
+    """Return the network of a file if it can be read; compare what lint found with the truth.
+
+    A network that is too large is not computed.
+    """
+    first = next((item for item in found if item.severity == "error"), None)
+    try:
+        network = load(path, findings=Findings(quiet=True))
+    except CfgError as error:
+        if not first:
+            raise AssertionError(f"lint has no error, reading has: {error}") from None
+        return None
+    values = sum(node.shape.size for node in network)
+    weights = sum(count(node.layer.weights(*network.input_shapes(node))) for node in network)
+    if max(values, weights) > VALUES or len(network) > LAYERS:
+        return network
+    try:
+        compute(network)
+    except CfgError as error:
+        if not first:
+            raise AssertionError(f"lint has no error, computing has: {error}") from None
+    else:
+        if first:
+            raise AssertionError(f"computes, but lint has: {first.rule} {first.message}")
+    return network
+
+
+def compute(network: Network) -> None:
+    """Build the model of a network and run it once. Raises `CfgError`."""
+    import torch
+
+    from ghostyolo.model.model import Model
+
+    with torch.inference_mode():
+        Model(network).eval()(torch.zeros(1, *network.options.shape))
+
+
+def check_fix(path: Path, before: int, network: Network | None) -> None:
+    """Compare the fixed file with the original: no more errors, and the same layers."""
+    fixed, changes = lint.fix(lint.read_text(path), str(path))
+    if not changes:
+        return
+    if errors(lint.check(fixed, str(path))) > before:
+        raise AssertionError("fix adds errors")
+    if network and loads(fixed, findings=Findings(quiet=True)).nodes != network.nodes:
+        raise AssertionError("fix changes the network")
 
 
 def read_weights(model: Model, data: bytes, folder: Path) -> None:

@@ -166,6 +166,9 @@ class Layer(Options):
         """
         return [] if self.dontload else self.weights(*inputs)
 
+    def check_inference(self) -> None:
+        """Raise `LayerError` if the layer cannot be computed with its options."""
+
     def check_training(self) -> None:
         """Raise `LayerError` if training does not support the layer with its options."""
         if not self.trained:

@@ -139,6 +139,14 @@ class Convolutional(Layer):
                 "share_index refers to a layer with other weights", hint, "share-index"
             )
 
+    def check_inference(self) -> None:
+        if self.coordconv:
+            hint = "without the key it is another network: run it in Darknet's GPU build"
+            raise LayerError(f"coordconv={self.coordconv} is not supported", hint, "unsupported")
+        if self.xnor and self.antialiasing:
+            message = "xnor=1 with antialiasing is not supported"
+            raise LayerError(message, "train it without one of the two", "unsupported")
+
     def when_referenced(self) -> Layer:
         """Return the layer without `bin_output`, which Darknet switches off for such a layer.
 
@@ -191,10 +199,6 @@ class Convolutional(Layer):
 
         from ghostyolo.ops import convolution, pooling
 
-        if self.coordconv:
-            raise LayerError(f"coordconv={self.coordconv} is not supported", "set coordconv=0")
-        if self.xnor and self.antialiasing:
-            raise LayerError("xnor=1 has no antialiasing", "set antialiasing=0")
         conv = nn.Conv2d(
             inputs[0].c, self.filters, self.size, self.strides, self._padding,
             self.computed_dilation, self.computed_groups, bias=not self.norm,

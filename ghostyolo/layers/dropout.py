@@ -5,7 +5,7 @@ Source: AlexeyAB/darknet src/parser.c parse_dropout, src/dropout_layer.c.
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Importer, Layer, Module
+from ghostyolo.layers.base import Importer, Layer, LayerError, Module, Shape
 from ghostyolo.syntax.options import key, options
 
 
@@ -27,6 +27,12 @@ class Dropout(Layer):
     dropblock: int = key(0)
     dropblock_size_rel: float = key(0.0, training="any")
     dropblock_size_abs: int = key(0, training="any")
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if not 0 <= self.probability <= 1:
+            message = f"probability={self.probability:g} is not in 0..1"
+            raise LayerError(message, "set the fraction of values to drop, such as 0.5")
+        return inputs[0]
 
     def module(self, *inputs: object) -> Module:
         from torch import nn

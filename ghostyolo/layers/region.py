@@ -80,11 +80,14 @@ class Region(Head):
             raise LayerError(f"coords={self.coords}", "set coords=4")
         return inputs[0]
 
+    def check_inference(self) -> None:
+        if self.tree:
+            hint = "without the line it is another network: run it in Darknet"
+            raise LayerError(f"tree={self.tree} is not supported", hint, "unsupported")
+
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads
 
-        if self.tree:
-            raise LayerError(f"tree={self.tree} is not supported", "delete the line")
         return heads.RegionActivation(self.num, self.classes, bool(self.softmax))
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:

@@ -31,9 +31,12 @@ class Softmax(Layer):
             raise LayerError(message, "choose groups that divide the input", "groups")
         return inputs[0]
 
+    def check_inference(self) -> None:
+        if self.tree:
+            hint = "without the line it is another network: run it in Darknet"
+            raise LayerError(f"tree={self.tree} is not supported", hint, "unsupported")
+
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads
 
-        if self.tree:
-            raise LayerError(f"tree={self.tree} is not supported", "delete the line")
         return heads.Softmax(self.groups, self.temperature, bool(self.spatial))

@@ -149,7 +149,7 @@ def training(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         if counted and counted != layer.classes:
             message = f"{counted} counters_per_class for classes={layer.classes}"
             hint = "give one for each class, Darknet stops otherwise"
-            yield cfg.error("counters-count", node, "counters_per_class", message, hint)
+            yield cfg.warn("counters-count", node, "counters_per_class", message, hint)
         if layer.cls_normalizer != 1 and not counted:
             message = f"cls_normalizer={layer.cls_normalizer:g} without counters_per_class"
             hint = "Darknet reads it with counters_per_class only; delete the line"

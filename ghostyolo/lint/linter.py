@@ -62,15 +62,20 @@ def check(text: str, path: str = "<cfg>") -> list[Diagnostic]:
 
     After an error the parser continues with a placeholder for the layer, whose shape is a guess.
     A finding that depends on this guess may be false. The text is therefore parsed again with
-    another guess, and only the findings of both times are returned.
+    another guess, and only the findings of both times are returned. The first error depends on no
+    guess. An edit is kept if both times suggest it.
     """
     text = text.encode("utf-8", "surrogateescape").decode(
         "utf-8", "replace"
     )  # so that it can be printed
     found = _collect(text, path, 0)
-    if any(finding.severity == "error" for finding in found):
-        again = set(_collect(text, path, _SHAPE_OFFSET))
-        found = [finding for finding in found if finding in again]
+    if first := next((finding for finding in found if finding.severity == "error"), None):
+        again = {_without_edits(item): item.edits for item in _collect(text, path, _SHAPE_OFFSET)}
+        found = [
+            item if again.get(bare) == item.edits else bare
+            for item in found
+            if (bare := _without_edits(item)) in again or item is first
+        ]
     found = sizes.explain(text, path, found)
     return sorted(dict.fromkeys(found), key=lambda item: item.span.line if item.span else 0)
 
@@ -89,13 +94,29 @@ def _collect(text: str, path: str, shape_offset: int) -> list[Diagnostic]:
 def fix(text: str, path: str = "<cfg>") -> tuple[str, list[Change]]:
     """Return the text with every certain fix applied, and the changes.
 
-    A fix may reveal another mistake, so this repeats until there is nothing left to fix.
+    A fix may reveal another mistake, so this repeats until there is nothing left to fix. Edits
+    after which the text has more errors are left out.
     """
     changes: list[Change] = []
+    found = check(text, path)
     for _ in range(_ROUNDS):
-        edits = [edit for finding in check(text, path) for edit in finding.edits]
-        text, done = apply(text, edits)
-        changes += done
-        if not done:
+        groups = [[edit for finding in found for edit in finding.edits]]
+        groups += [list(finding.edits) for finding in found if finding.edits]
+        for edits in groups:  # all together, else one after the other
+            fixed, done = apply(text, edits)
+            after = check(fixed, path) if done else found
+            if done and _errors(after) <= _errors(found):
+                break
+        else:
             break
+        text, found = fixed, after
+        changes += done
     return text, changes
+
+
+def _without_edits(finding: Diagnostic) -> Diagnostic:
+    return finding._replace(edits=())
+
+
+def _errors(found: list[Diagnostic]) -> int:
+    return sum(finding.severity == "error" for finding in found)

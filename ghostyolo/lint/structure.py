@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ghostyolo.errors import Diagnostic
-from ghostyolo.layers import Head
+from ghostyolo.layers import Head, LayerError
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.dropout import Dropout
 from ghostyolo.layers.maxpool import Maxpool
@@ -121,4 +121,13 @@ def activations(cfg: ParsedCfg) -> Iterator[Diagnostic]:
             yield cfg.warn("zero-activation", node, "activation", message, hint)
 
 
-CHECKS = (channels, antialiasing, unused, dropout, convolutions, routes, activations)
+def inference(cfg: ParsedCfg) -> Iterator[Diagnostic]:
+    """Check for layers that this program cannot compute."""
+    for node in cfg.network:
+        try:
+            node.layer.check_inference()
+        except LayerError as error:
+            yield cfg.error(error.rule, node, "", str(error), error.hint)
+
+
+CHECKS = (inference, channels, antialiasing, unused, dropout, convolutions, routes, activations)

@@ -52,11 +52,11 @@ def steps(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     count, factors = len(net.steps), len(net.scales)
     if not (count and factors):
         message = f"policy=steps with {count} steps and {factors} scales"
-        yield cfg.error("steps-missing", None, "policy", message, "give steps= and scales=")
+        yield cfg.warn("steps-missing", None, "policy", message, "give steps= and scales=")
     elif factors < count:
         message = f"{count} steps, {factors} scales"
         hint = "give one scale for each step; Darknet reads beyond the end of the list"
-        yield cfg.error("steps-scales", None, "scales", message, hint)
+        yield cfg.warn("steps-scales", None, "scales", message, hint)
     elif factors > count:
         message, hint = f"{count} steps, {factors} scales", "delete the scales without a step"
         yield cfg.warn("steps-scales", None, "scales", message, hint)

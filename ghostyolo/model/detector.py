@@ -16,7 +16,7 @@ from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.model.detections import Detections
 from ghostyolo.network import Network
-from ghostyolo.network.outputs import classifier_output, detection_heads
+from ghostyolo.network.outputs import check_same_classes, classifier_output, detection_heads
 
 # Inputs (N, 3, h, w) float32 RGB in [0, 1], in any memory format -> the output of each head in
 # Darknet's layout.
@@ -119,10 +119,7 @@ def heads_of(network: Network) -> list[Head]:
         except LayerError as error:
             raise node.error(error) from None
         found.append(head)
-        if head.classes != found[0].classes:
-            message = f"classes={head.classes}, the first head has {found[0].classes}"
-            hint = "give all heads the same classes"
-            raise node.error(message, hint)
+    check_same_classes(network)
     check_takes_pictures(network)
     if not found:
         classifies = "it classifies: run ghostyolo classify"

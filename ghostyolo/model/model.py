@@ -55,6 +55,7 @@ class Model(nn.Module):
             network, weights = model_files(network, weights)
             network = load(network)
         self.network = network
+        outputs.check_same_classes(network)
         stored = weights_file.opened(weights, self.network) if weights else None
         held = {node.index for node, _, _ in stored.items} if stored else set()
         self.layers = nn.ModuleList(
@@ -74,6 +75,7 @@ class Model(nn.Module):
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)
         try:
+            layer.check_inference()
             with nullcontext() if initialise else _Uninitialised():
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})

@@ -14,7 +14,7 @@ from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax import sections as syntax
 from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
-from ghostyolo.syntax.suggestions import nearest
+from ghostyolo.syntax.suggestions import FOREIGN_SECTIONS, nearest, slip
 
 IMAGE = -1  # the index of the network's input
 MAX_VALUES = 1 << 31  # in one layer's output; Darknet counts them with 32 bits
@@ -246,10 +246,11 @@ def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgErro
     elif section.name in NetOptions.names:
         message, hint = "may only be the first section", "delete this section"
     else:
-        near = nearest(section.name, kinds)
+        meant, near = slip(section.name, kinds), nearest(section.name, kinds)
         message = "unknown section"
         hint = f"did you mean [{near}]?" if near else f"use one of {', '.join(sorted(kinds))}"
-        edits = (Edit(section.span.line, f"[{near}]"),) if near else ()
+        hint = FOREIGN_SECTIONS.get(section.name.lower(), hint)
+        edits = (Edit(section.span.line, f"[{meant}]"),) if meant else ()
     return section.error(message, hint, rule=rule, edits=edits)
 
 

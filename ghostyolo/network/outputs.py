@@ -38,6 +38,15 @@ def detection_heads(network: Network) -> list[tuple[Node, Head]]:
     return [(node, node.layer) for node in network if isinstance(node.layer, Head)]
 
 
+def check_same_classes(network: Network) -> None:
+    """Raise `CfgError` if heads differ in their number of classes."""
+    heads = detection_heads(network)
+    for node, head in heads[1:]:
+        if head.classes != heads[0][1].classes:
+            message = f"classes={head.classes}, the first head has {heads[0][1].classes}"
+            raise node.error(message, "give all heads the same classes")
+
+
 def output_nodes(network: Network) -> list[Node]:
     """Return the nodes whose outputs are the network's: all heads, or the last node but losses."""
     found = [node for node, _ in detection_heads(network)]

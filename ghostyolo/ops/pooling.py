@@ -12,6 +12,7 @@ from ghostyolo.ops.activations import Unfolded
 class Maxpool(Unfolded):
     """Max pooling. padding: pixels on both sides together, an odd one at the right and bottom.
 
+    A negative padding leaves pixels of the border out.
     Source: AlexeyAB/darknet src/maxpool_layer.c forward_maxpool_layer.
     """
 
@@ -20,9 +21,9 @@ class Maxpool(Unfolded):
         self.size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        before = self.padding // 2
+        before = int(self.padding / 2)  # towards zero, as in C
         after = self.padding - before
-        if before == after and 2 * before <= self.size:
+        if before == after and 0 <= 2 * before <= self.size:
             return F.max_pool2d(x, self.size, self.stride, before)
         x = F.pad(x, (before, after, before, after), value=torch.finfo(x.dtype).min)
         return F.max_pool2d(x, self.size, self.stride)
@@ -35,7 +36,7 @@ class LocalAvgpool(Maxpool):
     """Average pooling without counting the padding, which is that of `Maxpool`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        before, area = self.padding // 2, self.size**2
+        before, area = int(self.padding / 2), self.size**2
         pad = (before, self.padding - before) * 2
         total = F.avg_pool2d(F.pad(x, pad), self.size, self.stride) * area
         inside = F.pad(torch.ones_like(x[:1, :1]), pad)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from ghostyolo.errors import Edit, Findings, Place, Span
 from ghostyolo.syntax import values
 from ghostyolo.syntax.sections import Option, Section, used_options
-from ghostyolo.syntax.suggestions import nearest
+from ghostyolo.syntax.suggestions import nearest, slip
 from ghostyolo.syntax.values import LARGEST, Value
 
 if TYPE_CHECKING:
@@ -168,11 +168,13 @@ class Options:
 
 
 def _unknown_key(cls: type[Options], option: Option, section: Section, findings: Findings) -> None:
-    near = nearest(option.key, [*cls.keys(), *cls.refs], distance=2)
+    known = [*cls.keys(), *cls.refs]
+    near = nearest(option.key, known, distance=2)
     message = f"unknown key '{option.key}'"
     if near and option.key not in _keys_anywhere():
         taken = any(other.key == near for other in section.options)
-        edits = () if taken else (Edit(option.span.line, f"{near}={option.value}"),)
+        certain = not taken and slip(option.key, known) == near
+        edits = (Edit(option.span.line, f"{near}={option.value}"),) if certain else ()
         hint, darknet = f"did you mean '{near}'?", "does not read the line"
         findings.quirk(option.place, message, hint, darknet, rule="key-typo", edits=edits)
     else:

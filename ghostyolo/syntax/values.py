@@ -12,7 +12,7 @@ from typing import Any
 
 from ghostyolo.errors import Edit, Edits, Findings
 from ghostyolo.syntax.sections import Option, trailing_comment
-from ghostyolo.syntax.suggestions import nearest
+from ghostyolo.syntax.suggestions import foreign_word, nearest
 
 Value = Any  # int | float | str | tuple of numbers, as the field's annotation says
 LARGEST = (1 << 31) - 1  # the largest C int
@@ -77,6 +77,7 @@ class _Reader:
         word, name = self.text.split("#")[0], self.item.name
         near = nearest(word, choices)
         hint = f"did you mean '{near}'?" if near else f"use one of {', '.join(choices)}"
+        hint = foreign_word(name, word) or hint
         rule = "unknown-word"
         edits: Edits = ()
         if word in choices:

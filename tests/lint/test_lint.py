@@ -27,7 +27,23 @@ FIXED = {
     "byte-order-mark", "duplicate-key", "trailing-comment", "key-typo", "section-text",
     "word-comment", "unknown-section", "batch-multiple", "head-filters", "default-activation",
 }  # fmt: skip
-NOT_FIXED = {"batch_below_subdivisions", "several", "head", "region", "detection"}
+NOT_FIXED = {
+    "batch_below_subdivisions", "several", "head", "region", "detection",
+    "head_filters_before_shortcut", "unknown_section_foreign",
+}  # fmt: skip
+
+CONVOLUTION = """[net]
+width=32
+height=32
+channels=3
+
+[convolutional]
+filters=8
+size=3
+pad=1
+activation=relu
+
+"""
 
 seeded = pytest.mark.parametrize("path", SEEDED, ids=lambda path: path.stem)
 every = pytest.mark.parametrize("path", SEEDED + ERRORS, ids=lambda path: path.stem)
@@ -130,6 +146,47 @@ def _texts(node: ast.expr, *, lint_only: bool, path: Path) -> list[str]:
 
 def _looks_like_rule(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", value) is not None
+
+
+@pytest.mark.parametrize("name", ["yolo4", "shift_channels", "Shift_Channels", "route2", "mam"])
+def test_section_with_another_meaning_is_not_corrected(name: str) -> None:
+    text = f"[net]\nwidth=8\nheight=8\nchannels=3\n\n[avgpool]\n\n[{name}]\n"
+    (found,) = [item for item in lint.check(text) if item.severity == "error"]
+    assert found.rule == "unknown-section"
+    assert lint.fix(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("silu", "write activation=swish, the same function"),
+        ("h_swish", "no Darknet has this function"),
+        ("Leaky_ReLU", "write activation=leaky, the same function"),
+    ],
+)
+def test_activation_of_another_program_is_translated_or_refused(word: str, hint: str) -> None:
+    text = CONVOLUTION.replace("relu", word)
+    (found,) = [item for item in lint.check(text) if item.severity == "error"]
+    assert (found.rule, found.hint) == ("unknown-word", hint)
+
+
+def test_fix_never_adds_errors() -> None:
+    """The first head's classes may be the wrong ones: other filters would break the second."""
+    conv = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
+    yolo = "[yolo]\nmask={}\nanchors=8,8,20,20\nnum=2\nclasses={}\n"
+    text = CONVOLUTION + "".join(
+        (
+            conv.format(8),
+            yolo.format(0, 4),
+            "[route]\nlayers=0\n",
+            conv.format(8),
+            yolo.format(1, 3),
+        )
+    )
+    before = [item for item in lint.check(text) if item.severity == "error"]
+    fixed, _ = lint.fix(text)
+    after = [item for item in lint.check(fixed) if item.severity == "error"]
+    assert len(after) <= len(before)
 
 
 @every
