@@ -1,9 +1,12 @@
 """ghostyolo: GhostNet-YOLO cfgs for Darknet, written, checked, trained and run in PyTorch.
 
-    network = ghostyolo.load("ghostnet.cfg")     # Network; loads(text); dumps(network) -> text
-    model = ghostyolo.Model(network)             # an nn.Module that computes what Darknet computes
-    detections = model.detect("dog.jpg")         # boxes of the picture, in pixels
+    network = ghostyolo.load("ghostnet.cfg")                # a Network; dumps(network) -> text
     run = ghostyolo.train("ghostnet.cfg", "DATA", epochs=100, adapt=True)
+    print(ghostyolo.val(run.folder, "DATA", split="test"))  # average precision
+    model = ghostyolo.Model(run.folder)                     # a torch module, ready for inference
+    for found in model.detect("dog.jpg"):                   # boxes in pixels of the picture
+        print(found.name, found.score, found.box)
+    ghostyolo.export(model, "mine.onnx")
 
 Names that need torch or numpy are imported when first used.
 """
@@ -18,7 +21,9 @@ from ghostyolo.errors import missing_package
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset, Sample, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
-    from ghostyolo.model.detections import Detections
+    from ghostyolo.jobs.export import export
+    from ghostyolo.jobs.val import val
+    from ghostyolo.model.detections import Detection, Detections
     from ghostyolo.model.model import Model
     from ghostyolo.network import Network, Node, dumps, load, loads
     from ghostyolo.training.run import train
@@ -27,15 +32,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "data": ("Dataset", "Sample", "open_dataset", "read_image"),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
-    "model.detections": ("Detections",),
+    "jobs.export": ("export",),
+    "jobs.val": ("val",),
+    "model.detections": ("Detection", "Detections"),
     "model.model": ("Model",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
     "training.run": ("train",),
 }
 __all__ = [
-    "CfgError", "DataError", "Dataset", "Detections", "GhostyoloError", "Model", "Network", "Node",
-    "OptionError", "Sample", "WeightsError", "dumps", "load", "loads", "open_dataset", "read_image",
-    "train",
+    "CfgError", "DataError", "Dataset", "Detection", "Detections", "GhostyoloError", "Model",
+    "Network", "Node", "OptionError", "Sample", "WeightsError", "dumps", "export", "load", "loads",
+    "open_dataset", "read_image", "train", "val",
 ]  # fmt: skip
 
 

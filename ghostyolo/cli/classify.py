@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             if row and not args.json:
                 classes = (f"{each['name']} {each['probability']:.3f}" for each in row["classes"])
                 print(f"{row['file']}: {', '.join(classes)}")
-    model_argument.print_runtime(runtime)
+    model_argument.print_runtime(runtime.title)
     if args.json:
         print(json.dumps([row for row in rows if row]))
     return 0 if all(rows) else 1

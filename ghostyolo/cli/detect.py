@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             rows, failed = job.run()
     if not world.first:
         return 0
-    model_argument.print_runtime(runtime)
+    model_argument.print_runtime(runtime.title)
     if args.json:
         print(json.dumps(rows))
     if rows and job.folder:

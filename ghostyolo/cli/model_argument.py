@@ -13,6 +13,7 @@ from ghostyolo.cli import shared
 from ghostyolo.network.net_options import parse_size
 
 if TYPE_CHECKING:
+    from ghostyolo.network import Network
     from ghostyolo.runtime.interface import Runtime
 
 
@@ -43,17 +44,25 @@ def add_runtime(p: argparse.ArgumentParser, batch: int = 1) -> None:
     )
 
 
+def source(args: argparse.Namespace) -> tuple[Network | str, tuple[int, int] | None]:
+    """Return CFG's network at --size; or the path of an exported file, and the size (h, w)."""
+    from ghostyolo.runtime.registry import is_exported
+
+    if is_exported(args.cfg):
+        return args.cfg, parse_size(args.size) if args.size else None
+    return shared.read_network(args), None
+
+
 def open_model(args: argparse.Namespace) -> Runtime:
     """Open CFG with WEIGHTS, or the exported file, in the runtime of --runtime."""
     from ghostyolo.inference.choice import open_runtime
-    from ghostyolo.runtime.registry import is_exported
 
-    exported = is_exported(args.cfg)
+    model, size = source(args)
     return open_runtime(
-        args.cfg if exported else shared.read_network(args),
+        model,
         args.weights or None,
         name=args.runtime,
-        size=parse_size(args.size) if args.size and exported else None,
+        size=size,
         batch=args.batch,
         threads=args.threads,
         device=args.device,
@@ -68,6 +77,6 @@ def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
     return class_names(runtime.network, args.names, runtime.class_names, beside=beside, warn=True)
 
 
-def print_runtime(runtime: Runtime) -> None:
+def print_runtime(title: str) -> None:
     """Print the runtime that computed the results of a command, on standard error."""
-    print(f"ghostyolo: computed in {runtime.title}", file=sys.stderr)
+    print(f"ghostyolo: computed in {title}", file=sys.stderr)

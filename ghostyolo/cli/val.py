@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ghostyolo.cli import model_argument, shared
-from ghostyolo.distributed import joined, pick_device
-from ghostyolo.files import make_folder
-
-if TYPE_CHECKING:
-    from ghostyolo.evaluation.validation import Validation
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -33,46 +25,23 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure the average precision of a detector, or the accuracy of a classifier."""
-    from ghostyolo.evaluation.validation import validate
+    from ghostyolo.jobs.val import val
 
-    if args.report:
-        make_folder(Path(args.report).parent)
-    with joined(args.device) as world:
-        args.device = world.device
-        with model_argument.open_model(args) as runtime:
-            result = validate(
-                runtime,
-                args.data,
-                args.split,
-                names=args.names,
-                weights=args.weights or args.cfg,
-                thresh=args.thresh,
-                nms=args.nms,
-                world=world,
-                on_progress=shared.progress("val", "picture"),
-            )
-    if not world.first:
-        return
-    model_argument.print_runtime(runtime)
-    print(json.dumps(result.metrics.as_dict()) if args.json else result.metrics.table())
-    if args.report:
-        _write_report(args, result, runtime.title)
-        if not args.json:
-            print(f"report: {args.report}")
-
-
-def _write_report(args: argparse.Namespace, result: Validation, runtime: str) -> None:
-    from ghostyolo import report
-    from ghostyolo.inference.environment import versions
-
-    page = report.RunReport(
-        title=Path(args.cfg).stem,
-        network=result.network,
+    names = ("names", "thresh", "nms", "runtime", "batch", "threads", "device", "report")
+    model, size = model_argument.source(args)
+    result = val(
+        model,
+        args.data,
+        args.split,
+        weights=args.weights or None,
+        size=size,
+        **{name: getattr(args, name) for name in names},
         command=("ghostyolo", *args.words),
-        seconds=result.seconds,
-        validation=result,
-        weights=args.weights or args.cfg,
-        versions={**versions(pick_device(args.device)), "runtime": runtime},
-        date=time.strftime("%Y-%m-%d %H:%M"),
+        on_progress=shared.progress("val", "picture"),
     )
-    report.write(args.report, page)
+    if result.rank:
+        return
+    model_argument.print_runtime(result.runtime)
+    print(json.dumps(result.metrics.as_dict()) if args.json else result.metrics.table())
+    if args.report and not args.json:
+        print(f"report: {args.report}")

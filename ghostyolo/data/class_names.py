@@ -42,6 +42,22 @@ def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | N
     return tuple(names) if names else None
 
 
+def checked_names(network: Network, names: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Return class names given as a sequence or as a file.
+
+    Raises OptionError unless there is one for each of the network's classes, DataError as
+    `read_names` does.
+    """
+    found = given_names(names) or ()
+    span = Span(str(names)) if isinstance(names, str | Path) else None
+    for node, classes in class_counts(network):
+        if classes != len(found):
+            where = node.span.path if node.span else "the network"
+            message = f"{len(found)} names, {where} has classes={classes}"
+            raise OptionError(message, span=span, hint="give one name for each class")
+    return found
+
+
 def class_index(names: Sequence[str]) -> dict[str, int]:
     """Return the index of each class by its name. Raises DataError if two classes share a name."""
     index = {name: i for i, name in enumerate(names)}
@@ -75,22 +91,11 @@ def class_names(
     each of the network's classes.
     """
     if names_file:
-        names = read_names(names_file)
-        check_names(network, names, Span(str(names_file)))
-        return names
+        return checked_names(network, names_file)
     names = own or names_beside(network, beside)
     if not names and warn:
         logger.warning("no class names; give them with --names FILE")
     return names
-
-
-def check_names(network: Network, names: Sequence[str], span: Span | None = None) -> None:
-    """Raise OptionError unless there is a name for each class of a network. span: of the names."""
-    for node, classes in class_counts(network):
-        if classes != len(names):
-            where = node.span.path if node.span else "the network"
-            message = f"{len(names)} names, {where} has classes={classes}"
-            raise OptionError(message, span=span, hint="give one name for each class")
 
 
 def names_beside(network: Network, weights: str | Path) -> tuple[str, ...]:
@@ -111,12 +116,14 @@ def check_classes(network: Network, dataset: Dataset, hint: str = TRAINED) -> No
             raise OptionError(message, span=node.span, section=node.layer.kind, hint=hint)
 
 
-def check_class_order(network: Network, dataset: Dataset, weights: str | Path) -> None:
-    """Raise OptionError if the names beside the weights are the data set's in another order."""
-    trained = names_beside(network, weights)
-    if trained != dataset.names and sorted(trained) == sorted(dataset.names):
+def check_class_order(trained: Sequence[str], dataset: Dataset, source: str | Path) -> None:
+    """Raise OptionError if the names that a network was trained with are in another order.
+
+    source: where those names are from, for the message.
+    """
+    if tuple(trained) != dataset.names and sorted(trained) == sorted(dataset.names):
         other = next(i for i, name in enumerate(trained) if name != dataset.names[i])
-        message = f"class {other} is '{dataset.names[other]}', '{trained[other]}' beside {weights}"
+        message = f"class {other} is '{dataset.names[other]}', '{trained[other]}' for {source}"
         hint = "list the classes in that order: in the data set's own list, or with --names FILE"
         raise OptionError(message, span=Span(str(dataset.path)), hint=hint)
 

@@ -27,6 +27,7 @@ from ghostyolo.network.outputs import classifier_output
 
 T = TypeVar("T")
 Predictions = Sequence[Detections] | Sequence[np.ndarray]  # boxes, or class probabilities (K,)
+Trained = tuple[Sequence[str], str | Path]  # class names, and the file or model that has them
 OnProgress = Callable[[int, int], object]  # gets the number of pictures done, and of all
 
 BATCH = 8  # pictures of a forward pass
@@ -48,12 +49,13 @@ class Predictor(Protocol):
     def classifier(self) -> Classifier: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Validation:
-    """The result of a validation.
+    """The result of a validation; as text, a table of the scores.
 
     dataset: without the pictures that cannot be read. predictions: one for each of its samples.
-    metrics: the scores of the predictions. seconds: by phase, in order.
+    metrics: the scores of the predictions. seconds: by phase, in order. runtime: the name and
+    version of what computed, "" if that is not known. rank: of this process, of several.
     """
 
     network: Network
@@ -61,6 +63,18 @@ class Validation:
     predictions: Predictions
     metrics: Metrics | Accuracy
     seconds: Mapping[str, float]
+    runtime: str = ""
+    rank: int = 0
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Return the mean scores by name, such as AP and AP50, as in results.csv."""
+        return self.metrics.row()
+
+    def __repr__(self) -> str:
+        where = f"{len(self.dataset)} pictures of {self.dataset.path}, split {self.dataset.split}"
+        by = f", computed in {self.runtime}" if self.runtime else ""
+        return f"{self.metrics.table()}\n{where}{by}"
 
 
 def validate(
@@ -69,7 +83,7 @@ def validate(
     split: str = "val",
     *,
     names: str | Path | Sequence[str] | None = None,
-    weights: str | Path | None = None,
+    trained: Trained = ((), ""),
     thresh: float | None = None,
     nms: float | None = None,
     world: World = ALONE,
@@ -77,10 +91,11 @@ def validate(
 ) -> Validation:
     """Measure the average precision of a detector, or the accuracy of a classifier.
 
-    data: a data set, or the path of one, which is opened with `split` and `names`. weights: the
-    weights file; if a file with the class names lies beside it, the data set must have the classes
-    in the same order. thresh, nms: the confidence threshold (THRESH) and the IoU threshold of
-    non-maximum suppression (NMS) of a detector. world: the processes that share the pictures.
+    data: a data set, or the path of one, which is opened with `split` and `names`. trained: the
+    class names that the network was trained with and where they are from; a data set with the same
+    classes must have them in the same order, unless `names` are given. thresh, nms: the confidence
+    threshold (THRESH) and the IoU threshold of non-maximum suppression (NMS) of a detector. world:
+    the processes that share the pictures.
 
     Raises `DataError` if the data set cannot be opened, `OptionError` if its classes differ from
     the network's, or if thresholds are given for a classifier.
@@ -95,8 +110,8 @@ def validate(
         dataset = (open_classification if classifies else open_dataset)(data, split, names)
         dataset.log_defects()
     check_classes(model.network, dataset)
-    if weights and not names:
-        check_class_order(model.network, dataset, weights)
+    if not names:
+        check_class_order(trained[0], dataset, trained[1])
     clock.append(time.monotonic())
     predictions, dataset = predict(
         model, dataset, thresh=thresh, nms=nms, world=world, on_progress=on_progress

@@ -60,6 +60,8 @@ class ExportSettings:
 
     def check(self, network: Network) -> None:
         """Raise `CfgError` or `OptionError` if a network cannot be exported with these settings."""
+        if self.batch < 1:
+            raise OptionError(f"batch={self.batch}", hint="give 1 or more")
         if self.opset is not None and self.opset not in OPSETS:
             hint = f"use {OPSETS.start} to {OPSETS.stop - 1}"
             raise OptionError(f"--opset {self.opset}", hint=hint)

@@ -56,6 +56,8 @@ def open_runtime(
     errors of reading the files.
     """
     threads = threads or default_threads()
+    if batch < 1:
+        raise OptionError(f"batch={batch}", hint="give 1 or more")
     if name != AUTO:
         registry.check_name(name)
     if not isinstance(source, Network) and registry.is_exported(source):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ghostyolo.data.any_picture import Picture, as_rgb, is_many
-from ghostyolo.data.class_names import check_names, given_names, names_beside
+from ghostyolo.data.class_names import checked_names, names_beside
 from ghostyolo.data.prefetch import batches
 from ghostyolo.distributed import pick_device
 from ghostyolo.errors import OptionError
@@ -69,7 +69,7 @@ class Model(nn.Module):
         if stored:
             stored.fill(self.tensors())
             self.seen = stored.header.seen
-        self._names = names_beside(self.network, weights) if weights else ()
+        self._names: Sequence[str] = names_beside(self.network, weights) if weights else ()
         self.eval()
 
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
@@ -104,9 +104,7 @@ class Model(nn.Module):
 
     @names.setter
     def names(self, names: Sequence[str]) -> None:
-        if found := given_names(names) or ():
-            check_names(self.network, found)
-        self._names = found
+        self._names = checked_names(self.network, names) if len(names) else ()
 
     @property
     def device(self) -> torch.device:

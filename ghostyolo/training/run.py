@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Options = ParamSpec("Options")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run that has ended.
 
@@ -59,7 +59,11 @@ class Run:
     @property
     def scores(self) -> dict[str, float]:
         """Return the scores of the best weights on val, by name; empty without val."""
-        return self.validation.metrics.row() if self.validation else {}
+        return self.validation.scores if self.validation else {}
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
+        return f"run {self.folder}: {scores or 'without validation'}"
 
 
 class _Train(Protocol[Options]):

@@ -271,7 +271,7 @@ def test_classes_in_another_order(run: Command, cfg: Path, data: Path, tmp_path:
     order.write_text("\n".join(names[::-1]) + "\n")
     code, _, err = run("val", cfg, weights, data)
     assert code == 1
-    assert f"class 0 is '{names[0]}', '{names[-1]}' beside" in err
+    assert f"class 0 is '{names[0]}', '{names[-1]}' for " in err
     assert run("val", cfg, weights, data, "--names", order)[0] == 0
     order.write_text("\n".join(names) + "\n")
     assert run("val", cfg, weights, data)[0] == 0

@@ -1,0 +1,1 @@
+"""What the commands val and export do, as one call each."""

@@ -1,0 +1,240 @@
+"""A whole export: write the file, verify it, score it, and write a sample program."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ghostyolo.data import Dataset, open_dataset
+from ghostyolo.data.class_names import check_classes, checked_names
+from ghostyolo.errors import OptionError, Span
+from ghostyolo.evaluation.validation import OnProgress, validate
+from ghostyolo.exporters import sample as programs
+from ghostyolo.exporters.export import write
+from ghostyolo.exporters.formats import FORMATS, format_of
+from ghostyolo.exporters.settings import BOXES, DYNAMIC, ExportSettings, Suppression
+from ghostyolo.files import replace
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.inference.verification import Deviation, verify
+from ghostyolo.jobs.model_argument import model_on_cpu
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network
+from ghostyolo.prediction.sources import find_pictures
+from ghostyolo.runtime.interface import Runtime
+from ghostyolo.runtime.registry import READ_SUFFIXES, RUNTIMES
+
+FEW_PICTURES = 32  # with fewer, the ranges of 8-bit values depend on the choice of pictures
+
+logger = logging.getLogger(__name__)
+
+
+class ExportResult(NamedTuple):
+    """The files of an export, and their deviation from the model; as text, a line about each.
+
+    size: bytes of all files. float_size: bytes of the model's weights. runtime: in which the file
+    was verified, "" if no runtime reads it. deviation: None if that runtime is not installed.
+    sample: the sample program, if any. scores: of the model and of the file, by title.
+    """
+
+    files: tuple[Path, ...]
+    size: int
+    float_size: int
+    format: str
+    layout: str
+    int8: bool
+    runtime: str
+    deviation: Deviation | None
+    sample: Path | None
+    scores: dict[str, dict[str, float]]
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def export(
+    model: Model | Network | str | Path,
+    path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    format: str | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int = 1,
+    dynamic: str | bool = False,
+    decode: str | bool = False,
+    nms: bool = False,
+    thresh: float | None = None,
+    iou: float | None = None,
+    most: int | None = None,
+    names: str | Path | Sequence[str] | None = None,
+    opset: int | None = None,
+    int8: Sequence[str | Path] | None = None,
+    val: str | Path | Dataset | None = None,
+    sample: str = "",
+    on_progress: OnProgress = lambda done, total: None,
+) -> ExportResult:
+    """Write a trained network as a file for other programs, and compare the file with it.
+
+    It does what `ghostyolo export` does, whose help describes the options. model: a `Model`; or a
+    cfg, its network or the name of a published cfg, with `weights`; or the folder of a run. path:
+    its suffix tells the format, unless `format` does. size: (h, w) of the input. dynamic: "size",
+    which is also True, or "batch". decode: "xyxy", also True, or "cxcywh". thresh, iou, most: of
+    nms. names: class names, or a file of them (those of the model). int8: pictures, or folders of
+    them, that ranges are measured on. val: the data set, on whose split val to score model and
+    file. sample: "python" or "cpp", for a program beside the file.
+
+    Logs a warning for few pictures. Raises `OptionError`, `CfgError`, `WeightsError` and
+    `DataError`. Nothing is written if the options do not fit together.
+    """
+    for name, value, known in (("format", format, FORMATS), ("sample", sample, programs.LANGUAGES)):
+        _check_known(name, value or "", known)
+    limits = {"thresh": thresh, "iou": iou, "most": most}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    for name in limits if not nms else ():
+        raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
+    model = model_on_cpu(model, weights, size)
+    settings = ExportSettings(
+        boxes=_word("decode", decode or nms, BOXES),
+        suppression=Suppression(**limits) if nms else None,  # type: ignore[arg-type]
+        dynamic=_word("dynamic", dynamic, DYNAMIC),
+        batch=batch,
+        names=checked_names(model.network, names) if names else tuple(model.names),
+        opset=opset,
+    )
+    pictures = find_pictures(int8) if int8 else None
+    data = _dataset(model, val, names) if val else None
+    return _export(
+        model, path, settings, format, pictures=pictures, sample=sample, data=data,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+def _export(
+    model: Model,
+    path: str | Path,
+    settings: ExportSettings,
+    format_name: str | None = None,
+    *,
+    pictures: Sequence[Path] | None = None,
+    sample: str = "",
+    data: Dataset | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> ExportResult:
+    """Export a model on the CPU, see `export`. data: to score model and file on."""
+    path = Path(path)
+    name = format_of(path, format_name)
+    found = FORMATS[name]
+    if data:
+        _check_scores(path, settings)
+    program = _program(model, path, settings, name, sample) if sample else ""
+    if pictures is not None and len(pictures) < FEW_PICTURES:
+        message = "ranges from %d pictures only; give %d or more like yours"
+        logger.warning(message, len(pictures), FEW_PICTURES)
+    write(model, path, settings, name, pictures)
+    sample_path = programs.path_of(sample, path) if sample else None
+    if sample_path:
+        replace(sample_path, [program.encode()])
+    files = (path, *(path.with_suffix(suffix) for suffix in found.beside))
+    return ExportResult(
+        files=files,
+        size=sum(file.stat().st_size for file in files),
+        float_size=4 * sum(p.numel() for p in model.parameters()),
+        format=name,
+        layout=settings.layout,
+        int8=pictures is not None,
+        runtime=found.runtime,
+        deviation=verify(model, path, settings, name),
+        sample=sample_path,
+        scores=_scores(model, path, data, on_progress) if data else {},
+    )
+
+
+def _check_known(name: str, value: str, known: Collection[str]) -> None:
+    """Raise `OptionError` unless a value is one of those known, or ""."""
+    if value and value not in known:
+        raise OptionError(f"{name}='{value}'", hint=f"use {' or '.join(known)}")
+
+
+def _word(name: str, value: str | bool, known: Sequence[str]) -> str:
+    """Return a word of those known: the first one for True, "" for False."""
+    word = known[0] if value is True else value or ""
+    _check_known(name, word, known)
+    return word
+
+
+def _dataset(
+    model: Model, data: str | Path | Dataset, names: str | Path | Sequence[str] | None
+) -> Dataset:
+    """Return the data set to score on, or its split val. Raises `OptionError` for other classes."""
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, "val", names)
+    check_classes(model.network, dataset, "give the data that belongs to the cfg")
+    dataset.log_defects()
+    return dataset
+
+
+def _check_scores(path: Path, settings: ExportSettings) -> None:
+    """Raise `OptionError` unless the written file can be scored."""
+    if settings.suppression:
+        message = "a score needs boxes of every confidence, before suppression"
+        raise OptionError(message, hint="leave --nms out")
+    if path.suffix.lower() not in READ_SUFFIXES:
+        message = f"no runtime here opens a '{path.suffix}' file for a score"
+        raise OptionError(message, span=Span(str(path)), hint="leave --val out")
+
+
+def _program(model: Model, path: Path, settings: ExportSettings, name: str, sample: str) -> str:
+    """Return the sample program. Raises `OptionError` if it cannot read the file."""
+    if name != programs.FORMAT:
+        message, hint = f"--sample {sample} reads ONNX", "give OUT an .onnx suffix"
+        raise OptionError(message, hint=hint)
+    return programs.text(sample, settings.metadata(model.network), path)
+
+
+def _scores(
+    model: Model, path: Path, data: Dataset, on_progress: OnProgress
+) -> dict[str, dict[str, float]]:
+    """Return the scores of the model and of the file, by title."""
+    with open_runtime(path) as runtime:
+        pair: dict[str, Model | Runtime]
+        pair = {"the cfg in torch": model, f"the file in {runtime.title}": runtime}
+        scores = {}
+        for past, (title, each) in enumerate(pair.items()):
+            advance = partial(_advance, on_progress, past)
+            scores[title] = validate(each, data, on_progress=advance).scores
+        return scores
+
+
+def _advance(on_progress: OnProgress, past: int, done: int, total: int) -> None:
+    """Report the progress of both validations as that of one. past: validations before."""
+    on_progress(past * total + done, 2 * total)
+
+
+def _lines(result: ExportResult) -> Iterator[str]:
+    """Yield lines about the files, their deviation from the model, and the scores of both."""
+    files = " and ".join(map(str, result.files))
+    yield f"wrote {files}: {result.size / 1e6:.1f} MB, {result.format}, {result.layout}"
+    runtime, deviation = result.runtime, result.deviation
+    if not runtime:
+        yield f"not verified: no runtime here reads {result.format} files"
+    elif deviation is None:
+        yield f"not run: {runtime} is not installed ({RUNTIMES[runtime].install})"
+    elif math.isinf(deviation.absolute):
+        yield (
+            f"{runtime} gives '{deviation.output}' in another shape than the model: the numbers of "
+            "detections differ, so their difference is not told"
+        )
+    else:
+        yield (
+            f"{runtime} departs from the model by at most {deviation.absolute:.2g} in "
+            f"'{deviation.output}', {deviation.relative:.1e} of its largest value"
+        )
+    if result.int8:
+        share = result.size / result.float_size
+        yield f"8-bit: {share:.0%} of the {result.float_size / 1e6:.1f} MB in float"
+    if result.sample:
+        yield f"wrote {result.sample}"
+    for what, scores in result.scores.items():
+        yield f"{what}: AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f}"

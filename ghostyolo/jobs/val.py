@@ -1,0 +1,113 @@
+"""A whole validation: open the model, score it on a data set, and write the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ghostyolo import report as pages
+from ghostyolo.data import Dataset
+from ghostyolo.data.class_names import names_beside
+from ghostyolo.distributed import AUTO, World, joined, pick_device
+from ghostyolo.evaluation.validation import OnProgress, Trained, Validation, validate
+from ghostyolo.files import make_folder
+from ghostyolo.inference.choice import open_runtime
+from ghostyolo.inference.environment import versions
+from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
+from ghostyolo.model.model import Model
+from ghostyolo.network import Network
+from ghostyolo.network.model_files import CFG
+from ghostyolo.runtime.interface import Runtime
+from ghostyolo.runtime.registry import installed_version, is_exported
+
+
+def val(
+    model: ModelArgument,
+    data: str | Path | Dataset,
+    split: str = "val",
+    *,
+    weights: str | Path | None = None,
+    names: str | Path | Sequence[str] | None = None,
+    thresh: float | None = None,
+    nms: float | None = None,
+    runtime: str = AUTO,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    device: str = AUTO,
+    report: str | Path | None = None,
+    command: Sequence[str] = (),
+    on_progress: OnProgress = lambda done, total: None,
+) -> Validation:
+    """Measure the average precision of a detector, or the accuracy of a classifier.
+
+    It does what `ghostyolo val` does. model: a `Model`, which torch computes where it is; or the
+    folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
+    exported file, which the same runtime computes as in the command. data: a data set, or the path
+    of one, of which `split` is read. names: class names, or a file of them (those of the data).
+    thresh, nms: see `validate`. size, batch, threads, device: see `open_runtime`. report: an HTML
+    page to write. command: the words of the command line, for the page.
+
+    Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
+    """
+    if report:
+        make_folder(Path(report).parent)
+    options = {"size": size, "batch": batch, "threads": threads}
+    with joined(device) as world:
+        with _opened(model, weights, runtime, world, options) as (opened, title, trained):
+            result = validate(
+                opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
+                world=world, on_progress=on_progress if world.first else lambda done, total: None,
+            )  # fmt: skip
+        result = replace(result, runtime=title, rank=world.rank)
+    if report and world.first:
+        page = pages.RunReport(
+            title=_name(model, result.network),
+            network=result.network,
+            command=command,
+            seconds=result.seconds,
+            validation=result,
+            weights=str(weights or ("" if isinstance(model, Model | Network) else model)),
+            versions={**versions(pick_device(world.device)), "runtime": title},
+            date=time.strftime("%Y-%m-%d %H:%M"),
+        )
+        pages.write(report, page)
+    return result
+
+
+@contextmanager
+def _opened(
+    model: ModelArgument,
+    weights: str | Path | None,
+    runtime: str,
+    world: World,
+    options: dict[str, Any],
+) -> Iterator[tuple[Model | Runtime, str, Trained]]:
+    """Yield what computes, its name and version, and the class names that it was trained with."""
+    if isinstance(model, Model):
+        other = None if runtime in (AUTO, "torch") else runtime
+        check_alone(weights=weights, runtime=other, **options)
+        if world.device != AUTO:
+            model.to(pick_device(world.device))
+        yield model, f"torch {installed_version('torch')}", (model.names, "the model")
+        return
+    if isinstance(model, Network) or not is_exported(model):
+        model, weights = network_and_weights(model, weights)
+    options["batch"] = 1 if options["batch"] is None else options["batch"]
+    with open_runtime(model, weights, name=runtime, device=world.device, **options) as opened:
+        source = weights or str(model)
+        names = opened.class_names or names_beside(opened.network, source)
+        yield opened, opened.title, (names, source)
+
+
+def _name(model: ModelArgument, network: Network) -> str:
+    """Return the title of a page: the name of the run, of the cfg or of the exported file."""
+    span = network[0].span
+    path = Path(span.path if span else "network")
+    if not isinstance(model, Model | Network) and is_exported(model):
+        path = Path(model)
+    return path.resolve().parent.name if path.name == CFG else path.stem
