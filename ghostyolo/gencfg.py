@@ -1,4 +1,4 @@
-"""python -m ghostyolo.gencfg: write the cfg of a network."""
+"""python -m ghostyolo.gencfg, or ghostyolo gencfg: write the cfg of a network."""
 
 from __future__ import annotations
 
@@ -7,77 +7,68 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from ghostyolo.errors import GhostyoloError, OptionError, Span
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.network.net_options import parse_size
+from ghostyolo.syntax.arguments import Parser
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.families import FAMILIES, make_family
 from ghostyolo.zoo.necks import NECKS
 
-EXAMPLES = """examples:
-  python -m ghostyolo.gencfg --width 1.0 > ghostnet.cfg           a detector for COCO's 80 classes
-  python -m ghostyolo.gencfg --width 0.5 --names my.names --size 320x320 --out my.cfg
-  python -m ghostyolo.gencfg --task classify --gate hard --out ghostnet-imagenet.cfg
-  python -m ghostyolo.gencfg --family shufflenetv2 --width 0.5 --task classify
-families and the options of each:
-{families}
+EXAMPLES = """
+  ghostyolo gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg
+  ghostyolo gencfg --family shufflenetv2 --task classify --out my.cfg
 """
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Format help for a fixed width: to ask the terminal for its width would slow every start."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=98)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the parser of the generator's options."""
-    p = argparse.ArgumentParser(
-        allow_abbrev=False,  # the cfg quotes the command, whose options must keep their meaning
-        prog="python -m ghostyolo.gencfg",
-        description="Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) or of another small "
-        "network to standard output.",
-        epilog=EXAMPLES.format(families="\n".join(_options_by_family())),
-        formatter_class=_Formatter,
-    )
-    p.add_argument(
+    return Parser("python -m ghostyolo.gencfg", options, EXAMPLES)
+
+
+def options(p: Parser) -> None:
+    """Declare the options of the generator."""
+    p.description = "Write a Darknet cfg of GhostNet (Han et al., CVPR 2020) or of another\n"
+    p.description += "small network."
+    p.epilog = "families and the options of each:\n" + "\n".join(_options_by_family())
+    p.allow_abbrev = False  # the cfg quotes the command, whose options must keep their meaning
+    group = p.group("network")
+    group.add_argument(
         "--task",
         choices=networks.TASKS,
         default="detect",
         help="write a detector, the classifier of the paper, or the backbone alone (detect)",
     )
-    p.add_argument(
-        "--family",
-        choices=FAMILIES,
-        default="ghostnet",
-        metavar="NAME",
-        help="backbone family, one of those listed below (ghostnet)",
-    )
-    for name, uses in _family_options().items():
-        _add_family_option(p, name, uses)
-    classes = p.add_mutually_exclusive_group()
-    text = f"number of classes ({networks.CLASSES}; for classify as in the paper)"
-    classes.add_argument("--classes", type=int, help=text)
-    classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
     size = "x".join(map(str, networks.SIZE))
     text = f"input size in pixels ({size}; for classify as in the paper)"
-    p.add_argument("--size", metavar="HxW", help=text)
-    p.add_argument(
-        "--neck", choices=NECKS, help=f"how maps of several strides are joined ({networks.NECK})"
-    )
+    group.add_argument("--size", metavar="HxW", help=text)
+    classes = p.group("classes").add_mutually_exclusive_group()
+    text = f"number of classes ({networks.CLASSES}; for classify as in the paper)"
+    classes.add_argument("--classes", type=int, metavar="N", help=text)
+    classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
+    group, text = p.group("backbone"), "backbone family, one of those listed below (ghostnet)"
+    group.add_argument("--family", choices=FAMILIES, default="ghostnet", metavar="NAME", help=text)
+    for name, uses in _family_options().items():
+        _add_family_option(group, name, uses)
+    _add_detector_options(p.group("neck and heads of a detector"))
+    text = "write here instead of standard output"
+    p.group("output").add_argument("--out", metavar="FILE", help=text)
+
+
+def _add_detector_options(group: argparse._ArgumentGroup) -> None:
+    text = f"how maps of several strides are joined ({networks.NECK})"
+    group.add_argument("--neck", choices=NECKS, help=text)
     text = f"channels of the neck and the heads ({networks.NECK_WIDTH})"
-    p.add_argument("--neck-width", type=int, help=text)
+    group.add_argument("--neck-width", type=int, metavar="N", help=text)
     heads = ",".join(map(str, networks.HEADS))
     text = f"strides of the heads: some of 4, 8, 16, 32 ({heads})"
-    p.add_argument("--heads", metavar="STRIDES", help=text)
+    group.add_argument("--heads", metavar="STRIDES", help=text)
     text = "anchors in pixels of the input, those of the smallest stride first (COCO's)"
-    p.add_argument("--anchors", metavar="W,H,W,H,...", help=text)
-    p.add_argument("--out", metavar="FILE", help="write here instead of standard output")
-    return p
+    group.add_argument("--anchors", metavar="W,H,W,H,...", help=text)
 
 
 def _family_options() -> dict[str, dict[str, Mapping[str, Any]]]:
@@ -91,7 +82,7 @@ def _family_options() -> dict[str, dict[str, Mapping[str, Any]]]:
 
 
 def _add_family_option(
-    p: argparse.ArgumentParser, name: str, uses: dict[str, Mapping[str, Any]]
+    group: argparse._ArgumentGroup, name: str, uses: dict[str, Mapping[str, Any]]
 ) -> None:
     """Declare an option with the choices, help texts and defaults of all families that have it."""
     choices = [use.get("choices") for use in uses.values()]
@@ -102,7 +93,7 @@ def _add_family_option(
     given = {key: use[key] for use in uses.values() for key in ("type", "metavar") if key in use}
     if None not in choices:
         given["choices"] = list(dict.fromkeys(value for each in choices for value in each or ()))
-    p.add_argument(_flag(name), help="; ".join(texts if texts[1:] else helps), **given)
+    group.add_argument(_flag(name), help="; ".join(texts if texts[1:] else helps), **given)
 
 
 def _options_by_family() -> list[str]:
@@ -110,10 +101,11 @@ def _options_by_family() -> list[str]:
     having: dict[tuple[str, ...], list[str]] = {}
     for name, family in FAMILIES.items():
         having.setdefault(tuple(family.options()), []).append(name)
-    return [
-        f"  {', '.join(names)}: {' '.join(map(_flag, options)) or 'none'}"
+    lines = [
+        f"{', '.join(names)}: {' '.join(map(_flag, options)) or 'none'}"
         for options, names in having.items()
     ]
+    return [fill(line, 79, initial_indent="  ", subsequent_indent="    ") for line in lines]
 
 
 def _flag(name: str) -> str:
@@ -124,13 +116,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the generator; return the exit code: 0 success, 1 invalid values, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(words)
+    args.words = ["gencfg", *words]
     try:
-        text = dumps(build(args, _command(words)))
-        if args.out:
-            replace(args.out, [text.encode()])
-        else:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        run(args)
     except GhostyoloError as error:
         print(f"ghostyolo: {error}", file=sys.stderr)
         return 1
@@ -138,6 +126,16 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the cfg that the options describe."""
+    text = dumps(build(args, _command(args.words[1:])))
+    if args.out:
+        replace(args.out, [text.encode()])
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def build(args: argparse.Namespace, comment: str) -> Network:

@@ -6,27 +6,32 @@ import argparse
 import json
 
 from ghostyolo.cli import shared
+from ghostyolo.syntax.arguments import Parser
 
-ABOUT = (
-    "IoU is that of a box and its best anchor, both centred. Anchors are in pixels of the input; "
-    "heads of small stride get the small ones. After a change the network must be trained again."
-)
+ABOUT = """\
+IoU is that of a box and its best anchor, both centred. Anchors are in pixels
+of the input; heads of small stride get the small ones. After a change the
+network must be trained again.
+"""
+EXAMPLES = """
+  ghostyolo anchors DATA my.cfg
+  ghostyolo anchors DATA my.cfg --num 6 --out my.cfg
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what anchors takes."""
-    from ghostyolo.data.layouts import DATA_HELP
-
     p.epilog = ABOUT
-    p.add_argument("data", metavar="DATA", help=DATA_HELP)
+    shared.add_data(p, "train")
     shared.add_cfg(p)
-    p.add_argument("--split", default="train", help="split of DATA (train)")
-    p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--num", type=shared.count, metavar="N", help="number of anchors (the cfg's)")
-    p.add_argument("--seed", type=int, default=0, help="seed of the clustering (0)")
-    p.add_argument("--out", metavar="NEW.cfg", help="write the new cfg here; may be CFG itself")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    shared.add_size(p)
+    group = p.group("clustering")
+    text = "number of anchors (the cfg's)"
+    group.add_argument("--num", type=shared.count, metavar="N", help=text)
+    group.add_argument("--seed", type=int, default=0, help="seed of the clustering (0)")
+    text = "write the new cfg here; may be CFG itself"
+    p.group("output").add_argument("--out", metavar="NEW.cfg", help=text)
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,33 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 from ghostyolo.network.net_options import parse_size
+from ghostyolo.syntax.arguments import Parser
 
+EXAMPLES = """
+  ghostyolo bench runs/train/first
+  ghostyolo bench my.cfg best.weights --runtime torch --layers --seconds 1
+"""
 SECONDS = shared.number(float, 1e-9, 3600, "a number of seconds up to 3600")
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the options of bench."""
     from ghostyolo.runtime.registry import RUNTIMES
 
-    p.add_argument("source", metavar="SOURCE", help="a cfg, or an exported file")
-    p.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (random ones)")
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--batch", type=shared.count, default=1, help="batch size (1)")
-    p.add_argument("--threads", type=shared.count, help="threads of each runtime (all)")
-    known = ", ".join(RUNTIMES)
-    p.add_argument(
-        "--runtime",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"one of {known}; may be repeated (all that are installed)",
-    )
-    p.add_argument("--seconds", type=SECONDS, default=5.0, help="time for each runtime (5)")
-    p.add_argument("--against", metavar="FILE.onnx", help="another ONNX file, run in turns")
-    p.add_argument("--layers", action="store_true", help="time each layer of a cfg in torch")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    group = p.group("model")
+    group.add_argument("cfg", metavar="CFG", help=model_argument.cfg_help(exported=True))
+    text = f"{model_argument.WEIGHTS} (random ones)"
+    group.add_argument("weights", metavar="WEIGHTS", nargs="?", help=text)
+    p.set_defaults(exported=True)
+    shared.add_size(p)
+    group = p.group("runtimes")
+    text = f"one of {', '.join(RUNTIMES)}; may be repeated (all that are installed)"
+    group.add_argument("--runtime", action="append", default=[], metavar="NAME", help=text)
+    group.add_argument("--threads", type=shared.count, help="threads of each runtime (all)")
+    group = p.group("measurement")
+    group.add_argument("--batch", type=shared.count, default=1, help="batch size (1)")
+    group.add_argument("--seconds", type=SECONDS, default=5.0, help="time for each runtime (5)")
+    group.add_argument("--against", metavar="FILE.onnx", help="another ONNX file, run in turns")
+    group.add_argument("--layers", action="store_true", help="time each layer of a cfg in torch")
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.runtime.threads import default_threads
 
     settings = benchmark.Settings(
-        source=args.source,
-        weights=args.weights,
+        source=args.cfg,
+        weights=args.weights or None,
         size=parse_size(args.size) if args.size else None,
         batch=args.batch,
         threads=args.threads or default_threads(),

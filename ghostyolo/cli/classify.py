@@ -6,17 +6,26 @@ import argparse
 import json
 
 from ghostyolo.cli import model_argument, shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo classify runs/train/first dog.jpg
+  ghostyolo classify my.cfg best.weights pictures/ --top 3 --json
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the options of classify."""
-    model_argument.add_model(p)
-    p.add_argument("source", nargs="+", metavar="PICTURE", help="pictures, folders or patterns")
-    shared.add_run(p)
+    model_argument.add_model(p, exported=True)
+    shared.add_size(p)
+    shared.add_names(p, "model", "beside WEIGHTS")
+    text = "pictures, folders or patterns"
+    p.group("pictures").add_argument("source", nargs="+", metavar="PICTURE", help=text)
     model_argument.add_runtime(p)
-    shared.add_names(p)
-    p.add_argument("--top", type=shared.count, default=5, help="classes per picture (5)")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    text = "classes per picture (5)"
+    p.group("output").add_argument("--top", type=shared.count, default=5, help=text)
+    shared.add_json(p)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     paths, rows = find_pictures(args.source), []
     with model_argument.open_model(args) as runtime:
         classifier, names = runtime.classifier(), model_argument.class_names(args, runtime)
-        for row in classify_files(classifier, paths, names, top=args.top, batch=args.batch):
+        found = classify_files(classifier, paths, names, top=args.top, batch=args.batch)
+        for row in shared.watched(args, found, len(paths), "picture", "classify"):
             rows.append(row)
             if row and not args.json:
                 classes = (f"{each['name']} {each['probability']:.3f}" for each in row["classes"])
                 print(f"{row['file']}: {', '.join(classes)}")
-    model_argument.print_runtime(runtime.title)
+    model_argument.print_runtime(args, runtime.title)
     if args.json:
         print(json.dumps([row for row in rows if row]))
     return 0 if all(rows) else 1

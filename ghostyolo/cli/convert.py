@@ -6,62 +6,60 @@ import argparse
 import json
 from dataclasses import asdict
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 from ghostyolo.errors import Findings
 from ghostyolo.network import load
+from ghostyolo.syntax.arguments import Parser
 from ghostyolo.zoo.state_dicts import STATE_DICTS
 
-EXAMPLES = """formats, by suffix:
+ABOUT = """\
+formats of IN and OUT, by suffix:
   .weights                 Darknet's file
   .conv.N                  Darknet's partial file, with the layers below N
-  .safetensors .pt .pth    named tensors: ghostyolo's (a checkpoint.pt too), or a family's
-examples:
-  ghostyolo convert net.cfg best.weights best.safetensors
-  ghostyolo convert yolov3.cfg yolov3.weights darknet53.conv.74
-  python -m ghostyolo.gencfg --task classify --gate hard --out ghostnet.cfg
-  ghostyolo convert ghostnet.cfg ghostnet_100.safetensors ghostnet.weights
-  ghostyolo convert ghostnet.cfg ghostnet.weights timm.pth --to ghostnet
-  ghostyolo convert detector.cfg state_dict_73.98.pth start.weights --backbone-only
+  .safetensors .pt .pth    named tensors: ghostyolo's, a checkpoint.pt too, or
+                           those of a family's published checkpoints
 """
+EXAMPLES = """
+  ghostyolo convert runs/train/first my.safetensors
+  ghostyolo convert my.cfg best.weights start.weights --backbone-only
+"""
+IN = "file with weights, of any format; those of a run are its best.weights"
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what convert takes."""
-    p.epilog, p.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    shared.add_cfg(p)
-    p.add_argument("source", metavar="IN", help="file with weights, of any format")
-    p.add_argument("out", metavar="OUT", help="file to write; its suffix gives the format")
-    p.add_argument(
+    p.epilog = ABOUT
+    shared.add_cfg(p, model_argument.cfg_help().replace("WEIGHTS", "IN"))
+    p.set_defaults(exported=False)
+    group = p.group("input")
+    group.add_argument("source", metavar="IN", help=IN)
+    group.add_argument(
         "--from",
         dest="kind",
         choices=("partial", *STATE_DICTS),
         default="",
-        help="format of IN, if its name and content do not tell it",
+        metavar="FORMAT",
+        help="format of IN, if its name and content do not tell it: partial, or a family of --to",
     )
-    p.add_argument(
-        "--to",
-        choices=tuple(STATE_DICTS),
-        help="name the tensors in OUT as in this family's checkpoints",
-    )
-    p.add_argument(
+    group.add_argument(
         "--backbone-only",
         action="store_true",
         help="take the first layers, up to the first different one, and initialise the rest",
     )
-    p.add_argument("--source-cfg", metavar="CFG", help="with --backbone-only: the cfg of IN")
-    p.add_argument(
+    group.add_argument("--source-cfg", metavar="CFG", help="with --backbone-only: the cfg of IN")
+    group.add_argument(
         "--bn-eps",
         type=float,
         metavar="EPS",
         help="epsilon of a family's batch norms (as published)",
     )
-    p.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="seed of the initialisation of tensors that IN lacks (0)",
-    )
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    text = "seed of the initialisation of tensors that IN lacks (0)"
+    group.add_argument("--seed", type=int, default=0, help=text)
+    group = p.group("output")
+    group.add_argument("out", metavar="OUT", help="file to write; its suffix gives the format")
+    text = f"name the tensors in OUT as in this family's checkpoints: {', '.join(STATE_DICTS)}"
+    group.add_argument("--to", choices=tuple(STATE_DICTS), metavar="FAMILY", help=text)
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:

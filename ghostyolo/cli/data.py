@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 from ghostyolo.cli import shared
+from ghostyolo.syntax.arguments import Parser
 
-if TYPE_CHECKING:
-    from ghostyolo.data import Dataset
+ABOUT = "ghostyolo anchors DATA CFG prints how well the anchors of a cfg fit the boxes."
+EXAMPLES = """
+  ghostyolo data DATA --sheet sheet.png
+  ghostyolo data DATA --split train --names my.names
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what data takes."""
+    p.epilog = ABOUT
     from ghostyolo.data.layouts import DATA_HELP
 
-    p.epilog = "ghostyolo anchors DATA CFG prints how well the anchors of a cfg fit the boxes."
-    p.add_argument("data", metavar="DATA", help=DATA_HELP)
-    p.add_argument("--split", action="append", help="split of DATA; may be repeated (all splits)")
-    p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
-    p.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
-    p.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    group = p.group("data")
+    group.add_argument("data", metavar="DATA", help=DATA_HELP)
+    text = "split of DATA; may be repeated (all splits)"
+    group.add_argument("--split", action="append", help=text)
+    shared.add_names(p, "data", "those of DATA")
+    group = p.group("sheet")
+    group.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
+    group.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
+    shared.add_json(p)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the numbers of a data set, and draw a contact sheet of it."""
     from ghostyolo.data.summary import summarise
 
-    found = summarise(args.data, args.split, args.names, _progress)
+    watch = partial(shared.watched, args)
+    found = summarise(
+        args.data,
+        args.split,
+        args.names,
+        lambda data, pictures: watch(pictures, len(data), "picture", data.split),
+    )
     if args.sheet:
         from ghostyolo.data.sheet import write_sheet
 
@@ -42,7 +55,3 @@ def run(args: argparse.Namespace) -> int:
         if args.sheet:
             print(f"{args.sheet}: written")
     return int(not found.complete)
-
-
-def _progress(data: Dataset, pictures: Iterator[Any]) -> Iterator[Any]:
-    return shared.watched(pictures, len(data), "picture", data.split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,47 +13,53 @@ from ghostyolo.cli import model_argument, shared
 from ghostyolo.distributed import joined
 from ghostyolo.errors import OptionError
 from ghostyolo.network.model_files import model_name
+from ghostyolo.syntax.arguments import Parser
 
 if TYPE_CHECKING:
     from ghostyolo.prediction.job import Outputs
 
 PROJECT = "runs/detect"
+EXAMPLES = """
+  ghostyolo detect runs/train/first dog.jpg
+  ghostyolo detect my.onnx pictures/ --thresh 0.4 --json
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the options of detect."""
     from ghostyolo.model.detector import NMS, THRESH
 
-    model_argument.add_model(p)
-    p.add_argument(
+    model_argument.add_model(p, exported=True)
+    shared.add_size(p)
+    shared.add_names(p, "model", "beside WEIGHTS")
+    group = p.group("pictures")
+    group.add_argument(
         "source",
         nargs="+",
         metavar="SOURCE",
         help="pictures, videos, folders, patterns, a camera's number, an rtsp:// or http:// "
         "address, or - for a picture on standard input",
     )
-    shared.add_run(p)
-    model_argument.add_runtime(p)
-    shared.add_names(p)
+    group.add_argument("--recursive", action="store_true", help="look into subfolders too")
+    group.add_argument("--list", action="store_true", help="- is a list of sources, one a line")
     shared.add_thresholds(p, THRESH, NMS)
-    p.add_argument("--recursive", action="store_true", help="look into subfolders too")
-    p.add_argument("--list", action="store_true", help="- is a list of sources, one a line")
+    model_argument.add_runtime(p)
+    group = p.group("output")
     text = f"where a folder NAME is made for pictures with boxes and detections.json ({PROJECT})"
-    p.add_argument("--project", metavar="FOLDER", help=text)
+    group.add_argument("--project", metavar="FOLDER", help=text)
     text = "of that folder; if it exists, NAME-2, NAME-3 ... (that of the run or of the cfg)"
-    p.add_argument("--name", help=text)
-    p.add_argument("--out", metavar="FOLDER", help="a new or empty folder to use instead")
-    text = "print JSON; draw only if --project, --name or --out is given"
-    p.add_argument("--json", action="store_true", help=text)
+    group.add_argument("--name", help=text)
+    group.add_argument("--out", metavar="FOLDER", help="a new or empty folder to use instead")
+    shared.add_json(p, "print JSON; draw only if --project, --name or --out is given")
     text = "write a line of JSON per picture; - prints them and draws as --json does"
-    p.add_argument("--jsonl", metavar="FILE", help=text)
-    p.add_argument("--csv", metavar="FILE", help="write a line per detection for spreadsheets")
-    p.add_argument("--coco", metavar="FILE", help="write a file in COCO's format of results")
-    p.add_argument("--voc", metavar="FOLDER", help="write VOC's comp4_det_test_CLASS.txt there")
-    p.add_argument("--txt", metavar="FOLDER", help="write YOLO labels with scores there")
-    p.add_argument(
-        "--show", action="store_true", help="show in a window; any key shows the next, q ends"
-    )
+    group.add_argument("--jsonl", metavar="FILE", help=text)
+    group.add_argument("--csv", metavar="FILE", help="write a line per detection for spreadsheets")
+    group.add_argument("--coco", metavar="FILE", help="write a file in COCO's format of results")
+    group.add_argument("--voc", metavar="FOLDER", help="write VOC's comp4_det_test_CLASS.txt there")
+    group.add_argument("--txt", metavar="FOLDER", help="write YOLO labels with scores there")
+    text = "show in a window; any key shows the next, q ends"
+    group.add_argument("--show", action="store_true", help=text)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     found = sources.find_sources(words, recursive=args.recursive)
     printed = args.json or args.jsonl == "-"
     with joined(args.device) as world:
-        args.device = world.device
+        args.device, args.quiet = world.device, args.quiet or not world.first
         with model_argument.open_model(args) as runtime:
             job = DetectionJob(
                 runtime.detector(thresh=args.thresh, nms=args.nms),
@@ -75,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
                 world=world,
                 stdin=sys.stdin.buffer,
                 show=video.window("ghostyolo") if args.show else None,
-                on_source=(lambda line: None) if printed else shared.print_above_bar,
-                watch=shared.watched,
+                on_source=(lambda line: None) if printed else print,
+                watch=partial(shared.watched, args, what="detect"),
             )
             rows, failed = job.run()
     if not world.first:
         return 0
-    model_argument.print_runtime(runtime.title)
+    model_argument.print_runtime(args, runtime.title)
     if args.json:
         print(json.dumps(rows))
     if rows and job.folder:

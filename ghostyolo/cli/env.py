@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 
 from ghostyolo.cli import shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo env
+  ghostyolo env --json
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the options of env."""
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:

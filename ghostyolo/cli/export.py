@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import argparse
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo export runs/train/first my.onnx
+  ghostyolo export my.cfg best.weights my.onnx --nms --sample python
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the options of export."""
     from ghostyolo.exporters.formats import FORMATS, usual_suffixes
     from ghostyolo.exporters.sample import LANGUAGES
     from ghostyolo.exporters.settings import BOXES, DYNAMIC, OPSET, OPSETS, Suppression
 
     limits, (xyxy, cxcywh) = Suppression(), BOXES
-    shared.add_cfg(p)
-    p.add_argument("weights", metavar="WEIGHTS")
-    p.add_argument("out", metavar="OUT", help=f"file: {usual_suffixes()}")
-    p.add_argument("--format", choices=FORMATS, help="format of OUT (by its suffix)")
+    model_argument.add_model(p)
+    shared.add_names(p, "model", "beside WEIGHTS; OUT holds them")
+    group = p.group("file")
+    group.add_argument("out", metavar="OUT", help=f"file: {usual_suffixes()}")
+    group.add_argument("--format", choices=FORMATS, help="format of OUT (by its suffix)")
     known = f"{OPSETS.start} to {OPSETS.stop - 1}"
-    p.add_argument("--opset", type=int, help=f"opset of ONNX, {known} ({OPSET})")
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--batch", type=shared.count, default=1, help="batch size of the input (1)")
-    p.add_argument(
+    group.add_argument("--opset", type=int, help=f"opset of ONNX, {known} ({OPSET})")
+    text = "write a program beside OUT that runs it in OpenCV"
+    group.add_argument("--sample", choices=LANGUAGES, help=text)
+    shared.add_size(p)
+    group = p.group("input of the file")
+    group.add_argument("--batch", type=shared.count, default=1, help="batch size (1)")
+    group.add_argument(
         "--dynamic",
         nargs="?",
         const="size",
@@ -30,7 +40,8 @@ def options(p: argparse.ArgumentParser) -> None:
         choices=DYNAMIC,
         help="accept any batch size, height and width, or with 'batch' any batch size",
     )
-    p.add_argument(
+    group = p.group("boxes in the file")
+    group.add_argument(
         "--decode",
         nargs="?",
         const=xyxy,
@@ -39,30 +50,23 @@ def options(p: argparse.ArgumentParser) -> None:
         help=f"decode to boxes (N, n, 4) in pixels of the input, as {xyxy} or {cxcywh}, and scores "
         "(N, n, classes)",
     )
-    p.add_argument(
+    group.add_argument(
         "--nms",
         action="store_true",
         help="decode and suppress: detections (m, 7), each picture, box, score, class",
     )
-    p.add_argument(
-        "--thresh", type=shared.fraction, help=f"confidence threshold of --nms ({limits.thresh})"
-    )
-    p.add_argument("--iou", type=shared.fraction, help=f"IoU threshold of --nms ({limits.iou})")
-    p.add_argument("--most", type=shared.count, help=f"boxes per class of --nms ({limits.most})")
-    p.add_argument(
-        "--names", metavar="FILE", help="class names, one a line, stored in OUT (beside WEIGHTS)"
-    )
-    p.add_argument(
-        "--int8", nargs="+", metavar="PICTURES", help="quantise to 8 bits by ranges on pictures"
-    )
-    p.add_argument(
-        "--val", metavar="DATA", help="measure the AP of CFG and OUT on split val of DATA"
-    )
-    p.add_argument(
-        "--sample",
-        choices=LANGUAGES,
-        help="write a program beside OUT that runs it in OpenCV",
-    )
+    text = f"confidence threshold of --nms ({limits.thresh})"
+    group.add_argument("--thresh", type=shared.fraction, help=text)
+    text = f"IoU threshold of --nms ({limits.iou})"
+    group.add_argument("--iou", type=shared.fraction, help=text)
+    text = f"boxes per class of --nms ({limits.most})"
+    group.add_argument("--most", type=shared.count, help=text)
+    group = p.group("8 bits and accuracy")
+    text = "quantise to 8 bits by ranges on pictures"
+    group.add_argument("--int8", nargs="+", metavar="PICTURES", help=text)
+    text = "measure the AP of CFG and OUT on split val of DATA"
+    group.add_argument("--val", metavar="DATA", help=text)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -74,5 +78,6 @@ def run(args: argparse.Namespace) -> None:
         "opset", "int8", "val", "sample",
     )  # fmt: skip
     options = {name: getattr(args, name) for name in names}
-    progress = shared.progress("val", "picture")
-    print(export(shared.read_network(args), args.out, **options, on_progress=progress))
+    with shared.progress(args, "val", "picture") as on_progress:
+        result = export(shared.read_network(args), args.out, **options, on_progress=on_progress)
+    print(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from textwrap import fill
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import OptionError
@@ -13,36 +14,43 @@ from ghostyolo.ghostify import GhostOptions, ghostify
 from ghostyolo.ghostify.options import REFINE_STEPS
 from ghostyolo.ghostify.selection import WORDS
 from ghostyolo.network import dumps
+from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = f"""words for --select and --keep, separated by commas: {WORDS};
-words with >= restrict the selection of the other words
-examples:
-  ghostyolo ghostify yolov3.cfg                          print the savings of each layer
-  ghostyolo ghostify yolov3.cfg -o ghost.cfg --select "3x3,filters>=128" --keep 80-106
-  ghostyolo ghostify yolov3.cfg -o ghost.cfg --from-weights yolov3.weights --calibrate photos
+ABOUT = f"""\
+words for --select and --keep, separated by commas; words with >= restrict the
+selection of the other words:
+{fill(WORDS, 79, initial_indent="  ", subsequent_indent="  ")}
+"""
+EXAMPLES = """
+  ghostyolo ghostify my.cfg -o ghost.cfg --select "3x3,filters>=64"
+  ghostyolo ghostify my.cfg -o ghost.cfg --from-weights best.weights \\
+    --weights-out ghost.weights --calibrate pictures/
 """
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what ghostify takes."""
-    p.epilog, p.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    p.epilog = ABOUT
     default = GhostOptions()
     shared.add_cfg(p)
-    p.add_argument("-o", "--out", metavar="FILE", help="write the new cfg here")
+    shared.add_size(p)
+    group = p.group("ghost modules")
     for name, value, text in (
         ("--ratio", default.ratio, "s of the paper: number of maps for each intrinsic map"),
         ("--dw", default.dw, "d of the paper: size of the cheap kernels"),
     ):
-        p.add_argument(name, type=int, default=value, help=f"{text} ({value})")
+        group.add_argument(name, type=int, default=value, help=f"{text} ({value})")
     for name, text in (
         ("--select", "convolutions to replace (all except stems and heads)"),
         ("--keep", "convolutions not to replace"),
     ):
-        p.add_argument(name, action="extend", type=_words, default=[], metavar="WORDS", help=text)
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--from-weights", metavar="IN", help="fit the modules to these trained weights")
-    p.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
-    p.add_argument(
+        group.add_argument(
+            name, action="extend", type=_words, default=[], metavar="WORDS", help=text
+        )
+    group, text = p.group("fit to trained weights"), "fit the modules to these trained weights"
+    group.add_argument("--from-weights", metavar="IN", help=text)
+    group.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
+    group.add_argument(
         "--calibrate",
         nargs="+",
         metavar="PICTURES",
@@ -50,15 +58,18 @@ def options(p: argparse.ArgumentParser) -> None:
         "without them noise is used, and most of the accuracy is lost until the network is trained "
         "again",
     )
-    p.add_argument(
+    group.add_argument(
         "--refine",
         type=int,
         metavar="N",
         help="steps of gradient descent that fit each module as a whole; 0 for least squares only "
         f"({REFINE_STEPS})",
     )
-    p.add_argument("--seed", type=int, default=0, help="seed of the random choice of pictures (0)")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    text = "seed of the random choice of pictures (0)"
+    group.add_argument("--seed", type=int, default=0, help=text)
+    p.group("output").add_argument("-o", "--out", metavar="FILE", help="write the new cfg here")
+    shared.add_json(p)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,16 +86,17 @@ def run(args: argparse.Namespace) -> None:
         from ghostyolo.ghostify.weight_transfer import fit_text, fit_weights
         from ghostyolo.prediction.sources import find_pictures
 
-        fits = fit_weights(
-            network,
-            result,
-            args.from_weights,
-            args.weights_out,
-            pictures=find_pictures(args.calibrate) if args.calibrate else None,
-            steps=args.refine,
-            seed=args.seed,
-            progress=shared.progress("fit", "module"),
-        )
+        with shared.progress(args, "fit", "module") as progress:
+            fits = fit_weights(
+                network,
+                result,
+                args.from_weights,
+                args.weights_out,
+                pictures=find_pictures(args.calibrate) if args.calibrate else None,
+                steps=args.refine,
+                seed=args.seed,
+                progress=progress,
+            )
     if args.out:
         replace(args.out, [dumps(result.network).encode()])
     if args.json:

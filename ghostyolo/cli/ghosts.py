@@ -5,30 +5,35 @@ from __future__ import annotations
 import argparse
 import json
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
 from ghostyolo.ghostify.options import THRESHOLD
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo ghosts runs/train/first dog.jpg --out ghosts.png
+  ghostyolo ghosts my.cfg best.weights dog.jpg --layer 1 2 --json
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what ghosts takes."""
-    shared.add_cfg(p)
-    p.add_argument("weights", metavar="WEIGHTS")
-    p.add_argument("input", metavar="IMAGE", help="picture to run on")
-    p.add_argument(
-        "--layer", type=int, nargs="+", metavar="N", help="layers to show (the most redundant)"
-    )
-    p.add_argument(
+    model_argument.add_model(p)
+    shared.add_size(p)
+    p.group("input").add_argument("input", metavar="IMAGE", help="picture to run on")
+    group, text = p.group("ghosts"), "layers to show (the most redundant)"
+    group.add_argument("--layer", type=int, nargs="+", metavar="N", help=text)
+    group.add_argument(
         "--threshold",
         type=shared.fraction,
         default=THRESHOLD,
         help=f"largest share of a map's variance that its linear image misses ({THRESHOLD})",
     )
-    p.add_argument(
-        "--dw", type=int, default=3, help="odd size of the kernels of the linear images (3)"
-    )
-    p.add_argument("--out", metavar="FILE", help="draw the best pairs side by side in a .png")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
-    shared.add_run(p)
+    text = "odd size of the kernels of the linear images (3)"
+    group.add_argument("--dw", type=int, default=3, help=text)
+    shared.add_device(p)
+    text = "draw the best pairs side by side in a .png"
+    p.group("output").add_argument("--out", metavar="FILE", help=text)
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:

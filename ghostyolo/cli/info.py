@@ -7,20 +7,28 @@ import json
 
 from ghostyolo.cli import shared
 from ghostyolo.network import info
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo info my.cfg
+  ghostyolo info ghostnet-1.0-coco --size 320x320 --cost
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what info takes."""
     shared.add_cfg(p)
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument(
+    shared.add_size(p)
+    group = p.group("cost")
+    group.add_argument(
         "--cost",
         action="store_true",
         help="print memory traffic, broken design guidelines, the savings of ghost modules, "
         "and the time predicted from this machine's rates, which are measured once",
     )
-    p.add_argument("--remeasure", action="store_true", help="with --cost: measure the rates again")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    text = "with --cost: measure the rates again"
+    group.add_argument("--remeasure", action="store_true", help=text)
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,30 +7,34 @@ import json
 from collections import Counter
 
 from ghostyolo import lint
+from ghostyolo.cli import shared
 from ghostyolo.errors import Diagnostic
+from ghostyolo.syntax.arguments import Parser
 from ghostyolo.syntax.suggestions import nearest
 
 ABOUT = "The ID in parentheses after a finding is its rule; --explain ID explains it."
+EXAMPLES = """
+  ghostyolo lint my.cfg --weights best.weights
+  ghostyolo lint runs/train/first --strict
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what lint takes."""
     p.epilog = ABOUT
-    p.add_argument("cfg", metavar="CFG", nargs="*")
-    p.add_argument(
-        "--fix",
-        action="store_true",
-        help="fix mistakes that have one certain remedy; print the changes",
-    )
-    p.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="check that this .weights file fits the CFG, of which there must be one",
-    )
-    p.add_argument("--strict", action="store_true", help="return exit code 1 for warnings too")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
-    p.add_argument("--explain", metavar="ID", help="explain a rule and do nothing else")
-    p.add_argument("--rules", action="store_true", help="list the rules and do nothing else")
+    group = p.group("model")
+    group.add_argument("cfg", metavar="CFG", nargs="*", help=shared.CFG)
+    text = "check that this .weights file fits the CFG, of which there must be one"
+    group.add_argument("--weights", metavar="FILE", help=text)
+    group, text = p.group("checks"), "return exit code 1 for warnings too"
+    group.add_argument("--strict", action="store_true", help=text)
+    text = "fix mistakes that have one certain remedy; print the changes"
+    group.add_argument("--fix", action="store_true", help=text)
+    group, text = p.group("rules"), "explain a rule and do nothing else"
+    group.add_argument("--explain", metavar="ID", help=text)
+    text = "list the rules and do nothing else"
+    group.add_argument("--rules", action="store_true", help=text)
+    shared.add_json(p)
     p.set_defaults(usage=p.error)
 
 

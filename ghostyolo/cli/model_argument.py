@@ -1,4 +1,4 @@
-"""The model argument of commands: CFG WEIGHTS, or an exported file in their place.
+"""The model argument of commands: CFG WEIGHTS, or a run's folder or exported file in their place.
 
 `ghostyolo.inference.choice` decides which runtime computes it.
 """
@@ -6,42 +6,72 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
+from ghostyolo.network import model_files
 from ghostyolo.network.net_options import parse_size
+from ghostyolo.syntax.arguments import Parser
 
 if TYPE_CHECKING:
     from ghostyolo.network import Network
     from ghostyolo.runtime.interface import Runtime
 
+WEIGHTS = "trained weights; those of a run are its best.weights, unless a .weights file follows"
+SPARE = [""] * 4  # no command needs more positional arguments
 
-def add_model(p: argparse.ArgumentParser) -> None:
-    """Declare CFG and WEIGHTS; an exported file replaces both, see `cli.with_weights`."""
+
+def cfg_help(*, exported: bool = False) -> str:
+    """Return the help for a CFG that WEIGHTS follow. exported: whether it may be exported."""
     from ghostyolo.exporters.formats import usual_suffixes
 
-    exported = usual_suffixes(read=True)
-    shared.add_cfg(p, f"network, a Darknet .cfg file; or an exported {exported} file")
-    p.add_argument("weights", metavar="WEIGHTS", help="none if CFG is an exported file")
+    text = "a Darknet .cfg file, or the name of a published cfg, such as ghostnet-1.0-coco; in "
+    text += "place of CFG WEIGHTS: the folder of a training run, which has a model.cfg"
+    return f"{text}, or an exported {usual_suffixes(read=True)} file" if exported else text
 
 
-def add_runtime(p: argparse.ArgumentParser, batch: int = 1) -> None:
-    """Declare the runtime, the batch size and the number of threads."""
+def add_model(p: Parser, *, exported: bool = False) -> None:
+    """Declare CFG and WEIGHTS; see `with_weights`. exported: whether to take exported files."""
+    shared.add_cfg(p, cfg_help(exported=exported), WEIGHTS)
+    p.set_defaults(exported=exported)
+
+
+def with_weights(p: Parser, words: list[str]) -> list[str]:
+    """Return the words with WEIGHTS behind a run's folder, and empty ones behind an exported file.
+
+    For argparse, which cannot skip a positional argument before others. Words change only for a
+    parser with a default for `exported`, which tells whether exported files are taken.
+    Raises `WeightsError` if the folder has no weights.
+    """
+    if p.get_default("exported") is None:
+        return words
+    from ghostyolo.runtime.registry import is_exported
+
+    found, _ = p.parse_known_args([*words, "--", *SPARE])
+    is_run = os.path.isdir(found.cfg) and os.path.exists(os.path.join(found.cfg, model_files.CFG))
+    if found.exported and is_exported(found.cfg):
+        weights = ""
+    elif is_run and not str(getattr(found, "weights", "")).endswith(".weights"):
+        weights = str(model_files.model_files(found.cfg)[1])
+    else:
+        return words
+    rest = list(words)
+    rest.remove(found.cfg)
+    return [found.cfg, weights, *rest]
+
+
+def add_runtime(p: Parser, batch: int = 1, what: str = "pictures computed at once") -> None:
+    """Declare the runtime, the device, the batch size, with its help, and the number of threads."""
     from ghostyolo.runtime.registry import AUTO, CHOICES
 
-    p.add_argument(
-        "--runtime",
-        default=AUTO,
-        choices=CHOICES,
-        help=f"runtime that computes; auto: the fastest one with the outputs of torch ({AUTO})",
-    )
-    p.add_argument(
-        "--batch", type=shared.count, default=batch, help=f"pictures computed at once ({batch})"
-    )
-    p.add_argument(
-        "--threads", type=shared.count, help="number of threads (all that this process may use)"
-    )
+    shared.add_device(p)
+    group, text = p.group("device"), "runtime; auto: the fastest one with the outputs of torch"
+    group.add_argument("--runtime", default=AUTO, choices=CHOICES, help=f"{text} ({AUTO})")
+    group.add_argument("--batch", type=shared.count, default=batch, help=f"{what} ({batch})")
+    text = "number of threads (all that this process may use)"
+    group.add_argument("--threads", type=shared.count, help=text)
 
 
 def source(args: argparse.Namespace) -> tuple[Network | str, tuple[int, int] | None]:
@@ -53,8 +83,11 @@ def source(args: argparse.Namespace) -> tuple[Network | str, tuple[int, int] | N
     return shared.read_network(args), None
 
 
-def open_model(args: argparse.Namespace) -> Runtime:
-    """Open CFG with WEIGHTS, or the exported file, in the runtime of --runtime."""
+def open_model(args: argparse.Namespace, batch: int | None = None) -> Runtime:
+    """Open CFG with WEIGHTS, or the exported file, in the runtime of --runtime.
+
+    batch: batch size of the runtime, by default --batch.
+    """
     from ghostyolo.inference.choice import open_runtime
 
     model, size = source(args)
@@ -63,7 +96,7 @@ def open_model(args: argparse.Namespace) -> Runtime:
         args.weights or None,
         name=args.runtime,
         size=size,
-        batch=args.batch,
+        batch=batch or args.batch,
         threads=args.threads,
         device=args.device,
     )
@@ -77,6 +110,7 @@ def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
     return class_names(runtime.network, args.names, runtime.class_names, beside=beside, warn=True)
 
 
-def print_runtime(title: str) -> None:
+def print_runtime(args: argparse.Namespace, title: str) -> None:
     """Print the runtime that computed the results of a command, on standard error."""
-    print(f"ghostyolo: computed in {title}", file=sys.stderr)
+    if not args.quiet:
+        print(f"ghostyolo: computed in {title}", file=sys.stderr)

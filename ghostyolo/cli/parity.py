@@ -5,37 +5,42 @@ from __future__ import annotations
 import argparse
 import json
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo parity runs/train/first --against onnx:my.onnx
+  ghostyolo parity my.cfg best.weights --against onnx:my.onnx --all
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what parity takes."""
     from ghostyolo.parity import TOLERANCE
 
-    shared.add_cfg(p)
-    p.add_argument("weights", metavar="WEIGHTS")
-    p.add_argument(
+    model_argument.add_model(p)
+    shared.add_size(p)
+    group = p.group("other program")
+    group.add_argument(
         "--against",
         required=True,
         metavar="OTHER",
         help="opencv (version 4), onnx:FILE, or trace:FILE from 'ghostyolo trace'",
     )
-    shared.add_input(p, "0, or the input of the trace")
-    shared.add_run(p)
-    p.add_argument(
-        "--tolerance",
-        type=float,
-        default=TOLERANCE,
-        metavar="SHARE",
-        help=f"largest difference, as a share of a layer's largest magnitude ({TOLERANCE:g})",
-    )
-    p.add_argument(
+    group.add_argument(
         "--keep-eps",
         action="store_true",
         help="opencv: do not correct the weights for its batch-norm epsilon of 1e-6",
     )
-    p.add_argument("--all", action="store_true", help="list every layer, not only the outputs")
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
+    shared.add_input(p, "0, or the input of the trace")
+    text = f"largest difference, as a share of a layer's largest magnitude ({TOLERANCE:g})"
+    p.group("thresholds").add_argument(
+        "--tolerance", type=float, default=TOLERANCE, metavar="SHARE", help=text
+    )
+    shared.add_device(p)
+    text = "list every layer, not only the outputs"
+    p.group("output").add_argument("--all", action="store_true", help=text)
+    shared.add_json(p)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from ghostyolo.training.observers import Observer
 
@@ -15,43 +15,96 @@ if TYPE_CHECKING:
     from ghostyolo.training.state import State
 
 SCORES = ("AP", "AP50", "AP75", "top-1", "top-5")  # shown for a validation that has them
-LOG_SECONDS = 15.0  # between two lines of a log
+BAR_SECONDS, LOG_SECONDS = 0.1, 15.0  # between two states of a bar, and two lines of a log
+SHORTEST_BAR, LONGEST_BAR = 8, 40  # in columns
+MOST_IMPORTANT = 2  # the index of the last part that goes before the bar where room is scarce
 
 
 class Progress:
-    """Progress towards a total. unit: the thing counted, in the singular; the plural adds an s."""
+    """Progress towards a total. unit: the thing counted, in the singular; the plural adds an s.
+
+    total: 0 if it is not known. Log messages appear above the bar.
+    """
 
     def __init__(self, total: int, what: str, unit: str, *, start: int = 0) -> None:
         self.total, self.what, self.unit = total, what, unit
-        self.done, self.start = start, start
+        self.done, self.start, self.notes = start, start, tuple[str, ...]()
         self.began = self.said = time.monotonic()
-        # disable=None: without a terminal the bar is disabled
-        self.bar = tqdm(
-            total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True, disable=None
-        )
+        self.terminal, self.visible = sys.stderr.isatty(), False
+        self.handlers = logging.getLogger().handlers[:] if self.terminal else []
+        for handler in self.handlers:
+            handler.addFilter(self.clear)
 
-    def advance_to(self, done: int, note: str = "") -> None:
-        """Show the number done, followed by a note."""
-        self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(done - self.bar.n)
-        self.done = done
-        now = time.monotonic()
-        if self.bar.disable and (now - self.said > LOG_SECONDS or done == self.total):
-            self.said = now
-            left = (now - self.began) / max(1, done - self.start) * (self.total - done)
-            wait = tqdm.format_interval(left)
-            line = f"{self.what} {done}/{self.total} {self.unit}s"
-            tail = f", {wait} left" if done < self.total else ""
-            self.say(f"{line}{', ' + note if note else ''}{tail}")
+    def advance_to(self, done: int, *notes: str) -> None:
+        """Show the number done and as many notes as fit, which replace the speed."""
+        self.done, self.notes, now = done, notes, time.monotonic()
+        late = now - self.said > (BAR_SECONDS if self.terminal else LOG_SECONDS)
+        if not (late or done == self.total or (self.terminal and not self.visible)):
+            return
+        self.said = now
+        if self.terminal:
+            self._draw()
+        else:
+            self.say(f"{self.what} {', '.join(self._parts())}")
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+        self.clear()
+        print(line, file=sys.stderr, flush=True)
+        if self.terminal:
+            self._draw()
+
+    def clear(self, _: object = None) -> bool:
+        """Clear the bar, for other output, until it is shown again; return True for `logging`."""
+        if self.visible:
+            print(f"\r{'':{_columns()}}", end="\r", file=sys.stderr, flush=True)
+        self.visible = False
+        return True
 
     def close(self) -> None:
-        """Remove the bar."""
-        self.bar.close()
+        """Leave the bar as it is, and the next output to the next line."""
+        for handler in self.handlers:
+            handler.removeFilter(self.clear)
+        if self.visible:
+            print(file=sys.stderr, flush=True)
+        self.visible = False
+
+    def _draw(self) -> None:
+        columns = _columns()
+        text, bar, room = "", "", columns - len(self.what) - 1
+        for number, part in enumerate(self._parts()):
+            bar_comes_first = (SHORTEST_BAR + 3) * (number > MOST_IMPORTANT)
+            if len(f"{text}, {part}") + bar_comes_first <= room:
+                text += f", {part}" if text else part
+        room = min(LONGEST_BAR, room - len(text) - 3)
+        if self.total and room >= SHORTEST_BAR:
+            bar = f" [{'#' * (room * self.done // self.total):-<{room}}]"
+        line = f"{self.what}{bar} {text}"[:columns]
+        print(f"\r{line:{columns}}", end="", file=sys.stderr, flush=True)
+        self.visible = True
+
+    def _parts(self) -> list[str]:
+        """Return what there is to show, the most important first."""
+        spent, done = time.monotonic() - self.began, self.done - self.start
+        count = f"{self.done}/{self.total}" if self.total else f"{self.done}"
+        left = spent / max(1, done) * (self.total - self.done)
+        wait = f", {_clock(left)} left" if self.done < self.total else f" in {_clock(spent)}"
+        speed = f"{done / max(spent, 1e-9):.1f} {self.unit}s/s"
+        return [f"{count} {self.unit}s{wait}", *(self.notes or (speed,))]
+
+
+def _columns() -> int:
+    """Return the columns of the terminal that a line may fill without a line break."""
+    try:
+        return (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+    except OSError:  # standard error is no terminal of the system's
+        return 79
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
 
 class TrainProgress(Observer):
@@ -64,12 +117,13 @@ class TrainProgress(Observer):
         self.progress = Progress(config.iterations, "train", "iteration", start=state.iteration)
 
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
-        """Show the smoothed loss, the learning rate and pictures per second."""
+        """Show the smoothed loss, pictures per second, the learning rate and the loss's parts."""
         assert self.progress is not None
-        parts = ", ".join(f"{name} {part:.2f}" for name, part in state.parts.items())
-        loss = f"loss {state.loss:.2f}" + (f" ({parts})" if len(state.parts) > 1 else "")
-        note = f"{loss}, rate {learning_rate:.3g}, {images_per_second:.1f} pictures/s"
-        self.progress.advance_to(state.iteration, note)
+        notes = [f"loss {state.loss:.2f}", f"{images_per_second:.1f} pictures/s"]
+        notes += [f"rate {learning_rate:.3g}"]
+        if len(state.parts) > 1:
+            notes += [f"{name} {part:.2f}" for name, part in state.parts.items()]
+        self.progress.advance_to(state.iteration, *notes)
 
     def validated(self, row: dict[str, float]) -> None:
         """Show the scores of a validation."""
@@ -79,6 +133,6 @@ class TrainProgress(Observer):
         self.progress.say(line)
 
     def closed(self) -> None:
-        """Remove the bar."""
+        """Leave the bar as it is."""
         if self.progress is not None:
             self.progress.close()

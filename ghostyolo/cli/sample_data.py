@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 
+from ghostyolo.cli import shared
+from ghostyolo.syntax.arguments import Parser
 
-def options(p: argparse.ArgumentParser) -> None:
+EXAMPLES = """
+  ghostyolo sample-data shapes
+  ghostyolo sample-data other-shapes --seed 7
+"""
+
+
+def options(p: Parser) -> None:
     """Declare what sample-data takes."""
-    p.add_argument("folder", metavar="FOLDER", help="folder to write to, new or empty")
-    p.add_argument("--seed", type=int, default=0, help="seed of the pictures (0)")
+    group = p.group("output")
+    group.add_argument("folder", metavar="FOLDER", help="folder to write to, new or empty")
+    group.add_argument("--seed", type=int, default=0, help="seed of the pictures (0)")
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> None:
     """Paint a small labelled data set."""
     from ghostyolo.sample_data.painter import write_dataset
 
-    print(f"{write_dataset(args.folder, seed=args.seed)}: JPEGImages, Annotations, ImageSets")
+    with shared.progress(args, "paint", "picture") as on_progress:
+        folder = write_dataset(args.folder, seed=args.seed, on_progress=on_progress)
+    print(f"{folder}: JPEGImages, Annotations, ImageSets")

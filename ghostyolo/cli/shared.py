@@ -7,17 +7,24 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError
 from ghostyolo.files import SCHEMA
 from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
+from ghostyolo.syntax.arguments import Parser
 
 if TYPE_CHECKING:
     from ghostyolo.model.model import Model
 
 T = TypeVar("T")
+CFG = (
+    "a Darknet .cfg file, the folder of a training run for its model.cfg, or the name of a "
+    "published cfg, such as ghostnet-1.0-coco"
+)
+OR_CLASS_FOLDERS = "; for a classifier a folder of pictures for each class, or a .data"
 
 
 def number(kind: type[float] | type[int], least: float, most: float, what: str) -> Any:
@@ -42,90 +49,105 @@ fraction = number(float, 0, 1, "a number from 0 to 1")
 count = number(int, 1, math.inf, "a whole number of 1 or more")
 
 
-def add_cfg(p: argparse.ArgumentParser, what: str = "network, a Darknet .cfg file") -> None:
-    """Declare CFG, with the help text `what`, and how strictly it is read."""
-    p.add_argument("cfg", metavar="CFG", help=what)
-    p.add_argument("--strict", action="store_true", help="treat warnings about the cfg as errors")
-    p.add_argument(
-        "--darknet-compat", action="store_true", help="read mistakes in it as Darknet does"
+def add_cfg(p: Parser, what: str = CFG, weights: str = "") -> None:
+    """Declare CFG and how strictly it is read; WEIGHTS too if there is a help text for them."""
+    group = p.group("model")
+    group.add_argument("cfg", metavar="CFG", help=what)
+    if weights:
+        group.add_argument("weights", metavar="WEIGHTS", help=weights)
+    group.add_argument("--strict", action="store_true", help="treat warnings about CFG as errors")
+    group.add_argument(
+        "--darknet-compat", action="store_true", help="read mistakes in CFG as Darknet does"
     )
 
 
-def add_names(p: argparse.ArgumentParser) -> None:
+def add_size(p: Parser) -> None:
+    """Declare the input size."""
+    text = "input size in pixels, instead of [net]'s"
+    p.group("model").add_argument("--size", metavar="HxW", help=text)
+
+
+def add_names(p: Parser, group: str, default: str) -> None:
     """Declare the option for the names of the classes."""
-    p.add_argument("--names", metavar="FILE", help="class names, one a line (beside WEIGHTS)")
+    text = f"class names, one a line ({default})"
+    p.group(group).add_argument("--names", metavar="FILE", help=text)
 
 
-def add_thresholds(p: argparse.ArgumentParser, thresh: float, nms: float) -> None:
+def add_thresholds(p: Parser, thresh: float, nms: float) -> None:
     """Declare the thresholds of detection: None unless given; the help names these defaults."""
-    p.add_argument("--thresh", type=fraction, help=f"confidence threshold of boxes ({thresh})")
-    p.add_argument("--nms", type=fraction, help=f"IoU threshold of non-maximum suppression ({nms})")
+    group, text = p.group("thresholds"), "IoU threshold of non-maximum suppression"
+    group.add_argument("--thresh", type=fraction, help=f"confidence threshold of boxes ({thresh})")
+    group.add_argument("--nms", type=fraction, help=f"{text} ({nms})")
 
 
-def progress(what: str, unit: str) -> Callable[[int, int], None]:
-    """Return a function that shows a progress bar from the number of done and of all units."""
+def add_json(p: Parser, text: str = "print JSON for programs") -> None:
+    """Declare the option for results that programs read."""
+    p.group("output").add_argument("--json", action="store_true", help=text)
+
+
+def add_quiet(p: Parser) -> None:
+    """Declare the option for results, warnings and errors alone."""
+    text = "show no progress: only results, warnings and errors"
+    p.group("output").add_argument("--quiet", action="store_true", help=text)
+
+
+@contextmanager
+def progress(
+    args: argparse.Namespace, what: str, unit: str
+) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows a progress bar from the number of done and of all units."""
     from ghostyolo.cli.progress import Progress
 
-    shown: list[Progress] = []
+    shown = Progress(0, what, unit)
 
     def advance(done: int, total: int) -> None:
-        if not shown:
-            shown.append(Progress(total, what, unit))
-        shown[0].advance_to(done)
-        if done == total:
-            shown[0].close()
+        shown.total = total
+        shown.advance_to(done)
 
-    return advance
+    try:
+        yield (lambda done, total: None) if args.quiet else advance
+    finally:
+        shown.close()
 
 
-def watched(items: Iterator[T], total: int, unit: str, what: str = "detect") -> Iterator[T]:
-    """Yield the items; show a progress bar and the items per second on a terminal."""
-    if not sys.stderr.isatty():
+def watched(
+    args: argparse.Namespace, items: Iterator[T], total: int, unit: str, what: str
+) -> Iterator[T]:
+    """Yield the items; show a progress bar on a terminal. total: 0 if it is not known."""
+    if args.quiet or not sys.stderr.isatty():
         yield from items
         return
     from ghostyolo.cli.progress import Progress
 
     shown = Progress(total, what, unit)
-    for done, item in enumerate(items, 1):
-        yield item
-        shown.advance_to(done)
-    shown.close()
+    try:
+        for done, item in enumerate(items, 1):
+            shown.clear()  # whoever takes the item may print
+            yield item
+            shown.advance_to(done)
+    finally:
+        shown.close()
 
 
-def print_above_bar(line: str) -> None:
-    """Print a line on standard output, above a progress bar if there is one."""
-    if not sys.stderr.isatty():
-        print(line)
-        return
-    from tqdm import tqdm
-
-    tqdm.write(line)
+def add_device(p: Parser) -> None:
+    """Declare the device that torch computes on."""
+    text = "auto, cpu, cuda, cuda:1, mps ... (auto)"
+    p.group("device").add_argument("--device", default="auto", help=text)
 
 
-def add_run(p: argparse.ArgumentParser) -> None:
-    """Declare the options of every command that runs a network."""
-    p.add_argument("--size", metavar="HxW", help="input size in pixels, instead of [net]'s")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps ... (auto)")
-
-
-def add_data(p: argparse.ArgumentParser, split: str) -> None:
-    """Declare DATA and the split of it to use."""
+def add_data(p: Parser, split: str, more: str = "") -> None:
+    """Declare DATA, the split of it to use, and the names of its classes. more: kinds of DATA."""
     from ghostyolo.data.layouts import DATA_HELP
 
-    p.add_argument(
-        "data",
-        metavar="DATA",
-        help=f"{DATA_HELP}; for a classifier a folder with a folder of pictures for each class, or "
-        "a .data",
-    )
-    p.add_argument("--split", default=split, help=f"part of DATA ({split})")
-    p.add_argument("--names", metavar="FILE", help="class names, one a line (those of DATA)")
-    add_run(p)
+    group = p.group("data")
+    group.add_argument("data", metavar="DATA", help=f"{DATA_HELP}{more}")
+    group.add_argument("--split", default=split, help=f"part of DATA ({split})")
+    add_names(p, "data", "those of DATA")
 
 
-def add_input(p: argparse.ArgumentParser, default: str) -> None:
+def add_input(p: Parser, default: str) -> None:
     """Declare the options for a single input."""
-    which = p.add_mutually_exclusive_group()
+    which = p.group("input").add_mutually_exclusive_group()
     which.add_argument("--input", metavar="IMAGE", help="run on this picture")
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ghostyolo.cli import shared
+from ghostyolo.cli import model_argument, shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo trace runs/train/first here.npz
+  ghostyolo trace my.cfg best.weights here.npz --input dog.jpg --layers 0-8
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare what trace takes."""
-    shared.add_cfg(p)
-    p.add_argument("weights", metavar="WEIGHTS")
-    p.add_argument("out", metavar="OUT", help="an .npz for 'ghostyolo parity --against trace:OUT'")
+    model_argument.add_model(p)
+    shared.add_size(p)
     shared.add_input(p, "0")
-    shared.add_run(p)
-    p.add_argument("--layers", help="layers to keep, such as 0,4-8,outputs (all)")
-    p.add_argument(
+    shared.add_device(p)
+    group, text = p.group("output"), "an .npz for 'ghostyolo parity --against trace:OUT'"
+    group.add_argument("out", metavar="OUT", help=text)
+    group.add_argument("--layers", help="layers to keep, such as 0,4-8,outputs (all)")
+    group.add_argument(
         "--samples",
         type=int,
         default=0,

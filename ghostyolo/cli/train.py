@@ -10,37 +10,48 @@ from typing import Any
 from ghostyolo.cli import shared
 from ghostyolo.errors import Findings, OptionError
 from ghostyolo.network import load
+from ghostyolo.network.model_files import model_name
+from ghostyolo.syntax.arguments import Parser
 from ghostyolo.training.options import PROJECT, TrainOptions
 
+EXAMPLES = """
+  ghostyolo train my.cfg DATA --adapt --epochs 50 --name first
+  ghostyolo train runs/train/first DATA --resume
+"""
 KINDS = {"int": int, "count": shared.count, "fraction": shared.fraction}
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the arguments: the fields of `TrainOptions` that have a help text, and others."""
     shared.add_cfg(p)
-    shared.add_data(p, "train")
+    shared.add_size(p)
+    shared.add_data(p, "train", shared.OR_CLASS_FOLDERS)
+    for title in ("model", "data", "training length", "recipe", "device", "run"):
+        p.group(title)  # in this order
     for field in dataclasses.fields(TrainOptions):
         if field.metadata:
-            p.add_argument(f"--{field.name.replace('_', '-')}", **_details(field))
-    p.add_argument(
-        "--set", action="append", default=[], metavar="net.KEY=VALUE", help="override [net]"
-    )
-    p.add_argument(
+            group = p.group(field.metadata.get("group", "recipe"))
+            group.add_argument(f"--{field.name.replace('_', '-')}", **_details(field))
+    shared.add_device(p)
+    group, text = p.group("recipe"), "override [net]; may be repeated"
+    group.add_argument("--set", action="append", default=[], metavar="net.KEY=VALUE", help=text)
+    group.add_argument(
         "--teacher",
         nargs=2,
         metavar=("CFG", "WEIGHTS"),
         help="learn the predictions of this trained network instead of the labels; it must have "
         "the same heads, such as the network that CFG was made from by ghostify",
     )
-    p.add_argument(
-        "--project", default=PROJECT, metavar="FOLDER", help=f"folder of all runs ({PROJECT})"
-    )
-    p.add_argument("--name", help="name of the run (that of the cfg)")
+    group, text = p.group("run"), f"folder of all runs ({PROJECT})"
+    group.add_argument("--project", default=PROJECT, metavar="FOLDER", help=text)
+    group.add_argument("--name", help="name of the run (that of CFG)")
+    shared.add_quiet(p)
 
 
 def _details(field: dataclasses.Field[Any]) -> dict[str, Any]:
     """Return the arguments of `add_argument` for an option."""
     details = {"default": field.default, **field.metadata}
+    details.pop("group", None)
     if field.default is False:
         return {**details, "action": "store_true"}
     if kind := details.pop("kind", None):
@@ -65,9 +76,9 @@ def run(args: argparse.Namespace) -> None:
         shared.read_network(args),
         args.data,
         **given,
-        folder=Path(args.project, args.name or Path(args.cfg).stem),
+        folder=Path(args.project, args.name or model_name(args.cfg)),
         overrides=_overrides(args.set),
-        observers=[TrainProgress()],
+        observers=[] if args.quiet else [TrainProgress()],
         command=("ghostyolo", *args.words),
     )
     if done.rank == 0:

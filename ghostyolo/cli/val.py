@@ -6,21 +6,28 @@ import argparse
 import json
 
 from ghostyolo.cli import model_argument, shared
+from ghostyolo.syntax.arguments import Parser
+
+EXAMPLES = """
+  ghostyolo val runs/train/first DATA --split test
+  ghostyolo val my.cfg best.weights DATA --report page.html
+"""
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def options(p: Parser) -> None:
     """Declare the arguments of val."""
     from ghostyolo.evaluation.validation import THRESH
     from ghostyolo.model.detector import NMS
 
-    model_argument.add_model(p)
-    shared.add_data(p, "val")
-    model_argument.add_runtime(p)
+    model_argument.add_model(p, exported=True)
+    shared.add_size(p)
+    shared.add_data(p, "val", shared.OR_CLASS_FOLDERS)
     shared.add_thresholds(p, THRESH, NMS)
-    p.add_argument("--json", action="store_true", help="print JSON for programs")
-    p.add_argument(
-        "--report", metavar="FILE.html", help="also write a page with curves, errors and pictures"
-    )
+    model_argument.add_runtime(p)
+    shared.add_json(p)
+    text = "also write a page with curves, errors and pictures"
+    p.group("output").add_argument("--report", metavar="FILE.html", help=text)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -29,19 +36,20 @@ def run(args: argparse.Namespace) -> None:
 
     names = ("names", "thresh", "nms", "runtime", "batch", "threads", "device", "report")
     model, size = model_argument.source(args)
-    result = val(
-        model,
-        args.data,
-        args.split,
-        weights=args.weights or None,
-        size=size,
-        **{name: getattr(args, name) for name in names},
-        command=("ghostyolo", *args.words),
-        on_progress=shared.progress("val", "picture"),
-    )
+    with shared.progress(args, "val", "picture") as on_progress:
+        result = val(
+            model,
+            args.data,
+            args.split,
+            weights=args.weights or None,
+            size=size,
+            **{name: getattr(args, name) for name in names},
+            command=("ghostyolo", *args.words),
+            on_progress=on_progress,
+        )
     if result.rank:
         return
-    model_argument.print_runtime(result.runtime)
+    model_argument.print_runtime(args, result.runtime)
     print(json.dumps(result.metrics.as_dict()) if args.json else result.metrics.table())
     if args.report and not args.json:
         print(f"report: {args.report}")

@@ -14,6 +14,7 @@ from ghostyolo.lint import heads, portability, sizes, structure, training
 from ghostyolo.lint.edits import Change, apply
 from ghostyolo.lint.parsed_cfg import read
 from ghostyolo.network import load, weights_file
+from ghostyolo.network.model_files import cfg_file
 from ghostyolo.syntax import sections
 
 SEVERITIES = ("error", "warning", "note")
@@ -25,11 +26,12 @@ _SHAPE_OFFSET = 97  # a prime, so that strides and groups do not divide the shif
 def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diagnostic]:
     """Return the findings in a file, in the order of its lines.
 
-    A file that cannot be read gives one finding that says so. weights: a `.weights` file, whose
-    length is checked if the cfg has no errors.
+    A file that cannot be read gives one finding that says so. path: see `cfg_file`. weights: a
+    `.weights` file, whose length is checked if the cfg has no errors.
     """
     try:
-        found = check(read_text(path), str(path))
+        path = cfg_file(path)
+        found = check(read_text(path), path)
     except CfgError as error:
         return [error.diagnostic]
     if weights and not any(finding.severity == "error" for finding in found):
@@ -43,6 +45,7 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
 def fix_file(path: str | Path) -> list[Change]:
     """Fix a file as `fix` does; return the changes, none if the file cannot be read."""
     try:
+        path = cfg_file(path)
         old = read_text(path)
     except CfgError:
         return []

@@ -8,7 +8,7 @@ inside (`truncated`); the box of a covered object encloses all of it (`occluded`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,11 +43,13 @@ def write_dataset(
     counts: Mapping[str, int] = COUNTS,
     seed: int = 0,
     size: tuple[int, int] = (256, 320),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write a data set of `counts[split]` pictures of `size` (h, w) to a new or empty folder.
 
     Makes JPEGImages, Annotations, ImageSets/Main and shapes.names, and returns the folder. The same
     seed gives the same pictures; larger counts add pictures and leave the others unchanged.
+    on_progress: called with the number of painted and of all pictures.
 
     Raises DataError if the folder is not empty, OptionError if it cannot be made or if the seed is
     below 0.
@@ -59,11 +61,14 @@ def write_dataset(
         raise DataError(f"{root} exists and is not empty", hint="name a new folder")
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         make_folder(root / name)
+    done, total = 0, sum(counts.values())
     for split, count in counts.items():
         stems = [f"{split}_{index:05}" for index in range(count)]
         for index, stem in enumerate(stems):
             rng = np.random.default_rng([seed, index, *split.encode()])
             _write_sample(root, stem, *paint_scene(rng, size))
+            done += 1
+            on_progress(done, total)
         (root / f"ImageSets/Main/{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
     (root / "shapes.names").write_text("".join(f"{name}\n" for name in NAMES))
     return root

@@ -28,9 +28,10 @@ BN_MOMENTUM = 0.1
 
 
 def _option(default: Any, text: str, **details: Any) -> Any:
-    """Return a field with its help text and details for `argparse`: metavar, choices, kind.
+    """Return a field with its help text and details for `argparse`: metavar, choices, kind, group.
 
-    kind: "int"; "count", an integer of 1 or more; "fraction", a number from 0 to 1.
+    kind: "int"; "count", an integer of 1 or more; "fraction", a number from 0 to 1. group: the
+    heading in the help, "recipe" if not given.
     """
     return dataclasses.field(default=default, metadata={"help": text, **details})
 
@@ -53,10 +54,14 @@ class TrainOptions:
     folder: str | Path | None = None
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: tuple[str | Path | Network, str | Path] | None = None
-    val_split: str = _option("val", "split to validate on, or 'none'")
-    adapt: bool = _option(False, "rewrite the heads for the classes of DATA")
-    weights: str | None = _option(None, "start from this .weights file", metavar="FILE")
-    epochs: int | None = _count(None, "passes over the data set, instead of [net]'s max_batches")
+    val_split: str = _option("val", "split to validate on, or 'none'", group="data")
+    adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
+    weights: str | None = _option(
+        None, "start from this .weights file", metavar="FILE", group="model"
+    )
+    epochs: int | None = _count(
+        None, "passes over the data set, instead of [net]'s max_batches", group="training length"
+    )
     batch: int | None = _count(None, "batch size, instead of [net]'s")
     loss: str = _option(
         "",
@@ -69,15 +74,22 @@ class TrainOptions:
         AMP[0],
         "precision of the forward pass; auto: bf16 or fp16 on a GPU that has it",
         choices=AMP,
+        group="device",
     )
-    compile: bool = _option(False, "compile the forward pass with torch.compile")
-    workers: int | None = _option(None, f"processes that prepare pictures ({WORKERS})", kind="int")
-    val_every: int | None = _count(None, f"epochs between validations (1/{VALIDATIONS} of the run)")
-    save_every: int = _count(0, "also save every N iterations")
-    patience: int = _count(0, "stop after N validations without a better score")
+    compile: bool = _option(False, "compile the forward pass with torch.compile", group="device")
+    workers: int | None = _option(
+        None, f"processes that prepare pictures ({WORKERS})", kind="int", group="device"
+    )
+    val_every: int | None = _count(
+        None, f"epochs between validations (1/{VALIDATIONS} of the run)", group="run"
+    )
+    save_every: int = _count(0, "also save every N iterations", group="run")
+    patience: int = _count(
+        0, "stop after N validations without a better score", group="training length"
+    )
     bn_momentum: float = _option(BN_MOMENTUM, "momentum of batch norm statistics", kind="fraction")
-    resume: bool = _option(False, "continue a run from its checkpoint")
-    tensorboard: bool = _option(False, "also write a log for TensorBoard")
+    resume: bool = _option(False, "continue a run from its checkpoint", group="run")
+    tensorboard: bool = _option(False, "also write a log for TensorBoard", group="run")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 import ghostyolo
 from ghostyolo import cli
-from ghostyolo.cli import with_weights
+from ghostyolo.cli.model_argument import with_weights
 from ghostyolo.network import load
 from support import ROOT, runs, tiny
 from support.cases import ERRORS
@@ -156,16 +157,49 @@ def test_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert err.startswith("usage: ghostyolo")
 
 
-def test_exported_file_stands_for_cfg_and_weights() -> None:
-    for name in ("x.onnx", "X.XML", "x.torchscript", "x.pt"):
-        words = ["detect", "--nms", ".5", name, "dog.jpg"]
-        assert with_weights(words) == ["detect", "--nms", ".5", name, "", "dog.jpg"]
-    for words in (["detect", "x.cfg", "x.pt", "dog.jpg"], ["bench", "x.onnx"], []):
-        assert with_weights(words) == words
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("detect --nms .5 x.onnx dog.jpg", "x.onnx '' --nms .5 dog.jpg"),
+        ("detect X.XML x.pt", "X.XML '' x.pt"),
+        ("bench x.torchscript", "x.torchscript ''"),
+        ("detect x.cfg x.pt dog.jpg", None),
+        ("export x.onnx x.xml", None),
+        ("val run DATA --split test", "run run/best.weights DATA --split test"),
+        ("detect --out run run run", "run run/best.weights --out run run"),
+        ("detect --show -- run pictures", "run run/best.weights --show -- pictures"),
+        ("detect run run/last.weights dog.jpg", None),
+        ("detect x.cfg x.weights pictures", None),
+        ("detect pictures x.weights dog.jpg", None),
+        ("export run x.onnx --int8 pictures", "run run/best.weights x.onnx --int8 pictures"),
+        ("convert run x.weights", "run run/best.weights x.weights"),
+        ("parity run --against onnx:x.onnx", "run run/best.weights --against onnx:x.onnx"),
+        ("info run", None),
+    ],
+)
+def test_one_word_stands_for_cfg_and_weights(
+    words: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("run/model.cfg", "run/best.weights", "run/last.weights", "pictures/dog.jpg"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
+    name, *rest = shlex.split(words)
+    found = with_weights(cli.parser(name)[0], rest)
+    assert found == (rest if expected is None else shlex.split(expected))
+
+
+def test_run_without_weights_is_refused(run: Command, cfg: Path) -> None:
+    folder = cfg.parent / "run"
+    folder.mkdir()
+    shutil.copy(cfg, folder / "model.cfg")
+    message = f"{folder}: no weights yet; train it or give WEIGHTS"
+    assert_refused(run("detect", folder, "dog.jpg"), message)
+    assert run("lint", folder)[0] == run("info", folder)[0] == 0
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    told = "Write a trained cfg as a file for other programs, such as ONNX."
+    told = "Write a trained cfg as a file for others, such as ONNX."
     for words, want in (
         (["--version"], ghostyolo.__version__),
         (["train", "--help"], "--adapt"),
@@ -559,8 +593,12 @@ def test_val_prints_a_table_or_json(run: Command, cfg: Path, weights: Path, data
     code, out, err = run("val", cfg, weights, data, "--split", "test")
     assert code == 0
     assert out.split()[:2] == ["class", "truths"]
-    assert without_runtime(err) == "val 2/2 pictures\n"
-    code, out, _ = run("val", cfg, weights, data, "--split", "test", "--json", "--size", "64x96")
+    assert re.fullmatch(
+        r"val 2/2 pictures in \d\d:\d\d, \d+\.\d pictures/s\n", without_runtime(err)
+    )
+    words = ("val", cfg, weights, data, "--split", "test", "--json", "--size", "64x96", "--quiet")
+    code, out, err = run(*words)
+    assert err == ""
     found = json.loads(out)
     names = (data / "shapes.names").read_text().split()
     assert code == 0
@@ -649,7 +687,7 @@ def test_train_goes_the_whole_way(run: Command, cfg: Path, data: Path) -> None:
     ]  # fmt: skip
     page = (folder / "report.html").read_text()
     assert "Precision" in page and "train tiny.cfg" not in page.partition("</style>")[0]
-    assert err.splitlines()[-1].startswith("train 4/4 iterations, loss ")
+    assert err.splitlines()[-1].startswith("train 4/4 iterations in 0")
     assert sum("AP50" in line for line in err.splitlines()) == 2  # after 3 of 4 iterations, and 4
     code, out, _ = run("val", folder / "model.cfg", folder / "best.weights", data, "--json")
     assert code == 0

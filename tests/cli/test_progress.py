@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import io
+import logging
 import os
 import struct
 import sys
 import termios
+from argparse import Namespace
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +31,26 @@ def train_progress(iterations: int, start: int = 0) -> console.TrainProgress:
     return progress
 
 
+class Terminal(io.TextIOWrapper):
+    """A pseudo-terminal with a number of columns; `lines` reads what was written."""
+
+    def __init__(self, columns: int) -> None:
+        self.end, start = os.openpty()
+        fcntl.ioctl(start, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        super().__init__(os.fdopen(start, "wb", 0), write_through=True)
+
+    def lines(self) -> list[str]:
+        """Return the lines as they stand at the end; carriage returns overwrite."""
+        self.close()
+        found = b""
+        with suppress(OSError):  # at the end
+            while part := os.read(self.end, 1 << 16):
+                found += part
+        os.close(self.end)
+        text = found.decode().replace("\r\n", "\n")
+        return [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return a list whose only number is the time."""
@@ -43,8 +66,8 @@ def test_log_has_a_line_now_and_then(clock: list[float], capsys: pytest.CaptureF
         progress.advance_to(done, "all well")
     progress.close()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "val 2/10 pictures, all well, 01:04 left"
-    assert lines[-1] == "val 10/10 pictures, all well"
+    assert lines[0] == "val 2/10 pictures, 01:04 left, all well"
+    assert lines[-1] == "val 10/10 pictures in 01:20, all well"
     assert len(lines) == 5
 
 
@@ -58,7 +81,7 @@ def test_time_left_counts_from_where_a_run_was_resumed(
     progress.closed()
     lines = capsys.readouterr().err.splitlines()
     assert (
-        lines[0] == "train 903/1000 iterations, loss 1.50, rate 0.001, 3.2 pictures/s, 16:10 left"
+        lines[0] == "train 903/1000 iterations, 16:10 left, loss 1.50, 3.2 pictures/s, rate 0.001"
     )
 
 
@@ -86,24 +109,52 @@ def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
     now.parts = {"box": 1.0, "class": 0.5}
     progress.updated(now, 0.1, 1)
     assert capsys.readouterr().err.startswith(
-        "train 3/3 iterations, loss 1.50 (box 1.00, class 0.50), rate 0.1, 1.0 pictures/s"
+        "train 3/3 iterations in 00:00, loss 1.50, 1.0 pictures/s, rate 0.1, box 1.00, class 0.50"
     )
 
 
-def test_line_of_output_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stdout", terminal)
-        monkeypatch.setattr(sys, "stderr", terminal)
-        progress = console.Progress(3, "detect", "picture")
-        shared.print_above_bar("x.jpg: 1 dog")
-        progress.close()
-    seen = b""
-    with suppress(OSError):  # at the end
-        while part := os.read(master, 10_000):
-            seen += part
-    os.close(master)
-    lines = seen.decode().split("\r\n")
-    assert any("detect" in line and "0/3" in line for line in lines)
-    assert "x.jpg: 1 dog" in [line.rpartition("\r")[2] for line in lines]
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (50, "train 9500/20000 iterations, 17:30 left"),
+        (
+            80,
+            "train [####------] 9500/20000 iterations, 17:30 left, loss 1.50, 3.2 pictures/s",
+        ),
+        (
+            120,
+            "train [#######---------] 9500/20000 iterations, 17:30 left, loss 1.50, "
+            "3.2 pictures/s, rate 0.001, box 1.00, class 0.50",
+        ),
+    ],
+)
+def test_bar(columns: int, line: str, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most important numbers come first, no line is broken, and a message stays above."""
+    terminal = Terminal(columns)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler = logging.StreamHandler(terminal)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    progress = train_progress(20_000, 9400)
+    clock[0] += 10
+    now = state(9500)
+    now.parts = {"box": 1.0, "class": 0.5}
+    progress.updated(now, 0.001, 3.21)
+    logging.getLogger().warning("a picture is damaged")
+    progress.updated(now, 0.001, 3.21)
+    progress.closed()
+    assert terminal.lines() == ["a picture is damaged", line, ""]
+    assert not handler.filters
+
+
+def test_output_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(80)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for picture in shared.watched(Namespace(quiet=False), iter("abc"), 3, "picture", "detect"):
+        sys.stdout.write(f"{picture}.jpg: 1 dog\n")
+    for _ in shared.watched(Namespace(quiet=True), iter("abc"), 3, "picture", "detect"):
+        pass
+    *found, bar, last = terminal.lines()
+    assert found == ["a.jpg: 1 dog", "b.jpg: 1 dog", "c.jpg: 1 dog"]
+    assert bar.startswith("detect [####") and "] 3/3 pictures in 00:00, " in bar
+    assert last == ""

@@ -351,7 +351,7 @@ def test_every_option_of_a_family(family: str) -> None:
     text = gencfg.parser().format_help()
     for name, argument in FAMILIES[family].options().items():
         flag = f"--{name.replace('_', '-')}"
-        assert f"[{flag} " in text
+        assert f"\n  {flag} " in text
         if "type" in argument:
             with pytest.raises(OptionError, match="-1"):
                 networks.backbone(make_family(family, **{name: -1}))
