@@ -130,11 +130,11 @@ def anchor_pairs(anchors: tuple[float, ...], num: int) -> tuple[tuple[float, flo
 
 
 def missing_anchors(anchors: tuple[float, ...], num: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the quirk (see `Layer.quirks`) of fewer numbers than `num` anchors need."""
+    """Yield the warning (see `Layer.warnings`) of fewer numbers than `num` anchors need."""
     if len(anchors) < 2 * num:
-        message = f"{len(anchors)} anchor numbers for num={num} anchors"
-        hint = f"give {2 * num} numbers, a width and a height for each anchor"
-        yield message, hint, "uses .5 for each missing number"
+        message = f"{len(anchors)} anchor numbers, num={num} reads {2 * num}: the others are .5"
+        likely = f"set num={len(anchors) // 2}" if len(anchors) % 2 == 0 else "add the missing side"
+        yield message, f"{likely}, or give {2 * num} numbers", "anchors-count"
 
 
 def array_module(array: Any) -> Any:

@@ -53,7 +53,7 @@ class Region(Head):
     tree: str = key("")
     map: str = key("")
 
-    def quirks(self) -> Iterator[tuple[str, str, str]]:
+    def warnings(self) -> Iterator[tuple[str, str, str]]:
         yield from missing_anchors(self.anchors, self.num)
 
     def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:

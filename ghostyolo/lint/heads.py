@@ -22,6 +22,7 @@ from ghostyolo.layers.region import Region
 from ghostyolo.lint.parsed_cfg import ParsedCfg, layers, place
 from ghostyolo.network import IMAGE, Node
 
+_LARGEST_GRID = 19  # cells of a usual input, 608 pixels at stride 32
 _READ_IN_LAST_HEAD = ("jitter", "resize", "random", "max", "nms_kind", "beta_nms")
 
 
@@ -127,6 +128,8 @@ def anchors(cfg: ParsedCfg) -> Iterator[Diagnostic]:
         if isinstance(layer, Region) and largest > 2 * max(node.shape[1:]):
             message = f"the largest anchor is {largest:g}, the grid has {node.shape.w} cells"
             hint = f"divide by {stride:g}: [region] has anchors in cells"
+            if largest <= _LARGEST_GRID:
+                hint = "keep them for trained weights; before a training run ghostyolo anchors"
             yield cfg.warn("anchor-unit", node, "anchors", message, hint)
 
 

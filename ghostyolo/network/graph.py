@@ -226,8 +226,8 @@ def _add_section(
     if kind is None:
         raise _unknown_section(section, kinds)
     layer = kind.parse(section, findings)
-    for message, hint, darknet in layer.quirks():
-        findings.quirk(section.place, message, hint, darknet, rule="bad-value")
+    for message, hint, rule in layer.warnings():
+        findings.warn(section.place, message, hint, rule)
     data, side = _read_references(kind, section, len(network), findings)
     if kind.refs and "data" in kind.refs.values() and not data:
         name = next(name for name, role in kind.refs.items() if role == "data")

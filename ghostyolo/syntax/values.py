@@ -116,11 +116,16 @@ class _Reader:
             trailing_comment(self.option, rest, self.findings)
         elif rest or not match:
             message = f"{self.option.key}={self.text}: '{text}' is not {wanted}"
-            hint = f"write {self.option.key}={write(value)}" if value else f"write {wanted}"
+            hint = self._corrected(text, write(value)) if value or not text else f"write {wanted}"
             darknet = f"reads {write(value)}"
             self.findings.quirk(self.option.place, message, hint, darknet, rule="not-a-number")
             return value if self.findings.compat else None
         return value
+
+    def _corrected(self, part: str, value: str) -> str:
+        """Return a hint with the option's text, in which `value` replaces a part, or none does."""
+        parts = [value if item == part and part else item for item in self.text.split(",")]
+        return f"write {self.option.key}={','.join(item for item in parts if item)}"
 
     def _too_large(self, what: str) -> Any:
         shown = self.text if len(self.text) < _MOST_SHOWN else f"{self.text[:_MOST_SHOWN]}..."

@@ -118,13 +118,41 @@ def test_compat_reads_references_as_darknet_does() -> None:
     assert [f.severity for f in findings] == ["warning"] * 4
 
 
-def test_compat_fills_missing_anchors() -> None:
+def test_missing_anchors_are_filled_as_darknet_does() -> None:
+    findings: list[Diagnostic] = []
     text = NET + "[convolutional]\nfilters=12\n[yolo]\nclasses=1\nnum=2\nanchors=3,4,5\n"
-    with pytest.raises(CfgError, match="3 anchor numbers for num=2 anchors"):
-        loads(text)
-    head = loads(text, findings=Findings(quiet=True, compat=True))[1].layer
+    head = loads(text, findings=Findings(findings.append))[1].layer
     assert isinstance(head, Yolo)
     assert head.all_anchors == ((3, 4), (5, 0.5))
+    assert [(item.severity, item.rule) for item in findings] == [("warning", "anchors-count")]
+
+
+@pytest.mark.parametrize(
+    ("mask", "num", "anchors", "hint"),
+    [("0,1,2", 6, "1,2,3,4,5,6", "set num=3, or give 12"), ("0,1", 2, "1,2,3", "missing side")],
+)
+def test_warning_names_the_likely_num(mask: str, num: int, anchors: str, hint: str) -> None:
+    findings: list[Diagnostic] = []
+    filters = 6 * len(mask.split(","))
+    text = f"{NET}[convolutional]\nfilters={filters}\n[yolo]\nclasses=1\nmask={mask}\n"
+    loads(f"{text}num={num}\nanchors={anchors}\n", findings=Findings(findings.append))
+    assert [item.severity for item in findings] == ["warning"]
+    assert hint in findings[0].hint
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("steps=16000d,18000", "write steps=16000,18000"),
+        ("scales=.1,", "write scales=.1"),
+        ("scales=.1,,.2", "write scales=.1,.2"),
+        ("batch=many", "write a whole number"),
+    ],
+)
+def test_hint_keeps_the_numbers_that_are_right(line: str, hint: str) -> None:
+    with pytest.raises(CfgError) as caught:
+        loads(f"[net]\nwidth=8\nheight=8\nchannels=3\n{line}\n[avgpool]\n")
+    assert caught.value.diagnostic.hint == hint
 
 
 @pytest.mark.parametrize("text", ["[unknown]\n", "[shortcut]\nfrom=0\nweights_type=per_pixel\n"])
