@@ -1,9 +1,13 @@
-"""Make folders, and replace files so that a crash or a full disk leaves the old file complete."""
+"""Read files whole, make folders, and replace files.
+
+A crash or a full disk leaves the old file complete. Devices and pipes are not read as files.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,7 +21,49 @@ if TYPE_CHECKING:
 # goes or changes its meaning; keys may be added.
 SCHEMA = 1
 HINT = "give a file in a folder that can be written"
+MOST_BYTES = 1 << 30  # of a file that is read whole
+STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # how a shell names an open stream
+# What files begin with that are often named .weights or .cfg by mistake, and what to do.
+SIGNATURES = {
+    b"<!doctype": ("a web page", "download the file itself, not the page that links to it"),
+    b"<html": ("a web page", "download the file itself, not the page that links to it"),
+    b"version https://git-lfs": ("a pointer of Git LFS", "run git lfs pull where it was cloned"),
+    b"pk\x03\x04": ("a zip archive, such as a PyTorch checkpoint", "unpack or convert it"),
+    b"\x1f\x8b": ("compressed by gzip", "unpack it"),
+    b"\x80\x02": ("a PyTorch checkpoint", "convert it with ghostyolo convert"),
+    b"\x89hdf": ("an HDF5 file, as Keras writes", "convert it in the program that wrote it"),
+    b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
+    b"[net": ("a cfg", "give the weights in its place"),
+}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it. Raises OSError, also for a device or pipe that no shell has opened.
+
+    Reading those may never end.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not str(path).startswith(STREAMS):
+        reason = "is a folder" if stat.S_ISDIR(mode) else "is a device or pipe, not a file"
+        raise OSError(errno.EINVAL, reason)
+    return open(path, "rb")
+
+
+def read(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
+    """Return the bytes of a file. Raises OSError as `opened`, and for more than `most` bytes."""
+    with opened(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
+    return content
+
+
+def foreign(start: bytes) -> tuple[str, str]:
+    """Return what the first bytes of a file show it to be, and what to do; "" if nothing known."""
+    begin = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:32].lower()
+    return next((found for mark, found in SIGNATURES.items() if begin.startswith(mark)), ("", ""))
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

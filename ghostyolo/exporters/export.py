@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ghostyolo.errors import OptionError
 from ghostyolo.exporters import calibration
 from ghostyolo.exporters.formats import FORMATS
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.model.model import Model
+from ghostyolo.network.weights_file import DIVERGED
 
 
 def write(
@@ -28,10 +31,11 @@ def write(
 
     pictures: for 8-bit weights and activations, whose ranges are measured on them; None for
     float32. Raises `OptionError` for settings that do not fit the format or the network, or a file
-    that cannot be written, `CfgError` for a network that cannot be exported, `DataError` for a
-    picture that cannot be read.
+    that cannot be written, `CfgError` for a network that cannot be exported or has weights that are
+    not finite, `DataError` for a picture that cannot be read.
     """
     settings.check(model.network)
+    check_finite(model)
     if settings.opset is not None and name != "onnx":
         message, hint = f"--opset {settings.opset} is for ONNX files", "leave --opset out"
         raise OptionError(message, hint=hint)
@@ -44,6 +48,15 @@ def write(
         raise OptionError(f"{name} files with 8 bits cannot be written", hint=hint)
     writer = import_writer(found.int8_module, found.extra)
     writer.write(model, Path(path), settings, calibration.inputs(model.network, pictures, settings))
+
+
+def check_finite(model: Model) -> None:
+    """Raise `CfgError` if a weight is NaN or infinite, for then every output is."""
+    for node, tensors in zip(model.network, model.tensors(), strict=True):
+        for name, tensor in tensors.items():
+            if count := int((~torch.isfinite(tensor)).sum()):
+                message = f"{name} has {count} of {tensor.numel()} values that are not finite"
+                raise node.error(message, DIVERGED)
 
 
 def import_writer(module: str, extra: str) -> Any:

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from ghostyolo.errors import Edit
 
+_BLANKS = " \t\r\n"  # those that Darknet leaves out
+_NO_BLANKS = str.maketrans("", "", _BLANKS)
 _LOST = "\ufffd"  # stands for bytes that are not UTF-8
-_PARTS = re.compile(r"(\s*)(.*?)(\s*=\s*)(.*?)(\s*)", re.DOTALL)
+_PARTS = re.compile(r"(\s*)(.*?)(\s*=\s*)(.*?)(\s*)", re.DOTALL | re.ASCII)
 
 
 class Change(NamedTuple):
@@ -51,7 +53,7 @@ def apply(text: str, edits: Iterable[Edit]) -> tuple[str, list[Change]]:
 def _below(lines: list[str], number: int, text: str) -> list[str]:
     """Return a line and a new one below it with the same indentation and line end."""
     old = lines[number - 1]
-    indent = old[: len(old) - len(old.lstrip())]
+    indent = old[: len(old) - len(old.lstrip(_BLANKS))]
     end = "\r" if old.endswith("\r") else ""
     last = number == len(lines)  # the file does not end in a line end
     if last and not end and len(lines) > 1 and lines[-2].endswith("\r"):
@@ -64,10 +66,12 @@ def _replaced(old: str, text: str) -> list[str]:
     if not text:
         return []
     body, comment = _split(old, text)
-    indent = old[: len(old) - len(old.lstrip())]
+    indent = old[: len(old) - len(old.lstrip(_BLANKS))]
     end = "\r" if old.endswith("\r") else ""
     above = [indent + comment.strip() + end] if comment.strip() else []
-    return above + [_styled(body.rstrip(), text, indent) + (old[len(old.rstrip()) :] or "")]
+    return above + [
+        _styled(body.rstrip(_BLANKS), text, indent) + (old[len(old.rstrip(_BLANKS)) :] or "")
+    ]
 
 
 def _split(old: str, text: str) -> tuple[str, str]:
@@ -89,4 +93,4 @@ def _styled(old: str, text: str, indent: str) -> str:
 
 
 def _bare(text: str) -> str:
-    return "".join(text.split())
+    return text.translate(_NO_BLANKS)

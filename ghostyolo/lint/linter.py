@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ghostyolo.errors import CfgError, Diagnostic, Findings, WeightsError
+from ghostyolo.errors import CfgError, Diagnostic, Findings, Span, WeightsError
 from ghostyolo.files import replace
 from ghostyolo.lint import heads, portability, sizes, structure, training
 from ghostyolo.lint.edits import Change, apply
 from ghostyolo.lint.parsed_cfg import read
-from ghostyolo.network import load, weights_file
+from ghostyolo.network import Network, load, weights_file
 from ghostyolo.network.model_files import cfg_file
 from ghostyolo.syntax import sections
 
@@ -27,7 +27,7 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
     """Return the findings in a file, in the order of its lines.
 
     A file that cannot be read gives one finding that says so. path: see `cfg_file`. weights: a
-    `.weights` file, whose length is checked if the cfg has no errors.
+    `.weights` file, whose length and values are checked if the cfg has no errors.
     """
     try:
         path = cfg_file(path)
@@ -35,11 +35,18 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
     except CfgError as error:
         return [error.diagnostic]
     if weights and not any(finding.severity == "error" for finding in found):
-        try:
-            weights_file.inspect(weights, load(path, findings=Findings(quiet=True)))
-        except WeightsError as error:
-            found.append(error.diagnostic._replace(rule="weights-length"))
+        found += _check_weights(weights, load(path, findings=Findings(quiet=True)))
     return found
+
+
+def _check_weights(path: str | Path, network: Network) -> list[Diagnostic]:
+    try:
+        contents = weights_file.inspect(path, network)
+    except WeightsError as error:
+        return [error.diagnostic._replace(rule="weights-length")]
+    hint, rule = weights_file.DIVERGED, "weights-not-finite"
+    message = weights_file.not_finite(path, contents)
+    return [Diagnostic("error", Span(str(path)), "", message, hint, rule)] if message else []
 
 
 def fix_file(path: str | Path) -> list[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from torch import Tensor
 from ghostyolo.files import replace
 from ghostyolo.network import Network, Node, weights_file
 from ghostyolo.network.weights_file import Header, Item, stored
+
+logger = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -36,8 +39,13 @@ class File(NamedTuple):
 
 
 def opened(path: str | Path, network: Network, *, partial: bool | None = None) -> File:
-    """Open a file and find a network's tensors in it. Raises `WeightsError`, see `inspect`."""
-    header, items = weights_file.inspect(path, network, partial=partial)
+    """Open a file and find a network's tensors in it. Raises `WeightsError`, see `inspect`.
+
+    Logs a warning for values that are not finite.
+    """
+    header, items = contents = weights_file.inspect(path, network, partial=partial)
+    if found := weights_file.not_finite(path, contents):
+        logger.warning("%s: %s; %s", path, found, weights_file.DIVERGED)
     if not items:
         return File(header, items, np.empty(0, np.float32))
     return File(header, items, np.memmap(path, "<f4", "c", header.size))

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+from ghostyolo import files
 from ghostyolo.errors import Span, WeightsError
 from ghostyolo.layers import count
 from ghostyolo.network import Network, Node
 
 VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
 Item = tuple[Node, str, tuple[int, ...]]  # a stored tensor: its node, name and shape
+DIVERGED = (
+    "the training has diverged; use weights from before, and train with a lower learning rate"
+)
 _TRANSPOSED = 1000  # above this major or minor version, [connected] weights are (inputs, outputs)
 
 
@@ -98,8 +102,33 @@ def inspect(
     ]
     if partial or (partial is None and cutoff_of(path) is not None):
         items = _whole_layers(items, floats)
-    _check_length(path, items, floats)
+    whole = [(node, name, shape) for node in network for name, shape in stored(network, node)]
+    if len(items) < len(whole) and floats == _floats(whole):
+        items = whole  # written after training, without regard to dontload and dontloadscales
+    _check_length(path, header, items, floats)
     return Contents(header, items)
+
+
+def not_finite(path: str | os.PathLike[str], contents: Contents) -> str:
+    """Return which tensor of a file has values that are NaN or infinite, and how many; "" if none.
+
+    If several have, the first is named.
+    """
+    found = []
+    with files.opened(path) as file:
+        file.seek(contents.header.size)
+        for node, name, shape in contents.items:
+            if count := _count_not_finite(file.read(4 * prod(shape))):
+                place = f"layer {node.index} [{node.layer.kind}] {name}"
+                found.append(f"{place} has {count} of {prod(shape)} values that are not finite")
+    others = f", and {len(found) - 1} more tensors" if len(found) > 1 else ""
+    return found[0] + others if found else ""
+
+
+def _count_not_finite(content: bytes) -> int:
+    """Return how many little-endian floats are NaN or infinite: all bits of the exponent are 1."""
+    third, last = content[2::4], content[3::4]
+    return sum(third[match.start()] >> 7 for match in re.finditer(rb"[\x7f\xff]", last))
 
 
 def _measure(path: str | os.PathLike[str]) -> tuple[Header, int]:
@@ -107,11 +136,14 @@ def _measure(path: str | os.PathLike[str]) -> tuple[Header, int]:
     span = Span(str(path))
     try:
         size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            start = file.read(20)
+        with files.opened(path) as file:
+            start = file.read(64)
     except OSError as error:
         hint = "give the path of a .weights file"
         raise WeightsError(f"cannot read: {error.strerror}", span=span, hint=hint) from None
+    what, hint = files.foreign(start)
+    if what:
+        raise WeightsError(f"is {what}, not a .weights file", span=span, hint=hint)
     header = _header(start) if len(start) >= 16 else None
     if header is None:
         hint = "give a file that Darknet or ghostyolo wrote"
@@ -144,11 +176,37 @@ def _whole_layers(items: list[Item], have: int) -> list[Item]:
     return items
 
 
-def _check_length(path: str | os.PathLike[str], items: list[Item], have: int) -> None:
-    need = sum(prod(shape) for _, _, shape in items)
+def _floats(items: list[Item]) -> int:
+    return sum(prod(shape) for _, _, shape in items)
+
+
+def _other_header(path: str | os.PathLike[str], header: Header, excess: int) -> int:
+    """Return the header's real length if it is not that of the version, else 0.
+
+    Then one float is missing or left over, and in place of the upper half of `seen`, which is 0
+    below 4 billion pictures, is a float, or the other way round.
+    """
+    with files.opened(path) as file:
+        upper = file.read(20)[16:]
+    if header.wide:
+        return 16 if excess == -1 and any(upper) else 0
+    return 20 if excess == 1 and not any(upper) else 0
+
+
+def _check_length(
+    path: str | os.PathLike[str], header: Header, items: list[Item], have: int
+) -> None:
+    need = _floats(items)
     if have == need:
         return
     span, hint = Span(str(path)), "use the cfg that these weights were trained with"
+    if other := _other_header(path, header, have - need):
+        message = (
+            f"has a header of {other} bytes, and version {header.major}.{header.minor}, whose "
+            f"header has {header.size}"
+        )
+        hint = "have the program that wrote it write the version right; the cfg fits"
+        raise WeightsError(message, span=span, hint=hint)
     if have > need:
         message = f"holds {have} floats, the cfg needs {need}: {have - need} too many"
         raise WeightsError(message, span=span, hint=hint)

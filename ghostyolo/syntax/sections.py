@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ghostyolo import files
 from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # The shape that `dumps` writes after a layer's comment. It follows from the layer and is not read.
 _SHAPE_COMMENT = r"\s*->\s*\d+x\d+x\d+\s*$"
+_INVISIBLE = re.compile("[\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f\u2060\u3000\ufeff]")
+MOST_BYTES = 16 << 20  # of a cfg
 _BLANKS = str.maketrans("", "", " \t\r\n")
 _BYTE_ORDER_MARK = "\ufeff"
 _BYTE_ORDER_MARK_FOUND = (
@@ -67,12 +70,19 @@ def read_text(path: str | Path, errors: str = "replace") -> str:
 
     errors: how bytes that are not UTF-8 are decoded, as in `open`.
     """
+    span = Span(str(path))
     try:
-        with open(path, encoding="utf-8", errors=errors, newline="") as file:
-            return file.read()
+        content = files.read(path, MOST_BYTES)
     except OSError as error:
         message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
-        raise CfgError(message, span=Span(str(path)), hint=hint, rule="unreadable") from None
+        raise CfgError(message, span=span, hint=hint, rule="unreadable") from None
+    what, hint = files.foreign(content)
+    if what and what != "a cfg":
+        raise CfgError(f"is {what}, not a cfg", span=span, hint=hint, rule="unreadable")
+    if b"\0" in content:
+        hint = "give the path of a cfg; weights stand after it"
+        raise CfgError("is not text", span=span, hint=hint, rule="unreadable")
+    return content.decode("utf-8", errors)
 
 
 def parse(text: str, path: str, findings: Findings) -> list[Section]:
@@ -101,6 +111,7 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line:
             continue
+        line = _visible(line, raw, Place(span, header[0] if header else ""), findings)
         if line[0] in "#;":
             comments.append(raw.strip()[1:].strip())
         elif line[0] == "[":
@@ -116,6 +127,18 @@ def parse(text: str, path: str, findings: Findings) -> list[Section]:
             comments = []
     close()
     return sections
+
+
+def _visible(line: str, raw: str, place: Place, findings: Findings) -> str:
+    """Report an invisible character in a line that is no comment; return the line without it."""
+    found = _INVISIBLE.search(line)
+    if not found or line[0] in "#;":
+        return line
+    message = f"an invisible character, U+{ord(found[0]):04X}, stands in the line"
+    edits = (Edit(place.span.line, _INVISIBLE.sub("", raw).strip()),)
+    hint, darknet = "delete it, or write a plain blank", "reads it as part of the word"
+    findings.quirk(place, message, hint, darknet, rule="invisible-character", edits=edits)
+    return line if findings.compat else _INVISIBLE.sub("", line) or "#"
 
 
 def used_options(section: Section, findings: Findings) -> Iterator[Option]:

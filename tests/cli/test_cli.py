@@ -121,7 +121,9 @@ def test_darknet_compat_reads_on(run: Command, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "the first section is not [net]; add [net]"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\n", "precedes the first section"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\n", "is not text; give the path of a cfg"),
+        ("[net]\n".encode("utf-16"), "is text in UTF-16, not a cfg; save it as UTF-8"),
+        (b"<!doctype html>", "is a web page, not a cfg; download the file itself"),
     ],
 )
 def test_file_that_is_no_cfg(content: bytes, message: str, run: Command, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ghostyolo
@@ -21,11 +22,16 @@ from support import published
 from support.cases import CASES, ERRORS, GENERATED
 
 SEEDED = sorted((CASES / "lint").glob("*.cfg"))
-ELSEWHERE = {"unreadable", "weights-length"}  # rules about files, which no cfg can seed
+ELSEWHERE = {
+    "unreadable",
+    "weights-length",
+    "weights-not-finite",
+}  # rules about files, which no cfg can seed
 PACKAGE = Path(ghostyolo.__file__).parent
 FIXED = {
-    "byte-order-mark", "duplicate-key", "trailing-comment", "key-typo", "section-text",
-    "word-comment", "unknown-section", "batch-multiple", "head-filters", "default-activation",
+    "byte-order-mark", "invisible-character", "duplicate-key", "trailing-comment", "key-typo",
+    "section-text", "word-comment", "unknown-section", "batch-multiple", "head-filters",
+    "default-activation",
 }  # fmt: skip
 NOT_FIXED = {
     "batch_below_subdivisions", "several", "head", "region", "detection",
@@ -293,7 +299,11 @@ def test_command_checks_weights(tmp_path: Path, capsys: pytest.CaptureFixture[st
     cfg, path = CASES / "kinds/yolo.cfg", tmp_path / "x.weights"
     Model(load(cfg)).save_weights(path)
     assert main(["lint", str(cfg), "--weights", str(path)]) == 0
-    path.write_bytes(path.read_bytes()[:-400])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + np.float32(np.nan).tobytes())
+    assert main(["lint", str(cfg), "--weights", str(path)]) == 1
+    assert "1 of" in (out := capsys.readouterr().out) and "(weights-not-finite)" in out
+    path.write_bytes(whole[:-400])
     assert main(["lint", str(cfg), "--weights", str(path)]) == 1
     out = capsys.readouterr().out
     assert "it ends in layer" in out
