@@ -137,7 +137,7 @@ class Layer(Options):
         """Return the output's shape. Raises `LayerError` where the inputs do not fit."""
         return inputs[0]
 
-    def warnings(self) -> Iterator[tuple[str, str, str]]:
+    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
         """Yield what is valid and probably a mistake: message, hint and rule of lint."""
         yield from ()
 
@@ -166,7 +166,7 @@ class Layer(Options):
         """
         return [] if self.dontload else self.weights(*inputs)
 
-    def check_inference(self) -> None:
+    def check_inference(self, *inputs: Shape) -> None:
         """Raise `LayerError` if the layer cannot be computed with its options."""
 
     def check_training(self) -> None:

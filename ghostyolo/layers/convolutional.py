@@ -139,7 +139,7 @@ class Convolutional(Layer):
                 "share_index refers to a layer with other weights", hint, "share-index"
             )
 
-    def check_inference(self) -> None:
+    def check_inference(self, *inputs: Shape) -> None:
         if self.coordconv:
             hint = "without the key it is another network: run it in Darknet's GPU build"
             raise LayerError(f"coordconv={self.coordconv} is not supported", hint, "unsupported")

@@ -17,6 +17,7 @@ from ghostyolo.layers.head import (
     check_channels,
     missing_anchors,
 )  # fmt: skip
+from ghostyolo.layers.tree import Tree, absolute, check_tree, read_tree
 from ghostyolo.syntax.options import key, options
 
 
@@ -53,7 +54,7 @@ class Region(Head):
     tree: str = key("")
     map: str = key("")
 
-    def warnings(self) -> Iterator[tuple[str, str, str]]:
+    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
         yield from missing_anchors(self.anchors, self.num)
 
     def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:
@@ -80,21 +81,22 @@ class Region(Head):
             raise LayerError(f"coords={self.coords}", "set coords=4")
         return inputs[0]
 
-    def check_inference(self) -> None:
+    def check_inference(self, *inputs: Shape) -> None:
         if self.tree:
-            hint = "without the line it is another network: run it in Darknet"
-            raise LayerError(f"tree={self.tree} is not supported", hint, "unsupported")
+            check_tree(self.tree, self.classes)
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads
 
-        return heads.RegionActivation(self.num, self.classes, bool(self.softmax))
+        groups = read_tree(self.tree).groups if self.tree else (self.classes,)
+        return heads.RegionActivation(self.num, groups, bool(self.softmax or self.tree))
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Decode the output in the order of cells, see `Head.decode`.
 
         The class probabilities include the objectness, and the objectness returned is 1: Darknet
-        applies the confidence threshold to their product only.
+        applies the confidence threshold to their product only. With a tree they do not, as
+        `decode_above` says.
         Source: AlexeyAB/darknet src/region_layer.c get_region_boxes, get_region_box.
         """
         xp = array_module(output)
@@ -117,5 +119,31 @@ class Region(Head):
         objectness = slots[..., 4:5]
         if self.classfix == -1:
             objectness = objectness * (objectness >= 0.5)
+        boxes = xp.stack(boxes, -1).reshape(n, -1, 4)
+        if self.tree:
+            classes = _deepest(slots[..., 5:].reshape(n, -1, self.classes), read_tree(self.tree))
+            return boxes, objectness.reshape(n, -1), classes
         classes = (objectness * slots[..., 5:]).reshape(n, -1, self.classes)
-        return xp.stack(boxes, -1).reshape(n, -1, 4), xp.ones_like(classes[..., 0]), classes
+        return boxes, xp.ones_like(classes[..., 0]), classes
+
+    def decode_above(
+        self, output: Any, size: tuple[int, int], thresh: float
+    ) -> tuple[Any, Any, Any, Any]:
+        """Decode the boxes above a threshold, see `Head.decode_above`.
+
+        With a tree the objectness decides whether there is a box, and its score is the probability
+        of its class alone.
+        """
+        pictures, boxes, objectness, classes = super().decode_above(output, size, thresh)
+        return pictures, boxes, objectness / objectness if self.tree else objectness, classes
+
+
+def _deepest(probabilities: Any, tree: Tree) -> Any:
+    """Return the probability of the last class in the tree that is above .5, and 0 for others.
+
+    probabilities: (..., classes), see `tree.absolute`.
+    """
+    xp, found = array_module(probabilities), absolute(probabilities, tree)
+    above, numbers = found > 0.5, xp.arange(1, len(tree.parents) + 1)
+    last = xp.amax(above * numbers, -1)[..., None]
+    return found * (above & (numbers == last))

@@ -26,9 +26,19 @@ from ghostyolo.syntax.options import key, options
 _NO_NORM = "weights_type needs a weights_normalization; Darknet stops without one"
 
 
+def _samples(x: Shape, other: Shape) -> bool:
+    """Return whether pjreddie/darknet adds a layer of another size: equal steps along both axes."""
+    return (other.w // x.w, x.w // other.w) == (other.h // x.h, x.h // other.h)
+
+
 @options
 class Shortcut(Layer):
-    """A sum with the shape of its first input; additional channels of others are not added."""
+    """A sum with the shape of its first input; additional channels of others are not added.
+
+    A single other layer may have another size. A larger one is sampled at every n-th pixel, a
+    smaller one is added to every n-th pixel, as pjreddie/darknet does; AlexeyAB/darknet stops.
+    Source for this: pjreddie/darknet src/blas.c shortcut_cpu.
+    """
 
     names = ("shortcut",)
     refs = {"from": "data"}
@@ -51,10 +61,19 @@ class Shortcut(Layer):
         return self.weights_type != "none"
 
     def shape(self, *inputs: Shape) -> Shape:
-        same_size(inputs, "add layers of the same size")
+        if len(inputs) != 2 or self.weighted or not _samples(*inputs):
+            same_size(inputs, "add layers of the same size")
         if self.weighted and self.weights_normalization == "none":
             raise LayerError(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
         return inputs[0]
+
+    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+        x, *others = inputs
+        for other in others:
+            if other[1:] != x[1:]:
+                message = f"adds {other.h}x{other.w} (HxW) to {x.h}x{x.w}, sampled"
+                hint = "pjreddie's Darknet does so, AlexeyAB's stops; add layers of the same size"
+                yield message, hint, "shortcut-size"
 
     def weights(self, *inputs: Shape) -> Tensors:
         if not self.weighted:
@@ -77,6 +96,8 @@ class Shortcut(Layer):
     def opencv_differences(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
         if len(inputs) > 2:
             yield "from", "OpenCV's importer adds the first layer of from only", SILENT_DIFFERENCE
+        if len({shape[1:] for shape in inputs}) > 1:
+            yield "from", "OpenCV's importer adds layers of one size only", "it stops"
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import combining

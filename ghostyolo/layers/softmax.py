@@ -6,6 +6,7 @@ Source: AlexeyAB/darknet src/parser.c parse_softmax, src/softmax_layer.c.
 from __future__ import annotations
 
 from ghostyolo.layers.base import Importer, Layer, LayerError, Module, Shape
+from ghostyolo.layers.tree import check_tree, read_tree
 from ghostyolo.syntax.options import key, options
 
 
@@ -31,12 +32,13 @@ class Softmax(Layer):
             raise LayerError(message, "choose groups that divide the input", "groups")
         return inputs[0]
 
-    def check_inference(self) -> None:
+    def check_inference(self, *inputs: Shape) -> None:
         if self.tree:
-            hint = "without the line it is another network: run it in Darknet"
-            raise LayerError(f"tree={self.tree} is not supported", hint, "unsupported")
+            check_tree(self.tree, inputs[0].size)
 
     def module(self, *inputs: Shape) -> Module:
         from ghostyolo.ops import heads
 
+        if self.tree:
+            return heads.TreeSoftmax(read_tree(self.tree).groups, self.temperature)
         return heads.Softmax(self.groups, self.temperature, bool(self.spatial))

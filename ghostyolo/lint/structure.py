@@ -125,7 +125,7 @@ def inference(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     """Check for layers that this program cannot compute."""
     for node in cfg.network:
         try:
-            node.layer.check_inference()
+            node.layer.check_inference(*cfg.network.input_shapes(node))
         except LayerError as error:
             yield cfg.error(error.rule, node, "", str(error), error.hint)
 

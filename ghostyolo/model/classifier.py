@@ -10,6 +10,7 @@ import numpy as np
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import to_planes
 from ghostyolo.errors import CfgError, OptionError
+from ghostyolo.layers.tree import absolute, read_tree
 from ghostyolo.model.detector import Run, check_takes_pictures
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import ClassifierOutput, classifier_output, detection_heads
@@ -18,12 +19,17 @@ from ghostyolo.network.outputs import ClassifierOutput, classifier_output, detec
 class Classifier:
     """Pictures in, class probabilities out, on any runtime.
 
+    With a tree of classes those that have classes below them get 0, as in Darknet's validation.
+
     run: computes the network's last output. Raises `CfgError` if the network is not a classifier.
     """
 
     def __init__(self, network: Network, run: Run) -> None:
         self.output = classifier_output_of(network)
         self.size, self.run = network.options.size, run
+        end = self.output.softmax
+        tree = getattr(end.layer, "tree", "") if end else ""
+        self.tree = read_tree(tree) if tree else None
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return (n, K) float32 for pictures, uint8 RGB (H, W, 3) of any size."""
@@ -31,6 +37,9 @@ class Classifier:
         for image, planes in zip(images, inputs, strict=True):
             to_planes(center(image, self.size), planes)
         values = np.asarray(self.run(inputs)[0], np.float32).reshape(len(images), -1)
+        if self.tree:
+            values = absolute(values, self.tree)
+            values[:, self.tree.inner()] = 0
         return values if self.output.softmax else softmax(values)
 
 

@@ -75,7 +75,7 @@ class Model(nn.Module):
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)
         try:
-            layer.check_inference()
+            layer.check_inference(*shapes)
             with nullcontext() if initialise else _Uninitialised():
                 module = layer.module(*shapes)
             _check_tensors(module, {name for name, _ in layer.weights(*shapes)})

@@ -226,15 +226,15 @@ def _add_section(
     if kind is None:
         raise _unknown_section(section, kinds)
     layer = kind.parse(section, findings)
-    for message, hint, rule in layer.warnings():
-        findings.warn(section.place, message, hint, rule)
     data, side = _read_references(kind, section, len(network), findings)
     if kind.refs and "data" in kind.refs.values() and not data:
         name = next(name for name, role in kind.refs.items() if role == "data")
         hint = f"add {name}=INDEX, relative to this layer when negative"
         raise section.error(f"{name}= is missing", hint, rule="missing-reference")
     inputs = [len(network) - 1, *data] if kind.takes_previous else data
-    network.add(layer, *inputs, name=section.comment, span=section.span, **side)
+    node = network.add(layer, *inputs, name=section.comment, span=section.span, **side)
+    for message, hint, rule in layer.warnings(*network.input_shapes(node)):
+        findings.warn(section.place, message, hint, rule)
 
 
 def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:

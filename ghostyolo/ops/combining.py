@@ -75,6 +75,8 @@ class Shortcut(nn.Module):
         total = inputs[0]
         for x in inputs[1:]:
             x = _with_channels(x, int(total.shape[1]))
+            if x.shape[2:] != total.shape[2:]:
+                x = _sampled(x, (int(total.shape[2]), int(total.shape[3])))
             total = total.add_(x) if self.inplace else total + x
         return self.act(total)
 
@@ -85,6 +87,22 @@ def _scaled(x: Tensor, factor: Tensor) -> Tensor:
         return x * factor
     both = min(int(x.shape[1]), factor.shape[1])
     return x[:, :both] * factor[:, :both]
+
+
+def _sampled(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a map of another size: every n-th pixel of a larger one, or zeros between pixels.
+
+    Source: pjreddie/darknet src/blas.c shortcut_cpu.
+    """
+    (h, w), (own_h, own_w) = size, (int(side) for side in x.shape[2:])
+    skip, spread = max(1, own_w // w), max(1, w // own_w)
+    rows, columns = min(h, own_h), min(w, own_w)
+    part = x[:, :, : rows * skip : skip, : columns * skip : skip]
+    if (rows, columns, spread) == (h, w, 1):
+        return part
+    result = x.new_zeros(*x.shape[:2], h, w)
+    result[:, :, : rows * spread : spread, : columns * spread : spread] = part
+    return result
 
 
 def _with_channels(x: Tensor, channels: int) -> Tensor:

@@ -24,6 +24,32 @@ class Softmax(Unfolded):
         return x.reshape(x.shape[0], self.groups, -1).softmax(2).reshape(x.shape)
 
 
+class TreeSoftmax(Unfolded):
+    """Softmax over each group of consecutive values of an image. groups: their sizes.
+
+    Source: AlexeyAB/darknet src/softmax_layer.c softmax_tree.
+    """
+
+    def __init__(self, groups: tuple[int, ...], temperature: float = 1.0) -> None:
+        super().__init__()
+        self.groups, self.temperature = groups, temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1) / self.temperature
+        return grouped_softmax(flat, self.groups).reshape(x.shape)
+
+
+def grouped_softmax(x: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Return the softmax over each group of consecutive values in the last dimension."""
+    if len(groups) == 1:
+        return x.softmax(-1)
+    sizes = torch.tensor(groups, device=x.device)
+    index = torch.arange(len(groups), device=x.device).repeat_interleave(sizes).expand(x.shape)
+    most = torch.full((*x.shape[:-1], len(groups)), -torch.inf, device=x.device)
+    powers = (x - most.scatter_reduce(-1, index, x, "amax").gather(-1, index)).exp()
+    return powers / torch.zeros_like(most).scatter_add(-1, index, powers).gather(-1, index)
+
+
 class YoloActivation(nn.Module):
     """Sigmoid of x, y, objectness and classes; scale_x_y scales x and y about the cell's centre.
 
@@ -108,23 +134,25 @@ class ChannelwiseActivation(nn.Module):
 class RegionActivation(Unfolded):
     """Sigmoid of the objectness and softmax of the classes, reordered to cells.
 
+    groups: the sizes of the groups of classes that softmax is over, one for all or those of a tree.
     The values are in the order of row, column, anchor, channel, in a tensor of the input's shape.
     Source: AlexeyAB/darknet src/region_layer.c forward_region_layer.
     """
 
-    def __init__(self, anchors: int, classes: int, softmax: bool) -> None:
+    def __init__(self, anchors: int, groups: tuple[int, ...], softmax: bool) -> None:
         super().__init__()
-        self.anchors, self.classes, self.softmax = anchors, classes, softmax
+        self.anchors, self.groups, self.softmax = anchors, groups, softmax
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         slots = x.reshape(n, self.anchors, -1, h, w).permute(0, 3, 4, 1, 2)
-        other = int(c) // self.anchors - 5 - self.classes
+        number = sum(self.groups)
+        other = int(c) // self.anchors - 5 - number
         # Some runtimes reject empty slices.
-        sizes = (4, 1, self.classes, *([other] if other else []))
+        sizes = (4, 1, number, *([other] if other else []))
         box, objectness, classes, *rest = slots.split(sizes, -1)
         if self.softmax:
-            classes = classes.softmax(-1)
+            classes = grouped_softmax(classes, self.groups)
         return torch.cat((box, objectness.sigmoid(), classes, *rest), -1).reshape(n, c, h, w)
 
 
