@@ -81,7 +81,7 @@ class Anchored(Head):
         """Return the number of input channels that the head needs."""
         return len(self.mask) * (self.before_classes + self.classes)
 
-    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+    def warnings(self, *inputs: Shape) -> Iterator[LayerError]:
         yield from missing_anchors(self.anchors, self.num)
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -137,8 +137,8 @@ class Layer(Options):
         """Return the output's shape. Raises `LayerError` where the inputs do not fit."""
         return inputs[0]
 
-    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
-        """Yield what is valid and probably a mistake: message, hint and rule of lint."""
+    def warnings(self, *inputs: Shape) -> Iterator[LayerError]:
+        """Yield what is valid and probably a mistake."""
         yield from ()
 
     def check_reference(self, inputs: Shapes, other: Layer, other_inputs: Shapes) -> None:

@@ -129,12 +129,12 @@ def anchor_pairs(anchors: tuple[float, ...], num: int) -> tuple[tuple[float, flo
     return tuple(zip(numbers[: 2 * num : 2], numbers[1 : 2 * num : 2], strict=True))
 
 
-def missing_anchors(anchors: tuple[float, ...], num: int) -> Iterator[tuple[str, str, str]]:
+def missing_anchors(anchors: tuple[float, ...], num: int) -> Iterator[LayerError]:
     """Yield the warning (see `Layer.warnings`) of fewer numbers than `num` anchors need."""
     if len(anchors) < 2 * num:
         message = f"{len(anchors)} anchor numbers, num={num} reads {2 * num}: the others are .5"
         likely = f"set num={len(anchors) // 2}" if len(anchors) % 2 == 0 else "add the missing side"
-        yield message, f"{likely}, or give {2 * num} numbers", "anchors-count"
+        yield LayerError(message, f"{likely}, or give {2 * num} numbers", "anchors-count")
 
 
 def array_module(array: Any) -> Any:

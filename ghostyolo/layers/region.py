@@ -54,7 +54,7 @@ class Region(Head):
     tree: str = key("")
     map: str = key("")
 
-    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+    def warnings(self, *inputs: Shape) -> Iterator[LayerError]:
         yield from missing_anchors(self.anchors, self.num)
 
     def anchors_px(self, cell: tuple[float, float]) -> tuple[tuple[float, float], ...]:

@@ -67,13 +67,13 @@ class Shortcut(Layer):
             raise LayerError(_NO_NORM, "set weights_normalization=relu or softmax", "weights-type")
         return inputs[0]
 
-    def warnings(self, *inputs: Shape) -> Iterator[tuple[str, str, str]]:
+    def warnings(self, *inputs: Shape) -> Iterator[LayerError]:
         x, *others = inputs
         for other in others:
             if other[1:] != x[1:]:
                 message = f"adds {other.h}x{other.w} (HxW) to {x.h}x{x.w}, sampled"
                 hint = "pjreddie's Darknet does so, AlexeyAB's stops; add layers of the same size"
-                yield message, hint, "shortcut-size"
+                yield LayerError(message, hint, "shortcut-size")
 
     def weights(self, *inputs: Shape) -> Tensors:
         if not self.weighted:

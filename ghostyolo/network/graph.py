@@ -233,8 +233,8 @@ def _add_section(
         raise section.error(f"{name}= is missing", hint, rule="missing-reference")
     inputs = [len(network) - 1, *data] if kind.takes_previous else data
     node = network.add(layer, *inputs, name=section.comment, span=section.span, **side)
-    for message, hint, rule in layer.warnings(*network.input_shapes(node)):
-        findings.warn(section.place, message, hint, rule)
+    for warning in layer.warnings(*network.input_shapes(node)):
+        findings.warn(section.place, str(warning), warning.hint, warning.rule)
 
 
 def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:

@@ -252,7 +252,7 @@ def test_region_reorders_cell_by_cell() -> None:
     from ghostyolo.ops.heads import RegionActivation
 
     x = torch.randn(1, 2 * 7, 3, 4)
-    out = RegionActivation(2, 2, softmax=True)(x).reshape(3, 4, 2, 7)
+    out = RegionActivation(2, (2,), softmax=True)(x).reshape(3, 4, 2, 7)
     slot = x.reshape(2, 7, 3, 4)[1, :, 2, 3]
     torch.testing.assert_close(out[2, 3, 1, :4], slot[:4])
     torch.testing.assert_close(out[2, 3, 1, 4], slot[4].sigmoid())

@@ -111,6 +111,6 @@ def test_dropout_changes_the_layer_above_too() -> None:
 
 
 def test_unsupported_option_is_named_at_its_section() -> None:
-    text = SMALL_NET + "[softmax]\ntree=x.tree\n"
-    with pytest.raises(CfgError, match=r"x\.cfg:5: \[softmax\] tree=x\.tree is not supported"):
+    text = SMALL_NET + "[convolutional]\ncoordconv=1\nactivation=linear\n"
+    with pytest.raises(CfgError, match=r"x\.cfg:5: \[convolutional\] coordconv=1 is not supported"):
         Model(loads(text, path="x.cfg"))
