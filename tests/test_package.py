@@ -103,6 +103,16 @@ def test_readme_works_outside_the_repository(metadata: Message) -> None:
             assert (ROOT / path).exists(), link
 
 
+def test_install_page_names_all_but_opencv(metadata: Message) -> None:
+    """For those who install without dependencies, beside another OpenCV."""
+    required = [text for text in metadata.get_all("Requires-Dist") if "extra ==" not in text]
+    names = {re.split(r"[<>=]", text)[0] for text in required} - {"opencv-python"}
+    page = (ROOT / "docs/install.md").read_text()
+    assert f"pip install {' '.join(sorted(names))}\n" in page
+    extras = set(re.findall(r"^\| `'\.\[(\w+)\]'`", page, re.MULTILINE))
+    assert extras == {*metadata.get_all("Provides-Extra")} - {"test"}
+
+
 def test_changelog_begins_with_what_is_to_come() -> None:
     titles = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert titles[:2] == ["Unreleased", ghostyolo.__version__]

@@ -72,7 +72,8 @@ def text(found: dict[str, Any]) -> str:
     lines = []
     for key, value in found.items():
         if key == "packages":
-            lines += [f"  {name:<20}{version}" for name, version in value.items()]
+            width = max(18, *map(len, value))
+            lines += [f"  {name:<{width}}  {version}" for name, version in value.items()]
             continue
         if key.endswith("_bytes") and value is not None:
             value = f"{value / 1e9:.2f} GB"
