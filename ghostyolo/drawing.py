@@ -85,7 +85,7 @@ def draw_boxes(
     rows, boxes = np.flatnonzero(finite).tolist(), _pixels(boxes_xyxy_px[finite], (h, w))
     colours = [class_colour(int(classes[row])) for row in rows]
     texts = [
-        (class_name(int(classes[row]), names), f" {remarks[row]}" if remarks else "")
+        (class_name(int(classes[row]), names), f" {remarks[row]}".rstrip() if remarks else "")
         for row in rows
     ]
     unit = float(np.sqrt(h * w))
@@ -132,7 +132,7 @@ def text_colour(ground: Colour) -> Colour:
 
 
 def place_labels(
-    boxes_xyxy_px: np.ndarray, sizes: np.ndarray, picture: tuple[int, int]
+    boxes_xyxy_px: np.ndarray, sizes: np.ndarray, picture: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the upper left corner of each label, and whether it has a free place.
 

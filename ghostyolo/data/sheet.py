@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ghostyolo.data import Dataset, Sample, read_image
-from ghostyolo.drawing import class_colour
+from ghostyolo.drawing import class_colour, place_labels, text_colour
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.files import replace
 
@@ -27,11 +27,10 @@ COLUMNS = 4
 CELL, DPI = 4.8, 100  # width of a picture in inches, pixels per inch
 LEGEND = 40  # classes in the legend; of more classes the rarest are listed
 LEGEND_LETTER, LEGEND_MARK = 11, 75  # pixels of a letter, and of the patch and the gaps beside it
-LINE, LETTER = 18, 8  # height of a class name and greatest width of a letter, in pixels
+LINE, LETTER = 18, 7  # height of a class name and width of a letter, in pixels
 EDGE = 3  # pixels of the background around a class name
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 Picked = tuple[Dataset, Sample]
 
@@ -104,7 +103,7 @@ def draw_sheet(chosen: Sequence[Picked], datasets: Sequence[Dataset]) -> np.ndar
         box = (column + 0.01) / columns, low, 0.98 / columns, (height - 0.3) / total
         _draw_cell(figure.add_axes(box), data, sample)
     legend = figure.legend(
-        [Patch(color=_colour(cls)) for cls, _ in labels],
+        [Patch(color=_scaled(class_colour(cls))) for cls, _ in labels],
         [text for _, text in labels],
         loc="upper center",
         ncols=min(abreast, len(labels)),
@@ -136,36 +135,38 @@ def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     axes.imshow(small, extent=(0, w, h, 0))
     sides = sample.boxes_xyxy_px[:, 2:] - sample.boxes_xyxy_px[:, :2]
-    named: set[int] = set()
-    for row in np.argsort(-sides.prod(1), kind="stable"):
+    order = np.argsort(-sides.prod(1), kind="stable")
+    for row in order:
         (x, y), (wide, high), cls = sample.boxes_xyxy_px[row, :2], sides[row], sample.classes[row]
         style = ":" if sample.ignore[row] else "-"
-        colour = _colour(int(cls))
-        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a dark line below it
+        for line, width in (
+            ((0, 0, 0, 0.35), 2.6),
+            (_scaled(class_colour(int(cls))), 1.7),
+        ):  # a dark line below it
             axes.add_patch(Rectangle((x, y), wide, high, fill=False, ec=line, lw=width, ls=style))
-        if int(cls) not in named:
-            named.add(int(cls))
-            _name(axes, data.names[cls], (x, y, x + wide, y + high), colour)
+    _, largest = np.unique(sample.classes[order], return_index=True)
+    first = order[np.sort(largest)]
+    rest = np.setdiff1d(order, first)
+    _write_names(axes, data.names, sample.boxes_xyxy_px[[*first, *rest]], sample.classes[first])
 
 
-def _name(axes: Axes, name: str, box_xyxy: Box, colour: Colour) -> None:
-    """Write a class name above a box; without room, inside a large box or below a small one."""
-    left, top, right, bottom = box_xyxy
+def _write_names(
+    axes: Axes, names: Sequence[str], boxes_xyxy_px: np.ndarray, classes: np.ndarray
+) -> None:
+    """Write the names of classes at the first boxes, beside each other; see `place_labels`."""
     w, h = axes.get_xlim()[1], axes.get_ylim()[0]
     pixel = max(w / axes.bbox.width, h / axes.bbox.height)  # of the sheet, in picture pixels
-    text = _printable(name, 24)
-    x, side = max(left, EDGE * pixel), "left"
-    if x + LETTER * len(text) * pixel > w:
-        x, side = min(right, w - EDGE * pixel), "right"
-    y, upright = top, "bottom"
-    if top < LINE * pixel:
-        inside = bottom - top > 3 * LINE * pixel
-        y, upright = max(top, EDGE * pixel) if inside else bottom, "top"
-    ground = {"facecolor": (0.08, 0.08, 0.08, 0.85), "edgecolor": colour, "pad": 1.5}
-    axes.text(
-        x, y, text, fontsize=8, color="white", ha=side, va=upright,
-        bbox=ground, zorder=5, clip_on=True, parse_math=False,
-    )  # fmt: skip
+    texts = [_printable(names[cls], 24) for cls in classes]
+    sizes = np.array([(LETTER * len(text) + 2 * EDGE, LINE) for text in texts]).reshape(-1, 2)
+    corners, free = place_labels(boxes_xyxy_px, sizes * pixel, (h, w))
+    for row in np.flatnonzero(free):
+        x, y = corners[row] + EDGE * pixel
+        colour = class_colour(int(classes[row]))
+        ground = {"facecolor": _scaled(colour), "edgecolor": "none", "pad": 1.5}
+        axes.text(
+            x, y, texts[row], fontsize=8, color=_scaled(text_colour(colour)), ha="left", va="top",
+            bbox=ground, zorder=5, clip_on=True, parse_math=False,
+        )  # fmt: skip
 
 
 def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
@@ -182,8 +183,8 @@ def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
     return lines
 
 
-def _colour(cls: int) -> Colour:
-    red, green, blue = class_colour(cls)
+def _scaled(colour: tuple[int, int, int]) -> Colour:
+    red, green, blue = colour
     return red / 255, green / 255, blue / 255
 
 

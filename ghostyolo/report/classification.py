@@ -9,8 +9,9 @@ import numpy as np
 
 from ghostyolo.evaluation.accuracy import by_probability, true_classes
 from ghostyolo.evaluation.validation import Validation
-from ghostyolo.report import tables
-from ghostyolo.report.pictures import first_readable, jpeg_uri, resized
+from ghostyolo.model.detections import Detections
+from ghostyolo.report import grids, tables
+from ghostyolo.report.pictures import first_readable, jpeg, jpeg_uri, resized
 
 MAX_PICTURES = 18
 LONG_SIDE = 240  # pixels
@@ -27,8 +28,22 @@ def sections(validation: Validation) -> dict[str, Any]:
             "top5": accuracy.top5,
         },
         "confusion": tables.confusion(accuracy.confusion, accuracy.names),
+        "grids": _grids(validation),
         "pictures": worst(validation),
     }
+
+
+def _grids(validation: Validation) -> list[bytes]:
+    """Draw validation pictures with their true, and beside it with their most probable class."""
+    samples = validation.dataset.samples
+    probabilities = np.array(validation.predictions, np.float64).reshape(len(samples), -1)
+    predicted = by_probability(probabilities)[:, :1]
+    scores = np.take_along_axis(probabilities, predicted, 1)
+    found = [
+        Detections(sample.boxes_xyxy_px, *both)
+        for sample, *both in zip(samples, scores, predicted, strict=True)
+    ]
+    return grids.validation_grids(samples, found, validation.dataset.names)
 
 
 def worst(validation: Validation) -> list[dict[str, Any]]:
@@ -46,7 +61,7 @@ def worst(validation: Validation) -> list[dict[str, Any]]:
         {
             "path": dataset.samples[row].path,
             "name": Path(dataset.samples[row].path).name,
-            "uri": jpeg_uri(resized(image, LONG_SIDE)),
+            "uri": jpeg_uri(jpeg(resized(image, LONG_SIDE))),
             "truth": dataset.names[truths[row]],
             "truth_probability": float(of_truth[row]),
             "predicted": dataset.names[predicted[row]],

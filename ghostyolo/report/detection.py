@@ -11,7 +11,7 @@ from ghostyolo.evaluation.curves import RankedDetections, rank_detections, sweep
 from ghostyolo.evaluation.error_types import confusion_matrix, outcomes_of
 from ghostyolo.evaluation.validation import Validation
 from ghostyolo.model.detector import THRESH
-from ghostyolo.report import pictures, plots, tables
+from ghostyolo.report import grids, pictures, plots, tables
 
 
 def sections(validation: Validation) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def sections(validation: Validation) -> dict[str, Any]:
             "threshold": threshold,
             "outcomes": tables.outcome_counts(outcomes),
         },
+        "grids": grids.validation_grids(samples, kept, names),
         "pictures": pictures.with_most_errors(kept, samples, outcomes, names),
     }
 

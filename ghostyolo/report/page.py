@@ -10,6 +10,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps, info
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.report import classification, detection, plots, tables
+from ghostyolo.report.pictures import jpeg_uri
 
 TITLES = {
     "results": "Training curves",
@@ -28,7 +30,9 @@ TITLES = {
     "sizes": "By object size",
     "curves": "Precision and recall",
     "confusion": "Confusion matrix",
+    "grids": "Truth and predictions",
     "pictures": "Worst predictions",
+    "batches": "Training batches",
     "anchors": "Anchors and boxes",
     "data": "Data set",
     "time": "Time",
@@ -44,8 +48,9 @@ class RunReport:
 
     title: the name of the run. network: as trained, with its `[net]`. command: the words of the
     command line. rows: of results.csv. seconds: by phase, in order. train: the training set.
-    validation: of the file `weights`. versions: see `environment.versions`. A section is left out
-    if its values are not given.
+    validation: of the file `weights`. batches: pictures of training batches, by iteration, see
+    `grids`. versions: see `environment.versions`. A section is left out if its values are not
+    given.
     """
 
     title: str
@@ -56,6 +61,7 @@ class RunReport:
     train: Dataset | None = None
     validation: Validation | None = None
     weights: str = ""
+    batches: Mapping[int, Path] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
 
@@ -64,6 +70,14 @@ class RunReport:
         """Return the training set and the validation set, each if it was given."""
         found = [self.train, self.validation.dataset if self.validation else None]
         return [dataset for dataset in found if dataset is not None]
+
+    @cached_property
+    def scored(self) -> dict[str, Any]:
+        """Return the values of the sections about the validation, by name."""
+        if self.validation is None:
+            return {"scores": {"table": None}}
+        boxes = classifier_output(self.network) is None
+        return (detection if boxes else classification).sections(self.validation)
 
 
 def write(path: str | Path, run: RunReport) -> None:
@@ -75,7 +89,7 @@ def render(run: RunReport) -> str:
     """Return the page of a run as HTML."""
     boxes = classifier_output(run.network) is None
     titles = TITLES if boxes else {**TITLES, "scores": "Accuracy"}
-    parts = {name: value for name, value in _parts(run, boxes).items() if value}
+    parts = {name: value for name, value in _parts(run).items() if value}
     return (
         _environment()
         .get_template("page.html")
@@ -117,19 +131,18 @@ def _environment() -> jinja2.Environment:
         "duration": duration,
         "count": "{:,}".format,
         "command_line": shlex.join,
+        "jpeg_uri": jpeg_uri,
         "picture_sizes": tables.picture_sizes,
     }
     return environment
 
 
-def _parts(run: RunReport, boxes: bool) -> dict[str, Any]:
+def _parts(run: RunReport) -> dict[str, Any]:
     """Return the values of each section, by its name in `TITLES`."""
-    scored: dict[str, Any] = {"scores": {"table": None}}
-    if run.validation is not None:
-        scored = (detection if boxes else classification).sections(run.validation)
     return {
-        **scored,
+        **run.scored,
         "results": plots.results(run.rows),
+        "batches": {number: path.read_bytes() for number, path in run.batches.items()},
         "anchors": _anchors(run),
         "data": tables.class_counts(run.datasets),
         "time": run.seconds,

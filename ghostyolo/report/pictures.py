@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ghostyolo.data import Sample, read_image
+from ghostyolo.drawing import place_labels
 from ghostyolo.errors import DataError
 from ghostyolo.evaluation.error_types import (
     CORRECT,
@@ -24,6 +25,7 @@ from ghostyolo.model.detections import Detections
 
 MAX_PICTURES, MAX_BOXES = 6, 100
 LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte
+LETTER, LINE = 12, 20  # pixels of a label, in the larger letters that a phone shows
 FEW_BOXES = 12  # up to this number of boxes each has room for its whole label
 MAX_LETTERS = 26  # of a class name in a label
 DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS)  # other outcomes are drawn on top
@@ -75,11 +77,16 @@ def resized(image: np.ndarray, long_side: int) -> np.ndarray:
     return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) if larger else image
 
 
-def jpeg_uri(image: np.ndarray) -> str:
-    """Return a picture as a data URI of a JPEG, which an HTML page can show."""
+def jpeg(image: np.ndarray) -> bytes:
+    """Return a picture, uint8 RGB, as a JPEG file."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return data.tobytes()
+
+
+def jpeg_uri(data: bytes) -> str:
+    """Return a JPEG file as a data URI, which an HTML page can show."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 def _scaled_size(image: np.ndarray, long_side: int) -> tuple[int, int]:
@@ -98,9 +105,12 @@ def _marked(
     truths = (sample.boxes_xyxy_px, sample.classes, [""] * len(sample.classes), outcomes.truths)
     detections = (found.boxes, found.classes, scores, outcomes.detections)
     drawn_truths, drawn_detections = (
-        _in_order(
-            _mark(box * scale, outcome, names[cls], score, few)
-            for box, cls, score, outcome in zip(*columns, strict=True)
+        _labelled(
+            _in_order(
+                _mark(box * scale, outcome, names[cls], score, few)
+                for box, cls, score, outcome in zip(*columns, strict=True)
+            ),
+            (h, w),
         )
         for columns in (truths, detections)
     )
@@ -108,7 +118,7 @@ def _marked(
     return {
         "path": sample.path,
         "name": Path(sample.path).name,
-        "uri": jpeg_uri(resized(image, LONG_SIDE)),
+        "uri": jpeg_uri(jpeg(resized(image, LONG_SIDE))),
         "w": w,
         "h": h,
         "truths": drawn_truths,
@@ -118,7 +128,7 @@ def _marked(
 
 
 def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> dict[str, Any]:
-    """Return a box in units of the drawing, its outcome, the label beside it, and its tooltip.
+    """Return a box in units of the drawing, its outcome, its label, and its tooltip.
 
     few: whether the picture has so few boxes that the labels have room.
     """
@@ -131,6 +141,23 @@ def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> di
     w, h = round(right - left, 1), round(bottom - top, 1)
     place = {"x": left, "y": top, "w": w, "h": h}
     return {**place, "outcome": outcome, "label": label, "title": f"{name}{score}: {outcome}"}
+
+
+def _labelled(marks: list[dict[str, Any]], picture: tuple[int, int]) -> list[dict[str, Any]]:
+    """Add the left end and the baseline of each label; take away those without a free place.
+
+    picture: (h, w) of the drawing. The marks on top have the first choice.
+    """
+    order = sorted(range(len(marks)), key=lambda row: (not marks[row]["label"], -row))
+    places = [marks[row] for row in order]
+    boxes = np.array([(m["x"], m["y"], m["x"] + m["w"], m["y"] + m["h"]) for m in places])
+    widths = [min(LETTER * len(mark["label"]), picture[1]) for mark in places if mark["label"]]
+    sizes = np.column_stack((widths, np.full(len(widths), LINE)))
+    corners, free = place_labels(boxes.reshape(-1, 4), sizes, picture)
+    for mark, (x, y), has_room in zip(places, corners.round(1).tolist(), free, strict=False):
+        mark["label"] = mark["label"] if has_room else ""
+        mark |= {"text_x": x + 2, "text_y": y + 0.75 * LINE}
+    return marks
 
 
 def _in_order(marks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ STYLE: Any = {  # Any: matplotlib's types list the keys, and the list changes wi
 SIZE = (4.2, 2.7)  # inches; a phone shows plots at this size, a desktop 1.5 times as large
 UNIT = (-0.02, 1.02)  # limits of an axis from 0 to 1, with a margin for the line width
 MARGIN = 1.15  # factor between the outermost box and the frame
-PRECISION, ACCURACY = "Average precision", "Accuracy"
+PRECISION, ACCURACY = "Precision on val", "Accuracy on val"
 DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would make the page megabytes large
 
 
@@ -70,7 +70,7 @@ def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
     for key in columns:
         if key in ("iteration", "epoch"):
             continue
-        groups.setdefault(_group(key), []).append(key)
+        groups[_group(key)].append(key)
     return [_over_epochs(heading, keys, rows) for heading, keys in groups.items() if keys]
 
 
@@ -140,13 +140,11 @@ def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
 
 def _group(key: str) -> str:
     """Return the heading of the plot that shows a column of results."""
-    if key.startswith("loss"):
-        return "Loss"
-    if key.startswith("AP") or key == "VOC":
+    if key.startswith("AP") or key in ("VOC", "precision", "recall"):
         return PRECISION
     if key.startswith("top-"):
         return ACCURACY
-    return "Learning rate" if key == "rate" else key
+    return "Learning rate" if key == "rate" else "Loss"  # the loss, its terms, that on val
 
 
 def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Plot:
@@ -159,8 +157,9 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
             axes.plot(epochs, values, style, marker="o", color=colour, label=label)
         if heading in (PRECISION, ACCURACY):
             axes.set_ylim(*UNIT)
-        elif heading in ("Loss", "Learning rate"):
+        else:
             axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
         alt = f"{', '.join(keys)} over {len(rows)} validations"
         return plot(heading, alt)
 

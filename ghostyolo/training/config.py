@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,12 +98,17 @@ class TrainConfig:
         """Return whether an iteration is the last one or a multiple of `every`."""
         return iteration == self.iterations or bool(every and iteration % every == 0)
 
+    @property
+    def no_mosaic(self) -> int:
+        """Return the first iteration of the end of the run, which is without mosaics."""
+        return math.ceil(self.iterations * (1 - self.loss_config.no_mosaic))
+
     def augmentation(self) -> Callable[[int], Any]:
         """Return the augmentation as a function of the iteration."""
         loss = self.loss_config
         usual = self.task.augmentation(self.network, loss)
         last = self.task.augmentation(self.network, loss, no_mosaic=True)
-        first_without = self.iterations * (1 - loss.no_mosaic)
+        first_without = self.no_mosaic
         return lambda iteration: last if iteration >= first_without else usual
 
     def sizes(self) -> Callable[[int], tuple[int, int]]:

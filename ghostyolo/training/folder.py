@@ -11,7 +11,7 @@ from ghostyolo.network import dumps
 from ghostyolo.network.model_files import BEST, CFG, LAST
 from ghostyolo.training.config import TrainConfig
 
-FILES = ("report.html", CFG, BEST, LAST, "results.csv", "curve.png")
+FILES = ("report.html", CFG, BEST, LAST, "results.csv", "curve.png", "train_batch*.jpg")
 FIRST_ROW = 2  # line of results.csv with the first validation, just before the first checkpoint
 
 logger = logging.getLogger(__name__)

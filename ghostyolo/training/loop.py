@@ -75,6 +75,8 @@ def fit(
     timer = Timer(state.seconds)
     end = state.iteration if _out_of_patience(state, config) else config.iterations
     for images, targets in batches.iterate(state.iteration, end):
+        for observer in observers:
+            observer.prepared(state, images, targets)
         timer.lap("pictures")
         rate = set_learning_rate(state, config.network.options, config.seed)
         parts = gradient(state, images, targets, update)

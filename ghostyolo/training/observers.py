@@ -12,15 +12,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ghostyolo import report
 from ghostyolo.errors import OptionError
+from ghostyolo.files import replace
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
     from ghostyolo.training.config import TrainConfig
     from ghostyolo.training.state import State
 
 SCORES = ("AP", "AP50", "AP75", "VOC", "top-1", "top-5")  # that TensorBoard shows
+
+FIRST_BATCHES = 3  # number of batches that are drawn at the start of a run
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +35,9 @@ class Observer:
 
     def started(self, config: TrainConfig, state: State) -> None:
         """Is called before the first update; if the run is resumed, with the restored state."""
+
+    def prepared(self, state: State, images: Tensor, truths: Tensor) -> None:
+        """Is called before each update with its batch, see `Batches`; must not change it."""
 
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
         """Is called after each update; raise KeyboardInterrupt to save the run and stop."""
@@ -82,6 +90,24 @@ class TensorBoard(Observer):
         assert self.writer
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, iteration)
+
+
+class BatchPictures(Observer):
+    """Draws the first batches of a run, and the first one without mosaics, into its folder.
+
+    Files that exist are kept.
+    """
+
+    def started(self, config: TrainConfig, state: State) -> None:
+        """Note which batches to draw, and the class names."""
+        self.folder, self.names = config.folder, config.train.names
+        self.drawn = {*range(FIRST_BATCHES), config.no_mosaic}
+
+    def prepared(self, state: State, images: Tensor, truths: Tensor) -> None:
+        """Write the picture of a batch."""
+        path = self.folder / f"train_batch{state.iteration}.jpg"
+        if state.iteration in self.drawn and not path.exists():
+            replace(path, [report.batch_grid(images.numpy(), truths.numpy(), self.names)])
 
 
 class Interruption(Observer):

@@ -18,6 +18,7 @@ from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span
 from ghostyolo.evaluation.validation import Validation, validate
+from ghostyolo.files import replace
 from ghostyolo.inference.environment import versions
 from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
@@ -28,7 +29,7 @@ from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
 from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.loop import fit
-from ghostyolo.training.observers import TensorBoard, deferred_signals
+from ghostyolo.training.observers import BatchPictures, TensorBoard, deferred_signals
 from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
@@ -106,7 +107,7 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     chosen = TrainOptions(**options)
     with joined(chosen.device) as world:
         config = prepare(cfg, data, chosen, pick_device(world.device))
-        watching = list(chosen.observers) if world.first else []
+        watching = [BatchPictures(), *chosen.observers] if world.first else []
         if world.first and chosen.tensorboard:
             watching.append(TensorBoard(config.folder / "tensorboard"))
         try:
@@ -130,7 +131,7 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
 
 
 def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> Validation | None:
-    """Write report.html; return the validation of the best weights, which it shows."""
+    """Write report.html and val_batch*.jpg; return their validation, of the best weights."""
     validation = None
     if config.val is not None:
         best = Model(config.network, config.folder / BEST).to(config.device)
@@ -144,9 +145,12 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
         train=config.train,
         validation=validation,
         weights=BEST,
+        batches=report.batch_files(config.folder),
         versions=versions(config.device),
         date=time.strftime("%Y-%m-%d %H:%M"),
     )
+    for number, grid in enumerate(page.scored.get("grids", ())):
+        replace(config.folder / f"val_batch{number}.jpg", [grid])
     report.write(config.folder / "report.html", page)
     return validation
 

@@ -29,7 +29,7 @@ from ghostyolo.model.detections import Detections
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, render, tables
 from ghostyolo.report.page import TITLES, duration
-from ghostyolo.report.pictures import with_most_errors
+from ghostyolo.report.pictures import jpeg, with_most_errors
 from support import tiny
 from support.detections import random_case
 
@@ -103,9 +103,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> RunReport:
-    """Make a run of six classes with bad names, whose pictures are noise."""
+    """Make a run of six classes with bad names, whose pictures are coloured spots."""
     detections, data = random_case(0, ignore=0.2)
-    picture = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 255, (10, 10, 3), np.uint8)
+    picture = cv2.resize(picture, (300, 300))
     samples = []
     for number, sample in enumerate(data.samples):
         path = folder / f"<b>&{number}.png"
@@ -116,9 +117,12 @@ def run(folder: Path) -> RunReport:
     train.defects["zero-size <box>"] = 3
     rows = [
         {"iteration": i, "epoch": i / 2, "loss": 9 / i, "loss_box": 3 / i, "rate": 0.01 / i}
-        | {"AP": i / 20, "AP50": i / 10, "AP75": float("nan"), "VOC": i / 10, "speed": 7.0}
+        | {"AP": i / 20, "AP50": i / 10, "AP75": float("nan"), "VOC": i / 10, "box": 7.0}
         for i in range(1, 8)
     ]
+    (folder / "train_batch10.jpg").write_bytes(jpeg(picture))
+    (folder / "train_batch9.jpg").write_bytes(jpeg(picture))
+    (folder / "train_batch<b>.jpg").write_bytes(jpeg(picture))
     return RunReport(
         title="<run> & more",
         network=loads(f"# </code><script>x</script>\n{tiny.CFG}"),
@@ -128,6 +132,7 @@ def run(folder: Path) -> RunReport:
         train=train,
         validation=validated(val, detections),
         weights="best.weights",
+        batches=report.batch_files(folder),
         versions=versions("cpu"),
         date="2025-01-02",
     )
@@ -152,7 +157,7 @@ def test_page_has_every_section_and_names_it(text: str) -> None:
 
 def test_page_loads_nothing(text: str) -> None:
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "embed", "img"} & {t for t, _ in page.tags}
+    assert not {"script", "link", "iframe", "object", "embed"} & {t for t, _ in page.tags}
     for tag, attrs in page.tags:
         for name in LOADING & set(attrs):
             value = attrs[name] or ""
@@ -193,8 +198,18 @@ def test_references_within_the_page_lead_somewhere(text: str) -> None:
 
 def test_every_drawing_says_what_it_shows(text: str) -> None:
     drawings = [attrs for tag, attrs in Page(text).tags if tag == "svg"]
-    assert len(drawings) == 4 + 2 + 2 * 6 + 1  # results, curves, pictures, anchors
+    assert len(drawings) == 3 + 2 + 2 * 6 + 1  # results, curves, pictures, anchors
     assert all(attrs["role"] == "img" and len(str(attrs["aria-label"])) > 10 for attrs in drawings)
+
+
+def test_training_batches_and_validation_grids_are_shown(run: RunReport, text: str) -> None:
+    pictures = [attrs for tag, attrs in Page(text).tags if tag == "img"]
+    shown = [base64.b64decode(str(attrs["src"]).partition(",")[2]) for attrs in pictures]
+    assert shown == [*run.scored["grids"], *(path.read_bytes() for path in run.batches.values())]
+    assert list(run.batches) == [9, 10]
+    assert [str(attrs["alt"]).split(":")[0] for attrs in pictures[-2:]] == [
+        "Iteration 9", "Iteration 10",
+    ]  # fmt: skip
 
 
 def test_pictures_are_small_jpegs(text: str) -> None:
@@ -247,7 +262,9 @@ def test_missing_parts_are_left_out(run: RunReport) -> None:
     assert Page(render(bare)).sections() == ["scores", "cfg"]
     assert "no validation set" in render(bare)
     unscored = lacking(run, validation=None)
-    assert unscored == ["results", "scores", "anchors", "data", "time", "origin", "cfg"]
+    assert unscored == [
+        "results", "scores", "batches", "anchors", "data", "time", "origin", "cfg"
+    ]  # fmt: skip
     assert "results" not in lacking(run, rows=())
     assert lacking(run, rows=run.rows[:1]) == list(TITLES)
 
@@ -270,7 +287,7 @@ def test_nothing_there_and_nothing_found(run: RunReport) -> None:
     rest = [name for name in everything if name not in ("sizes", "curves", "anchors")]
     assert scored(run, truthless, none) == rest
     assert scored(run, truthless, list(run.validation.predictions)) == rest
-    without = [name for name in rest if name != "pictures"]
+    without = [name for name in rest if name not in ("grids", "pictures")]
     assert scored(run, replace(run.validation.dataset, samples=()), []) == without
 
 
@@ -334,8 +351,8 @@ def test_val_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.main([*words, "--device", "cpu", "--report", str(page)]) == 0
     assert capsys.readouterr().out.endswith(f"report: {page}\n")
     text = page.read_text(encoding="utf-8")
-    assert Page(text).sections() == [name for name in TITLES if name != "results"]
-    assert f"ghostyolo val {cfg} {weights}" in text
+    assert Page(text).sections() == [name for name in TITLES if name not in ("results", "batches")]
+    assert f"ghostyolo val {cfg} {weights}" in "".join(Page(text).text)
 
 
 def test_nothing_sticks_out_in_a_browser(text: str, tmp_path: Path) -> None:
@@ -360,5 +377,5 @@ def test_nothing_sticks_out_in_a_browser(text: str, tmp_path: Path) -> None:
     for width, scheme in sides:
         found = re.search(rf'<pre id="{width} {scheme}">(.+?)</pre>', done.stdout)
         assert found, done.stderr[-500:]
-        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 19, "ground": GROUNDS[scheme]}
+        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 18, "ground": GROUNDS[scheme]}
         assert json.loads(html.unescape(found[1])) == seen

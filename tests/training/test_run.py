@@ -26,7 +26,8 @@ def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) ->
     run = ghostyolo.train(cfg, data, folder=folder, observers=[observer], **options)
     assert {path.name for path in folder.iterdir()} == {
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
-        "report.html", "results.csv",
+        "report.html", "results.csv", "train_batch0.jpg", "train_batch1.jpg", "train_batch2.jpg",
+        "val_batch0.jpg",
     }  # fmt: skip
     assert (run.state.iteration, len(observer.losses)) == (4, 4)
     assert observer.rates[-1] == 0.02
