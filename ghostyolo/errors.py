@@ -86,6 +86,12 @@ class GhostyoloError(Exception):
     """Base class of every error that the user's input causes.
 
     span: the file and line of the mistake, if there is one. hint: an action, in the imperative.
+
+    >>> try:
+    ...     ghostyolo.read_image("missing.jpg")
+    ... except ghostyolo.GhostyoloError as error:
+    ...     print(error)
+    missing.jpg: cannot read the picture: no such file or directory; check the path
     """
 
     def __init__(
@@ -103,19 +109,42 @@ class GhostyoloError(Exception):
 
 
 class CfgError(GhostyoloError):
-    """A cfg with a mistake."""
+    """A cfg with a mistake.
+
+    >>> ghostyolo.loads("[net]\\nwidth=32\\nheight=32\\nchannels=3\\n[convolutionl]")
+    Traceback (most recent call last):
+    ghostyolo.errors.CfgError: <cfg>:5: [convolutionl] unknown section;
+    did you mean [convolutional]?
+    """
 
 
 class WeightsError(GhostyoloError):
-    """Stored weights that do not fit the network."""
+    """Stored weights that do not fit the network.
+
+    >>> ghostyolo.Model("my.cfg", "yolov4-tiny.weights")
+    Traceback (most recent call last):
+    ghostyolo.errors.WeightsError: yolov4-tiny.weights: holds 4962 floats, the cfg needs 2446:
+    2516 too many; use the cfg that these weights were trained with
+    """
 
 
 class DataError(GhostyoloError):
-    """A data set, label or picture that cannot be used."""
+    """A data set, label or picture that cannot be used.
+
+    >>> ghostyolo.open_dataset("DATA", "tets")
+    Traceback (most recent call last):
+    ghostyolo.errors.DataError: DATA/ImageSets/Main: there is no split 'tets';
+    use one of: test, train, val (--split)
+    """
 
 
 class OptionError(GhostyoloError):
-    """An option of a command, or an argument of a function, with a value that cannot be used."""
+    """An option of a command, or an argument of a function, with a value that cannot be used.
+
+    >>> ghostyolo.train("my.cfg", "DATA", epochs=0)
+    Traceback (most recent call last):
+    ghostyolo.errors.OptionError: epochs=0; give 1 or more
+    """
 
 
 def missing_package(error: ImportError) -> OptionError:

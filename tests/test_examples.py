@@ -1,12 +1,14 @@
-"""Every example of README, CONTRIBUTING and docs does what it says: it runs, and exits with 0."""
+"""Every example of README, CONTRIBUTING, docs and public docstrings does what it says."""
 
 from __future__ import annotations
 
+import doctest
 import shutil
 from pathlib import Path
 
 import pytest
 
+import ghostyolo
 from support import ROOT, examples
 from support.examples import LANGUAGES, PAGES, PROGRAMS
 
@@ -63,3 +65,16 @@ def test_every_mark_is_before_a_block() -> None:
     for page in PAGES:
         marks = (ROOT / page).read_text().count("<!-- not run")
         assert marks == sum(bool(block.reason) for block in BLOCKS[page]), page
+
+
+@pytest.mark.parametrize("name", ghostyolo.__all__)
+def test_public_name_has_an_example(name: str, scratch: Path) -> None:
+    """In its docstring, which shows what the example prints."""
+    public = getattr(ghostyolo, name)
+    assert ">>> " in public.__doc__
+    printed: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in doctest.DocTestFinder().find(public, name, globs={"ghostyolo": ghostyolo}):
+        runner.run(test, out=printed.append)
+    if printed:
+        pytest.fail("\n".join(printed), pytrace=False)

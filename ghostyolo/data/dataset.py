@@ -32,6 +32,12 @@ class Sample:
     "iscrowd"). size: (h, w) as the label states it, or else the picture.
 
     Raises ValueError if the arrays do not describe the same n boxes.
+
+    >>> sample = ghostyolo.open_dataset("DATA", "val").samples[0]
+    >>> sample.path, sample.size
+    ('DATA/JPEGImages/val_00000.jpg', (96, 128))
+    >>> sample.boxes_xyxy_px[0]
+    array([13.,  2., 65., 49.], dtype=float32)
     """
 
     path: str
@@ -68,8 +74,15 @@ class Dataset:
     """One split of a data set.
 
     defects: the number of each kind of defect that was repaired or left out. picture_defects: the
-    defects found when pictures were read, as (path, defect). Raises ValueError if a class has no
-    name.
+    defects found when pictures were read, as (path, defect).
+
+    Raises ValueError if a class has no name.
+
+    >>> dataset = ghostyolo.open_dataset("DATA", "val")
+    >>> len(dataset), dataset.names[:3]
+    (3, ('ring', 'checker', 'triangle'))
+    >>> sum(len(sample.classes) for sample in dataset.samples)
+    16
     """
 
     names: tuple[str, ...]

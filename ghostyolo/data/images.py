@@ -26,6 +26,9 @@ def read_image(path: str | Path) -> np.ndarray:
     Grey, palette, 16-bit and CMYK pictures become 8-bit RGB; transparency is dropped.
 
     Raises DataError if the file is no picture, is truncated, or has more than 2**28 pixels.
+
+    >>> ghostyolo.read_image("dog.jpg").shape
+    (96, 128, 3)
     """
     return inspect_image(path)[0]
 

@@ -48,6 +48,13 @@ class Detections:
 
     An integer index and iteration give a `Detection`; an array, a mask or a slice selects rows.
     Raises ValueError if the arrays do not have the same number of rows.
+
+    >>> found = ghostyolo.Detections([(10, 20, 110, 220)], [0.9], [0], ("dog", "cat"))
+    >>> found
+    1 detection: 1 dog
+      dog 0.90 at 10.0, 20.0, 110.0, 220.0
+    >>> found[found.scores > 0.95]
+    no detections
     """
 
     boxes: np.ndarray

@@ -40,6 +40,10 @@ class Model(nn.Module):
     `output_indices`, in Darknet's layout. Height and width may differ from `[net]` if all layers
     support it. Tensors are named `layers.INDEX.NAME`, where INDEX is the index of the layer in the
     cfg.
+
+    >>> model = ghostyolo.Model("my.cfg", "my.weights")
+    >>> model.detect("dog.jpg", thresh=0.9)
+    no detections
     """
 
     def __init__(self, network: Network | str | Path, weights: str | Path | None = None) -> None:

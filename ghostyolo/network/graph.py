@@ -27,6 +27,12 @@ class Node:
     """A layer in a network. Indices are absolute and count from 0; -1 is the image.
 
     inputs: the indices of the nodes whose outputs it reads. name: the comment above its section.
+
+    >>> node = ghostyolo.load("ghostnet-1.0-coco")[0]
+    >>> node.name, node.layer.kind, node.layer.filters, node.inputs
+    ('stem', 'convolutional', 16, (-1,))
+    >>> print(node.shape)
+    16x208x208
     """
 
     index: int
@@ -64,7 +70,12 @@ class Placeholder(Layer):
 
 @dataclass
 class Network:
-    """A list of nodes in the order of the file; `add` checks and appends each of them."""
+    """A list of nodes in the order of the file; `add` checks and appends each of them.
+
+    >>> network = ghostyolo.load("ghostnet-1.0-coco")
+    >>> [node.index for node in network if node.layer.kind == "yolo"]
+    [220, 225, 230]
+    """
 
     options: NetOptions
     nodes: list[Node] = field(default_factory=list)
@@ -174,6 +185,10 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
 
     Raises `CfgError` for a mistake. If `findings` has a callback, a section with a mistake becomes
     a `Placeholder` instead.
+
+    >>> text = "[net]\\nwidth=32\\nheight=32\\nchannels=3\\n[maxpool]\\nstride=2\\nsize=2"
+    >>> print(ghostyolo.loads(text)[0].shape)
+    3x16x16
     """
     findings = findings or Findings()
     kinds = layers.KINDS  # all kinds, so that a key of any of them is known
@@ -197,7 +212,12 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
 
 
 def dumps(network: Network) -> str:
-    """Return the text of a network's cfg: `loads(dumps(n)) == n`. References are relative."""
+    """Return the text of a network's cfg: `loads(dumps(n)) == n`. References are relative.
+
+    >>> network = ghostyolo.load("ghostnet-1.0-coco")
+    >>> ghostyolo.loads(ghostyolo.dumps(network)) == network
+    True
+    """
     parts = [_section_text("net", network.comment, network.options.items())]
     for node in network:
         note = f"{node.name} -> {node.shape}" if node.name else ""

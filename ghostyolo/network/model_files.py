@@ -26,6 +26,10 @@ def load(path: str | Path, *, findings: Findings | None = None) -> Network:
     """Read the network of a cfg file, of a run's folder or of a published cfg, see `cfg_file`.
 
     Raises `CfgError`, with file and line, for a mistake in it.
+
+    >>> network = ghostyolo.load("ghostnet-1.0-coco")
+    >>> len(network), network.options.shape
+    (231, Shape(c=3, h=416, w=416))
     """
     file = cfg_file(path)
     return loads(read_text(file), path=file, findings=findings)

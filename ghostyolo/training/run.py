@@ -103,6 +103,10 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     KeyboardInterrupt is raised.
 
     Raises `GhostyoloError`: `CfgError`, `DataError`, `WeightsError`, `OptionError` or `NanError`.
+
+    >>> run = ghostyolo.train("my.cfg", "DATA", epochs=1, batch=2, folder="runs/train/second")
+    >>> run.weights.name, sorted(run.scores)[:2]
+    ('best.weights', ['AP', 'AP50'])
     """
     chosen = TrainOptions(**options)
     with joined(chosen.device) as world:

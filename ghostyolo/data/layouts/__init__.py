@@ -36,6 +36,9 @@ def open_dataset(
 
     Raises DataError if the path is none of these, lacks the split, can be read in two ways, or has
     no usable picture or label.
+
+    >>> ghostyolo.open_dataset("DATA", "val").names
+    ('ring', 'checker', 'triangle', 'cross', 'star', 'blob')
     """
     description, layout = recognise(Path(path))
     return layout.read(description, split, given_names(names))
