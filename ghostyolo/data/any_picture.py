@@ -26,7 +26,7 @@ class PilPicture(Protocol):
     def convert(self, mode: str) -> Any: ...
 
 
-Picture: TypeAlias = "str | os.PathLike[str] | np.ndarray | PilPicture"
+Picture: TypeAlias = str | os.PathLike[str] | np.ndarray | PilPicture
 
 CHANNELS = (1, 3, 4)
 # How to make uint8 of the other kinds of numbers.

@@ -41,6 +41,9 @@ class Model(nn.Module):
     support it. Tensors are named `layers.INDEX.NAME`, where INDEX is the index of the layer in the
     cfg.
 
+    network: the graph that it computes. layers: a module for each node. seen: the number of
+    pictures that the weights were trained on.
+
     >>> model = ghostyolo.Model("my.cfg", "my.weights")
     >>> model.detect("dog.jpg", thresh=0.9)
     no detections

@@ -23,7 +23,9 @@ CFG, BEST, LAST = "model.cfg", "best.weights", "last.weights"
 
 
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
-    """Read the network of a cfg file, of a run's folder or of a published cfg, see `cfg_file`.
+    """Read a network.
+
+    path: a cfg file, the folder of a training run, or the name of a published cfg, see `cfg_file`.
 
     Raises `CfgError`, with file and line, for a mistake in it.
 

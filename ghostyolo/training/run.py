@@ -88,11 +88,11 @@ def _typed(_: Callable[Options, TrainOptions]) -> Callable[[Callable[..., Run]],
 def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     """Train a detector or classifier on a data set and write the run into a folder.
 
-    cfg: a `.cfg` file or a network. data: a data set, as `open_dataset` takes it, or for a
-    classifier, as `open_classification` takes it.
+    cfg: a network, or whatever `load` reads. data: a data set, as `open_dataset` takes it; for a
+    classifier a folder with a folder of pictures for each class, or a Darknet .data file.
 
     options: the fields of `TrainOptions`, all optional, such as `epochs=100`, `batch=16`,
-    `adapt=True`. These have no help text there. observers: they are called in rank 0 only. command:
+    `adapt=True`. Most are described there. observers: they are called in rank 0 only. command:
     the words of the command line, for the report. split: the split to train on ("train"). names:
     class names, or a file of them. device: "auto", "cpu", "cuda:1" ... folder: of the run, empty or
     new unless `resume` is true (runs/train/ and the name of the cfg). overrides: keys of `[net]`,
@@ -104,7 +104,7 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
 
     Raises `GhostyoloError`: `CfgError`, `DataError`, `WeightsError`, `OptionError` or `NanError`.
 
-    >>> run = ghostyolo.train("my.cfg", "DATA", epochs=1, batch=2, folder="runs/train/second")
+    >>> run = ghostyolo.train("my.cfg", "DATA", epochs=1, folder="runs/train/second")
     >>> run.weights.name, sorted(run.scores)[:2]
     ('best.weights', ['AP', 'AP50'])
     """

@@ -30,7 +30,7 @@ def open_dataset(
 
     path: a folder of PASCAL VOC, of COCO, or of pictures and labels; a YOLO .yaml, a Darknet .data
     or a COCO .json file, or a folder with such a file. If a folder describes its data in several
-    ways, the first in the order of `LAYOUTS` counts, which is logged.
+    ways, the first in the order VOC, COCO, YOLO, Darknet counts, which is logged.
     split: its name; val, valid and validation are the same.
     names: the classes, or a file that lists them; by default those of the data set.
 
