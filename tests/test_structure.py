@@ -38,7 +38,7 @@ TORCHLESS = (
     ".network.passes", ".zoo.networks", ".lint", ".cli", ".ghostify", ".cli.ghostify",
 )  # fmt: skip
 MOST_CODE = 20_400  # lines of the package that are no blanks, comments or docstrings
-MEDIAN_FUNCTION, NINETIETH_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE = 8, 20, 60, 320  # lines
+MEDIAN_FUNCTION, NINETIETH_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE = 8, 20, 60, 330  # lines
 NAMELESS = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -29,10 +29,8 @@ class Node:
     inputs: the indices of the nodes whose outputs it reads. name: the comment above its section.
 
     >>> node = ghostyolo.load("ghostnet-1.0-coco")[0]
-    >>> node.name, node.layer.kind, node.layer.filters, node.inputs
-    ('stem', 'convolutional', 16, (-1,))
-    >>> print(node.shape)
-    16x208x208
+    >>> node.name, node.layer.kind, node.shape
+    ('stem', 'convolutional', Shape(c=16, h=208, w=208))
     """
 
     index: int
