@@ -45,11 +45,12 @@ def options(p: Parser) -> None:
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)
     group = p.group("output")
-    text = f"where a folder NAME is made for pictures with boxes and detections.json ({PROJECT})"
+    text = f"pictures with boxes and detections.json go to FOLDER/NAME ({PROJECT})"
     group.add_argument("--project", metavar="FOLDER", help=text)
-    text = "of that folder; if it exists, NAME-2, NAME-3 ... (that of the run or of the cfg)"
+    text = "NAME-2, NAME-3 ... if FOLDER/NAME exists (the name of the run or of the cfg)"
     group.add_argument("--name", help=text)
-    group.add_argument("--out", metavar="FOLDER", help="a new or empty folder to use instead")
+    text = "a new or empty folder, in place of FOLDER/NAME"
+    group.add_argument("--out", metavar="FOLDER", help=text)
     shared.add_json(p, "print JSON; draw only if --project, --name or --out is given")
     text = "write a line of JSON per picture; - prints them and draws as --json does"
     group.add_argument("--jsonl", metavar="FILE", help=text)
