@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace(args.out, [dumps(found.network).encode()])
     if args.json:
-        print(json.dumps(found.as_dict(args.out)))
+        print(shared.json_text(found.as_dict(args.out)))
         return
     print(found.table())
     print(f"\n{args.out}: written" if args.out else "\n--out NEW.cfg writes them into a cfg")

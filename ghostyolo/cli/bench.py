@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.network.net_options import parse_size
@@ -55,4 +54,4 @@ def run(args: argparse.Namespace) -> None:
         layers=args.layers,
     )
     report = benchmark.measure(settings)
-    print(json.dumps(report.as_dict()) if args.json else text.text(report))
+    print(shared.json_text(report.as_dict()) if args.json else text.text(report))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
 from ghostyolo.cli import model_argument, shared
@@ -79,4 +78,4 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     result = {"out": args.out, **asdict(report)}
-    print(json.dumps(result) if args.json else f"{args.out}: {report.text(args.source)}")
+    print(shared.json_text(result) if args.json else f"{args.out}: {report.text(args.source)}")

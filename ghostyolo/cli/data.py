@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 
 from ghostyolo.cli import shared
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
         write_sheet(args.sheet, found.datasets, args.seed)
     if args.json:
-        print(json.dumps(found.as_dict(args.sheet)))
+        print(shared.json_text(found.as_dict(args.sheet)))
     else:
         print(found.table())
         if args.sheet:

@@ -23,7 +23,4 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.inference import environment
 
     found = environment.environment()
-    if args.json:
-        shared.print_json(found)
-    else:
-        print(environment.text(found))
+    print(shared.json_text(found) if args.json else environment.text(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from textwrap import fill
 
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace(args.out, [dumps(result.network).encode()])
     if args.json:
-        print(json.dumps(result.as_dict(fits)))
+        print(shared.json_text(result.as_dict(fits)))
         return
     print(result.text())
     count = f"{len(result.ghosts)} of {len(result.ghosts) + len(result.reasons)} convolutions"

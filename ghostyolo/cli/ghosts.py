@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.ghostify.options import THRESHOLD
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         write_figure(args.out, found)
     if args.json:
-        print(json.dumps(found.as_dict()))
+        print(shared.json_text(found.as_dict()))
         return
     print(found.text())
     print(f"\n{args.out}: written" if args.out else "")

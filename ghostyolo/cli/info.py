@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import shared
 from ghostyolo.network import info
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         from ghostyolo.bench.machine import machine
 
         rates = machine(fresh=args.remeasure)
-        found = info.cost_as_dict(network, rates) if args.json else info.cost_text(network, rates)
-        print(json.dumps(found) if args.json else found)
+        found = info.cost_as_dict(network, rates)
+        print(shared.json_text(found) if args.json else info.cost_text(network, rates))
         return
-    print(json.dumps(info.as_dict(network)) if args.json else info.text(network))
+    print(shared.json_text(info.as_dict(network)) if args.json else info.text(network))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 
 from ghostyolo import lint
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     found = [finding for path in args.cfg for finding in lint.check_file(path, args.weights)]
     if args.json:
         findings = [finding.as_dict() for finding in found]
-        print(json.dumps({"findings": findings, "fixed": fixed}))
+        print(shared.json_text({"findings": findings, "fixed": fixed}))
     else:
         _print(fixed, found, len(args.cfg))
     bad = ("error", "warning") if args.strict else ("error",)

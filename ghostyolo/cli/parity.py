@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
@@ -55,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         keep_eps=args.keep_eps,
     )
-    print(json.dumps(found.as_dict()) if args.json else found.text(all_layers=args.all))
+    print(shared.json_text(found.as_dict()) if args.json else found.text(all_layers=args.all))
     return 0 if found.equal else 1

@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -152,11 +152,9 @@ def add_input(p: Parser, default: str) -> None:
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
 
 
-def print_json(found: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Print a result, or the rows of one, as a JSON document with its schema."""
-    rows = found if isinstance(found, list) else [found]
-    documents = [{"schema": SCHEMA, **row} for row in rows]
-    print(json.dumps(documents if isinstance(found, list) else documents[0]))
+def json_text(found: Mapping[str, Any]) -> str:
+    """Return a result as a JSON document with its schema."""
+    return json.dumps({"schema": SCHEMA, **found})
 
 
 def read_network(args: argparse.Namespace) -> Network:

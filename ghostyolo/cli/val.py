@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
@@ -50,6 +49,6 @@ def run(args: argparse.Namespace) -> None:
     if result.rank:
         return
     model_argument.print_runtime(args, result.runtime)
-    print(json.dumps(result.metrics.as_dict()) if args.json else result.metrics.table())
+    print(shared.json_text(result.metrics.as_dict()) if args.json else result.metrics.table())
     if args.report and not args.json:
         print(f"report: {args.report}")

@@ -21,6 +21,7 @@ import pytest
 import ghostyolo
 from ghostyolo import cli
 from ghostyolo.cli.model_argument import with_weights
+from ghostyolo.files import SCHEMA
 from ghostyolo.network import load
 from support import ROOT, runs, tiny
 from support.cases import ERRORS
@@ -97,6 +98,23 @@ def test_info_tells_all(run: Command, cfg: Path) -> None:
     assert found["input"] == [3, 128, 64]
     assert [row["shape"] for row in found["table"]][-1] == [22, 8, 4]
     assert found["parameters"] == 1022 == sum(row["parameters"] for row in found["table"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "info {cfg}", "lint {cfg}", "data {data}", "anchors {data} {cfg}", "env",
+        "ghostify {cfg} -o g.cfg", "val {cfg} {weights} {data}",
+        "convert {cfg} {weights} x.safetensors",
+    ],
+)  # fmt: skip
+def test_json_states_its_schema(
+    words: str, run: Command, cfg: Path, weights: Path, data: Path
+) -> None:
+    words = words.format(cfg=cfg, weights=weights, data=data)
+    found = json.loads(run(*words.split(), "--json")[1])
+    assert next(iter(found.items())) == ("schema", SCHEMA)
+    assert len(found) > 1
 
 
 def test_warning_goes_to_standard_error_and_strict_stops(
