@@ -22,7 +22,7 @@ from ghostyolo.augment.cache import Cache, Fault
 from ghostyolo.augment.mosaic import Picture, compose
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
-from ghostyolo.data.images import to_planes
+from ghostyolo.data.images import grey, to_planes
 from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -57,7 +57,7 @@ class Batches:
     process of distributed training, for which each batch has only the rank-th of world_size equal
     parts; all parts together are the batch of a single process. levels: return images as uint8, to
     be divided by 255 on the GPU, which copies a quarter of the bytes. pin_memory: use pinned memory
-    if there is a GPU.
+    if there is a GPU. channels: of the network's input, 1 for shades of grey.
 
     Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
@@ -76,6 +76,7 @@ class Batches:
         levels: bool = False,
         pin_memory: bool = False,
         compose: Compose = compose,
+        channels: int = 3,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -86,12 +87,12 @@ class Batches:
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
         cache = Cache(dataset, cache_bytes, max(1, workers))
         dtype = torch.uint8 if levels else torch.float32
-        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, compose)
+        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, compose, channels)
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
 
-        images: (B, 3, h, w) float32 in [0, 1], contiguous. truths: float32, rows of the index in
+        images: (B, C, h, w) float32 in [0, 1], contiguous. truths: float32, rows of the index in
         the batch and the row of `compose`; for detectors (M, 6): index, cx, cy, w, h relative to
         the input, class. B is the size of the shard's part, and indices are those in that part.
         """
@@ -165,6 +166,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
     places: range
     dtype: torch.dtype
     compose: Compose
+    channels: int
 
     def __getitem__(self, task: _Task) -> _Prepared:
         images, truths, error = torch.empty(0), torch.empty(0, 6), None
@@ -182,7 +184,8 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         return [samples[self._index(first + place)] for place in self.places]
 
     def _made(self, task: _Task) -> Batch:
-        images = torch.empty((len(self.places), 3, *task.size), dtype=self.dtype)
+        shape = (len(self.places), self.channels, *task.size)
+        images = torch.empty(shape, dtype=self.dtype)
         truths = []
         for slot, place in enumerate(self.places):
             rng = np.random.default_rng((self.seed, AUGMENT, task.iteration, place))
@@ -199,6 +202,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
     def _picture(self, index: int) -> Picture:
         """Return a picture, or the next picture that can be read, with the boxes to train on."""
         sample, image = self.cache.read(index)
+        image = grey(image) if self.channels == 1 else image
         trained = ~sample.ignore
         boxes = sample.boxes_xyxy_px[trained]
         if image.shape[:2] != sample.size:  # the label states a wrong size

@@ -125,13 +125,26 @@ class Placement(NamedTuple):
         return ((boxes_xyxy_px - (target - inner) / 2) / (inner / source)).astype(np.float32)
 
 
+def grey(image: np.ndarray) -> np.ndarray:
+    """Return a picture (h, w, 3) as shades of grey, of the same shape.
+
+    Source: ITU-R BT.601 luma, by which OpenCV reads pictures for Darknet's networks of one channel.
+    """
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
 def preprocess(
-    image: np.ndarray, size: Size, letterbox: bool, out: np.ndarray | None = None
+    image: np.ndarray,
+    size: Size,
+    letterbox: bool,
+    out: np.ndarray | None = None,
+    channels: int = 3,
 ) -> tuple[np.ndarray, Placement]:
     """Make a picture the input of a network of `size` (h, w).
 
-    image: uint8 RGB (H, W, 3). Returns float32 (3, h, w) in [0, 1], which is `out` if that is given
-    and else contiguous, and where the picture lies in it. Pictures are resized by OpenCV's
+    image: uint8 RGB (H, W, 3). channels: 3, or 1 for grey; that of `out` if it is given. Returns
+    float32 (channels, h, w) in [0, 1], which is `out` or contiguous, and where the picture lies in
+    it. Pictures are resized by OpenCV's
     INTER_LINEAR on bytes (half-pixel centres), as in the training of a Darknet built with OpenCV;
     Darknet's own resize aligns corners instead.
     """
@@ -139,7 +152,7 @@ def preprocess(
     h, w = placement.inner
     resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
-    planes = np.empty((3, *size), np.float32) if out is None else out
+    planes = np.empty((channels, *size), np.float32) if out is None else out
     if placement.inner != size:
         planes.fill(GREY)
     to_planes(resized, planes[:, top : top + h, left : left + w])
@@ -149,10 +162,13 @@ def preprocess(
 def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Turn bytes (h, w, 3) into float32 (3, h, w) in [0, 1], contiguous, or fill `out` if given.
 
+    An `out` of one plane gets shades of grey.
     A uint8 `out` gets the bytes unchanged. An `out` with the channels last in memory is fastest.
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), np.float32)
+    if len(out) == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
     if out.strides[0] == out.itemsize:
         out[...] = image.transpose(2, 0, 1)
     else:

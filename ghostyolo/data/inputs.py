@@ -29,16 +29,17 @@ def network_input(
 def picture_input(
     network: Network, path: str | Path, *, hint: str = "use --seed for random numbers"
 ) -> np.ndarray:
-    """Return a picture as a network's input (1, 3, h, w), resized as its `[net]` says.
+    """Return a picture as a network's input (1, C, h, w), resized as its `[net]` says.
 
     Raises `DataError` for a picture that cannot be read, `OptionError` with the hint for a network
-    whose input has not three channels.
+    whose input has neither three channels nor one.
     """
     options = network.options
-    if options.channels != 3:
-        message = f"the network takes {options.channels} channels, a picture has 3"
+    if options.channels not in (1, 3):
+        message = f"the network takes {options.channels} channels, a picture has 3, or 1 in grey"
         raise OptionError(message, hint=hint)
-    return preprocess(read_image(path), options.size, bool(options.letter_box))[0][None]
+    image, letterbox = read_image(path), bool(options.letter_box)
+    return preprocess(image, options.size, letterbox, channels=options.channels)[0][None]
 
 
 def random_input(network: Network, seed: int) -> np.ndarray:

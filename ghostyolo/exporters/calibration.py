@@ -19,14 +19,14 @@ MOST_PICTURES = 200  # the ranges hardly change with more
 def inputs(
     network: Network, paths: Sequence[Path], settings: ExportSettings, most: int = MOST_PICTURES
 ) -> np.ndarray:
-    """Return at most `most` pictures, evenly spaced in the list, as inputs (n, batch, 3, h, w).
+    """Return at most `most` pictures, evenly spaced in the list, as inputs (n, batch, C, h, w).
 
     Fewer pictures than a batch are repeated. Raises `DataError` for a picture that cannot be read,
-    `OptionError` for a network that does not take three channels.
+    `OptionError` for a network that does not take pictures.
     """
     heads_of(network)
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
-    hint = "calibrate a network with 3 input channels"
+    hint = "calibrate a network with 1 or 3 input channels"
     images = [picture_input(network, path, hint=hint)[0] for path in chosen]
     count = max(1, len(images) // settings.batch) * settings.batch
     return np.stack([images[i % len(images)] for i in range(count)]).reshape(

@@ -27,10 +27,13 @@ def path_of(language: str, file: Path) -> Path:
 def text(language: str, metadata: Metadata, file: Path) -> str:
     """Return the program that reads a picture, detects with the file and draws the boxes.
 
-    Raises `CfgError` for a network without heads, `OptionError` if the program would have to decode
-    heads other than `[yolo]`.
+    Raises `CfgError` for a network without heads, `OptionError` for a network of grey pictures, and
+    if the program would have to decode heads other than `[yolo]`.
     """
     heads = heads_of(metadata.network)
+    if metadata.network.options.channels == 1:
+        hint = "leave --sample out; ghostyolo detect runs the file"
+        raise OptionError("a sample takes colour pictures, the network grey ones", hint=hint)
     if metadata.layout == "raw" and not all(isinstance(head, Yolo) for head in heads):
         kinds = ", ".join(sorted({f"[{h.kind}]" for h in heads if not isinstance(h, Yolo)}))
         hint = "decode in the file: add --decode"

@@ -26,14 +26,16 @@ class Classifier:
 
     def __init__(self, network: Network, run: Run) -> None:
         self.output = classifier_output_of(network)
-        self.size, self.run = network.options.size, run
+        self.size, self.channels = network.options.size, network.options.channels
+        self.run = run
         end = self.output.softmax
         tree = getattr(end.layer, "tree", "") if end else ""
         self.tree = read_tree(tree) if tree else None
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return (n, K) float32 for pictures, uint8 RGB (H, W, 3) of any size."""
-        inputs = np.empty((len(images), *self.size, 3), np.float32).transpose(0, 3, 1, 2)
+        shape = (len(images), *self.size, self.channels)
+        inputs = np.empty(shape, np.float32).transpose(0, 3, 1, 2)
         for image, planes in zip(images, inputs, strict=True):
             to_planes(center(image, self.size), planes)
         values = np.asarray(self.run(inputs)[0], np.float32).reshape(len(images), -1)

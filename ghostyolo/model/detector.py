@@ -63,7 +63,8 @@ class Detector:
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
         size, letterbox = self.options.size, bool(self.options.letter_box)
-        inputs = np.empty((len(images), *size, 3), np.float32).transpose(0, 3, 1, 2)
+        shape = (len(images), *size, self.options.channels)
+        inputs = np.empty(shape, np.float32).transpose(0, 3, 1, 2)
         pairs = zip(images, inputs, strict=True)
         places = [preprocess(image, size, letterbox, planes)[1] for image, planes in pairs]
         return self.detections(self.run(inputs), places)
@@ -130,10 +131,10 @@ def heads_of(network: Network) -> list[Head]:
 
 
 def check_takes_pictures(network: Network) -> None:
-    """Raise `CfgError` unless the input of a network has the three channels of a picture."""
-    if network.options.channels != 3:
-        message = f"channels={network.options.channels}, pictures have 3"
-        raise CfgError(message, section="net", hint="set channels=3")
+    """Raise `CfgError` unless a network takes colour pictures or grey ones."""
+    if network.options.channels not in (1, 3):
+        message = f"channels={network.options.channels}, pictures have 3, or 1 in grey"
+        raise CfgError(message, section="net", hint="give a network for pictures")
 
 
 def above_threshold(

@@ -149,6 +149,7 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         levels=gpu,
         pin_memory=gpu,
         compose=config.task.compose,
+        channels=config.network.options.channels,
     )
 
 

@@ -382,9 +382,11 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
     (tmp_path / "empty").mkdir()
     (tmp_path / "two.names").write_text("one\ntwo\n")
     (tmp_path / "headless.cfg").write_text(tiny.CFG.partition("[yolo]")[0])
-    gray = tiny.CFG.replace("channels=3", "channels=1")
-    (tmp_path / "gray.cfg").write_text(gray)
-    ghostyolo.Model(load(tmp_path / "gray.cfg")).save_weights(tmp_path / "gray.weights")
+    two_channels = tiny.CFG.replace("channels=3", "channels=2")
+    (tmp_path / "two_channels.cfg").write_text(two_channels)
+    ghostyolo.Model(load(tmp_path / "two_channels.cfg")).save_weights(
+        tmp_path / "two_channels.weights"
+    )
     names = ["--names", data / "shapes.names"]
     trained = "use the cfg that these weights were trained with"
     floats = (len(whole) - 20) // 4
@@ -435,9 +437,9 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
             [tmp_path / "headless.cfg", weights, picture, *names],
             f"{tmp_path}/headless.cfg:31: no detection head, so no boxes; add a [yolo]",
         ),
-        "gray": (
-            [tmp_path / "gray.cfg", tmp_path / "gray.weights", picture, *names],
-            "[net] channels=1, pictures have 3; set channels=3",
+        "two_channels": (
+            [tmp_path / "two_channels.cfg", tmp_path / "two_channels.weights", picture, *names],
+            "[net] channels=2, pictures have 3, or 1 in grey; give a network for pictures",
         ),
         "no such device": (
             [cfg, weights, picture, "--device", "warp:9", *names],
@@ -460,7 +462,7 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
 
 DETECT_INPUTS = (
     "truncated", "too long", "not weights", "no weights", "empty folder", "no source", "no match",
-    "names that do not fit", "no names", "no heads", "gray", "no such device", "empty size",
+    "names that do not fit", "no names", "no heads", "two_channels", "no such device", "empty size",
     "no size", "file in the way",
 )  # fmt: skip
 
