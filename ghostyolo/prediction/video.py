@@ -49,7 +49,7 @@ def window(title: str) -> Callable[[np.ndarray, bool], bool]:
     Its second argument: whether the picture stays until a key is pressed.
     Raises `OptionError` without a display, or with an OpenCV that was built without windows.
     """
-    hint = "leave --show out; the annotated pictures are in --out"
+    hint = "leave --show out; the annotated pictures are written anyway"
     if sys.platform.startswith("linux") and not any(map(os.environ.get, DISPLAYS)):
         raise OptionError("--show: there is no display", hint=hint)
     try:
