@@ -131,6 +131,11 @@ def text_colour(ground: Colour) -> Colour:
     return (0, 0, 0) if (luminance + 0.05) ** 2 > 0.05 * 1.05 else (255, 255, 255)
 
 
+def css_colour(colour: Colour) -> str:
+    """Return a colour as CSS writes it: (255, 68, 51) -> '#ff4433'."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 def place_labels(
     boxes_xyxy_px: np.ndarray, sizes: np.ndarray, picture: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 import ghostyolo
+from ghostyolo.drawing import COLOURS, PLACES, class_colour, css_colour, text_colour
 from ghostyolo.files import SCHEMA
 from ghostyolo.prediction.predict import picture_row
 from ghostyolo.serve import incoming
@@ -69,6 +70,14 @@ class Service:
             return _refusal(error)
         except ClientDisconnect:
             return Response(status_code=400)  # the client has closed the connection
+
+    async def drawing(self, request: Request) -> Response:
+        """Answer with the colours of boxes and their text by class, and the places of labels."""
+        colours = [
+            [css_colour(ground), css_colour(text_colour(ground))]
+            for ground in map(class_colour, range(len(COLOURS)))
+        ]
+        return JSONResponse({"colours": colours, "places": PLACES.tolist()})
 
     async def health(self, request: Request) -> Response:
         """Answer with the state of the server: readiness, requests, task and runtime."""
@@ -141,6 +150,7 @@ def application(service: Service) -> Starlette:
     routes += [
         Route(f"/{service.task.name}", service.answer, methods=["POST"]),
         Route("/health", service.health, methods=["GET"]),
+        Route("/drawing", service.drawing, methods=["GET"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _no_route(service.task.name), Exception: _own_error}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)

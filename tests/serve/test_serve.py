@@ -24,6 +24,8 @@ import pytest
 import torch
 
 from ghostyolo import cli
+from ghostyolo.boxes import iou
+from ghostyolo.drawing import class_colour
 from ghostyolo.errors import OptionError
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.model import Model
@@ -414,6 +416,14 @@ def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> No
         assert page.locator("#rows tr").count() == len(site.expected)
         assert inside(page, page.locator("#boxes div").first, site.expected.boxes[0], (96, 128))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        colour = page.locator("#boxes span").first.evaluate(
+            "e => getComputedStyle(e).backgroundColor"
+        )
+        assert colour == f"rgb{class_colour(int(site.expected.classes[0]))}"
+        page.wait_for_selector("#boxes span[style]")
+        assert whole(page)
+        page.set_viewport_size({"width": 800, "height": 800})
+        assert whole(page)
         page.focus("#thresh")
         page.keyboard.press("End")
         wait_until(lambda: page.locator("#rows tr").count() < len(site.expected))
@@ -478,6 +488,18 @@ def test_command_serves_a_classifier_and_its_exported_file(site: Site, tmp_path:
         with started(*map(str, words), "--threads", "1") as (_, port):
             rows = ask(port, "/classify", site.picture).content["classes"]
             assert np.allclose([row["probability"] for row in rows], want, atol=1e-4)
+
+
+def whole(page: Any) -> bool:
+    """Return whether the labels that are shown lie on the picture and beside each other."""
+    area, *labels = page.evaluate(
+        """[...document.querySelectorAll("#picture, #boxes span:not([hidden])")].map(e => {
+            const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })"""
+    )
+    rows = np.array(labels)
+    on = (rows[:, :2] >= area[:2] - np.full(2, 0.1)) & (rows[:, 2:] <= area[2:] + np.full(2, 0.1))
+    overlaps = iou(rows, rows) > 1e-3
+    return bool(on.all() and overlaps.sum() == len(rows) > 1)
 
 
 def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool:

@@ -9,6 +9,7 @@ const TASKS = {
 };
 let task = "detect";
 let options = []; // of OPTIONS, those that the server has
+let drawing = null; // colours by class, each with that of its text, and places of labels
 let picture = null; // the Blob that is shown or about to be
 let asked = 0; // requests sent; only the answer to the last one counts
 let shown = ""; // the object URL of the picture on the page
@@ -25,23 +26,60 @@ function make(tag, text = "", name = "") {
   return element;
 }
 
-// Hues as far apart as the classes in the picture allow, light enough for dark text on them.
-function colours(rows) {
-  const classes = [...new Set(rows.map((row) => row.class))];
-  return new Map(classes.map((cls, i) => [cls, `hsl(${(200 + i * 137.5) % 360} 85% 70%)`]));
+function paint(element, row) {
+  const [ground, text] = drawing.colours[row.class % drawing.colours.length];
+  element.style.setProperty("--mark", ground);
+  element.style.setProperty("--text", text);
 }
 
-function box(found, row, colour) {
+function box(found, row) {
   const [left, top, right, bottom] = row.box;
-  const element = make("div", "", left > found.width * 0.6 ? "end" : "");
+  const element = make("div");
   const share = (value, whole) => `${(100 * value) / whole}%`;
   element.style.left = share(left, found.width);
   element.style.top = share(top, found.height);
   element.style.width = share(right - left, found.width);
   element.style.height = share(bottom - top, found.height);
-  element.style.setProperty("--mark", colour);
+  paint(element, row);
   element.append(make("span", `${row.name} ${row.score.toFixed(2)}`));
   return element;
+}
+
+function shared(a, b) {
+  const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  return Math.max(width, 0) * Math.max(height, 0);
+}
+
+// Each label in turn gets the free place at its box where it covers least of the boxes, as in the
+// pictures that the program draws; without one it is hidden.
+function place() {
+  const marks = [...get("boxes").children];
+  const labels = marks.map((mark) => mark.firstChild);
+  for (const label of labels) label.hidden = false;
+  const area = get("boxes").getBoundingClientRect();
+  const boxes = marks.map((mark) => mark.getBoundingClientRect());
+  const sizes = labels.map((label) => label.getBoundingClientRect());
+  const taken = [];
+  labels.forEach((label, i) => {
+    const [box, size] = [boxes[i], sizes[i]];
+    const tried = drawing.places.map(([x, y, across, down], rank) => {
+      const wanted = box.left + x * box.width + across * size.width;
+      const left = Math.max(area.left, Math.min(wanted, area.right - size.width));
+      const above = box.top + y * box.height + down * size.height;
+      const top = Math.max(area.top, Math.min(above, area.bottom - size.height));
+      const spot = { left, top, right: left + size.width, bottom: top + size.height };
+      const free = !taken.some((other) => shared(spot, other) > 0);
+      const covers = boxes.map((other) => shared(spot, other) / (other.width * other.height || 1));
+      return { spot, cost: free ? 0.01 * rank + covers.reduce((a, b) => a + b) : Infinity };
+    });
+    const best = tried.reduce((one, two) => (two.cost < one.cost ? two : one));
+    label.hidden = best.cost === Infinity;
+    if (label.hidden) return;
+    taken.push(best.spot);
+    label.style.left = `${best.spot.left - box.left - marks[i].clientLeft}px`;
+    label.style.top = `${best.spot.top - box.top - marks[i].clientTop}px`;
+  });
 }
 
 function numbers(row) {
@@ -50,12 +88,12 @@ function numbers(row) {
   return [row.score.toFixed(2), `${left}, ${top}`, `${right}, ${bottom}`];
 }
 
-function line(row, mark, colour) {
+function line(row, mark) {
   const element = make("tr");
   const name = make("td");
   if (mark) name.append(make("i"));
   name.append(row.name);
-  element.style.setProperty("--mark", colour);
+  paint(element, row);
   element.append(name, ...numbers(row).map((text) => make("td", text, "number")));
   element.addEventListener("pointerenter", () => mark?.classList.add("on"));
   element.addEventListener("pointerleave", () => mark?.classList.remove("on"));
@@ -69,9 +107,8 @@ function summary(rows) {
 
 function show(found, blob) {
   const rows = found.detections ?? found.classes;
-  const colour = colours(rows);
-  const marks = found.detections ? rows.map((row) => box(found, row, colour.get(row.class))) : [];
-  const lines = rows.map((row, i) => line(row, marks[i], colour.get(row.class)));
+  const marks = found.detections ? rows.map((row) => box(found, row)) : [];
+  const lines = rows.map((row, i) => line(row, marks[i]));
   get("boxes").replaceChildren(...marks);
   get("rows").replaceChildren(...lines);
   if (shown) URL.revokeObjectURL(shown);
@@ -134,6 +171,7 @@ function report(name) {
 }
 
 async function start() {
+  drawing = await (await fetch("/drawing")).json();
   const health = await (await fetch("/health")).json();
   task = health.task;
   options = OPTIONS.filter((name) => name in health.defaults);
@@ -154,6 +192,8 @@ for (const name of OPTIONS) {
   get(name).addEventListener("input", () => report(name));
   get(name).addEventListener("change", ask);
 }
+get("picture").addEventListener("load", place);
+addEventListener("resize", place);
 get("form").addEventListener("submit", (event) => event.preventDefault());
 get("file").addEventListener("change", () => take(get("file").files[0]));
 document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
