@@ -88,6 +88,10 @@ def export(
 
     Logs a warning for few pictures. Raises `OptionError`, `CfgError`, `WeightsError` and
     `DataError`. Nothing is written if the options do not fit together.
+
+    >>> result = ghostyolo.export("runs/train/first", "first.onnx", decode=True)
+    >>> result.files[0].name, result.layout, result.deviation.relative < 1e-4
+    ('first.onnx', 'decoded', True)
     """
     for name, value, known in (("format", format, FORMATS), ("sample", sample, programs.LANGUAGES)):
         _check_known(name, value or "", known)

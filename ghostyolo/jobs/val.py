@@ -53,6 +53,10 @@ def val(
     page to write. command: the words of the command line, for the page.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
+
+    >>> result = ghostyolo.val("runs/train/first", "DATA", split="test")
+    >>> list(result.scores)
+    ['AP', 'AP50', 'AP75', 'VOC']
     """
     if report:
         make_folder(Path(report).parent)

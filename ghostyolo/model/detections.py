@@ -14,7 +14,7 @@ import numpy as np
 
 from ghostyolo.data.any_picture import as_rgb
 from ghostyolo.data.images import encode_image, write_image
-from ghostyolo.drawing import draw
+from ghostyolo.drawing import class_name, draw
 from ghostyolo.errors import GhostyoloError, OptionError
 
 MOST_LISTED = 10  # detections in a text
@@ -26,12 +26,22 @@ class Detection(NamedTuple):
 
     box: left, top, right, bottom in pixels of the picture. score: in [0, 1]. cls: the number of its
     class, from 0. name: of the class, or "class 3" if class 3 has no name.
+
+    >>> found = ghostyolo.Detections([(10, 20, 110, 220)], [0.9], [0], ("dog", "cat"))
+    >>> found[0]
+    Detection(box=(10.0, 20.0, 110.0, 220.0), score=0.9, cls=0, name='dog')
+    >>> left, top, right, bottom = found[0].box
     """
 
     box: tuple[float, float, float, float]
     score: float
     cls: int
     name: str
+
+    def __repr__(self) -> str:
+        box = tuple(round(edge, 1) for edge in self.box)
+        rest = f"score={round(self.score, 3)}, cls={self.cls}, name={self.name!r}"
+        return f"Detection(box={box}, {rest})"
 
     def __str__(self) -> str:
         """Return it as 'dog 0.93 at 123.1, 222.9, 310.0, 541.4'."""
@@ -167,11 +177,6 @@ class Detections:
         scale = min(1, SHOWN / max(drawn.shape))
         size = [max(1, round(side * scale)) for side in drawn.shape[1::-1]]
         return encode_image(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), "shown.jpg")
-
-
-def class_name(cls: int, names: Sequence[str]) -> str:
-    """Return the name of a class, or its number where it has none."""
-    return names[cls] if cls < len(names) else f"class {cls}"
 
 
 def in_words(found: Detections, names: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ghostyolo.data.prefetch import batches, mapped
+from ghostyolo.drawing import class_name
 from ghostyolo.errors import DataError
 from ghostyolo.files import SCHEMA
-from ghostyolo.model.detections import Detections, class_name
+from ghostyolo.model.detections import Detections
 from ghostyolo.prediction.sources import SourceImage, read_source
 
 # A `Detector` or a `Classifier`: takes pictures, uint8 RGB (H, W, 3), returns a result for each.

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
+from ghostyolo.drawing import class_name
 from ghostyolo.files import replace, writing
-from ghostyolo.model.detections import class_name
 from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
 
