@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 import ghostyolo
+from ghostyolo import cli
 from support import ROOT, examples
 from support.examples import LANGUAGES, PAGES, PROGRAMS
 
 BLOCKS = {page: examples.blocks(page, (ROOT / page).read_text()) for page in PAGES}
 MOST_NOT_RUN = 12
+LONG = ("sample-data", "bench", "serve")  # commands whose help's examples would take long
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,23 @@ def test_examples_of(page: str, scratch: Path) -> None:
         for block in BLOCKS[page]:
             if block.language in LANGUAGES:
                 reader.follow(block)
+    if reader.failures:
+        pytest.fail("\n\n".join(reader.failures), pytrace=False)
+
+
+@pytest.mark.parametrize("name", [name for name in cli.ABOUTS if name not in LONG])
+def test_examples_of_help(name: str, scratch: Path) -> None:
+    """With what the examples of other commands write."""
+    flowers = Path("runs/train/flowers")
+    flowers.mkdir()
+    shutil.copy("ghostnet-hard.cfg", flowers / "model.cfg")
+    shutil.copy("ghostnet-hard.weights", flowers / "best.weights")
+    if name in ("detect", "parity"):
+        assert cli.main(["export", "runs/train/first", "my.onnx"]) == 0
+        assert cli.main(["trace", "my.cfg", "my.weights", "my.npz"]) == 0
+    text = cli.parser(name)[0].format_help().partition("\nexamples:\n")[2]
+    with examples.Reader() as reader:
+        reader.follow(examples.Block(f"{name} --help", 0, "sh", text, "", ""))
     if reader.failures:
         pytest.fail("\n\n".join(reader.failures), pytrace=False)
 

@@ -9,8 +9,8 @@ from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
 EXAMPLES = """
-  ghostyolo classify runs/train/first dog.jpg
-  ghostyolo classify my.cfg best.weights pictures/ --top 3 --json
+  ghostyolo classify runs/train/flowers dog.jpg
+  ghostyolo classify runs/train/flowers pictures/ --top 3 --json
 """
 
 

@@ -20,7 +20,7 @@ formats of IN and OUT, by suffix:
 """
 EXAMPLES = """
   ghostyolo convert runs/train/first my.safetensors
-  ghostyolo convert my.cfg best.weights start.weights --backbone-only
+  ghostyolo convert my.cfg best.weights my.conv.2
 """
 IN = "file with weights, of any format; those of a run are its best.weights"
 

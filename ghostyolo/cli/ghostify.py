@@ -21,7 +21,7 @@ selection of the other words:
 {fill(WORDS, 79, initial_indent="  ", subsequent_indent="  ")}
 """
 EXAMPLES = """
-  ghostyolo ghostify my.cfg -o ghost.cfg --select "3x3,filters>=64"
+  ghostyolo ghostify my.cfg -o ghost.cfg --select 3x3
   ghostyolo ghostify my.cfg -o ghost.cfg --from-weights best.weights \\
     --weights-out ghost.weights --calibrate pictures/
 """

@@ -14,6 +14,7 @@ from ghostyolo.cli import shared
 from ghostyolo.network import model_files
 from ghostyolo.network.net_options import parse_size
 from ghostyolo.syntax.arguments import Parser
+from ghostyolo.syntax.sections import read_text
 
 if TYPE_CHECKING:
     from ghostyolo.network import Network
@@ -43,7 +44,8 @@ def with_weights(p: Parser, words: list[str]) -> list[str]:
 
     For argparse, which cannot skip a positional argument before others. Words change only for a
     parser with a default for `exported`, which tells whether exported files are taken.
-    Raises `WeightsError` if the folder has no weights.
+    Raises `WeightsError` if the folder has no weights, `CfgError` if CFG is nothing that can be
+    read, whether or not other arguments are missing.
     """
     if p.get_default("exported") is None:
         return words
@@ -56,6 +58,8 @@ def with_weights(p: Parser, words: list[str]) -> list[str]:
     elif is_run and not str(getattr(found, "weights", "")).endswith(".weights"):
         weights = str(model_files.model_files(found.cfg)[1])
     else:
+        if found.cfg and not found.cfg.endswith(".cfg"):
+            read_text(model_files.cfg_file(found.cfg))
         return words
     rest = list(words)
     rest.remove(found.cfg)

@@ -9,7 +9,7 @@ from ghostyolo.syntax.arguments import Parser
 
 EXAMPLES = """
   ghostyolo parity runs/train/first --against onnx:my.onnx
-  ghostyolo parity my.cfg best.weights --against onnx:my.onnx --all
+  ghostyolo parity my.cfg my.weights --against trace:my.npz --all
 """
 
 

@@ -9,8 +9,8 @@ from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
 EXAMPLES = """
-  ghostyolo trace runs/train/first here.npz
-  ghostyolo trace my.cfg best.weights here.npz --input dog.jpg --layers 0-8
+  ghostyolo trace runs/train/first first.npz --input dog.jpg
+  ghostyolo trace my.cfg my.weights my.npz --layers 0-2,outputs
 """
 
 

@@ -163,7 +163,7 @@ def test_cfg_that_is_not_there(run: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["paint"], ["info"], ["info", "x.cfg", "--sise", "3"], ["detect", "a", "b"],
+    [[], ["paint"], ["info"], ["info", "x.cfg", "--sise", "3"], ["detect", "a.cfg", "b"],
      ["val", "a", "b", "c", "--thresh", "2"], ["val", "a", "b", "c", "--nms", "high"],
      ["train", "a", "b", "--epochs", "0"], ["train", "a", "b", "--batch", "-2"],
      ["train", "a", "b", "--bn-momentum", "7"], ["train", "a", "b", "--val-every", "no"]],
@@ -184,13 +184,11 @@ def test_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
         ("detect X.XML x.pt", "X.XML '' x.pt"),
         ("bench x.torchscript", "x.torchscript ''"),
         ("detect x.cfg x.pt dog.jpg", None),
-        ("export x.onnx x.xml", None),
         ("val run DATA --split test", "run run/best.weights DATA --split test"),
         ("detect --out run run run", "run run/best.weights --out run run"),
         ("detect --show -- run pictures", "run run/best.weights --show -- pictures"),
         ("detect run run/last.weights dog.jpg", None),
         ("detect x.cfg x.weights pictures", None),
-        ("detect pictures x.weights dog.jpg", None),
         ("export run x.onnx --int8 pictures", "run run/best.weights x.onnx --int8 pictures"),
         ("convert run x.weights", "run run/best.weights x.weights"),
         ("parity run --against onnx:x.onnx", "run run/best.weights --against onnx:x.onnx"),
@@ -215,6 +213,11 @@ def test_run_without_weights_is_refused(run: Command, cfg: Path) -> None:
     shutil.copy(cfg, folder / "model.cfg")
     message = f"{folder}: no weights yet; train it or give WEIGHTS"
     assert_refused(run("detect", folder, "dog.jpg"), message)
+    message = "rum: no file and no cfg of that name"
+    assert run("detect", "rum", "dog.jpg")[2].startswith(f"ghostyolo: {message}")
+    assert run("export", folder.parent, "x.onnx")[2].startswith(
+        f"ghostyolo: {folder.parent}: a folder without model.cfg"
+    )
     assert run("lint", folder)[0] == run("info", folder)[0] == 0
 
 

@@ -13,10 +13,11 @@ from ghostyolo import cli
 @pytest.mark.parametrize("name", cli.ABOUTS)
 def test_help(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its arguments are in groups, and both examples are read; 80 columns are enough."""
-    folder = tmp_path / "runs/train/first"
-    folder.mkdir(parents=True)
-    (folder / "model.cfg").touch()
-    (folder / "best.weights").touch()
+    for run_folder in ("first", "flowers"):
+        folder = tmp_path / "runs/train" / run_folder
+        folder.mkdir(parents=True)
+        (folder / "model.cfg").touch()
+        (folder / "best.weights").touch()
     monkeypatch.chdir(tmp_path)
     parser, run = cli.parser(name)
     assert callable(run)
@@ -51,11 +52,11 @@ def test_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> No
         ("trian", "ghostyolo: error: no command 'trian'; did you mean train?"),
         ("--verson", "ghostyolo: error: unrecognized arguments: --verson; did you mean --version?"),
         (
-            "detect a b c --tresh=.5 --jsno",
+            "detect a.cfg b c --tresh=.5 --jsno",
             "ghostyolo detect: error: unrecognized arguments: --tresh=.5 --jsno; "
             "did you mean --thresh?; did you mean --json?",
         ),
-        ("val a b c --xyzzy", "ghostyolo val: error: unrecognized arguments: --xyzzy"),
+        ("val a.cfg b c --xyzzy", "ghostyolo val: error: unrecognized arguments: --xyzzy"),
     ],
 )
 def test_misspelt_words(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
