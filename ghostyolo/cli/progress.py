@@ -129,7 +129,7 @@ class TrainProgress(Observer):
         """Show the scores of a validation."""
         assert self.progress is not None
         scores = [f"{key} {row[key]:.3f}" for key in SCORES if key in row]
-        line = ", ".join([f"epoch {row['epoch']:.1f}: loss {row['loss']:.2f}", *scores])
+        line = ", ".join([f"epoch {row['epoch']:g}: loss {row['loss']:.2f}", *scores])
         self.progress.say(line)
 
     def closed(self) -> None:

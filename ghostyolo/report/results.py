@@ -19,8 +19,13 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
-    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+    writer.writerows({key: _number(value) for key, value in row.items()} for row in rows)
     replace(path, [buffer.getvalue().encode()])
+
+
+def _number(value: float) -> str:
+    """Return a number of a row; whole ones, such as iterations, keep all digits."""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def draw_curve(path: Path, rows: list[dict[str, float]]) -> None:

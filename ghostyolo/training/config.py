@@ -44,8 +44,8 @@ class TrainConfig:
 
     network: with the `[net]` of the run. val: None to train without validation. folder: of the run.
     loss: its name, "" for the default of the task. weights: a `.weights` file to start from.
-    workers: number of processes that prepare pictures. val_every, save_every: in iterations; 0 for
-    the end of the run only. bn_momentum: weight of a new batch in the running statistics. amp: see
+    workers: number of processes that prepare pictures. val_every: in epochs, save_every: in
+    iterations; 0 for the end of the run only. bn_momentum: weight of a new batch in the running statistics. amp: see
     `precision.dtype_of`. compile: whether torch compiles the forward pass. patience: number of
     validations without a better score after which the run ends; 0 for never. teacher: it has the
     same heads as the network.
@@ -94,9 +94,25 @@ class TrainConfig:
         """Return the path of the checkpoint."""
         return self.folder / "checkpoint.pt"
 
-    def due(self, iteration: int, every: int) -> bool:
-        """Return whether an iteration is the last one or a multiple of `every`."""
-        return iteration == self.iterations or bool(every and iteration % every == 0)
+    def epochs(self, iteration: int) -> int:
+        """Return the number of whole epochs after an iteration."""
+        return iteration * self.batch // len(self.train)
+
+    def validates(self, iteration: int) -> bool:
+        """Return whether a validation is due after an iteration.
+
+        It comes at the end of every `val_every`-th epoch and after the last iteration; the latter
+        takes the place of a validation for which less than an epoch would follow.
+        """
+        before, now, last = map(self.epochs, (iteration - 1, iteration, self.iterations))
+        every = self.val_every
+        passed = bool(every) and before // every < now // every
+        return iteration == self.iterations or (passed and now < last)
+
+    def saves(self, iteration: int) -> bool:
+        """Return whether a checkpoint is due after an iteration."""
+        every = self.save_every
+        return self.validates(iteration) or bool(every and iteration % every == 0)
 
     @property
     def no_mosaic(self) -> int:

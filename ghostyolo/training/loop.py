@@ -85,13 +85,12 @@ def fit(
             raise nan_diagnosis.nan_error(state, config, update, batch, parts)
         state.advance(parts)
         speed = config.batch / timer.lap("network")
-        validated = config.due(state.iteration, config.val_every)
-        if validated:
+        if config.validates(state.iteration):
             row = _validate(state, config, rate, world)
             timer.lap("validation")
             for observer in observers:
                 observer.validated(row)
-        if validated or config.due(state.iteration, config.save_every):
+        if config.saves(state.iteration):
             _save(state, config, world)
         stop = _interrupted(observers, state, rate, speed)
         if world.any(stop is not None):
@@ -161,7 +160,7 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
     """Score the model on val, add a row to results.csv, save the weights if they are the best."""
     row = {
         "iteration": state.iteration,
-        "epoch": state.iteration * config.batch / len(config.train),
+        "epoch": config.epochs(state.iteration),
         "loss": state.loss,
         **(state.parts if len(state.parts) > 1 else {}),
         "rate": rate,

@@ -96,7 +96,7 @@ class TrainOptions:
             value, kind = getattr(self, field.name), field.metadata.get("kind")
             if value == field.default:
                 continue
-            if kind == "count" and value < 1:
-                raise OptionError(f"{field.name}={value}", hint="give 1 or more")
+            if kind == "count" and (value < 1 or value != int(value)):
+                raise OptionError(f"{field.name}={value}", hint="give a whole number of 1 or more")
             if kind == "fraction" and not 0 <= value <= 1:
                 raise OptionError(f"{field.name}={value}", hint="give a number from 0 to 1")

@@ -175,11 +175,9 @@ def prepare(
         network = adapted(network, train)
     check_classes(network, train, "give --adapt to rewrite the last layers for these")
     network = passes.rebuild(network, options=net_options(network.options, len(train), options))
-    epoch = len(train) / network.options.batch  # in iterations
-    epochs = network.options.max_batches / epoch
+    epochs = network.options.max_batches * network.options.batch / len(train)
     if options.patience and val is None:
         raise OptionError("--patience needs a validation set", hint="give --val-split")
-    val_every = options.val_every or max(1.0, epochs / VALIDATIONS)
     unchanged = (
         "loss", "weights", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
     )  # fmt: skip
@@ -190,7 +188,7 @@ def prepare(
         folder=Path(options.folder or Path(PROJECT, stem)),
         workers=_workers(device) if options.workers is None else options.workers,
         device=device,
-        val_every=max(1, round(val_every * epoch)),
+        val_every=options.val_every or max(1, round(epochs / VALIDATIONS)),
         teacher=_teacher(options, network),
         **{name: getattr(options, name) for name in unchanged},
     )

@@ -52,7 +52,7 @@ def config(data: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "network": loads(text, path="x.cfg"),
             "train": open_classification(data, "train"),
         }
-        settings |= {"val": open_classification(data, "val"), "val_every": 2}
+        settings |= {"val": open_classification(data, "val"), "val_every": 1}
         return TrainConfig(**{**settings, "folder": tmp_path / name, **values})
 
     return make
@@ -176,7 +176,7 @@ def test_accuracy_is_a_count(data: Path) -> None:
 
 
 def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
-    settings = config(text=pictures.CFG.replace("max_batches=6", "max_batches=60"), val_every=30)
+    settings = config(text=pictures.CFG.replace("max_batches=6", "max_batches=60"), val_every=6)
     observer = runs.Silent()
     state = fit(settings, observer)
     assert observer.losses[-1] < 0.5 * observer.losses[0]
@@ -193,6 +193,7 @@ def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
 def test_interrupted_run_resumes_bit_for_bit(keys: str, config: Callable[..., TrainConfig]) -> None:
     """Also with dropout, whose chance is torch's."""
     text = with_net(keys).replace("[softmax]", "[dropout]\nprobability=.3\n\n[softmax]")
+    text = text.replace("batch=4", "batch=9")  # three epochs of two iterations
     fit(config("whole", text), runs.Silent())
     with pytest.raises(KeyboardInterrupt):
         fit(config("parts", text), runs.Silent(stop_after=3))

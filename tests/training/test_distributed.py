@@ -74,7 +74,7 @@ def agrees(world: World, data: Path, folder: Path) -> None:
 def goes_on(world: World, data: Path, folder: Path) -> None:
     """Be interrupted as one by the wish of the second, and go on bit for bit."""
     val = runs.open_dataset(data, "val")
-    config = runs.configured(data, folder / "parts", DROPOUT, loss="modern", val=val, val_every=2)
+    config = runs.configured(data, folder / "parts", DROPOUT, loss="modern", val=val, val_every=1)
     try:
         fit(config, runs.Silent(stop_after=3 * world.rank), world=world)
         raise AssertionError("went on")
@@ -147,7 +147,7 @@ def test_two_processes_agree_and_resume(data: Path, tmp_path: Path) -> None:
 def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None:
     """Losses, weights and scores of five updates, on a network without batch norm."""
     (tmp_path / "tiny.cfg").write_text(PLAIN)
-    words = (tmp_path / "tiny.cfg", data, "--project", tmp_path, "--val-every", "2")
+    words = (tmp_path / "tiny.cfg", data, "--project", tmp_path, "--val-every", "1")
     words = (*words, "--loss", "darknet", "--workers")
     process = torchrun(*words, "1", "--name", "two")
     out, err = process.communicate(timeout=120)

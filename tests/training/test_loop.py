@@ -35,6 +35,7 @@ from support import ROOT, goldens, tiny
 from support.runs import Silent
 
 PLAIN = tiny.CFG.replace("batch_normalize=1\n", "")
+EPOCHS = tiny.CFG.replace("batch=2", "batch=3")  # two epochs of two iterations
 LIMIT = 1e-5  # of the largest magnitude in the tensor
 DARKNET = darknet.CONFIG
 
@@ -206,12 +207,14 @@ def test_four_updates_equal_two_and_two_after_a_resume(
 ) -> None:
     """Through a checkpoint, in which everything lies; with validation on the way."""
     val = open_dataset(data, "val")
-    whole = fit(config("whole", val=val, val_every=1), Silent())
+    settings = {"text": EPOCHS, "val": val, "val_every": 1}
+    whole = fit(config("whole", **settings), Silent())
     with pytest.raises(KeyboardInterrupt):
-        fit(config("parts", val=val, val_every=1), Silent(stop_after=2))
+        fit(config("parts", **settings), Silent(stop_after=3))
     torch.manual_seed(99)
-    parts = fit(config("parts", val=val, val_every=1), Silent(), resume=True)
+    parts = fit(config("parts", **settings), Silent(), resume=True)
     assert_same(whole, parts)
+    assert [row["epoch"] for row in parts.rows] == [1, 2]
     for name in ("best.weights", "last.weights", "results.csv", "model.cfg", "model.names"):
         a, b = (config(run).folder / name for run in ("whole", "parts"))
         assert a.read_bytes() == b.read_bytes(), name
@@ -249,10 +252,10 @@ def test_another_process_resumes_bit_for_bit(
 def test_interruption_at_a_validation_loses_nothing(
     config: Callable[..., TrainConfig], data: Path
 ) -> None:
-    whole = fit(config("whole", val_every=2), Silent())
+    whole = fit(config("whole", EPOCHS, val_every=1), Silent())
     with pytest.raises(KeyboardInterrupt):
-        fit(config("parts", val_every=2), Silent(stop_after=2))
-    assert_same(whole, fit(config("parts", val_every=2), Silent(), resume=True))
+        fit(config("parts", EPOCHS, val_every=1), Silent(stop_after=2))
+    assert_same(whole, fit(config("parts", EPOCHS, val_every=1), Silent(), resume=True))
 
 
 def test_resuming_a_finished_run_does_nothing(config: Callable[..., TrainConfig]) -> None:
@@ -262,7 +265,8 @@ def test_resuming_a_finished_run_does_nothing(config: Callable[..., TrainConfig]
 
 
 def test_run_writes_its_files(config: Callable[..., TrainConfig], data: Path) -> None:
-    settings = config(val=open_dataset(data, "val"), val_every=2, save_every=1)
+    text = tiny.CFG.replace("max_batches=4", "max_batches=7")  # the second epoch ends at 6
+    settings = config(text=text, val=open_dataset(data, "val"), val_every=1, save_every=1)
     state, folder = fit(settings, Silent()), settings.folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
@@ -272,16 +276,15 @@ def test_run_writes_its_files(config: Callable[..., TrainConfig], data: Path) ->
     assert (folder / "model.names").read_text().split() == list(settings.train.names)
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["iteration"] for row in rows] == ["2", "4"]
+    assert [(row["iteration"], row["epoch"]) for row in rows] == [("3", "1"), ("7", "2")]
     assert list(rows[0]) == ["iteration", "epoch", "loss", "rate", "AP", "AP50", "AP75", "VOC"]
-    assert [float(row["epoch"]) for row in rows] == pytest.approx([2 * 2 / 6, 4 * 2 / 6], rel=1e-5)
     assert [float(row["loss"]) for row in rows] == pytest.approx(
         [row["loss"] for row in state.rows], rel=1e-5
     )
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     model = Model(folder / "model.cfg")
     model.load_weights(folder / "last.weights")
-    assert model.seen == 8
+    assert model.seen == 14
     for name, tensor in model.state_dict().items():
         if "num_batches" not in name:
             assert torch.equal(tensor, state.model.state_dict()[name]), name

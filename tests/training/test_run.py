@@ -44,7 +44,8 @@ def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": 0}, OptionError, "epochs=0; give 1 or more"),
+        ({"epochs": 0}, OptionError, "epochs=0; give a whole number of 1 or more"),
+        ({"val_every": 1.5}, OptionError, "val_every=1.5; give a whole number"),
         ({"bn_momentum": 2.0}, OptionError, "bn_momentum=2.0; give a number from 0 to 1"),
         (
             {"loss": "cross-entropy"},
