@@ -129,7 +129,9 @@ class TrainProgress(Observer):
         """Show the scores of a validation."""
         assert self.progress is not None
         scores = [f"{key} {row[key]:.3f}" for key in SCORES if key in row]
-        line = ", ".join([f"epoch {row['epoch']:g}: loss {row['loss']:.2f}", *scores])
+        losses = [f"loss {row['loss']:.2f}"]
+        losses += [f"val_loss {row['val_loss']:.2f}"] if "val_loss" in row else []
+        line = f"epoch {row['epoch']:g}: " + ", ".join([*losses, *scores])
         self.progress.say(line)
 
     def closed(self) -> None:

@@ -119,6 +119,11 @@ class Placement(NamedTuple):
             inner = net_h, max(1, w * net_h // h)
         return cls(source, target, inner)
 
+    def to_input(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """Map boxes (n, 4) from pixels of the picture to pixels of the network's input."""
+        source, target, inner = (np.array(size[::-1] * 2, float) for size in self)
+        return boxes_xyxy_px * (inner / source) + (target - inner) / 2
+
     def to_source(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """Map boxes (n, 4) from pixels of the network's input to pixels of the picture."""
         source, target, inner = (np.array(size[::-1] * 2, float) for size in self)

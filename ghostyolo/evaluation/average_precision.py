@@ -18,7 +18,12 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from ghostyolo.data import Dataset
 from ghostyolo.errors import DataError
-from ghostyolo.evaluation.curves import precision_envelope, rank_detections
+from ghostyolo.evaluation.curves import (
+    RankedDetections,
+    precision_envelope,
+    rank_detections,
+    sweep_thresholds,
+)
 from ghostyolo.evaluation.score_table import aligned, json_values, text
 from ghostyolo.model.detections import Detections
 
@@ -62,12 +67,15 @@ class Metrics:
     """The scores of a detector on a data set: of each class, and their mean.
 
     A class without truths has no scores and is left out of the mean. `mean.truths` is the sum over
-    the classes.
+    the classes. precision, recall: of all classes together, at the confidence threshold with the
+    best F1, see `ThresholdSweep.best`; NaN without truths.
     """
 
     names: tuple[str, ...]
     classes: tuple[Scores, ...]
     mean: Scores
+    precision: float = math.nan
+    recall: float = math.nan
 
     def table(self) -> str:
         """Return the scores as aligned text, one line for each class, then the mean; '-' is NaN."""
@@ -80,6 +88,7 @@ class Metrics:
         """Return the scores for results.csv."""
         mean = self.mean
         named = {"AP": mean.ap, "AP50": mean.ap50, "AP75": mean.ap75, "VOC": mean.voc_area}
+        named |= {"precision": self.precision, "recall": self.recall}
         return {name: float(value) for name, value in named.items()}  # no numpy in checkpoints
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,10 +116,14 @@ def score(detections: Sequence[Detections], dataset: Dataset) -> Metrics:
             f"a detection has class {highest}, the data set has {count} ({dataset.path})",
             hint="validate with the cfg and the data set that belong together",
         )
-    columns = {**_coco(detections, dataset), **_voc(detections, dataset)}
+    ranked = rank_detections(detections, dataset.samples, count)
+    columns = {**_coco(detections, dataset), **_voc(ranked)}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     classes = tuple(Scores(**{**row, "truths": int(row["truths"])}) for row in rows)
-    return Metrics(dataset.names, classes, _mean(classes))
+    mean, sweep = _mean(classes), sweep_thresholds(ranked)
+    both = (np.nan_to_num(column[sweep.best]) for column in (sweep.precision, sweep.recall))
+    best = map(float, both) if mean.truths else (math.nan, math.nan)
+    return Metrics(dataset.names, classes, mean, *best)
 
 
 def _mean(classes: Sequence[Scores]) -> Scores:
@@ -159,12 +172,11 @@ def _annotations(pictures: Iterable[Mapping[str, np.ndarray]]) -> list[dict[str,
     return rows
 
 
-def _voc(detections: Sequence[Detections], dataset: Dataset) -> dict[str, np.ndarray]:
+def _voc(classes: Sequence[RankedDetections]) -> dict[str, np.ndarray]:
     """Return VOC's scores by name, and the number of truths that are not ignored, (K,) each.
 
     Source: the VOC2012 development kit, VOCap.m; the 11 points from VOC2007's.
     """
-    classes = rank_detections(detections, dataset.samples, len(dataset.names))
     return {
         "truths": np.array([each.truths for each in classes]),
         "voc_area": np.array([area_ap(each.correct, each.truths) for each in classes]),

@@ -29,6 +29,8 @@ T = TypeVar("T")
 Predictions = Sequence[Detections] | Sequence[np.ndarray]  # boxes, or class probabilities (K,)
 Trained = tuple[Sequence[str], str | Path]  # class names, and the file or model that has them
 OnProgress = Callable[[int, int], object]  # gets the number of pictures done, and of all
+# Gets the pictures of a forward pass before it, with their samples.
+OnBatch = Callable[[Sequence[np.ndarray], Sequence[Sample]], object]
 
 BATCH = 8  # pictures of a forward pass
 # The detections that the whole precision-recall curve needs. THRESH is that of validate_detector in
@@ -133,6 +135,7 @@ def predict(
     nms: float | None = None,
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
+    on_batch: OnBatch = lambda images, samples: None,
 ) -> tuple[Predictions, Dataset]:
     """Return the predictions for a data set, and the data set without unreadable pictures.
 
@@ -145,7 +148,7 @@ def predict(
         thresh = THRESH if thresh is None else thresh
         compute = model.detector(thresh=thresh, nms=nms, max_detections=MAX_DETECTIONS)
     own = replace(dataset, samples=dataset.samples[world.rank :: world.size])
-    parts = world.gather(predict_all(compute, own, on_progress))
+    parts = world.gather(predict_all(compute, own, on_progress, on_batch))
     dataset.gather_defects(world.gather)
     count = sum(map(len, parts))
     found = [parts[index % len(parts)][index // len(parts)] for index in range(count)]
@@ -156,6 +159,7 @@ def predict_all(
     compute: Callable[[list[np.ndarray]], Iterable[T]],
     dataset: Dataset,
     on_progress: OnProgress = lambda done, total: None,
+    on_batch: OnBatch = lambda images, samples: None,
 ) -> list[T | None]:
     """Return the prediction for each sample of a data set, None if its picture cannot be read.
 
@@ -163,8 +167,12 @@ def predict_all(
     """
     found: list[T | None] = []
     for start in range(0, len(dataset), BATCH):
-        images = [_image(dataset, sample) for sample in dataset.samples[start : start + BATCH]]
+        samples = dataset.samples[start : start + BATCH]
+        images = [_image(dataset, sample) for sample in samples]
         readable = [image for image in images if image is not None]
+        if readable:
+            pairs = zip(images, samples, strict=True)
+            on_batch(readable, [sample for image, sample in pairs if image is not None])
         computed = iter(compute(readable) if readable else ())
         found += [None if image is None else next(computed) for image in images]
         on_progress(len(found), len(dataset))

@@ -29,20 +29,25 @@ def _number(value: float) -> str:
 
 
 def draw_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """Draw the loss and the average precision, or accuracy, over the epochs as a PNG."""
+    """Draw both losses and the average precision, or accuracy, over the epochs as a PNG."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.add_subplot(xlabel="epoch", ylabel="loss")
     right = left.twinx()
     what = "accuracy" if any("top-1" in row for row in rows) else "average precision"
     right.set(ylabel=f"{what} on val", ylim=(0, 1))
     first, second = SCORES[what]
-    lines = (left, "loss", ":", "gray"), (right, first, "-", "blue"), (right, second, "-", "orange")
+    lines = (
+        (left, "loss", ":", "gray"),
+        (left, "val_loss", "--", "gray"),
+        (right, first, "-", "blue"),
+        (right, second, "-", "orange"),
+    )
     epochs = [row["epoch"] for row in rows]
     for axis, key, style, colour in lines:
         values = [row.get(key, float("nan")) for row in rows]
         axis.plot(epochs, values, style, label=key, color=f"tab:{colour}", marker=".")
     left.set_ylim(bottom=0)
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=4)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     replace(path, [buffer.getvalue()])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ghostyolo.augment.classification import ClassificationAugmentation
-from ghostyolo.augment.detection import Augmentation
+from ghostyolo.augment.detection import Augmentation, move_boxes
+from ghostyolo.data import Sample
+from ghostyolo.data.images import Placement
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss.base import MIXED, LossConfig
 from ghostyolo.network import Network
@@ -53,6 +57,20 @@ def classification(
         blur=options.blur,
         appearance=_appearance(network),
     )
+
+
+def detection_truths(network: Network, image: np.ndarray, sample: Sample) -> np.ndarray:
+    """Return the truths of a picture that is not augmented: rows of `Compose`, (k, 5)."""
+    size, trained = network.options.size, ~sample.ignore
+    place = Placement.of(image.shape[:2], size, bool(network.options.letter_box))
+    boxes = place.to_input(sample.boxes_xyxy_px[trained])
+    cxcywh, kept = move_boxes(boxes, np.array((0, 0, *size[::-1])), False, size)
+    return np.column_stack((cxcywh, sample.classes[trained][kept]))
+
+
+def classification_truths(network: Network, image: np.ndarray, sample: Sample) -> np.ndarray:
+    """Return the truths of a picture that is not augmented: rows of `Compose`, (1, 2)."""
+    return np.array([(1.0, sample.classes[0])])
 
 
 def _appearance(network: Network) -> Augmentation:

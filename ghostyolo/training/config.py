@@ -45,10 +45,10 @@ class TrainConfig:
     network: with the `[net]` of the run. val: None to train without validation. folder: of the run.
     loss: its name, "" for the default of the task. weights: a `.weights` file to start from.
     workers: number of processes that prepare pictures. val_every: in epochs, save_every: in
-    iterations; 0 for the end of the run only. bn_momentum: weight of a new batch in the running statistics. amp: see
-    `precision.dtype_of`. compile: whether torch compiles the forward pass. patience: number of
-    validations without a better score after which the run ends; 0 for never. teacher: it has the
-    same heads as the network.
+    iterations; 0 for the end of the run only. bn_momentum: weight of a new batch in the running
+    statistics. amp: see `precision.dtype_of`. compile: whether torch compiles the forward pass.
+    patience: number of validations without a better score after which the run ends; 0 for never.
+    teacher: it has the same heads as the network.
     """
 
     network: Network

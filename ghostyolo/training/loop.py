@@ -14,16 +14,19 @@ import torch
 
 from ghostyolo import report
 from ghostyolo.augment.batches import Batches
+from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
+from ghostyolo.model.model import Model
 from ghostyolo.network.model_files import BEST, LAST
 from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.gradient import gradient, update_config
+from ghostyolo.training.gradient import UpdateConfig, gradient, update_config
 from ghostyolo.training.observers import Observer
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
+from ghostyolo.training.validation_loss import ValidationLoss
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ def fit(
         state.advance(parts)
         speed = config.batch / timer.lap("network")
         if config.validates(state.iteration):
-            row = _validate(state, config, rate, world)
+            row = _validate(state, config, update, rate)
             timer.lap("validation")
             for observer in observers:
                 observer.validated(row)
@@ -156,8 +159,11 @@ def _out_of_patience(state: State, config: TrainConfig) -> bool:
     return 0 < config.patience <= state.stale
 
 
-def _validate(state: State, config: TrainConfig, rate: float, world: World) -> dict[str, float]:
+def _validate(
+    state: State, config: TrainConfig, update: UpdateConfig, rate: float
+) -> dict[str, float]:
     """Score the model on val, add a row to results.csv, save the weights if they are the best."""
+    world = update.world
     row = {
         "iteration": state.iteration,
         "epoch": config.epochs(state.iteration),
@@ -167,9 +173,7 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
     }
     with state.averaged():
         if config.val is not None:
-            found, val = validation.predict(state.model, config.val, world=world)
-            scores = validation.score(found, val).row() if world.first else {}
-            row |= world.gather(scores)[0]
+            row |= _scores(state.model, config.val, update)
         best = state.record_score(config.task.mean_score(row))
         if world.first and (best or config.val is None):
             state.save_weights(config.folder / BEST, config.batch)
@@ -178,6 +182,16 @@ def _validate(state: State, config: TrainConfig, rate: float, world: World) -> d
         report.write_rows(config.folder / "results.csv", state.rows)
         report.draw_curve(config.folder / "curve.png", state.rows)
     return row
+
+
+def _scores(model: Model, val: Dataset, update: UpdateConfig) -> dict[str, float]:
+    """Return the loss and the scores of a model on val, the same on all ranks."""
+    world, loss = update.world, ValidationLoss(model.eval(), update)
+    found, val = validation.predict(loss, val, world=world, on_batch=loss.expect)
+    model.train()
+    mean = loss.mean(world)
+    scores = validation.score(found, val).row() if world.first else {}
+    return {"val_loss": mean, **world.gather(scores)[0]}
 
 
 def _save(state: State, config: TrainConfig, world: World) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ghostyolo.training.config import TrainConfig
     from ghostyolo.training.state import State
 
-SCORES = ("AP", "AP50", "AP75", "VOC", "top-1", "top-5")  # that TensorBoard shows
+# The scores that TensorBoard shows.
+SCORES = ("AP", "AP50", "AP75", "VOC", "precision", "recall", "top-1", "top-5")
 
 FIRST_BATCHES = 3  # number of batches that are drawn at the start of a run
 
@@ -77,8 +78,9 @@ class TensorBoard(Observer):
         self._write(numbers, state.iteration)
 
     def validated(self, row: dict[str, float]) -> None:
-        """Write the scores of a validation."""
+        """Write the scores of a validation, and its loss beside that of the training."""
         scores = {f"val/{name}": row[name] for name in SCORES if name in row}
+        scores |= {"loss/val": row["val_loss"]} if "val_loss" in row else {}
         self._write({**scores, "epoch": row["epoch"]}, int(row["iteration"]))
 
     def closed(self) -> None:

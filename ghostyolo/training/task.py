@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ghostyolo.augment import classification, mosaic
 from ghostyolo.augment.batches import Compose
-from ghostyolo.data import Dataset, open_classification, open_dataset
+from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES, cross_entropy, distillation
@@ -36,6 +37,7 @@ class Task:
     scores: names of the scores of a validation; the weights with the highest mean of these scores
     are kept. losses: names, the default first. read: opens a split of a data set. check: raises
     `CfgError` for a network that training does not support. augmentation, compose: see `Batches`.
+    truths: returns the rows of a picture's targets that `compose` returns, without augmentation.
     outputs: computes the outputs of the nodes that the loss needs, by the given `Forward`, and
     returns the first argument of the loss. distillation_loss: takes the outputs of the network and
     of the teacher.
@@ -48,6 +50,7 @@ class Task:
     check: Callable[[Network], None]
     augmentation: Callable[..., Any]
     compose: Compose
+    truths: Callable[[Network, np.ndarray, Sample], np.ndarray]
     outputs: Callable[[Network, Forward], Any]
     distillation_loss: Callable[[Any, Any, tuple[int, int]], LossSum]
 
@@ -94,6 +97,7 @@ DETECTION = Task(
     check=check_detector,
     augmentation=augmentation.detection,
     compose=mosaic.compose,
+    truths=augmentation.detection_truths,
     outputs=_detector_outputs,
     distillation_loss=distillation.distillation_loss,
 )
@@ -105,6 +109,7 @@ CLASSIFICATION = Task(
     check=check_classifier,
     augmentation=augmentation.classification,
     compose=classification.compose,
+    truths=augmentation.classification_truths,
     outputs=_classifier_outputs,
     distillation_loss=cross_entropy.distillation_loss,
 )

@@ -22,7 +22,6 @@ from ghostyolo.augment.mosaic import Picture, Quarter, compose, fill, mixup, mos
 from ghostyolo.boxes import cxcywh_to_xyxy
 from ghostyolo.data.images import preprocess, to_planes
 from ghostyolo.errors import OptionError
-from support.detections import to_input
 
 STRONG = Augmentation(
     jitter=0.3, resize=1.5, flip=True, hue=0.1, saturation=1.5, exposure=1.5, letter_box=False
@@ -49,7 +48,7 @@ def test_neutral_settings_only_stretch():
     planes, placement = preprocess(image, (96, 64), letterbox=False)
     np.testing.assert_array_equal(to_planes(changed), planes)
     moved = cxcywh_to_xyxy(cxcywh) * (64, 96, 64, 96)
-    np.testing.assert_allclose(moved, to_input(placement, boxes), atol=1e-4)
+    np.testing.assert_allclose(moved, placement.to_input(boxes), atol=1e-4)
 
 
 @pytest.mark.parametrize("letter_box", [False, True])

@@ -931,8 +931,10 @@ def test_tensorboard_hears_what_the_table_has(run: Command, cfg: Path, data: Pat
     events = loading.EventAccumulator("runs/train/tiny/tensorboard").Reload()
     table = Path("runs/train/tiny/results.csv").read_text().splitlines()
     rows = [dict(zip(table[0].split(","), line.split(","), strict=True)) for line in table[1:]]
-    for name in ("AP", "AP50", "AP75", "VOC"):
-        got = [(event.step, event.value) for event in events.Scalars(f"val/{name}")]
+    scores = [f"val/{name}" for name in ("AP", "AP50", "AP75", "VOC", "precision", "recall")]
+    for tag in (*scores, "loss/val"):
+        name = tag.removeprefix("val/") if tag in scores else "val_loss"
+        got = [(event.step, event.value) for event in events.Scalars(tag)]
         want = [(int(row["iteration"]), float(row[name])) for row in rows]
         assert got == [(step, pytest.approx(value, rel=1e-5)) for step, value in want]
     losses = [events.Scalars(f"loss/{part}") for part in ("box", "objectness", "class", "all")]

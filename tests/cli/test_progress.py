@@ -87,10 +87,12 @@ def test_time_left_counts_from_where_a_run_was_resumed(
 
 def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
     progress = train_progress(10)
-    progress.validated({"iteration": 1, "epoch": 2, "loss": 3, "AP": 0.1, "AP50": 0.25})
+    progress.validated(
+        {"iteration": 1, "epoch": 2, "loss": 3, "val_loss": 4, "AP": 0.1, "AP50": 0.25}
+    )
     progress.validated({"iteration": 2, "epoch": 3, "loss": 3})
     assert capsys.readouterr().err.splitlines() == [
-        "epoch 2: loss 3.00, AP 0.100, AP50 0.250",
+        "epoch 2: loss 3.00, val_loss 4.00, AP 0.100, AP50 0.250",
         "epoch 3: loss 3.00",
     ]
 

@@ -21,7 +21,6 @@ from ghostyolo.network import Network, dumps, load, loads
 from ghostyolo.network.passes import resize
 from support import tiny
 from support.cases import CASES, GENERATED
-from support.detections import to_input
 
 VOC = next(path for path in GENERATED if path.stem == "ghostnet-0.5-voc")
 GROUPS = np.array([[12, 10], [30, 60], [90, 40], [150, 160]], float)
@@ -73,7 +72,7 @@ def test_boxes_are_placed_as_in_training(picture: tuple[int, int], letter_box: i
     options = load(VOC).options.changed(height=320, width=416, letter_box=letter_box)
     data = dataset(rng().uniform(5, 70, (20, 2)), picture)
     placement = Placement.of(picture, options.size, bool(letter_box))
-    placed = to_input(placement, data.samples[0].boxes_xyxy_px)
+    placed = placement.to_input(data.samples[0].boxes_xyxy_px)
     assert np.allclose(anchors.box_sizes(data, options), placed[:, 2:] - placed[:, :2], rtol=1e-4)
 
 

@@ -14,7 +14,6 @@ import pytest
 from ghostyolo.data.images import Placement, picture_size, preprocess, read_image, write_image
 from ghostyolo.errors import DataError, OptionError
 from support import published, tiny
-from support.detections import to_input
 
 ORIENTATIONS = {  # EXIF orientation -> how to turn the stored rows upright
     1: lambda a: a,
@@ -195,9 +194,9 @@ def test_letterbox_sides_are_darknets():
 def test_placement_goes_there_and_back(source, letterbox):
     placement = Placement.of(source, (320, 416), letterbox)
     boxes = np.random.default_rng(0).uniform(0, 30, (20, 4))
-    np.testing.assert_allclose(placement.to_source(to_input(placement, boxes)), boxes, atol=1e-3)
+    np.testing.assert_allclose(placement.to_source(placement.to_input(boxes)), boxes, atol=1e-3)
     h, w = source
-    whole = to_input(placement, np.array([[0, 0, w, h]]))[0]
+    whole = placement.to_input(np.array([[0, 0, w, h]]))[0]
     margin = [(416 - placement.inner[1]) / 2, (320 - placement.inner[0]) / 2]
     np.testing.assert_allclose(whole[:2], margin, atol=1e-4)
     np.testing.assert_allclose(whole[2:] + whole[:2], [416, 320], atol=1e-3)

@@ -124,6 +124,21 @@ def test_best_threshold_is_the_highest_of_equals() -> None:
     assert (curve.thresholds[curve.best], curve.f1[curve.best]) == pytest.approx((0.5, 1))
 
 
+def test_scores_have_precision_and_recall_at_the_best_f1() -> None:
+    """Of all detections that the best threshold keeps, counted again; 0 and NaN without any."""
+    detections, data = random_case(0, ignore=0.2)
+    scores = score(detections, data)
+    curve = sweep_thresholds(rank_detections(detections, data.samples, 4))
+    threshold = np.float32(curve.thresholds[curve.best])
+    kept = rank_detections([seen[seen.scores >= threshold] for seen in detections], data.samples, 4)
+    right = sum(int(each.correct.sum()) for each in kept)
+    assert scores.precision == pytest.approx(right / sum(len(each.correct) for each in kept))
+    assert scores.recall == pytest.approx(right / scores.mean.truths)
+    wrong = score([found((*ELSEWHERE, 0, 0.9))], dataset([(*SQUARE, 0)]))
+    assert (wrong.precision, wrong.recall) == (0, 0)
+    assert np.isnan(score([found((*SQUARE, 0, 0.9))], dataset([])).precision)
+
+
 def test_nothing_at_all() -> None:
     curve = sweep_thresholds(rank_detections([], [], 2))
     assert curve.f1.max() == curve.recall.max() == 0

@@ -27,7 +27,7 @@ from ghostyolo.evaluation.validation import Validation
 from ghostyolo.inference.environment import versions
 from ghostyolo.model.detections import Detections
 from ghostyolo.network import loads
-from ghostyolo.report import RunReport, render, tables
+from ghostyolo.report import RunReport, plots, render, tables
 from ghostyolo.report.page import TITLES, duration
 from ghostyolo.report.pictures import jpeg, with_most_errors
 from support import tiny
@@ -116,7 +116,7 @@ def run(folder: Path) -> RunReport:
     train = replace(val, split="train")
     train.defects["zero-size <box>"] = 3
     rows = [
-        {"iteration": i, "epoch": i / 2, "loss": 9 / i, "loss_box": 3 / i, "rate": 0.01 / i}
+        {"iteration": i, "epoch": i, "loss": 9 / i, "loss_box": 3 / i, "rate": 0.01 / i}
         | {"AP": i / 20, "AP50": i / 10, "AP75": float("nan"), "VOC": i / 10, "box": 7.0}
         for i in range(1, 8)
     ]
@@ -145,6 +145,21 @@ def validated(val: Dataset, detections: list[Detections]) -> Validation:
 @pytest.fixture(scope="module")
 def text(run: RunReport) -> str:
     return render(run)
+
+
+def test_run_that_began_without_a_column_gets_it(tmp_path: Path) -> None:
+    """Of an older version: new columns come last, and are empty in the old rows."""
+    old = {"iteration": 1234567, "epoch": 0.95, "loss": 2.0, "AP": 0.25}
+    rows = [old, {**old, "epoch": 2, "val_loss": 3.0, "recall": 0.5}]
+    report.write_rows(tmp_path / "results.csv", rows)
+    assert (tmp_path / "results.csv").read_text().splitlines() == [
+        "iteration,epoch,loss,AP,val_loss,recall",
+        "1234567,0.95,2,0.25,,",
+        "1234567,2,2,0.25,3,0.5",
+    ]
+    report.draw_curve(tmp_path / "curve.png", rows)
+    loss, precision = plots.results(rows)
+    assert ("c2", "val_loss") in loss.legend and "recall over 2 validations" in precision.alt
 
 
 def test_page_has_every_section_and_names_it(text: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ghostyolo.data import Dataset, Sample
-from ghostyolo.data.images import Placement
 from ghostyolo.model.detections import Detections
 
 Row = tuple[float, ...]
@@ -65,9 +64,3 @@ def random_case(seed: int, ignore: float) -> tuple[list[Detections], Dataset]:
         detections.append(found(*np.concatenate((boxes, classes, scores), 1)))
     names = ("a", "b", "c", "nobody")
     return detections, dataset(*pictures, names=names)
-
-
-def to_input(placement: Placement, boxes_xyxy_px: np.ndarray) -> np.ndarray:
-    """Map boxes (n, 4) from pixels of a picture to pixels of the network's input."""
-    source, target, inner = (np.array(size[::-1] * 2, float) for size in placement)
-    return (boxes_xyxy_px * (inner / source) + (target - inner) / 2).astype(np.float32)

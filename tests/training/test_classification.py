@@ -183,7 +183,7 @@ def test_run_learns_colours(config: Callable[..., TrainConfig]) -> None:
     assert state.best == 1.0 and state.ema is not None
     with (settings.folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["iteration", "epoch", "loss", "rate", "top-1", "top-5"]
+    assert list(rows[0]) == ["iteration", "epoch", "loss", "rate", "val_loss", "top-1", "top-5"]
     assert (settings.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     best = Model(settings.network, settings.folder / "best.weights")
     assert validation.validate(best, settings.val).metrics.top1 == 1.0

@@ -277,7 +277,10 @@ def test_run_writes_its_files(config: Callable[..., TrainConfig], data: Path) ->
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["iteration"], row["epoch"]) for row in rows] == [("3", "1"), ("7", "2")]
-    assert list(rows[0]) == ["iteration", "epoch", "loss", "rate", "AP", "AP50", "AP75", "VOC"]
+    assert list(rows[0]) == [
+        "iteration", "epoch", "loss", "rate", "val_loss", "AP", "AP50", "AP75", "VOC", "precision",
+        "recall",
+    ]  # fmt: skip
     assert [float(row["loss"]) for row in rows] == pytest.approx(
         [row["loss"] for row in state.rows], rel=1e-5
     )
