@@ -3,7 +3,9 @@
 Lint is held against the truth: it finds no error in a cfg if and only if its network computes, and
 its fixes add no error and do not change a network.
 
-Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--seed S] [FILE.cfg ...]
+Mutated pictures are decoded, with little memory.
+
+Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--pictures N] [--seed S] [FILE.cfg ...]
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghostyolo import lint
-from ghostyolo.errors import CfgError, Diagnostic, Findings, GhostyoloError, WeightsError
+from ghostyolo.errors import CfgError, DataError, Diagnostic, Findings, GhostyoloError, WeightsError
 from ghostyolo.layers.base import count
 from ghostyolo.network import Network, dumps, load, loads
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, CALLS = 1.0, 4  # the most time for one call; the calls that are timed together
+PICTURE_BYTES = 512 << 20  # by which the process may grow for a small picture
 BYTES = 1 << 30  # by which the process may grow
 NUMBERS = (
     "0", "-1", "-0", "1", "3", "255", "65536", "2147483647", "2147483648", "-2147483649",
@@ -252,6 +255,48 @@ def fuzz_weights(count: int, seed: int, keep: Path) -> Counter[str]:
     return results
 
 
+def lengthen(rng: random.Random, data: bytes) -> bytes:
+    """Replace four bytes by a large number, which may be a length or a size."""
+    out, place = bytearray(data), rng.randrange(min(len(data), 400))
+    out[place : place + 4] = rng.choice(
+        (b"\xf0\0\0\0", b"\0\0\0\xf0", b"\x7f\xff\xff\xff", b"\0\xff\xff\0")
+    )
+    return bytes(out)
+
+
+def fuzz_pictures(count: int, seed: int, keep: Path) -> Counter[str]:
+    """Decode `count` mutated pictures of several formats."""
+    import cv2
+    import numpy as np
+
+    from ghostyolo.data.images import decode_image
+
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    seeds = []
+    for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff", ".ppm", ".gif", ".jp2"):
+        if cv2.haveImageWriter(f"x{suffix}"):
+            seeds += filter(None, [np.asarray(cv2.imencode(suffix, image)[1]).tobytes()])
+    results: Counter[str] = Counter()
+    for trial in range(count):
+        rng = random.Random(f"{seed} picture {trial}")
+        data = rng.choice(seeds)
+        for _ in range(rng.choice((1, 1, 2))):
+            data = rng.choice((flip, splice, lengthen, lengthen))(rng, data)
+        before = peak()
+        result = problem(lambda data=data: decode_image(data, "x"), DataError)  # type: ignore[misc]
+        if (grown := peak() - before) > PICTURE_BYTES:
+            result = f"took {grown >> 20} MB"
+        results[result] += 1
+        if result not in ("read", "refused") and results[result] == 1:
+            (keep / f"{seed}-{trial}.picture").write_bytes(data)
+    return results
+
+
+def peak() -> int:
+    """Return the most bytes that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def limit() -> None:
     """Let the process grow by no more than `BYTES`."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -264,6 +309,7 @@ def main() -> int:
     p.add_argument("files", nargs="*", type=Path, metavar="FILE.cfg")
     p.add_argument("--cfgs", type=int, default=2000, metavar="N")
     p.add_argument("--weights", type=int, default=200, metavar="N")
+    p.add_argument("--pictures", type=int, default=1000, metavar="N")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--keep", type=Path, help="folder for the inputs that showed a bug")
     args = p.parse_args()
@@ -281,6 +327,8 @@ def main() -> int:
         results = fuzz_cfgs(args.cfgs, args.seed, files, keep) if args.cfgs else Counter()
         if args.weights:
             results += fuzz_weights(args.weights, args.seed, keep)
+        if args.pictures:
+            results += fuzz_pictures(args.pictures, args.seed, keep)
     for result, times in results.most_common():
         print(f"{times:>8} {result}")
     return int(not set(results) <= {"read", "refused"})

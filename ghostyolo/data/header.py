@@ -105,6 +105,26 @@ def _png(file: BinaryIO) -> Header:
     return header
 
 
+def overlong_chunk(data: bytes) -> str:
+    """Return what is wrong with the chunks of a PNG or WebP file, "" if nothing is.
+
+    A decoder may allocate what the length of a chunk states, up to 4 GB, before it reads it.
+    """
+    png, webp = data.startswith(b"\x89PNG"), data[:4] + data[8:12] == b"RIFFWEBP"
+    if not (png or webp):
+        return ""
+    place, layout = (8, ">I4s") if png else (12, "<4sI")
+    while place + 8 <= len(data):
+        first, second = struct.unpack_from(layout, data, place)
+        length, kind = (first, second) if png else (second, first)
+        end = place + (12 + length if png else 8 + length + length % 2)
+        if end > len(data) + (0 if png else 1):
+            name, follow = kind.decode("latin-1"), len(data) - place - 8
+            return f"chunk {name!r} states {length} bytes, {follow} follow"
+        place = end
+    return ""
+
+
 def _bmp(file: BinaryIO) -> Header:
     file.seek(18)
     w, h = _unpack(file, "<ii")

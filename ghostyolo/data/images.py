@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Size, header_size, read_header
+from ghostyolo.data.header import Size, header_size, overlong_chunk, read_header
 from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
 from ghostyolo.files import replace
@@ -47,11 +47,17 @@ def decode_image(data: bytes, name: str | Path) -> np.ndarray:
 def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
     header, span = read_header(BytesIO(data)), Span(str(name))
     _check_size(header and header.upright, span)
+    if damage := overlong_chunk(data):
+        hint = "replace it, or save it again"
+        raise DataError(f"truncated or damaged: {damage}", span=span, hint=hint)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
         reason = error.err if data else "it is empty"
         raise DataError(f"not a picture: {reason}", span=span, hint="replace the file") from error
+    if image is None and data[4:8] == b"ftyp":
+        message, hint = "HEIC or AVIF, which this OpenCV does not read", "save it as JPEG or PNG"
+        raise DataError(message, span=span, hint=hint)
     if image is None:
         hint = "replace it, or save it again as JPEG or PNG"
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)

@@ -5,8 +5,10 @@ Source: AlexeyAB/darknet src/parser.c parse_implicit, src/representation_layer.c
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, Module, Shape, Tensors, at_least_one
+from ghostyolo.layers.base import Layer, LayerError, Module, Shape, Tensors, at_least_one
 from ghostyolo.syntax.options import key, options
+
+LARGEST = 1e38  # below the largest float of 32 bits
 
 
 @options
@@ -26,6 +28,11 @@ class Implicit(Layer):
     def shape(self, *inputs: Shape) -> Shape:
         at_least_one(self, "filters", "atoms")
         return Shape(self.filters, self.atoms, 1)
+
+    def check_inference(self, *inputs: Shape) -> None:
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if not abs(value) < LARGEST:
+                raise LayerError(f"{name}={value:g} is not a number of 32 bits", f"correct {name}")
 
     def weights(self, *inputs: Shape) -> Tensors:
         return [("weight", (self.filters, self.atoms, 1))]

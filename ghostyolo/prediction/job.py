@@ -20,7 +20,7 @@ from ghostyolo.data.images import write_image
 from ghostyolo.data.prefetch import ahead, mapped
 from ghostyolo.distributed import World
 from ghostyolo.drawing import draw
-from ghostyolo.errors import DataError
+from ghostyolo.errors import DataError, GhostyoloError
 from ghostyolo.files import make_empty_folder, make_new_folder
 from ghostyolo.model.detections import in_words
 from ghostyolo.model.detector import Detector
@@ -35,7 +35,7 @@ from ghostyolo.prediction.predict import (
     predict_files,
     predict_images,
 )
-from ghostyolo.prediction.sources import Sources, Stream
+from ghostyolo.prediction.sources import Frames, Sources, Stream
 from ghostyolo.prediction.video import VideoWriter
 
 AddRow = Callable[[Row], object]
@@ -142,9 +142,11 @@ class DetectionJob:
             if isinstance(item, DataError):
                 self._fail(item)
                 continue
-            prediction, drawn, row = item
+            prediction, drawn, row, error = item
             add_row(row)
-            if target := self.annotated.get(prediction.source):
+            if error:
+                self._fail(error)
+            elif target := self.annotated.get(prediction.source):
                 words = in_words(prediction.result, self.names)
                 self.on_source(f"{prediction.source}: {words} -> {target}")
             yield number * size + rank, row
@@ -165,27 +167,42 @@ class DetectionJob:
             yield from ((start + number, row) for row in rows)
 
     def _stream(self, stream: Stream, add_row: AddRow) -> list[Row]:
-        """Return the rows of a video, or of a live stream until it ends or Ctrl-C."""
+        """Return the rows of a video, or of a live stream until it ends or Ctrl-C.
+
+        After an error those before it are returned. Raises `DataError` if it cannot be opened.
+        """
         frames, rows = stream.open(), list[Row]()
         target = self.annotated.get(stream.name)
         video = VideoWriter(target, frames.fps) if target else None
+        try:
+            self._follow(frames, video, add_row, rows)
+        except GhostyoloError as error:
+            self._fail(error)
+            return rows
+        if target:
+            count = "1 frame" if len(rows) == 1 else f"{len(rows)} frames"
+            self.on_source(f"{stream.name}: {count} -> {target}")
+        return rows
+
+    def _follow(
+        self, frames: Frames, video: VideoWriter | None, add_row: AddRow, rows: list[Row]
+    ) -> None:
+        """Append the rows of a stream to `rows`, and its annotated frames to a video."""
         done = self._frames(frames, 1 if frames.live else self.batch, video)
         interrupted = (KeyboardInterrupt,) if frames.live else ()
         try:
             with suppress(*interrupted):
-                for _, drawn, row in self.watch(done, frames.total, "frame"):
+                for _, drawn, row, error in self.watch(done, frames.total, "frame"):
                     add_row(row)
                     rows.append(row)
+                    if error:
+                        raise error
                     if self.show and not self.show(drawn, False):
                         break
         finally:
             done.close()
             if video:
                 video.close()
-        if target:
-            count = "1 frame" if len(rows) == 1 else f"{len(rows)} frames"
-            self.on_source(f"{stream.name}: {count} -> {target}")
-        return rows
 
     def _frames(
         self, frames: Any, batch: int, video: VideoWriter | None
@@ -199,17 +216,21 @@ class DetectionJob:
     def _write(self, item: Prediction | DataError) -> Any:
         """Write the files of one picture, in a thread.
 
-        Returns its prediction, the annotated picture, None if it is not needed, and its row.
+        Returns its prediction, the annotated picture, None if it is not needed, its row, and the
+        error if a file cannot be written, else None.
         """
         if isinstance(item, DataError):
             return item
-        if self.labels:
-            writers.write_yolo(self.labels[item.source], item)
         drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
-        if drawn is not None and self.annotated and item.frame is None:
-            write_image(self.annotated[item.source], drawn)
-        found = detected(item.result, self.names)
-        return item, drawn, picture_row(item.image, found, item.source, item.frame)
+        row = picture_row(item.image, detected(item.result, self.names), item.source, item.frame)
+        try:
+            if self.labels:
+                writers.write_yolo(self.labels[item.source], item)
+            if drawn is not None and self.annotated and item.frame is None:
+                write_image(self.annotated[item.source], drawn)
+        except GhostyoloError as error:
+            return item, drawn, row, error
+        return item, drawn, row, None
 
     def _write_lists(self, rows: list[Row]) -> None:
         """Write the files that hold the detections of all pictures."""
@@ -223,7 +244,7 @@ class DetectionJob:
         if outputs.voc is not None:
             writers.write_voc(Path(outputs.voc), rows, self.names, self.detector.classes)
 
-    def _fail(self, error: DataError) -> None:
+    def _fail(self, error: GhostyoloError) -> None:
         logger.warning("%s", error)
         self.failed += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,13 +15,17 @@ import cv2
 import numpy as np
 
 from ghostyolo.data.images import decode_image, read_image
+from ghostyolo.data.paths import SUFFIXES
 from ghostyolo.errors import DataError, Span
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 ADDRESS = re.compile(r"(rtsp|rtmp|http|https|udp|tcp)://")
 STDIN = Path("-")
+MOST_CAMERAS = 1000
+MOST_NAMED = 3  # files that are named in a message, of all that it counts
 FPS = 25.0  # of a stream that does not tell its frame rate
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,14 @@ def find_sources(words: Iterable[str | Path], *, recursive: bool = False) -> Sou
     found, streams = dict[Path, None](), dict[str, Stream]()
     for word in map(str, words):
         if word.isdecimal() and not os.path.exists(word):
+            if len(word) > len(str(MOST_CAMERAS)) or int(word) > MOST_CAMERAS:
+                hint = "cameras are numbered from 0; give a file that exists"
+                raise DataError("no camera has this number", span=Span(word), hint=hint)
             streams[word] = Stream(f"camera-{word}", int(word), live=True)
         elif ADDRESS.match(word):
+            if Path(word.partition("?")[0]).suffix.lower() in SUFFIXES:
+                hint = f"fetch it: curl -L {word} | ghostyolo detect ... -"
+                raise DataError("is a picture at an address", span=Span(word), hint=hint)
             streams[word] = Stream(word, word, live=True)
         elif word == str(STDIN):
             found[STDIN] = None
@@ -113,13 +124,14 @@ def find_sources(words: Iterable[str | Path], *, recursive: bool = False) -> Sou
 def _expanded(source: Path, recursive: bool) -> list[Path]:
     span = Span(str(source))
     if source.is_dir():
-        inside = source.rglob("*") if recursive else source.iterdir()
-        known = sorted(path for path in inside if path.suffix.lower() in SUFFIXES | VIDEOS)
+        inside = sorted(source.rglob("*") if recursive else source.iterdir())
+        known = [path for path in inside if path.suffix.lower() in SUFFIXES | VIDEOS]
         if not known:
             hint = f"put {', '.join(sorted(SUFFIXES))} files there"
             if any(path.is_dir() for path in source.iterdir()) and not recursive:
                 hint = "look into its subfolders with --recursive"
             raise DataError("no pictures in this folder", span=span, hint=hint)
+        _tell_left_out(source, sorted({*inside} - {*known}))
         return known
     if source.exists():
         return [source]
@@ -127,6 +139,15 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
     if not matches:
         raise DataError("no such file or folder", span=span, hint="check the path")
     return matches
+
+
+def _tell_left_out(folder: Path, others: list[Path]) -> None:
+    """Log which files of a folder are no pictures or videos; folders and hidden files are not."""
+    names = [path.name for path in others if path.name[0] != "." and path.is_file()]
+    if names:
+        more = " ..." if len(names) > MOST_NAMED else ""
+        message = "%s: %d files are neither pictures nor videos: %s%s"
+        logger.warning(message, folder, len(names), ", ".join(names[:MOST_NAMED]), more)
 
 
 def find_pictures(words: Iterable[str | Path]) -> list[Path]:

@@ -177,6 +177,8 @@ SPECIAL = {
         1,
     ),
 }
+# A sound head, then a last chunk that states 4 GB: a decoder that believes it takes 4 GB.
+HUGE_CHUNK = encoded(plane(BAD), ".png")[:33] + b"\xf0\0\0\0IEND"
 # Pictures: bytes, suffix, whether they can be used, or what is counted though they can.
 PICTURES = {
     "missing": (None, ".jpg", False),
@@ -184,6 +186,7 @@ PICTURES = {
     "text": (b"<html>404</html>", ".jpg", False),
     "truncated jpeg": (SOUND[: len(SOUND) * 2 // 3], ".jpg", False),
     "truncated png": (encoded(plane(BAD), ".png")[:-30], ".png", False),
+    "png that states 4 GB": (HUGE_CHUNK, ".png", False),
     "header only": (encoded(plane(BAD), ".png")[:33], ".png", False),
     "png named jpg": (encoded(plane(BAD), ".png"), ".jpg", True),
     "grey": (encoded(plane(BAD, channels=1)), ".jpg", "grey picture, read as RGB"),

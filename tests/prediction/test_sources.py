@@ -5,6 +5,9 @@ from __future__ import annotations
 import http.server
 import io
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +35,9 @@ def picture(path: Path, level: int = 90) -> Path:
     return path
 
 
-def film(path: Path, levels: list[int]) -> Path:
+def film(path: Path, levels: list[int], fps: float = 10.0) -> Path:
     """Write a video of grey frames."""
-    writer = video.VideoWriter(path, 10.0)
+    writer = video.VideoWriter(path, fps)
     for level in levels:
         writer.add(np.full((*SIZE, 3), level, np.uint8))
     writer.close()
@@ -102,6 +105,30 @@ def test_words_are_told_apart(tmp_path: Path) -> None:
         sources.find_sources([str(picture(tmp_path / "deep/er/x.png").parents[1])])
 
 
+def test_every_picture_that_training_reads_is_found_and_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jfif", "b.gif", "c.JPE", "d.avif", "notes.txt", ".hidden", "e.xml"):
+        (tmp_path / name).touch()
+    found = sources.find_sources([tmp_path]).pictures
+    assert [path.name for path in found] == ["a.jfif", "b.gif", "c.JPE", "d.avif"]
+    message = "2 files are neither pictures nor videos: e.xml, notes.txt"
+    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("http://host/x.jpg", "is a picture at an address; fetch it: curl -L http://host/x.jpg |"),
+        ("https://host/x.png?size=1", "is a picture at an address"),
+        ("99999999999", "no camera has this number"),
+    ],
+)
+def test_word_that_is_no_source_is_refused(word: str, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        sources.find_sources([word])
+
+
 def test_standard_input_is_a_picture_or_a_list(tmp_path: Path) -> None:
     data = picture(tmp_path / "a.png", 70).read_bytes()
     got = sources.read_source(sources.STDIN, io.BytesIO(data))
@@ -153,6 +180,37 @@ def test_annotated_video_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert [path.name for path in output_paths(Sources([], streams), tmp_path).values()] == [
         "b c.mp4", "b c-2.mp4", "li-ve-1.mp4", "li-ve-1-2.mp4",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fps", [119.877, 1000 / 7, 29.97002997, 240.0, 1.0, 0.5])
+def test_video_of_any_frame_rate(fps: float, tmp_path: Path) -> None:
+    path = film(tmp_path / "x.mp4", [0, 240], fps)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=1e-3)
+
+
+def test_video_that_a_full_disk_cut_short_is_refused(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk."""
+    script = f"""if True:
+        import resource, signal
+        from pathlib import Path
+        import numpy as np
+        from ghostyolo.errors import OptionError
+        from ghostyolo.prediction.video import VideoWriter
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+        writer = VideoWriter(Path({str(tmp_path / "x.mp4")!r}), 10.0)
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            writer.add(rng.integers(0, 256, (96, 128, 3), np.uint8))
+        try:
+            writer.close()
+        except OptionError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "cannot write the video: " in done.stdout
+    assert "of 40 frames; free some space" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 def test_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
