@@ -219,7 +219,7 @@ def stand_ins(folder: Path) -> None:
         _write(folder, name, loads(SMALL))
     shutil.copy(folder / "my.weights", folder / "best.weights")
     for name in ("yolov4-tiny", "yolov4-custom"):
-        _write(folder, name, loads(SMALL.replace("=22", "=170").replace("=6", "=80")))
+        _write(folder, name, loads(SMALL.replace("=22", "=170").replace("classes=6", "classes=80")))
     style = GhostNet(width=0.1, gate="hard")
     for name in ("ghostnet", "detector"):
         _write(folder, name, networks.detector(style, classes=6, size=(64, 64), neck_width=16))
