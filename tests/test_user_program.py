@@ -65,7 +65,8 @@ def test_names_are_typed_for_users(tmp_path: Path, pytestconfig: pytest.Config) 
     (tmp_path / "program.py").write_text(PROGRAM.read_text() + MISUSE)
     settings = f"[mypy]\nstrict = true\n[mypy-{SKIPPED}]\nfollow_imports = skip\n"
     (tmp_path / "mypy.ini").write_text(f"{settings}ignore_missing_imports = true\n")
-    cache = pytestconfig.cache.mkdir("mypy") if pytestconfig.cache else os.devnull
+    kept = getattr(pytestconfig, "cache", None)
+    cache = kept.mkdir("mypy") if kept else os.devnull
     words = ["--config-file", "mypy.ini", "--cache-dir", str(cache), "program.py"]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *words], cwd=tmp_path, capture_output=True, text=True,

@@ -17,7 +17,7 @@ from ghostyolo.runtime.registry import RUNTIMES, distribution_version
 from ghostyolo.runtime.threads import usable_processors
 
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
-NOT_FOR_USERS = "test"  # an extra
+DEVELOPERS = ("docs", "test")  # extras that users need not
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra == \W(\w+))?")
 
 
@@ -138,7 +138,7 @@ def _packages() -> dict[str, str]:
     packages: dict[str, str] = {}
     for requirement in required:
         name, extra = _REQUIREMENT.match(requirement).groups()  # type: ignore[union-attr]
-        if extra == NOT_FOR_USERS or name in packages:
+        if extra in DEVELOPERS or name in packages:
             continue
         builds = (entry.distributions for entry in RUNTIMES.values())
         same = next((names for names in builds if name in names), (name,))
