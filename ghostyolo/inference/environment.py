@@ -72,7 +72,7 @@ def text(found: dict[str, Any]) -> str:
     lines = []
     for key, value in found.items():
         if key == "packages":
-            width = max(18, *map(len, value))
+            width = max([18, *map(len, value)])
             lines += [f"  {name:<{width}}  {version}" for name, version in value.items()]
             continue
         if key.endswith("_bytes") and value is not None:

@@ -34,6 +34,7 @@ def test_values() -> None:
     lines = [line.split() for line in text(found).splitlines()]
     assert ["ghostyolo", ghostyolo.__version__] in lines
     assert ["numpy", version("numpy")] in lines
+    assert text({"memory_bytes": None, "packages": {}}).split() == ["memory", "None"]
 
 
 def test_json(invoke: Callable[..., tuple[int, str, str]]) -> None:
