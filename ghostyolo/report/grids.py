@@ -23,13 +23,13 @@ GROUND, INK = (38, 44, 52), (232, 236, 241)
 def batch_grid(images: np.ndarray, truths: np.ndarray, names: Sequence[str]) -> bytes:
     """Draw the first pictures of a training batch, with their boxes or classes.
 
-    images: (B, 3, h, w) RGB, bytes or numbers from 0 to 1. truths: as `Batches.batch_at` returns
-    them; of a classifier's mixed picture, each class is drawn with its fraction.
+    images: (B, C, h, w), RGB or shades of grey, bytes or numbers from 0 to 1. truths: as
+    `Batches.batch_at` returns them; a classifier's mixed picture has each class with its fraction.
     """
     cells = []
     for number, planes in enumerate(images[: ROWS * COLUMNS]):
         levels = planes if planes.dtype == np.uint8 else np.rint(planes * 255).astype(np.uint8)
-        image = _fitted(levels.transpose(1, 2, 0))
+        image = _fitted(np.broadcast_to(levels, (3, *levels.shape[1:])).transpose(1, 2, 0))
         rows, sides = truths[truths[:, 0] == number, 1:], np.array(image.shape[1::-1] * 2)
         if rows.shape[1] == 2:  # fraction and class
             boxes = np.broadcast_to(sides * (0, 0, 1, 1), (len(rows), 4))

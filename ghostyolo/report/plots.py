@@ -158,8 +158,8 @@ def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, 
         if heading in (PRECISION, ACCURACY):
             axes.set_ylim(*UNIT)
         else:
-            axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0)
+            axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
+        axes.set_xlim(0, 1.02 * axes.get_xlim()[1])
         alt = f"{', '.join(keys)} over {len(rows)} validations"
         return plot(heading, alt)
 

@@ -58,6 +58,8 @@ def test_batch_of_numbers_is_drawn_as_that_of_bytes() -> None:
     grid = batch_grid(images, truths, NAMES)
     assert batch_grid(images.astype(np.float32) / np.float32(255), truths, NAMES) == grid
     assert decoded(grid).shape == (CELL // 2 + 2 * GAP, 3 * STEP + GAP, 3)
+    grey = images[:, :1]
+    assert batch_grid(grey, truths, NAMES) == batch_grid(grey.repeat(3, 1), truths, NAMES)
 
 
 def test_batch_of_a_classifier_shows_the_classes_of_mixed_pictures() -> None:
