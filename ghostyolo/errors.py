@@ -143,7 +143,7 @@ class OptionError(GhostyoloError):
 
     >>> ghostyolo.train("my.cfg", "DATA", epochs=0)
     Traceback (most recent call last):
-    ghostyolo.errors.OptionError: epochs=0; give 1 or more
+    ghostyolo.errors.OptionError: epochs=0; give a whole number of 1 or more
     """
 
 

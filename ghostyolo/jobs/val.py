@@ -56,7 +56,7 @@ def val(
 
     >>> result = ghostyolo.val("runs/train/first", "DATA", split="test")
     >>> list(result.scores)
-    ['AP', 'AP50', 'AP75', 'VOC']
+    ['AP', 'AP50', 'AP75', 'VOC', 'precision', 'recall']
     """
     if report:
         make_folder(Path(report).parent)

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 from ghostyolo import cli
 from ghostyolo.convert import convert
+from ghostyolo.jobs.export import export
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, loads
 from ghostyolo.training.run import train
@@ -47,7 +47,6 @@ FENCE = re.compile(r" *```(\S*)\n")
 MARK = re.compile(r" *<!-- not run(?: \((.+?)\))?: (.+) -->\n")
 PROGRAMS = ("$", "ghostyolo", "python", "python3", "pip", "torchrun", "curl", "git", "import")
 SHELL = re.compile(r"[|&;<>$*`]")  # what only a shell understands
-PORT = 8000  # of the server in the examples
 # Examples are run as written, except for what is replaced here.
 SHORTER = (
     (r"--epochs \d+", "--epochs 1"),
@@ -55,7 +54,9 @@ SHORTER = (
     (r"--size \d+x\d+", "--size 64x64"),
     (r"max_batches=\d+", "max_batches=2"),
     (r"^ghostyolo train (?!.*(--epochs|--resume|max_batches))", "ghostyolo train --epochs 1 "),
-    (r"^ghostyolo bench ", "ghostyolo bench --seconds 0.05 --runtime onnxruntime "),
+    (r"^ghostyolo bench (?!.*--runtime)", "ghostyolo bench --runtime onnxruntime "),
+    (r"^ghostyolo bench ", "ghostyolo bench --seconds 0.05 "),
+    (r"(bench .*--seconds) [\d.]+", r"\1 0.05"),
     (r"gencfg( --task classify)? --width [\d.]+", r"gencfg\1 --width 0.1"),
 )
 
@@ -147,7 +148,7 @@ class Reader:
     def shortened(self, text: str) -> str:
         for pattern, replacement in SHORTER:
             text = re.sub(pattern, replacement, text)
-        return text.replace(f":{PORT}", f":{self.port}")
+        return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{self.port}", text)
 
     def attempt(self, place: str, title: str, action: Callable[[], object]) -> None:
         """Run something; note what it printed if it raised or returned anything but 0 or None."""
@@ -165,7 +166,8 @@ class Reader:
             self.failures.append(f"{place}: {title}\n  ended with {code}\n{printed[-2000:]}")
 
     def _serve(self, words: list[str]) -> None:
-        """Start a server, which ends with the page, and wait until it answers."""
+        """Start a server, which ends with the page or before the next, and wait for it."""
+        self._servers.close()
         line = [sys.executable, "-m", "ghostyolo", *words, "--port", str(self.port)]
         server = self._servers.enter_context(subprocess.Popen(line, env=variables()))
         self._servers.callback(server.terminate)
@@ -204,20 +206,26 @@ def _forget_run(words: list[str]) -> None:
 
 
 def stand_ins(folder: Path) -> None:
-    """Write into a folder, new or empty, what the examples name."""
-    torch.manual_seed(0)
+    """Write into an empty folder what the examples name.
+
+    runs/train/first is the run of my.cfg on DATA, runs/train/flowers of a classifier on FLOWERS.
+    """
     for name in ("cfg", "tools"):
         (folder / name).symlink_to(ROOT / name)
     data = tiny.pictures(folder / "DATA")
-    pictures.folders(folder / "FLOWERS", {"train": 4, "val": 2, "test": 1})
-    (folder / "flowers.names").write_text("".join(f"{name}\n" for name in pictures.COLOURS))
-    (folder / "my.names").write_text((data / "shapes.names").read_text())
+    shutil.copy(data / "shapes.names", folder / "my.names")
     (folder / "coco.names").write_text("".join(f"class {number}\n" for number in range(80)))
     _copy_pictures(sorted(data.glob("JPEGImages/*.jpg")), folder)
     _write_video(folder / "clip.mp4")
+    (folder / "my.cfg").write_text(SMALL)
+    first = train(folder / "my.cfg", data, epochs=1, folder=folder / "runs/train/first")
+    shutil.copy(first.weights, folder / "best.weights")
     for name in ("my", "mine", "net"):
-        _write(folder, name, loads(SMALL))
-    shutil.copy(folder / "my.weights", folder / "best.weights")
+        shutil.copy(first.folder / "model.cfg", folder / f"{name}.cfg")
+        shutil.copy(first.weights, folder / f"{name}.weights")
+    export(first.folder, folder / "my.onnx")
+    traced = [str(folder / name) for name in ("my.cfg", "my.weights", "my.npz")]
+    assert cli.main(["trace", *traced]) == 0
     for name in ("yolov4-tiny", "yolov4-custom"):
         _write(folder, name, loads(SMALL.replace("=22", "=170").replace("classes=6", "classes=80")))
     style = GhostNet(width=0.1, gate="hard")
@@ -227,7 +235,10 @@ def stand_ins(folder: Path) -> None:
     _write(folder, "ghostnet-hard", classifier)
     timm = folder / "timm-ghostnet.safetensors"
     convert(classifier, folder / "ghostnet-hard.weights", timm, to="ghostnet")
-    train(folder / "my.cfg", data, epochs=1, folder=folder / "runs/train/first")
+    flowers = pictures.folders(folder / "FLOWERS", {"train": 4, "val": 2, "test": 1})
+    (folder / "flowers.names").write_text("".join(f"{name}\n" for name in pictures.COLOURS))
+    (folder / "flowers.cfg").write_text(pictures.CFG)
+    train(folder / "flowers.cfg", flowers, epochs=1, folder=folder / "runs/train/flowers")
 
 
 # The second convolution is one that `ghostify` rewrites.
