@@ -18,7 +18,8 @@ from ghostyolo.network import Network
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import running_statistics
-from ghostyolo.training.state import State, freeze
+from ghostyolo.training.freezing import freeze, frozen_layers
+from ghostyolo.training.state import State
 from ghostyolo.training.task import DETECTION, Task
 
 Run = Callable[[Tensor, frozenset[int]], dict[int, Tensor]]  # as Model.run
@@ -82,7 +83,8 @@ def gradient(
     rows = [(loss.divisor, *loss.parts.values()) for loss in losses]
     sums = [torch.stack(column).sum() for column in zip(*rows, strict=True)]
     update.world.total([*gradients(state.model), *sums])
-    update.world.mean(running_statistics(state.model))  # each rank's are of its own pictures
+    trained = state.model.layers[frozen_layers(state.model.network) :]
+    update.world.mean(running_statistics(trained))  # each rank's are of its own pictures
     state.scaler.unscale_(state.optimizer)
     norm = _divide_and_clip(state.model, sums[0], update.loss.max_norm)
     parts = torch.stack(sums[1:]) / sums[0] + 0 * norm  # NaN if the gradient is not finite

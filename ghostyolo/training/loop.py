@@ -22,6 +22,7 @@ from ghostyolo.model.model import Model
 from ghostyolo.network.model_files import BEST, LAST
 from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
+from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.gradient import UpdateConfig, gradient, update_config
 from ghostyolo.training.observers import Observer
 from ghostyolo.training.state import State, initial_state, set_learning_rate
@@ -72,7 +73,7 @@ def fit(
     batches = _batches(config, world)
     if world.first:
         folder.create(config)
-        _log_warnings(config)
+        _log_warnings(config, state)
     for observer in observers:
         observer.started(config, state)
     timer = Timer(state.seconds)
@@ -117,13 +118,19 @@ def _first_state(config: TrainConfig, resume: bool, world: World) -> State:
     return state
 
 
-def _log_warnings(config: TrainConfig) -> None:
-    """Log the defects of the data sets, and anchors that fit the boxes poorly."""
+def _log_warnings(config: TrainConfig, state: State) -> None:
+    """Log the defects of the data sets, frozen layers, and anchors that fit the boxes poorly."""
     for data in (config.train, config.val):
         if data is not None:
             data.log_defects()
     if config.task is DETECTION and (line := poor_fit_warning(config.train, config.network)):
         logger.warning("%s", line)
+    if count := frozen_layers(config.network):
+        sizes = [(p.numel(), p.requires_grad) for p in state.model.parameters()]
+        frozen, whole = sum(n for n, trained in sizes if not trained), sum(n for n, _ in sizes)
+        layers = f"the first {count} of {len(config.network)} layers are frozen"
+        how = "" if config.weights else ", at random values: no --weights"
+        logger.warning("%s, %s of %s parameters%s", layers, f"{frozen:,}", f"{whole:,}", how)
 
 
 def _interrupted(

@@ -59,6 +59,12 @@ class TrainOptions:
     weights: str | None = _option(
         None, "start from this .weights file", metavar="FILE", group="model"
     )
+    freeze: str | int | None = _option(
+        None,
+        "train all but the first N layers, or all but the backbone; 0: all",
+        metavar="N|backbone",
+        group="model",
+    )
     epochs: int | None = _count(
         None, "passes over the data set, instead of [net]'s max_batches", group="training length"
     )

@@ -28,6 +28,7 @@ from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
 from ghostyolo.training.config import Teacher, TrainConfig
+from ghostyolo.training.freezing import frozen
 from ghostyolo.training.loop import fit
 from ghostyolo.training.observers import BatchPictures, TensorBoard, deferred_signals
 from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
@@ -61,6 +62,11 @@ class Run:
     def scores(self) -> dict[str, float]:
         """Return the scores of the best weights on val, by name; empty without val."""
         return self.validation.scores if self.validation else {}
+
+    @property
+    def results(self) -> list[dict[str, float]]:
+        """Return the rows of results.csv, one for each validation."""
+        return self.state.rows
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
@@ -175,6 +181,8 @@ def prepare(
         network = adapted(network, train)
     check_classes(network, train, "give --adapt to rewrite the last layers for these")
     network = passes.rebuild(network, options=net_options(network.options, len(train), options))
+    if options.freeze is not None:
+        network = frozen(network, options.freeze)
     epochs = network.options.max_batches * network.options.batch / len(train)
     if options.patience and val is None:
         raise OptionError("--patience needs a validation set", hint="give --val-split")
@@ -216,6 +224,10 @@ def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOpt
     values.
     """
     span, values = Span("--set"), dict(options.overrides)
+    for name, key in (("epochs", "max_batches"), ("batch", "batch")):
+        if key in values and (given := getattr(options, name)) is not None:
+            message = f"{name}={given} and net.{key}={values[key]} set the same"
+            raise OptionError(message, hint="give one of them")
     if options.batch is not None:
         values["batch"] = options.batch
     net = net.set([(key, write(value)) for key, value in values.items()], span)

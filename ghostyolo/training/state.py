@@ -23,6 +23,7 @@ from ghostyolo.network.net_options import NetOptions
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import Ema
+from ghostyolo.training.freezing import freeze, frozen_layers
 from ghostyolo.training.schedule import learning_rate
 
 RngState = dict[str, torch.Tensor]  # of torch's random number generators, by device
@@ -151,8 +152,9 @@ class State:
 
         Source: AlexeyAB/darknet src/convolutional_kernels.cu update_convolutional_layer_gpu.
         """
+        first = frozen_layers(self.model.network)
         for node, module in zip(self.model.network, self.model.layers, strict=True):
-            if node.layer.clip:
+            if node.layer.clip and node.index >= first:
                 for name in node.layer.clipped:
                     module.get_parameter(name).data.clamp_(-node.layer.clip, node.layer.clip)
 
@@ -245,14 +247,3 @@ def set_learning_rate(state: State, options: NetOptions, seed: int = 0) -> float
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate
-
-
-def freeze(model: Model) -> None:
-    """Freeze the layers up to the last one with `stopbackward=1`, running statistics included.
-
-    Source: AlexeyAB/darknet src/network.c backward_network, src/parser.c. In Darknet, weight decay
-    still applies to that last layer.
-    """
-    stops = [node.index for node in model.network if node.layer.stopbackward]
-    for layer in model.layers[: max(stops, default=-1) + 1]:
-        layer.eval().requires_grad_(False)

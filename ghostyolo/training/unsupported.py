@@ -17,6 +17,7 @@ from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.syntax.options import Options
 from ghostyolo.training.augmentation import MIXTURES, mixture
+from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.schedule import learning_rate
 
 
@@ -113,10 +114,9 @@ def _not_honoured(options: Options, task: str) -> Iterator[tuple[str, Any]]:
 
 def _check_statistics(network: Network) -> None:
     """Raise `CfgError` if a batch norm gets a single number per channel, which has no variance."""
-    frozen = max((node.index for node in network if node.layer.stopbackward), default=-1)
     if network.options.mini_batch > 1:
         return
-    for node in list(network)[frozen + 1 :]:
+    for node in network.nodes[frozen_layers(network) :]:
         names = [name for name, _ in node.layer.weights(*network.input_shapes(node))]
         if node.shape.size == node.shape.c and any(name.endswith("running_var") for name in names):
             message = "batch norm of 1x1 maps cannot be trained with one picture at a time"
@@ -126,11 +126,8 @@ def _check_statistics(network: Network) -> None:
 
 def _check_stops(network: Network) -> None:
     """Raise `CfgError` if `stopbackward` freezes all layers that have weights."""
-    stops = [node for node in network if node.layer.stopbackward]
-    if not stops:
-        return
-    last = stops[-1]
-    rest = list(network)[last.index + 1 :]
-    if not any(node.layer.weights(*network.input_shapes(node)) for node in rest):
+    count = frozen_layers(network)
+    rest = network.nodes[count:]
+    if count and not any(node.layer.weights(*network.input_shapes(node)) for node in rest):
         message, hint = "stopbackward=1 leaves nothing to train", "set it in a layer further up"
-        raise last.error(message, hint)
+        raise network[count - 1].error(message, hint)

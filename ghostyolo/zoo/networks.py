@@ -7,8 +7,10 @@ from typing import Any
 
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.softmax import Softmax
+from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import MAX_SIDE, NetOptions
+from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.zoo.base import Family, check_choice, refuse
 from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.ghostnet import GhostNet
@@ -17,6 +19,7 @@ from ghostyolo.zoo.necks import NECKS, add_neck
 
 CLASSES, SIZE, NECK, NECK_WIDTH, HEADS = 80, (416, 416), "pan", 64, (8, 16, 32)  # of a detector
 VOC_CLASSES = 20
+NOT_BACKBONE = ("extra, ", "neck, ", "head, ")  # begin the names of a detector's other layers
 
 
 def build(
@@ -101,6 +104,35 @@ def backbone(family: Family, *, size: tuple[int, int] | None = None, comment: st
     network = Network(options, comment=_header(comment, family))
     dict(family.features(network))
     return network
+
+
+def backbone_layers(network: Network) -> int:
+    """Return the number of first layers that are the backbone.
+
+    In the detectors of this module these are the layers before the first that is named as one of
+    neck or head. In others they are the layers that all heads read, before the first [upsample]; in
+    classifiers those before the layer with an output for each class.
+    """
+    if end := classifier_output(network):
+        return end.source.index
+    named = [node.index for node in network if node.title.startswith(NOT_BACKBONE)]
+    read = [_read_by(network, node.inputs[0]) for node, _ in detection_heads(network)]
+    shared = set.intersection(*read) if read else set()
+    own = [node.index for node in network if node.index not in shared or _enlarges(network, node)]
+    return min(named or own, default=0)
+
+
+def _enlarges(network: Network, node: Node) -> bool:
+    return isinstance(node.layer, Upsample) and node.shape.h > network.shape(node.inputs[0]).h
+
+
+def _read_by(network: Network, index: int) -> set[int]:
+    """Return the layers whose outputs a layer depends on."""
+    read = {index}
+    for node in reversed(network.nodes[: index + 1]):
+        if node.index in read:
+            read.update(node.inputs)
+    return read - {index}
 
 
 TASKS: dict[str, Callable[..., Network]] = {

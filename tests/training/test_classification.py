@@ -32,6 +32,7 @@ from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.task import CLASSIFICATION, DETECTION, task_of
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.ghostnet import GhostNet
+from ghostyolo.zoo.networks import backbone_layers
 from support import ROOT, pictures, published, runs, tiny
 from support.cases import GENERATED
 
@@ -393,6 +394,9 @@ def test_backbone_goes_into_a_detector(
     report = json.loads(out)
     matched = len(report["matched"])
     assert matched > 300 and report["stopped"]
+    first = backbone_layers(load("d.cfg"))  # what is left to train is no part of the backbone
+    layers = [{int(name.split(".")[1]) for name in report[key]} for key in ("matched", "kept")]
+    assert max(layers[0]) < first == min(layers[1])
     source, start = Model("run/model.cfg", "run/last.weights"), Model("d.cfg", "start.weights")
     for name in report["matched"]:
         assert torch.equal(source.state_dict()[name], start.state_dict()[name]), name

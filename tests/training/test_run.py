@@ -9,6 +9,11 @@ import torch
 
 import ghostyolo
 from ghostyolo.errors import CfgError, DataError, OptionError, WeightsError
+from ghostyolo.loss import DETECTION_LOSSES
+from ghostyolo.model.model import Model
+from ghostyolo.network import loads
+from ghostyolo.training.ema import running_statistics
+from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.loop import fit
 from ghostyolo.training.options import TrainOptions
 from support import runs, tiny
@@ -54,6 +59,19 @@ def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) ->
         ),
         ({"overrides": {"lerning_rate": 1}}, CfgError, "did you mean 'learning_rate'"),
         ({"val_split": "exam"}, DataError, "or give --val-split none to train without validation"),
+        (
+            {"epochs": 2, "overrides": {"max_batches": 9}},
+            OptionError,
+            "epochs=2 and net.max_batches=9 set the same; give one of them",
+        ),
+        (
+            {"batch": 2, "overrides": {"batch": 4}},
+            OptionError,
+            "batch=2 and net.batch=4 set the same",
+        ),
+        ({"freeze": 3}, OptionError, "freeze=3: layer 2 of 4 computes an output; give at most 2"),
+        ({"freeze": "head"}, OptionError, "freeze=head; give a number of layers, or backbone"),
+        ({"freeze": -1}, OptionError, "freeze=-1; give a number of layers, or backbone"),
         ({"amp": "fp8"}, OptionError, "amp=fp8; use one of auto, off, bf16, fp16"),
     ],
 )
@@ -69,6 +87,35 @@ def test_invalid_options_are_refused(
     assert not (tmp_path / "run").exists()
     with pytest.raises(TypeError, match="epoch"):
         TrainOptions(epoch=3)
+
+
+@pytest.mark.parametrize("loss", DETECTION_LOSSES)
+@pytest.mark.parametrize(("freeze", "count"), [("1", 1), ("backbone", 2), (0, 0)])
+def test_frozen_layers_stay_as_they_were(
+    loss: str,
+    freeze: str | int,
+    count: int,
+    data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the weights of the best average too; the cfg of the run says so in Darknet's key."""
+    cfg = tiny.write(tmp_path, ("[yolo]", "stopbackward=1\n[yolo]"))  # which --freeze replaces
+    start = tiny.eager_weights(tmp_path)
+    options = {"weights": str(start), "freeze": freeze, "loss": loss, "workers": 0, "adapt": True}
+    run = ghostyolo.train(cfg, data, folder=tmp_path / "run", **options)
+    before, after = Model(loads(tiny.CFG), start), Model(run.folder / "model.cfg", run.weights)
+    kept = {
+        name: torch.equal(p, after.get_parameter(name)) for name, p in before.named_parameters()
+    }
+    assert kept == {name: int(name.split(".")[1]) < count for name in kept}
+    statistics = zip(running_statistics(before), running_statistics(after), strict=True)
+    assert [torch.equal(*both) for both in statistics] == [n < 2 * count for n in range(4)]
+    assert frozen_layers(after.network) == count
+    told = f"the first {count} of 4 layers are frozen, {(0, 232, 824)[count]} of 1,022 parameters"
+    assert (told in caplog.text) == bool(count)
+    again = ghostyolo.train(cfg, data, folder=tmp_path / "run", resume=True, **options)
+    assert again.state.iteration == 4
 
 
 def test_checkpoints_of_other_versions(data: Path, tmp_path: Path) -> None:

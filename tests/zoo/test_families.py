@@ -19,7 +19,7 @@ from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
-from ghostyolo.network import IMAGE, Network, Node, dumps, info, loads
+from ghostyolo.network import IMAGE, Network, Node, dumps, info, load, loads
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.base import Family, option
@@ -30,7 +30,7 @@ from ghostyolo.zoo.ghostnet import GhostNet, ghost
 from ghostyolo.zoo.shufflenet import shuffled_conv, stage
 from ghostyolo.zoo.squeezenet import SqueezeNet
 from ghostyolo.zoo.vgg import VGG
-from support import ROOT
+from support import ROOT, published, tiny
 from support.cases import departure, random_input, random_model
 from support.opencv import LIMIT, departures, needs_importer, read
 
@@ -319,16 +319,28 @@ def test_squeeze_excite_of_blocks(se: str, blocks: int) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tasks(family: str) -> None:
     """All three are written and read back, with the same neck and heads for each."""
-    heads = [
-        node.shape
-        for node in generated(f"--family {family} --classes 3 --size 96x128")
-        if isinstance(node.layer, Yolo)
-    ]
+    detector = generated(f"--family {family} --classes 3 --size 96x128")
+    heads = [node.shape for node in detector if isinstance(node.layer, Yolo)]
     assert heads == [(24, 12, 16), (24, 6, 8), (24, 3, 4)]
+    features = Network(detector.options)
+    dict(make_family(family).for_detection().features(features))
+    assert networks.backbone_layers(detector) == len(features)
     for task in ("classify", "backbone"):
         network = generated(f"--family {family} --task {task}")
         assert loads(dumps(network)) == network
     assert generated(f"--family {family} --task classify --classes 5")[-1].shape == (5, 1, 1)
+
+
+def test_backbone_of_a_cfg_without_names() -> None:
+    """What all heads read, before the first map that is enlarged."""
+    for name, layers in (
+        ("yolov3", 80),
+        ("yolov3-tiny", 14),
+        ("yolov4-tiny", 28),
+        ("darknet19", 23),
+    ):
+        assert networks.backbone_layers(load(published.CFGS.get(f"cfg/{name}.cfg"))) == layers, name
+    assert networks.backbone_layers(loads(tiny.CFG)) == 2
 
 
 def test_library_builds_what_the_generator_does() -> None:
