@@ -78,6 +78,6 @@ def run(args: argparse.Namespace) -> None:
         "opset", "int8", "val", "sample",
     )  # fmt: skip
     options = {name: getattr(args, name) for name in names}
-    with shared.progress(args, "val", "picture") as on_progress:
+    with shared.progress(args, "export", "picture") as on_progress:
         result = export(shared.read_network(args), args.out, **options, on_progress=on_progress)
     print(result)

@@ -95,12 +95,19 @@ def add_quiet(p: Parser) -> None:
 def progress(
     args: argparse.Namespace, what: str, unit: str
 ) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that shows a progress bar from the number of done and of all units."""
+    """Yield a function that shows a progress bar from the number of done and of all units.
+
+    When the number of done ones decreases, another bar begins.
+    """
     from ghostyolo.cli.progress import Progress
 
     shown = Progress(0, what, unit)
 
     def advance(done: int, total: int) -> None:
+        nonlocal shown
+        if done < shown.done:
+            shown.close()
+            shown = Progress(0, what, unit)
         shown.total = total
         shown.advance_to(done)
 

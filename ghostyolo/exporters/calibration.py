@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ghostyolo.model.detector import heads_of
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import output_nodes
 
+OnProgress = Callable[[int, int], object]  # takes the number of inputs done, and of all
 MOST_PICTURES = 200  # the ranges hardly change with more
 
 

@@ -26,13 +26,16 @@ def write(
     settings: ExportSettings,
     name: str,
     pictures: Sequence[Path] | None = None,
+    on_progress: calibration.OnProgress = lambda done, total: None,
 ) -> None:
     """Write a model in the format of that name.
 
     pictures: for 8-bit weights and activations, whose ranges are measured on them; None for
-    float32. Raises `OptionError` for settings that do not fit the format or the network, or a file
-    that cannot be written, `CfgError` for a network that cannot be exported or has weights that are
-    not finite, `DataError` for a picture that cannot be read.
+    float32. on_progress: called for each calibration input.
+
+    Raises `OptionError` for settings that do not fit the format or the network, or a file that
+    cannot be written, `CfgError` for a network that cannot be exported or has weights that are not
+    finite, `DataError` for a picture that cannot be read.
     """
     settings.check(model.network)
     check_finite(model)
@@ -47,7 +50,8 @@ def write(
         hint = "use " + " or ".join(other for other, f in FORMATS.items() if f.int8_module)
         raise OptionError(f"{name} files with 8 bits cannot be written", hint=hint)
     writer = import_writer(found.int8_module, found.extra)
-    writer.write(model, Path(path), settings, calibration.inputs(model.network, pictures, settings))
+    images = calibration.inputs(model.network, pictures, settings)
+    writer.write(model, Path(path), settings, images, on_progress)
 
 
 def check_finite(model: Model) -> None:

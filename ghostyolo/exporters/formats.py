@@ -2,9 +2,10 @@
 
 Neither torch nor numpy is imported here. A further format is a module of this folder with
 `write(model, path, settings)`, and an entry in `FORMATS`; one for 8 bits has
-`write(model, path, settings, images)`, with calibration images (n, batch, 3, h, w). `write` stores
-`settings.metadata`, and refuses by `OptionError` what of the settings such a file cannot hold. A
-runtime that reads the format names its suffixes in `ghostyolo.runtime.registry`.
+`write(model, path, settings, images, on_progress)`, with calibration images (n, batch, 3, h, w) and
+a `calibration.OnProgress`. `write` stores `settings.metadata`, and refuses by `OptionError` what of
+the settings such a file cannot hold. A runtime that reads the format names its suffixes in
+`ghostyolo.runtime.registry`.
 """
 
 from __future__ import annotations

@@ -13,14 +13,16 @@ import onnx
 from onnx import helper
 from onnxruntime import quantization
 
-from ghostyolo.exporters.calibration import float_layers, is_float
+from ghostyolo.exporters.calibration import OnProgress, float_layers, is_float
 from ghostyolo.exporters.onnx import INPUT, build
 from ghostyolo.exporters.settings import ExportSettings
 from ghostyolo.files import replace
 from ghostyolo.model.model import Model
 
 
-def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray) -> None:
+def write(
+    model: Model, path: Path, settings: ExportSettings, images: np.ndarray, on_progress: OnProgress
+) -> None:
     """Write a quantised model, its heads in float32; weights have a range for each filter.
 
     images: calibration inputs, (n, batch, 3, h, w).
@@ -30,7 +32,7 @@ def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray
     with tempfile.TemporaryDirectory() as folder, _quiet():
         found = Path(folder, "x.onnx")
         quantization.quantize_static(
-            proto, found, _Reader(images), per_channel=True, nodes_to_exclude=kept
+            proto, found, _Reader(images, on_progress), per_channel=True, nodes_to_exclude=kept
         )
         quantised = onnx.load(found)
     helper.set_model_props(quantised, settings.metadata(model.network).properties())
@@ -40,12 +42,15 @@ def write(model: Model, path: Path, settings: ExportSettings, images: np.ndarray
 class _Reader(quantization.CalibrationDataReader):
     """The calibration inputs, one at a time."""
 
-    def __init__(self, images: np.ndarray) -> None:
-        self.rest = iter(images)
+    def __init__(self, images: np.ndarray, on_progress: OnProgress) -> None:
+        self.images, self.on_progress, self.done = images, on_progress, 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self.rest, None)
-        return None if batch is None else {INPUT: batch}
+        self.on_progress(self.done, len(self.images))  # once the batch before is computed
+        if self.done == len(self.images):
+            return None
+        self.done += 1
+        return {INPUT: self.images[self.done - 1]}
 
 
 @contextmanager

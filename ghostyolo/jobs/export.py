@@ -137,7 +137,7 @@ def _export(
     if pictures is not None and len(pictures) < FEW_PICTURES:
         message = "ranges from %d pictures only; give %d or more like yours"
         logger.warning(message, len(pictures), FEW_PICTURES)
-    write(model, path, settings, name, pictures)
+    write(model, path, settings, name, pictures, on_progress)
     sample_path = programs.path_of(sample, path) if sample else None
     if sample_path:
         replace(sample_path, [program.encode()])

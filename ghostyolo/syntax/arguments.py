@@ -22,6 +22,9 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         shown = [action for action in actions if action.required or not action.option_strings]
         super().add_usage(usage, [OPTIONS, *shown], [], prefix)
 
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return action.dest.rpartition("_")[2].upper()
+
 
 class Parser(argparse.ArgumentParser):
     """The parser of a command, whose arguments all belong to a group.
