@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ghostyolo import gencfg
+from ghostyolo import cli, gencfg
 from ghostyolo.errors import Findings
 from ghostyolo.layers.convolutional import Convolutional
 from ghostyolo.layers.shortcut import Shortcut
@@ -471,6 +471,16 @@ def test_file_is_what_standard_output_gets(
     assert gencfg.main(["--width", "0.5"]) == 0
     assert capsys.readouterr() == (out.read_text(), "")
     assert [path.name for path in tmp_path.iterdir()] == ["a b.cfg"]
+
+
+def test_command_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.cfg"
+    words = ["--width", "0.5", "--heads=16,32"]
+    assert cli.main(["gencfg", *words, "--out", str(out)]) == 0
+    assert gencfg.main(words) == 0
+    assert capsys.readouterr() == (out.read_text(), "")
+    with pytest.raises(SystemExit):
+        cli.main(["gencfg", "--wid", "0.5"])  # the cfg quotes the options, which are never short
 
 
 def test_failure_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

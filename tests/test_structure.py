@@ -148,7 +148,11 @@ def test_import_is_light(name: str) -> None:
     assert {"torch", "numpy", "cv2", "yaml", "tqdm"}.isdisjoint(done.stdout.split())
 
 
-@pytest.mark.parametrize("words", [["ghostyolo.gencfg"], ["ghostyolo", "info", "{cfg}"]])
+@pytest.mark.parametrize(
+    "words",
+    [["ghostyolo.gencfg"], ["ghostyolo", "gencfg"], ["ghostyolo", "info", "{cfg}"],
+     ["ghostyolo", "lint", "{cfg}"], ["ghostyolo", "--help"]],
+)  # fmt: skip
 def test_command_is_light(words: list[str]) -> None:
     cfg = ROOT / "cfg/ghostnet-0.5-voc.cfg"
     script = f"""if True:
