@@ -19,10 +19,10 @@ from ghostyolo.zoo import networks
 from ghostyolo.zoo.families import FAMILIES, make_family
 from ghostyolo.zoo.necks import NECKS
 
-EXAMPLES = """
-  ghostyolo gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg
-  ghostyolo gencfg --family shufflenetv2 --task classify --out my.cfg
-"""
+EXAMPLES = (
+    "--names my.names --size 320x320 --out my.cfg",
+    "--family shufflenetv2 --task classify --out my.cfg",
+)
 
 
 def parser() -> Parser:

@@ -50,12 +50,12 @@ COMMANDS = {
     },
 }
 ABOUTS = {name: text for group in COMMANDS.values() for name, text in group.items()}
-EXAMPLES = """
-  ghostyolo gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg
-  ghostyolo train my.cfg DATA --epochs 100 --name first
-  ghostyolo val runs/train/first DATA --split test
-  ghostyolo detect runs/train/first dog.jpg
-"""
+EXAMPLES = (
+    "gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg",
+    "train my.cfg DATA --epochs 100 --name first",
+    "val runs/train/first DATA --split test",
+    "detect runs/train/first dog.jpg",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,10 +12,7 @@ IoU is that of a box and its best anchor, both centred. Anchors are in pixels
 of the input; heads of small stride get the small ones. After a change the
 network must be trained again.
 """
-EXAMPLES = """
-  ghostyolo anchors DATA my.cfg
-  ghostyolo anchors DATA my.cfg --num 6 --out my.cfg
-"""
+EXAMPLES = ("DATA my.cfg", "DATA my.cfg --num 6 --out my.cfg")
 
 
 def options(p: Parser) -> None:
@@ -23,7 +20,6 @@ def options(p: Parser) -> None:
     p.epilog = ABOUT
     shared.add_data(p, "train")
     shared.add_cfg(p)
-    shared.add_size(p)
     group = p.group("clustering")
     text = "number of anchors (the cfg's)"
     group.add_argument("--num", type=shared.count, metavar="N", help=text)

@@ -8,10 +8,7 @@ from ghostyolo.cli import model_argument, shared
 from ghostyolo.network.net_options import parse_size
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo bench runs/train/first
-  ghostyolo bench my.cfg best.weights --runtime torch --layers --seconds 1
-"""
+EXAMPLES = ("runs/train/first", "my.cfg best.weights --runtime torch --layers --seconds 1")
 SECONDS = shared.number(float, 1e-9, 3600, "a number of seconds up to 3600")
 
 

@@ -8,16 +8,12 @@ import json
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo classify runs/train/flowers dog.jpg
-  ghostyolo classify runs/train/flowers pictures/ --top 3 --json
-"""
+EXAMPLES = ("runs/train/flowers dog.jpg", "runs/train/flowers pictures/ --top 3 --json")
 
 
 def options(p: Parser) -> None:
     """Declare the options of classify."""
     model_argument.add_model(p, exported=True)
-    shared.add_size(p)
     shared.add_names(p, "model", "beside WEIGHTS")
     text = "pictures, folders or patterns"
     p.group("pictures").add_argument("source", nargs="+", metavar="PICTURE", help=text)

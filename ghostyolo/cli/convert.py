@@ -18,17 +18,14 @@ formats of IN and OUT, by suffix:
   .safetensors .pt .pth    named tensors: ghostyolo's, a checkpoint.pt too, or
                            those of a family's published checkpoints
 """
-EXAMPLES = """
-  ghostyolo convert runs/train/first my.safetensors
-  ghostyolo convert my.cfg best.weights my.conv.2
-"""
+EXAMPLES = ("runs/train/first my.safetensors", "my.cfg best.weights my.conv.2")
 IN = "file with weights, of any format; those of a run are its best.weights"
 
 
 def options(p: Parser) -> None:
     """Declare what convert takes."""
     p.epilog = ABOUT
-    shared.add_cfg(p, model_argument.cfg_help().replace("WEIGHTS", "IN"))
+    shared.add_cfg(p, model_argument.cfg_help().replace("WEIGHTS", "IN"), size=False)
     p.set_defaults(exported=False)
     group = p.group("input")
     group.add_argument("source", metavar="IN", help=IN)

@@ -9,10 +9,7 @@ from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
 
 ABOUT = "ghostyolo anchors DATA CFG prints how well the anchors of a cfg fit the boxes."
-EXAMPLES = """
-  ghostyolo data DATA --sheet sheet.png
-  ghostyolo data DATA --split train --names my.names
-"""
+EXAMPLES = ("DATA --sheet sheet.png", "DATA --split train --names my.names")
 
 
 def options(p: Parser) -> None:

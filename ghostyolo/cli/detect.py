@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from ghostyolo.prediction.job import Outputs
 
 PROJECT = "runs/detect"
-EXAMPLES = """
-  ghostyolo detect runs/train/first dog.jpg
-  ghostyolo detect my.onnx pictures/ --thresh 0.4 --json
-"""
+EXAMPLES = ("runs/train/first dog.jpg", "my.onnx pictures/ --thresh 0.4 --json")
 
 
 def options(p: Parser) -> None:
@@ -30,7 +27,6 @@ def options(p: Parser) -> None:
     from ghostyolo.model.detector import NMS, THRESH
 
     model_argument.add_model(p, exported=True)
-    shared.add_size(p)
     shared.add_names(p, "model", "beside WEIGHTS")
     group = p.group("pictures")
     group.add_argument(

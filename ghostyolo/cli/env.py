@@ -7,10 +7,7 @@ import argparse
 from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo env
-  ghostyolo env --json
-"""
+EXAMPLES = ("", "--json")
 
 
 def options(p: Parser) -> None:

@@ -7,10 +7,7 @@ import argparse
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo export runs/train/first my.onnx
-  ghostyolo export my.cfg best.weights my.onnx --nms --sample python
-"""
+EXAMPLES = ("runs/train/first my.onnx", "my.cfg best.weights my.onnx --nms --sample python")
 
 
 def options(p: Parser) -> None:
@@ -29,7 +26,6 @@ def options(p: Parser) -> None:
     group.add_argument("--opset", type=int, help=f"opset of ONNX, {known} ({OPSET})")
     text = "write a program beside OUT that runs it in OpenCV"
     group.add_argument("--sample", choices=LANGUAGES, help=text)
-    shared.add_size(p)
     group = p.group("input of the file")
     group.add_argument("--batch", type=shared.count, default=1, help="batch size (1)")
     group.add_argument(

@@ -20,11 +20,10 @@ words for --select and --keep, separated by commas; words with >= restrict the
 selection of the other words:
 {fill(WORDS, 79, initial_indent="  ", subsequent_indent="  ")}
 """
-EXAMPLES = """
-  ghostyolo ghostify my.cfg -o ghost.cfg --select 3x3
-  ghostyolo ghostify my.cfg -o ghost.cfg --from-weights best.weights \\
-    --weights-out ghost.weights --calibrate pictures/
-"""
+EXAMPLES = (
+    "my.cfg -o ghost.cfg --select 3x3",
+    "my.cfg -o ghost.cfg --ratio 4 --keep 0-1 --json",
+)
 
 
 def options(p: Parser) -> None:
@@ -32,7 +31,6 @@ def options(p: Parser) -> None:
     p.epilog = ABOUT
     default = GhostOptions()
     shared.add_cfg(p)
-    shared.add_size(p)
     group = p.group("ghost modules")
     for name, value, text in (
         ("--ratio", default.ratio, "s of the paper: number of maps for each intrinsic map"),

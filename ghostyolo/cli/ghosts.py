@@ -8,16 +8,15 @@ from ghostyolo.cli import model_argument, shared
 from ghostyolo.ghostify.options import THRESHOLD
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo ghosts runs/train/first dog.jpg --out ghosts.png
-  ghostyolo ghosts my.cfg best.weights dog.jpg --layer 1 2 --json
-"""
+EXAMPLES = (
+    "runs/train/first dog.jpg --out ghosts.png",
+    "my.cfg best.weights dog.jpg --layer 1 2 --json",
+)
 
 
 def options(p: Parser) -> None:
     """Declare what ghosts takes."""
     model_argument.add_model(p)
-    shared.add_size(p)
     p.group("input").add_argument("input", metavar="IMAGE", help="picture to run on")
     group, text = p.group("ghosts"), "layers to show (the most redundant)"
     group.add_argument("--layer", type=int, nargs="+", metavar="N", help=text)

@@ -8,16 +8,12 @@ from ghostyolo.cli import shared
 from ghostyolo.network import info
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo info my.cfg
-  ghostyolo info ghostnet-1.0-coco --size 320x320 --cost
-"""
+EXAMPLES = ("my.cfg", "ghostnet-1.0-coco --size 320x320 --cost")
 
 
 def options(p: Parser) -> None:
     """Declare what info takes."""
     shared.add_cfg(p)
-    shared.add_size(p)
     group = p.group("cost")
     group.add_argument(
         "--cost",

@@ -12,10 +12,7 @@ from ghostyolo.syntax.arguments import Parser
 from ghostyolo.syntax.suggestions import nearest
 
 ABOUT = "The ID in parentheses after a finding is its rule; --explain ID explains it."
-EXAMPLES = """
-  ghostyolo lint my.cfg --weights best.weights
-  ghostyolo lint runs/train/first --strict
-"""
+EXAMPLES = ("my.cfg --weights best.weights", "runs/train/first --strict")
 
 
 def options(p: Parser) -> None:

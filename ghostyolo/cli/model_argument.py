@@ -35,7 +35,7 @@ def cfg_help(*, exported: bool = False) -> str:
 
 def add_model(p: Parser, *, exported: bool = False) -> None:
     """Declare CFG and WEIGHTS; see `with_weights`. exported: whether to take exported files."""
-    shared.add_cfg(p, cfg_help(exported=exported), WEIGHTS)
+    shared.add_cfg(p, cfg_help(exported=exported), weights=WEIGHTS)
     p.set_defaults(exported=exported)
 
 

@@ -7,10 +7,10 @@ import argparse
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo parity runs/train/first --against onnx:my.onnx
-  ghostyolo parity my.cfg my.weights --against trace:my.npz --all
-"""
+EXAMPLES = (
+    "runs/train/first --against onnx:my.onnx",
+    "my.cfg my.weights --against trace:my.npz --all",
+)
 
 
 def options(p: Parser) -> None:
@@ -18,7 +18,6 @@ def options(p: Parser) -> None:
     from ghostyolo.parity import TOLERANCE
 
     model_argument.add_model(p)
-    shared.add_size(p)
     group = p.group("other program")
     group.add_argument(
         "--against",

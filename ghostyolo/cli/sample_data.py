@@ -7,10 +7,7 @@ import argparse
 from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo sample-data shapes
-  ghostyolo sample-data other-shapes --seed 7
-"""
+EXAMPLES = ("shapes", "other-shapes --seed 7")
 
 
 def options(p: Parser) -> None:

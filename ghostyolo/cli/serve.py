@@ -8,10 +8,7 @@ import logging
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo serve runs/train/first
-  ghostyolo serve my.cfg best.weights --port 8080 --thresh 0.4
-"""
+EXAMPLES = ("runs/train/first", "my.cfg best.weights --port 8080 --thresh 0.4")
 PORT = shared.number(int, 0, 65535, "a port from 0 to 65535")
 
 
@@ -20,7 +17,6 @@ def options(p: Parser) -> None:
     from ghostyolo.model.detector import NMS, THRESH
 
     model_argument.add_model(p, exported=True)
-    shared.add_size(p)
     shared.add_names(p, "model", "beside WEIGHTS")
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p, 8, "largest batch size")

@@ -49,16 +49,17 @@ fraction = number(float, 0, 1, "a number from 0 to 1")
 count = number(int, 1, math.inf, "a whole number of 1 or more")
 
 
-def add_cfg(p: Parser, what: str = CFG, weights: str = "") -> None:
-    """Declare CFG and how strictly it is read; WEIGHTS too if there is a help text for them."""
+def add_cfg(p: Parser, what: str = CFG, *, weights: str = "", size: bool = True) -> None:
+    """Declare CFG and how it is read. weights: the help text of WEIGHTS, if any are read."""
     group = p.group("model")
     group.add_argument("cfg", metavar="CFG", help=what)
     if weights:
         group.add_argument("weights", metavar="WEIGHTS", help=weights)
     group.add_argument("--strict", action="store_true", help="treat warnings about CFG as errors")
-    group.add_argument(
-        "--darknet-compat", action="store_true", help="read mistakes in CFG as Darknet does"
-    )
+    text = "read mistakes in CFG as Darknet does"
+    group.add_argument("--darknet-compat", action="store_true", help=text)
+    if size:
+        add_size(p)
 
 
 def add_size(p: Parser) -> None:

@@ -8,16 +8,15 @@ from pathlib import Path
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo trace runs/train/first first.npz --input dog.jpg
-  ghostyolo trace my.cfg my.weights my.npz --layers 0-2,outputs
-"""
+EXAMPLES = (
+    "runs/train/first first.npz --input dog.jpg",
+    "my.cfg my.weights my.npz --layers 0-2,outputs",
+)
 
 
 def options(p: Parser) -> None:
     """Declare what trace takes."""
     model_argument.add_model(p)
-    shared.add_size(p)
     shared.add_input(p, "0")
     shared.add_device(p)
     group, text = p.group("output"), "an .npz for 'ghostyolo parity --against trace:OUT'"

@@ -14,17 +14,13 @@ from ghostyolo.network.model_files import model_name
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.training.options import PROJECT, TrainOptions
 
-EXAMPLES = """
-  ghostyolo train my.cfg DATA --adapt --epochs 50 --name first
-  ghostyolo train runs/train/first DATA --resume
-"""
+EXAMPLES = ("my.cfg DATA --adapt --epochs 50 --name first", "runs/train/first DATA --resume")
 KINDS = {"int": int, "count": shared.count, "fraction": shared.fraction}
 
 
 def options(p: Parser) -> None:
     """Declare the arguments: the fields of `TrainOptions` that have a help text, and others."""
     shared.add_cfg(p)
-    shared.add_size(p)
     shared.add_data(p, "train", shared.OR_CLASS_FOLDERS)
     for title in ("model", "data", "training length", "recipe", "device", "run"):
         p.group(title)  # in this order

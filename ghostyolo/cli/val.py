@@ -7,10 +7,7 @@ import argparse
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
 
-EXAMPLES = """
-  ghostyolo val runs/train/first DATA --split test
-  ghostyolo val my.cfg best.weights DATA --report page.html
-"""
+EXAMPLES = ("runs/train/first DATA --split test", "my.cfg best.weights DATA --report page.html")
 
 
 def options(p: Parser) -> None:
@@ -19,7 +16,6 @@ def options(p: Parser) -> None:
     from ghostyolo.model.detector import NMS
 
     model_argument.add_model(p, exported=True)
-    shared.add_size(p)
     shared.add_data(p, "val", shared.OR_CLASS_FOLDERS)
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)

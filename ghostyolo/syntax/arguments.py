@@ -29,18 +29,24 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """The parser of a command, whose arguments all belong to a group.
 
-    options: declares the arguments; may set `description` and `epilog`. examples: a line for each.
+    options: declares the arguments; may set `description` and `epilog`. examples: the words after
+    `prog`.
     """
 
     def __init__(
-        self, prog: str, options: Callable[[Parser], None], examples: str, description: str = ""
+        self,
+        prog: str,
+        options: Callable[[Parser], None],
+        examples: Iterable[str],
+        description: str = "",
     ) -> None:
         super().__init__(prog, None, description, formatter_class=Formatter, add_help=False)
         self.groups: dict[str, argparse._ArgumentGroup] = {}
         options(self)
         self.group("help").add_argument("-h", "--help", action="help", help="show this help")
         self.epilog = f"{self.epilog.strip()}\n\n" if self.epilog else ""
-        self.epilog += f"examples:\n{examples.strip(chr(10))}"
+        lines = (f"  {prog} {words}".rstrip() for words in examples)
+        self.epilog += "\n".join(["examples:", *lines])
 
     def group(self, title: str) -> argparse._ArgumentGroup:
         """Return the group with a title; the first call makes it."""

@@ -29,7 +29,7 @@ def test_help(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         *parser._option_string_actions,
     }
     assert all(action.help for action in grouped)
-    examples = text.partition("\nexamples:\n")[2].replace("\\\n", "").splitlines()
+    examples = text.partition("\nexamples:\n")[2].splitlines()
     assert len(examples) == 2
     for example in examples:
         program, *words = shlex.split(example)
