@@ -22,12 +22,12 @@ def drawn(folder: Path) -> dict[str, bytes]:
 
 
 def test_pictures_of_batches_change_nothing_in_the_run(data: Path, tmp_path: Path) -> None:
-    text = runs.RESUMABLE.replace("max_batches=135", "max_batches=12")
+    text = runs.RESUMABLE.replace("max_batches=135", "max_batches=8")
     for name, observers in (("with", [BatchPictures()]), ("without", [])):
         fit(runs.configured(data, tmp_path / name, text, loss="modern"), *observers)
     assert runs.same(runs.checkpoint(tmp_path / "with"), runs.checkpoint(tmp_path / "without"))
     config = runs.configured(data, tmp_path / "with", text, loss="modern")
-    assert 3 < config.no_mosaic < 12
+    assert 3 < config.no_mosaic < 8
     files = drawn(tmp_path / "with")
     assert files.keys() == {f"train_batch{number}.jpg" for number in (0, 1, 2, config.no_mosaic)}
     assert len(set(files.values())) == 4
