@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ghostyolo import files
 from ghostyolo.data.dataset import Dataset
-from ghostyolo.data.paths import read_lines
+from ghostyolo.data.paths import cannot_read, decode
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
 from ghostyolo.network.passes import reclass
 
+MOST_BYTES = 16 << 20  # of a file of names
 MOST_LISTED = 8  # names in a message
 TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"
 
@@ -22,8 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read class names, one per line, class 0 first. Raises DataError at a blank line between."""
-    names = read_lines(path)
+    """Read class names, one per line, class 0 first. Raises DataError at a blank line between.
+
+    Logs a warning for a file that is not UTF-8.
+    """
+    try:
+        text, encoding = decode(files.read(path, MOST_BYTES))
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if encoding != "utf-8":
+        logger.warning("%s: is not UTF-8, read as %s; save it as UTF-8", path, encoding)
+    names = [line.strip() for line in text.splitlines()]
     while names and not names[-1]:
         names.pop()
     if not names or "" in names:

@@ -30,6 +30,20 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         raise cannot_read(path, error) from error
 
 
+def decode(content: bytes) -> tuple[str, str]:
+    """Return text that is UTF-8 or another encoding, and the name of the encoding.
+
+    Text that is not UTF-8 is read as GB2312 if that fits, as old tools in China write, else as
+    Latin-1, which fits everything.
+    """
+    for encoding in ("utf-8-sig", "gb2312"):
+        try:
+            return content.decode(encoding), encoding.removesuffix("-sig")
+        except UnicodeDecodeError:
+            pass
+    return content.decode("latin-1"), "latin-1"
+
+
 def cannot_read(path: str | os.PathLike[str], error: OSError, what: str = "it") -> DataError:
     """Return the error for a file that cannot be read."""
     message = f"cannot read {what}: {(error.strerror or str(error)).lower()}"

@@ -169,7 +169,8 @@ def write_voc(folder: Path, rows: Sequence[Row], names: Sequence[str], classes: 
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
             lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
     for name, text in lines.items():
-        replace(folder / f"comp4_det_test_{name}.txt", ["".join(text).encode()])
+        file = f"comp4_det_test_{name.replace('/', '_')}.txt"
+        replace(folder / file, ["".join(text).encode("utf-8", "surrogateescape")])
 
 
 def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +18,20 @@ from xml.parsers.expat import ErrorString
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from ghostyolo import files
 from ghostyolo.data.class_names import class_index
 from ghostyolo.data.dataset_builder import MALFORMED, MISSING, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import LabelFormat
-from ghostyolo.data.paths import cannot_read, image_ids
+from ghostyolo.data.paths import cannot_read, decode, image_ids
 from ghostyolo.errors import DataError, Span
 
 PASCAL_DATABASE = re.compile(r"\bVOC ?20\d\d\b|\bPASCAL", re.IGNORECASE)
 CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+ENCODING = re.compile(
+    rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([\w.:-]{1,40})["']"""
+)
+MOST_BYTES, MOST_DEPTH = 256 << 20, 64
+REPLACED = "replaced"  # the attribute of a root whose text has replaced bytes
 LINE = "line"  # the attribute with the line where an element begins
 
 
@@ -38,8 +45,8 @@ def add_pictures(
     """
     index = class_index(builder.names)
     for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
-        files = candidates(picture)
-        file = next(filter(os.path.isfile, files), files[0])
+        likely = candidates(picture)
+        file = next(filter(os.path.isfile, likely), likely[0])
         add_picture(builder, picture, image_id, Path(file), index)
 
 
@@ -56,8 +63,14 @@ def add_picture(
         builder.listed[picture] = None
         builder.count_unreadable_labels(error)
         return
+    if REPLACED in annotation.attrib:
+        builder.count_defect("bytes that do not fit the encoding", Span(str(file)))
     labels = _labels(annotation, file, index, builder)
     builder.add(picture, image_id, labels, _size(annotation))
+
+
+class DeepError(Exception):
+    """Elements are nested deeper than in any annotation. Its argument is the line."""
 
 
 class _LineBuilder(TreeBuilder):
@@ -65,20 +78,36 @@ class _LineBuilder(TreeBuilder):
 
     parser: Any
 
+    depth = 0
+
     def start(self, tag: Any, attrs: dict[Any, Any], /) -> Element:
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise DeepError(self.parser.CurrentLineNumber)
         return super().start(tag, attrs | {LINE: str(self.parser.CurrentLineNumber)})
+
+    def end(self, tag: Any, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
 
 
 def read_annotation(path: Path) -> Element:
-    """Parse one XML file. Raises DataError with the line if it is no annotation."""
+    """Parse one XML file. Raises DataError with the line if it is no annotation.
+
+    It may be in any encoding that it declares and Python knows; bytes that do not fit are replaced.
+    """
     builder = _LineBuilder()
     parser = DefusedXMLParser(target=builder)
     builder.parser = parser.parser
     try:
-        parser.feed(path.read_bytes())
+        text = _decoded(files.read(path, MOST_BYTES), Span(str(path)))
+        parser.feed(text)
         root = parser.close()
     except OSError as error:
         raise cannot_read(path, error) from error
+    except DeepError as error:
+        message, span = f"more than {MOST_DEPTH} elements deep", Span(str(path), error.args[0])
+        raise DataError(message, span=span, hint="it is no annotation, remove it") from None
     except ParseError as error:
         span = Span(str(path), error.position[0])
         message = f"not XML: {ErrorString(error.code)}"
@@ -89,7 +118,22 @@ def read_annotation(path: Path) -> Element:
     if root.tag != "annotation":
         message, hint = f"<{root.tag}> instead of <annotation>", "remove the file from Annotations"
         raise DataError(message, span=_span(path, root), hint=hint)
+    if isinstance(text, str) and "\ufffd" in text:
+        root.set(REPLACED, "")
     return root
+
+
+def _decoded(content: bytes, span: Span) -> str | bytes:
+    """Return the text of an XML file; its bytes if the parser itself knows their encoding."""
+    declared = ENCODING.match(content)
+    if not declared:
+        return content if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else decode(content)[0]
+    encoding = declared[1].decode()
+    try:
+        return content.decode(encoding, "replace").removeprefix("\ufeff")
+    except LookupError:
+        hint = "save it as UTF-8"
+        raise DataError(f"unknown encoding '{encoding}'", span=span, hint=hint) from None
 
 
 def _text(element: Element, path: str) -> str:
