@@ -49,7 +49,7 @@ def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
     _check_size(header and header.upright, span)
     if damage := overlong_chunk(data):
         hint = "replace it, or save it again"
-        raise DataError(f"truncated or damaged: {damage}", span=span, hint=hint)
+        raise DataError(f"not a picture, or truncated: {damage}", span=span, hint=hint)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
