@@ -111,7 +111,8 @@ class Model(nn.Module):
 
     @names.setter
     def names(self, names: Sequence[str]) -> None:
-        self._names = checked_names(self.network, names) if len(names) else ()
+        given = names if isinstance(names, str | Path) else tuple(names)
+        self._names = checked_names(self.network, given) if given else ()
 
     @property
     def device(self) -> torch.device:
