@@ -9,6 +9,7 @@ GhostyoloError          a mistake in the user's input; str() is the line that a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,21 @@ PACKAGES = {
     "cv2": "opencv-python, or opencv-python-headless if there is no display",
     "yaml": "pyyaml",
 }
+UNPRINTABLE = re.compile(
+    "[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb]"
+)
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text whose characters that would command a terminal are escaped, such as \x1b.
+
+    They are control characters, line breaks, marks that change the order of letters or take no
+    room, and bytes of file names that are not UTF-8. keep: characters that are left as they are.
+    Source: the general categories Cc, Cf, Cs, Zl and Zp of Unicode; U+200C and U+200D are left,
+    since words and emoji are written with them.
+    """
+    return UNPRINTABLE.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
 
 
 class Span(NamedTuple):
@@ -66,7 +82,7 @@ class Diagnostic(NamedTuple):
         place = f"{self.span}: " if self.span else ""
         section = f"[{self.section}] " if self.section else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}{section}{self.message}{hint}"
+        return printable(f"{place}{section}{self.message}{hint}")
 
     def as_dict(self) -> dict[str, object]:
         """Return the finding as a JSON object, with its place, message, hint and rule."""

@@ -25,7 +25,7 @@ def invoke(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         capsys.readouterr()
         handler = logging.StreamHandler(sys.stderr)
         handler.setLevel(logging.WARNING)
-        handler.setFormatter(logging.Formatter(cli.LOG_FORMAT))
+        handler.setFormatter(cli.LogFormatter(cli.LOG_FORMAT))
         logging.getLogger().addHandler(handler)
         try:
             code = cli.main([str(word) for word in words])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ghostyolo.bench.benchmark import LayerResult, Report, RuntimeResult
 from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_share
+from ghostyolo.errors import printable
 
 HEADER = (
     f"{'runtime':<12} {'version':<12} {'start':>8} {'median':>10} {'p90':>10} {'cpu':>10} "
@@ -20,7 +21,7 @@ def text(report: Report) -> str:
         parts.append(_comparison(report))
     if report.timed:
         parts.append(_layer_table(report.layers))
-    return "\n\n".join("\n".join(part) for part in parts)
+    return "\n\n".join("\n".join(map(printable, part)) for part in parts)
 
 
 def _heading(report: Report) -> Iterator[str]:

@@ -13,9 +13,11 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Any
 
 import ghostyolo
-from ghostyolo.errors import GhostyoloError, missing_package
+from ghostyolo.errors import GhostyoloError, missing_package, printable
 from ghostyolo.syntax.arguments import Parser, did_you_mean
 
 LOG_FORMAT = "ghostyolo: %(message)s"
@@ -58,9 +60,25 @@ EXAMPLES = (
 )
 
 
+class LogFormatter(logging.Formatter):
+    """Format a message as one line, below which its traceback stands if it has one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line of a message."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Return the lines of a traceback."""
+        return printable(super().formatException(ei), keep="\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that its encoding lacks
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter(LOG_FORMAT))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         return int(args.run(args) or 0)

@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace(args.out, [dumps(found.network).encode()])
     if args.json:
-        print(shared.json_text(found.as_dict(args.out)))
+        shared.say(shared.json_text(found.as_dict(args.out)))
         return
-    print(found.table())
-    print(f"\n{args.out}: written" if args.out else "\n--out NEW.cfg writes them into a cfg")
+    shared.say(found.table(), keep="\n")
+    shared.say("")
+    shared.say(f"{args.out}: written" if args.out else "--out NEW.cfg writes them into a cfg")

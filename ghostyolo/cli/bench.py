@@ -51,4 +51,4 @@ def run(args: argparse.Namespace) -> None:
         layers=args.layers,
     )
     report = benchmark.measure(settings)
-    print(shared.json_text(report.as_dict()) if args.json else text.text(report))
+    shared.say(shared.json_text(report.as_dict()) if args.json else text.text(report), keep="\n")

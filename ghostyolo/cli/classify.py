@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
@@ -37,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
             rows.append(row)
             if row and not args.json:
                 classes = (f"{each['name']} {each['probability']:.3f}" for each in row["classes"])
-                print(f"{row['file']}: {', '.join(classes)}")
+                shared.say(f"{row['file']}: {', '.join(classes)}")
     model_argument.print_runtime(args, runtime.title)
     if args.json:
-        print(json.dumps([row for row in rows if row]))
+        shared.say(shared.json_text([row for row in rows if row]))
     return 0 if all(rows) else 1

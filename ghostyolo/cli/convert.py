@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from ghostyolo.cli import model_argument, shared
-from ghostyolo.errors import Findings
+from ghostyolo.errors import Findings, printable
 from ghostyolo.network import load
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.zoo.state_dicts import STATE_DICTS
@@ -75,4 +75,5 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     result = {"out": args.out, **asdict(report)}
-    print(shared.json_text(result) if args.json else f"{args.out}: {report.text(args.source)}")
+    text = f"{printable(args.out)}: {report.text(args.source)}"
+    shared.say(shared.json_text(result) if args.json else text, keep="\n")

@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
 
         write_sheet(args.sheet, found.datasets, args.seed)
     if args.json:
-        print(shared.json_text(found.as_dict(args.sheet)))
+        shared.say(shared.json_text(found.as_dict(args.sheet)))
     else:
-        print(found.table())
+        shared.say(found.table(), keep="\n")
         if args.sheet:
-            print(f"{args.sheet}: written")
+            shared.say(f"{args.sheet}: written")
     return int(not found.complete)

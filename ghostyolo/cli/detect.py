@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 world=world,
                 stdin=sys.stdin.buffer,
                 show=video.window("ghostyolo") if args.show else None,
-                on_source=(lambda line: None) if printed else print,
+                on_source=(lambda line: None) if printed else shared.say,
                 watch=partial(shared.watched, args, what="detect"),
             )
             rows, failed = job.run()
@@ -87,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     model_argument.print_runtime(args, runtime.title)
     if args.json:
-        print(json.dumps(rows))
+        shared.say(shared.json_text(rows))
     if rows and job.folder:
         told = f"wrote {job.folder}: detections.json and the annotated pictures"
-        print(told, file=sys.stderr if printed else sys.stdout)
+        shared.say(told, err=printed)
     if failed:
         count = len(found.pictures) + len(found.streams)
-        print(f"ghostyolo: {failed} of {count} sources cannot be read", file=sys.stderr)
+        shared.say(f"ghostyolo: {failed} of {count} sources cannot be read", err=True)
     return 1 if failed else 0
 
 

@@ -20,4 +20,4 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.inference import environment
 
     found = environment.environment()
-    print(shared.json_text(found) if args.json else environment.text(found))
+    shared.say(shared.json_text(found) if args.json else environment.text(found), keep="\n")

@@ -76,4 +76,4 @@ def run(args: argparse.Namespace) -> None:
     options = {name: getattr(args, name) for name in names}
     with shared.progress(args, "export", "picture") as on_progress:
         result = export(shared.read_network(args), args.out, **options, on_progress=on_progress)
-    print(result)
+    shared.say(repr(result), keep="\n")

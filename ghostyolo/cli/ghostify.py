@@ -97,23 +97,23 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         replace(args.out, [dumps(result.network).encode()])
     if args.json:
-        print(shared.json_text(result.as_dict(fits)))
+        shared.say(shared.json_text(result.as_dict(fits)))
         return
-    print(result.text())
+    shared.say(result.text(), keep="\n")
     count = f"{len(result.ghosts)} of {len(result.ghosts) + len(result.reasons)} convolutions"
-    print(f"{count} became ghost modules: {args.out or 'nothing written, give -o FILE'}")
+    shared.say(f"{count} became ghost modules: {args.out or 'nothing written, give -o FILE'}")
     if fits:
-        print(f"{args.weights_out}: {fit_text(fits)}")
+        shared.say(f"{args.weights_out}: {fit_text(fits)}")
         _print_hints(args, trained=bool(result.ghosts))
 
 
 def _print_hints(args: argparse.Namespace, trained: bool) -> None:
     if not args.calibrate:
-        print("fitted to noise; --calibrate PICTURES keeps far more accuracy")
+        shared.say("fitted to noise; --calibrate PICTURES keeps far more accuracy")
     if trained and args.out:
         words = ["ghostyolo", "train", args.out, "DATA", "--weights", args.weights_out]
         words += ["--teacher", args.cfg, args.from_weights, "--epochs", "10"]
-        print(f"to win back what is lost: {shlex.join(words)}")
+        shared.say(f"to win back what is lost: {shlex.join(words)}")
 
 
 def _words(text: str) -> list[str]:

@@ -46,15 +46,17 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         write_figure(args.out, found)
     if args.json:
-        print(shared.json_text(found.as_dict()))
+        shared.say(shared.json_text(found.as_dict()))
         return
-    print(found.text())
-    print(f"\n{args.out}: written" if args.out else "")
+    shared.say(found.text(), keep="\n")
+    shared.say("")
+    if args.out:
+        shared.say(f"{args.out}: written")
     if found.worthwhile:
         select = ",".join(map(str, found.worthwhile))
-        print(
+        shared.say(
             f"worth replacing by ghost modules: ghostyolo ghostify {args.cfg} --select {select} "
             f"--from-weights {args.weights} ..."
         )
     else:
-        print("no convolution has enough ghosts to be replaced at little loss")
+        shared.say("no convolution has enough ghosts to be replaced at little loss")

@@ -34,6 +34,10 @@ def run(args: argparse.Namespace) -> None:
 
         rates = machine(fresh=args.remeasure)
         found = info.cost_as_dict(network, rates)
-        print(shared.json_text(found) if args.json else info.cost_text(network, rates))
+        shared.say(
+            shared.json_text(found) if args.json else info.cost_text(network, rates), keep="\n"
+        )
         return
-    print(shared.json_text(info.as_dict(network)) if args.json else info.text(network))
+    shared.say(
+        shared.json_text(info.as_dict(network)) if args.json else info.text(network), keep="\n"
+    )

@@ -7,7 +7,7 @@ from collections import Counter
 
 from ghostyolo import lint
 from ghostyolo.cli import shared
-from ghostyolo.errors import Diagnostic
+from ghostyolo.errors import Diagnostic, printable
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.syntax.suggestions import nearest
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     found = [finding for path in args.cfg for finding in lint.check_file(path, args.weights)]
     if args.json:
         findings = [finding.as_dict() for finding in found]
-        print(shared.json_text({"findings": findings, "fixed": fixed}))
+        shared.say(shared.json_text({"findings": findings, "fixed": fixed}))
     else:
         _print(fixed, found, len(args.cfg))
     bad = ("error", "warning") if args.strict else ("error",)
@@ -59,9 +59,9 @@ def _print_rules(args: argparse.Namespace) -> None:
     rules = lint.registry()
     if args.rules:
         for name, rule in rules.items():
-            print(f"{name:<20} {rule.summary}")
+            shared.say(f"{name:<20} {rule.summary}")
     elif args.explain in rules:
-        print(rules[args.explain])
+        shared.say(str(rules[args.explain]), keep="\n")
     else:
         near = nearest(args.explain, rules)
         hint = f"did you mean {near}?" if near else "--rules lists them"
@@ -71,10 +71,12 @@ def _print_rules(args: argparse.Namespace) -> None:
 def _print(fixed: dict[str, list[str]], found: list[Diagnostic], files: int) -> None:
     for path, changes in fixed.items():
         for change in changes:
-            print(f"{path}: fixed: {change}")
+            shared.say(f"{path}: fixed: {change}")
     for finding in found:
-        place = f"{finding.span}: "
-        print(f"{place}{finding.severity}: {str(finding).removeprefix(place)} ({finding.rule})")
+        place = printable(f"{finding.span}: ")
+        shared.say(
+            f"{place}{finding.severity}: {str(finding).removeprefix(place)} ({finding.rule})"
+        )
     counts = Counter(finding.severity for finding in found)
     parts = [f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in lint.SEVERITIES]
-    print(f"{', '.join(parts)} in {files} file{'s' * (files != 1)}")
+    shared.say(f"{', '.join(parts)} in {files} file{'s' * (files != 1)}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from ghostyolo.cli import shared
@@ -117,4 +116,4 @@ def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
 def print_runtime(args: argparse.Namespace, title: str) -> None:
     """Print the runtime that computed the results of a command, on standard error."""
     if not args.quiet:
-        print(f"ghostyolo: computed in {title}", file=sys.stderr)
+        shared.say(f"ghostyolo: computed in {title}", err=True)

@@ -53,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         keep_eps=args.keep_eps,
     )
-    print(shared.json_text(found.as_dict()) if args.json else found.text(all_layers=args.all))
+    shared.say(shared.json_text(found.as_dict()) if args.json else found.text(all_layers=args.all))
     return 0 if found.equal else 1

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from ghostyolo.errors import printable
 from ghostyolo.training.observers import Observer
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Progress:
     """
 
     def __init__(self, total: int, what: str, unit: str, *, start: int = 0) -> None:
-        self.total, self.what, self.unit = total, what, unit
+        self.total, self.what, self.unit = total, printable(what), unit
         self.done, self.start, self.notes = start, start, tuple[str, ...]()
         self.began = self.said = time.monotonic()
         self.terminal, self.visible = sys.stderr.isatty(), False

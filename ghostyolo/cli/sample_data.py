@@ -24,4 +24,4 @@ def run(args: argparse.Namespace) -> None:
 
     with shared.progress(args, "paint", "picture") as on_progress:
         folder = write_dataset(args.folder, seed=args.seed, on_progress=on_progress)
-    print(f"{folder}: JPEGImages, Annotations, ImageSets")
+    shared.say(f"{folder}: JPEGImages, Annotations, ImageSets")

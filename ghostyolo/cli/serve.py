@@ -56,6 +56,6 @@ def run(args: argparse.Namespace) -> None:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     host, port = bound.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"serving {args.cfg} in {runtime.title} at {where} (Ctrl+C ends it)", flush=True)
+    shared.say(f"serving {args.cfg} in {runtime.title} at {where} (Ctrl+C ends it)")
     server.run(app, bound, access_log=args.access_log)
-    print("stopped")
+    shared.say("stopped")

@@ -6,11 +6,11 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ghostyolo.errors import CfgError, Findings, OptionError
+from ghostyolo.errors import CfgError, Findings, OptionError, printable
 from ghostyolo.files import SCHEMA
 from ghostyolo.network import Network, load
 from ghostyolo.network.net_options import parse_size
@@ -160,9 +160,15 @@ def add_input(p: Parser, default: str) -> None:
     which.add_argument("--seed", type=int, help=f"run on random numbers instead ({default})")
 
 
-def json_text(found: Mapping[str, Any]) -> str:
-    """Return a result as a JSON document with its schema."""
-    return json.dumps({"schema": SCHEMA, **found})
+def json_text(found: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return a result as a JSON document, with its schema unless it is a list."""
+    text = json.dumps({"schema": SCHEMA, **found} if isinstance(found, Mapping) else found)
+    return text.replace("\x7f", "\\u007f")  # the only control character that JSON leaves
+
+
+def say(text: str, *, keep: str = "", err: bool = False) -> None:
+    """Print a line, or lines if line breaks are kept; see `printable`. err: on standard error."""
+    print(printable(text, keep), file=sys.stderr if err else None, flush=True)
 
 
 def read_network(args: argparse.Namespace) -> Network:

@@ -42,4 +42,4 @@ def run(args: argparse.Namespace) -> None:
     kept = trace.record(model, x, samples=args.samples, layers=args.layers)
     trace.write(args.out, kept)
     size = Path(args.out).stat().st_size / 1e6
-    print(f"{args.out}: {len(kept.outputs)} of {len(network)} layers, {size:.1f} MB")
+    shared.say(f"{args.out}: {len(kept.outputs)} of {len(network)} layers, {size:.1f} MB")

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
         command=("ghostyolo", *args.words),
     )
     if done.rank == 0:
-        print(f"{done.folder}: {', '.join(FILES)}")
+        shared.say(f"{done.folder}: {', '.join(FILES)}")
 
 
 def _overrides(words: list[str]) -> dict[str, str]:

@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
     if result.rank:
         return
     model_argument.print_runtime(args, result.runtime)
-    print(shared.json_text(result.metrics.as_dict()) if args.json else result.metrics.table())
+    shared.say(
+        shared.json_text(result.metrics.as_dict()) if args.json else result.metrics.table(),
+        keep="\n",
+    )
     if args.report and not args.json:
-        print(f"report: {args.report}")
+        shared.say(f"report: {args.report}")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ghostyolo.convert import named_tensors
 from ghostyolo.convert.tensor_pairs import HINT, OWN, differences, fill, fitting, label, pairs
-from ghostyolo.errors import OptionError, Span, WeightsError
+from ghostyolo.errors import OptionError, Span, WeightsError, printable
 from ghostyolo.layers import LayerError
 from ghostyolo.model import weights
 from ghostyolo.model.model import Model
@@ -59,7 +59,7 @@ class Conversion:
             lines.append(f"kept as initialised: {kept} tensors of layers {_ranges(self.kept)}")
         if self.stopped:
             lines.append(f"because {self.stopped}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def convert(

@@ -16,7 +16,7 @@ from ghostyolo.data.anchor_clustering import RATIO, AnchorFit, cluster, measure
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.images import Placement
 from ghostyolo.data.layouts import open_dataset
-from ghostyolo.errors import CfgError, DataError, OptionError, Span
+from ghostyolo.errors import CfgError, DataError, OptionError, Span, printable
 from ghostyolo.layers import Head, Layer, LayerError
 from ghostyolo.network import Network, Node
 from ghostyolo.network.net_options import NetOptions
@@ -70,16 +70,17 @@ class FittedAnchors:
         """Return both fits as lines of text."""
         options, found = self.network.options, self.as_dict()
         how = "letterboxed to" if options.letter_box else "stretched to"
+        name = printable(f"{self.dataset.path} {self.dataset.split}")
         lines = [
-            f"{self.dataset.path} {self.dataset.split}: {found['boxes']:,} boxes in "
+            f"{name}: {found['boxes']:,} boxes in "
             f"{len(self.dataset):,} pictures, {how} {options.width}x{options.height} (WxH)\n",
             f"{'':<16}{'mean best IoU':>14}{f'sides within {RATIO:g}x':>22}",
         ]
         fits = {"the cfg's anchors": found["now"], "clustered": found["new"]}
-        for name, fit in fits.items():
-            lines.append(f"{name:<17}{fit['mean_iou']:>13.3f}{fit['within_ratio']:>21.1%}")
-        for name, fit in fits.items():
-            lines += ["", f"{name}:", *_lines_by_stride(fit["anchors"], found["boxes"])]
+        for which, fit in fits.items():
+            lines.append(f"{which:<17}{fit['mean_iou']:>13.3f}{fit['within_ratio']:>21.1%}")
+        for which, fit in fits.items():
+            lines += ["", f"{which}:", *_lines_by_stride(fit["anchors"], found["boxes"])]
         return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from ghostyolo.data.dataset import UNREADABLE, Dataset
 from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import open_dataset, splits
 from ghostyolo.data.prefetch import mapped
-from ghostyolo.errors import DataError
+from ghostyolo.errors import DataError, printable
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96
@@ -103,17 +103,18 @@ class Summary:
     def table(self) -> str:
         """Return the numbers as lines of text, with a column for each split."""
         count = len(self.names)
-        lines = [f"{self.path}: {count} class{'es' * (count != 1)}"]
+        lines = [printable(f"{self.path}: {count} class{'es' * (count != 1)}")]
         for split, parts in self.unions.items():
-            lines.append(f"{split} is {' and '.join(parts)} together, and not counted again")
+            text = f"{split} is {' and '.join(parts)} together, and not counted again"
+            lines.append(printable(text))
         lines += ["", *_table(self.splits), ""]
-        lines += [f"warning: {line}" for line in self.warnings]
+        lines += [printable(f"warning: {line}") for line in self.warnings]
         if self.anchors:
             sides = ",".join(f"{side:g}" for pair in self.anchors["anchors"] for side in pair)
             size, mean = self.anchors["size"], self.anchors["mean_iou"]
             lines += [
                 f"anchors for a new cfg (gencfg) of {size}x{size}, with a mean best IoU of "
-                f"{mean:.3f} in {self.anchors['split']}:",
+                f"{mean:.3f} in {printable(self.anchors['split'])}:",
                 f"  --anchors {sides}",
                 "those of a cfg at hand: ghostyolo anchors DATA CFG",
             ]
@@ -245,7 +246,7 @@ def _table(rows: Sequence[SplitSummary]) -> list[str]:
     common = [size for size, _ in sizes.most_common(SIZES_SHOWN)]
     defects = sorted({defect for row in rows for defect in row.defects})
     columns = [_column(row, common, defects) for row in rows]
-    names = [name for name, _ in columns[0]]
+    names = [printable(name) for name, _ in columns[0]]
     cells = [names, *([text for _, text in column] for column in columns)]
     widths = [max(map(len, column)) for column in cells]
     aligned = [
@@ -266,7 +267,7 @@ def _column(
     low, _, median, _, high = (f"{side:.3f}" for side in row.sides) if row.sides else "-----"
     classes = zip(row.names, row.boxes, row.shown, strict=True)
     return [
-        ("", row.split),
+        ("", printable(row.split)),
         ("pictures", f"{row.pictures:,}"),
         ("  without boxes", f"{row.empty:,}"),
         ("boxes (pictures with them)", f"{boxes:,}"),

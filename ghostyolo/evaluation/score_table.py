@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ghostyolo.errors import printable
+
 
 def text(value: float) -> str:
     """Return an integer as it is, a score with three decimals, NaN as '-'."""
@@ -15,7 +17,7 @@ def text(value: float) -> str:
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows of a name and numbers as aligned text, one line each, below a header."""
-    cells = [head, *([name, *map(text, numbers)] for name, *numbers in rows)]
+    cells = [head, *([printable(name), *map(text, numbers)] for name, *numbers in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join((name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])))

@@ -16,6 +16,7 @@ import numpy as np
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes
 from ghostyolo.distributed import ALONE, World
+from ghostyolo.errors import printable
 from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
@@ -76,7 +77,7 @@ class Validation:
     def __repr__(self) -> str:
         where = f"{len(self.dataset)} pictures of {self.dataset.path}, split {self.dataset.split}"
         by = f", computed in {self.runtime}" if self.runtime else ""
-        return f"{self.metrics.table()}\n{where}{by}"
+        return f"{self.metrics.table()}\n{printable(where)}{by}"
 
 
 def validate(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.data.class_names import check_classes, checked_names
-from ghostyolo.errors import OptionError, Span
+from ghostyolo.errors import OptionError, Span, printable
 from ghostyolo.evaluation.validation import OnProgress, validate
 from ghostyolo.exporters import sample as programs
 from ghostyolo.exporters.export import write
@@ -52,7 +52,7 @@ class ExportResult(NamedTuple):
     scores: dict[str, dict[str, float]]
 
     def __repr__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(map(printable, _lines(self)))
 
 
 def export(

@@ -15,7 +15,7 @@ import numpy as np
 from ghostyolo.data.any_picture import as_rgb
 from ghostyolo.data.images import encode_image, write_image
 from ghostyolo.drawing import class_name, draw
-from ghostyolo.errors import GhostyoloError, OptionError
+from ghostyolo.errors import GhostyoloError, OptionError, printable
 
 MOST_LISTED = 10  # detections in a text
 SHOWN = 1280  # pixels of the longer side of a picture in a notebook
@@ -45,7 +45,8 @@ class Detection(NamedTuple):
 
     def __str__(self) -> str:
         """Return it as 'dog 0.93 at 123.1, 222.9, 310.0, 541.4'."""
-        return f"{self.name} {self.score:.2f} at {', '.join(f'{edge:.1f}' for edge in self.box)}"
+        place = ", ".join(f"{edge:.1f}" for edge in self.box)
+        return f"{printable(self.name)} {self.score:.2f} at {place}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -182,5 +183,5 @@ class Detections:
 def in_words(found: Detections, names: Sequence[str]) -> str:
     """Return the number of detections of each class, such as '2 dog, 1 cat'."""
     counts = Counter(found.classes.tolist())
-    parts = [f"{count} {class_name(cls, names)}" for cls, count in counts.most_common()]
+    parts = [f"{count} {printable(class_name(cls, names))}" for cls, count in counts.most_common()]
     return ", ".join(parts) or "nothing found"

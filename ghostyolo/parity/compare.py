@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ghostyolo.data.inputs import network_input
-from ghostyolo.errors import DataError, OptionError
+from ghostyolo.errors import DataError, OptionError, printable
 from ghostyolo.model.model import Model
 from ghostyolo.parity import causes
 from ghostyolo.parity.causes import Cause
@@ -91,7 +91,8 @@ class Parity:
         for row in self.rows:
             if all_layers or row.index in self.outputs or row == self.first:
                 lines.append(_line(*row.cells()))
-        return "\n".join([*lines, *self._verdict(), *(f"note: {note}" for note in self.notes)])
+        lines += [*self._verdict(), *(f"note: {note}" for note in self.notes)]
+        return "\n".join(map(printable, lines))
 
     def _verdict(self) -> list[str]:
         if self.first is None:

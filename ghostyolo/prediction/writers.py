@@ -18,6 +18,7 @@ import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.drawing import class_name
+from ghostyolo.errors import UNPRINTABLE, printable
 from ghostyolo.files import replace, writing
 from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
@@ -88,8 +89,9 @@ def json_lines(target: str | Path | BinaryIO | None) -> Iterator[Callable[[Row],
 
     def add(row: Row) -> None:
         if file is not None:
-            line = json.dumps(row, ensure_ascii=False)
-            file.write(line.encode(errors="backslashreplace") + b"\n")  # names that are not UTF-8
+            text = json.dumps(row, ensure_ascii=False)
+            line = UNPRINTABLE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
+            file.write(line.encode() + b"\n")
             file.flush()
 
     try:
@@ -105,9 +107,16 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     table.writerow(CSV_COLUMNS)
     for row in rows:
         for found in row["detections"]:
-            values = (found[key] for key in ("class", "name", "score"))
-            table.writerow([row["file"], row.get("frame"), *values, *found["box"]])
+            place = _cell(row["file"]), row.get("frame")
+            table.writerow(
+                [*place, found["class"], _cell(found["name"]), found["score"], *found["box"]]
+            )
     replace(path, [text.getvalue().encode(errors="backslashreplace")])
+
+
+def _cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet computes as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def image_id(row: Row, number: int) -> int:
@@ -181,7 +190,7 @@ def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:
 
 
 def _voc_name(row: Row) -> str:
-    return frame_name(Path(row["file"]).stem, row.get("frame"))
+    return printable(frame_name(Path(row["file"]).stem, row.get("frame")))
 
 
 def yolo_lines(prediction: Prediction) -> Iterator[str]:

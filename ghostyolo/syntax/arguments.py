@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from ghostyolo.errors import printable
 from ghostyolo.syntax.suggestions import nearest
 
 OPTIONS = argparse.Action(["options"], "", nargs=0)  # stands for the options in a usage line
@@ -59,7 +60,8 @@ class Parser(argparse.ArgumentParser):
         words = message.partition("unrecognized arguments: ")[2]
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         wrong = [word.partition("=")[0] for word in words.split() if word.startswith("--")]
-        super().error(message + "".join(did_you_mean(word, known) for word in wrong))
+        suggestions = "".join(did_you_mean(word, known) for word in wrong)
+        super().error(printable(message + suggestions))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

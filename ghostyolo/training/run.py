@@ -16,7 +16,7 @@ from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.distributed import joined, pick_device
-from ghostyolo.errors import DataError, Findings, OptionError, Place, Span
+from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.files import replace
 from ghostyolo.inference.environment import versions
@@ -70,7 +70,7 @@ class Run:
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
-        return f"run {self.folder}: {scores or 'without validation'}"
+        return f"run {printable(str(self.folder))}: {scores or 'without validation'}"
 
 
 class _Train(Protocol[Options]):
