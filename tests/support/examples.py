@@ -47,7 +47,6 @@ FENCE = re.compile(r" *```(\S*)\n")
 MARK = re.compile(r" *<!-- not run(?: \((.+?)\))?: (.+) -->\n")
 PROGRAMS = ("$", "ghostyolo", "python", "python3", "pip", "torchrun", "curl", "git", "import")
 SHELL = re.compile(r"[|&;<>$*`]")  # what only a shell understands
-REFUSED = ' || echo "exit code $?"'  # after a command of ours that shows an error
 # Examples are run as written, except for what is replaced here.
 SHORTER = (
     (r"--epochs \d+", "--epochs 1"),
@@ -137,18 +136,14 @@ class Reader:
 
     def type(self, place: str, command: str) -> None:
         """Run one command."""
-        whole = self.shortened(command)
-        short = whole.removesuffix(REFUSED)
+        short = self.shortened(command)
         words = shlex.split(short, comments=True)
         if words[0] == "ghostyolo" and not SHELL.search(short.split(" #")[0]):
             _forget_run(shlex.split(command))
             action = self._serve if words[1:2] == ["serve"] else _command
-            refused = short != whole
-            self.attempt(
-                place, whole, lambda: not action(words[1:]) if refused else action(words[1:])
-            )
+            self.attempt(place, short, lambda: action(words[1:]))
         else:
-            self.attempt(place, whole, lambda: _shell(whole))
+            self.attempt(place, short, lambda: _shell(short))
 
     def shortened(self, text: str) -> str:
         for pattern, replacement in SHORTER:
