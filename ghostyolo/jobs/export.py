@@ -109,27 +109,20 @@ def export(
         opset=opset,
     )
     pictures = find_pictures(int8) if int8 else None
-    data = _dataset(model, val, names) if val else None
-    return _export(
-        model, path, settings, format, pictures=pictures, sample=sample, data=data,
-        on_progress=on_progress,
-    )  # fmt: skip
+    scored_on = _dataset(model, val, names) if val else None
+    path = Path(path)
+    name = format_of(path, format)
+    return _export(model, path, settings, name, pictures, sample, scored_on, on_progress)
 
 
 def _export(
-    model: Model,
-    path: str | Path,
-    settings: ExportSettings,
-    format_name: str | None = None,
-    *,
-    pictures: Sequence[Path] | None = None,
-    sample: str = "",
-    data: Dataset | None = None,
-    on_progress: OnProgress = lambda done, total: None,
-) -> ExportResult:
-    """Export a model on the CPU, see `export`. data: to score model and file on."""
-    path = Path(path)
-    name = format_of(path, format_name)
+    model: Model, path: Path, settings: ExportSettings, name: str, pictures: list[Path] | None,
+    sample: str, data: Dataset | None, on_progress: OnProgress,
+) -> ExportResult:  # fmt: skip
+    """Write and verify all files of an export, once its options are known to be good.
+
+    name: of the format. data: to score the model and the file on.
+    """
     found = FORMATS[name]
     if data:
         _check_scores(path, settings)

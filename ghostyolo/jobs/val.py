@@ -20,7 +20,7 @@ from ghostyolo.inference.environment import versions
 from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
-from ghostyolo.network.model_files import CFG
+from ghostyolo.network.model_files import model_name
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.runtime.registry import installed_version, is_exported
 
@@ -70,7 +70,7 @@ def val(
         result = replace(result, runtime=title, rank=world.rank)
     if report and world.first:
         page = pages.RunReport(
-            title=_name(model, result.network),
+            title=_title(model),
             network=result.network,
             command=command,
             seconds=result.seconds,
@@ -108,10 +108,10 @@ def _opened(
         yield opened, opened.title, (names, source)
 
 
-def _name(model: ModelArgument, network: Network) -> str:
+def _title(model: ModelArgument) -> str:
     """Return the title of a page: the name of the run, of the cfg or of the exported file."""
+    if not isinstance(model, Model | Network):
+        return model_name(model)
+    network = model.network if isinstance(model, Model) else model
     span = network[0].span
-    path = Path(span.path if span else "network")
-    if not isinstance(model, Model | Network) and is_exported(model):
-        path = Path(model)
-    return path.resolve().parent.name if path.name == CFG else path.stem
+    return model_name(Path(span.path).absolute()) if span else "network"
