@@ -3,7 +3,7 @@
     network = ghostyolo.load("ghostnet.cfg")                # a Network; dumps(network) -> text
     run = ghostyolo.train("ghostnet.cfg", "DATA", epochs=100, adapt=True)
     print(ghostyolo.val(run.folder, "DATA", split="test"))  # average precision
-    model = ghostyolo.Model(run.folder)                     # a torch module, ready for inference
+    model = ghostyolo.Model(run.folder)                     # a torch module
     for found in model.detect("dog.jpg"):                   # boxes in pixels of the picture
         print(found.name, found.score, found.box)
     ghostyolo.export(model, "mine.onnx")

@@ -139,8 +139,8 @@ class WeightsError(GhostyoloError):
 
     >>> ghostyolo.Model("my.cfg", "yolov4-tiny.weights")
     Traceback (most recent call last):
-    ghostyolo.errors.WeightsError: yolov4-tiny.weights: holds 4962 floats, the cfg needs 2446:
-    2516 too many; use the cfg that these weights were trained with
+    ghostyolo.errors.WeightsError: yolov4-tiny.weights: holds 4962 floats,
+    the cfg needs 2446: 2516 too many; use the cfg that these weights were trained with
     """
 
 

@@ -49,8 +49,10 @@ def val(
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
     exported file, which the same runtime computes as in the command. data: a data set, or the path
     of one, of which `split` is read. names: class names, or a file of them (those of the data).
-    thresh, nms: see `validate`. size, batch, threads, device: see `open_runtime`. report: an HTML
-    page to write. command: the words of the command line, for the page.
+    thresh, nms: the thresholds of a detector's confidences and of the IoU in non-maximum
+    suppression. size: (h, w) of the input. batch: pictures computed at once. report: an HTML page
+    to write. command: the words of the command line, for the page. on_progress: is called with the
+    numbers of pictures that are done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 

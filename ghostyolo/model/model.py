@@ -34,7 +34,7 @@ PRIOR = 0.01  # initial objectness; Lin et al., Focal Loss, ICCV 2017, section 4
 
 
 class Model(nn.Module):
-    """A detector or classifier, ready for inference; training calls `train()`.
+    """A detector or classifier, ready for inference; a training loop calls `model.train()` first.
 
     As a module it takes (N, C, H, W), for pictures RGB in [0, 1], and returns the outputs of
     `output_indices`, in Darknet's layout. Height and width may differ from `[net]` if all layers
@@ -197,14 +197,13 @@ class Model(nn.Module):
         batch: int = 1,
         device: str | None = None,
     ) -> Any:
-        """Detect in one picture or in several.
+        """Detect in one picture, which gives `Detections`, or in several.
 
-        picture: a path, a uint8 array (H, W, 3) in the order RGB, or a PIL picture; see
-        `data.any_picture.as_rgb`. A list or tuple of pictures gives a list of detections, a
-        generator gives an iterator, which takes the next pictures when they are needed. `batch`
-        pictures are computed at once. thresh: the confidence threshold (0.25). nms: the IoU
-        threshold of non-maximum suppression (0.45). device: move the model there first: "cpu",
-        "cuda:1", "auto" ...
+        picture: a path, a uint8 array (H, W, 3) in the order RGB, RGBA or grey, or a PIL picture.
+        A list or tuple of pictures gives a list of detections, a generator gives an iterator, which
+        takes the next pictures when they are needed. thresh: the confidence threshold (0.25). nms:
+        the IoU threshold of non-maximum suppression (0.45). batch: pictures computed at once.
+        device: move the model there first: "cpu", "cuda:1", "auto" ...
 
         Raises `DataError` with the remedy for what is no such picture, `OptionError` for a number
         out of range, `CfgError` for a network without heads.

@@ -25,7 +25,8 @@ CFG, BEST, LAST = "model.cfg", "best.weights", "last.weights"
 def load(path: str | Path, *, findings: Findings | None = None) -> Network:
     """Read a network.
 
-    path: a cfg file, the folder of a training run, or the name of a published cfg, see `cfg_file`.
+    path: a cfg file, the folder of a training run, or the name of a published cfg. A file or folder
+    of that name goes first.
 
     Raises `CfgError`, with file and line, for a mistake in it.
 
