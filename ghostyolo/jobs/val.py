@@ -71,6 +71,7 @@ def val(
             )  # fmt: skip
         result = replace(result, runtime=title, rank=world.rank)
     if report and world.first:
+        used = str(model.device) if isinstance(model, Model) else pick_device(world.device)
         page = pages.RunReport(
             title=_title(model),
             network=result.network,
@@ -78,7 +79,7 @@ def val(
             seconds=result.seconds,
             validation=result,
             weights=str(weights or ("" if isinstance(model, Model | Network) else model)),
-            versions={**versions(pick_device(world.device)), "runtime": title},
+            versions={**versions(used), "runtime": title},
             date=time.strftime("%Y-%m-%d %H:%M"),
         )
         pages.write(report, page)
