@@ -138,11 +138,8 @@ def _draw_cell(axes: Axes, data: Dataset, sample: Sample) -> None:
     order = np.argsort(-sides.prod(1), kind="stable")
     for row in order:
         (x, y), (wide, high), cls = sample.boxes_xyxy_px[row, :2], sides[row], sample.classes[row]
-        style = ":" if sample.ignore[row] else "-"
-        for line, width in (
-            ((0, 0, 0, 0.35), 2.6),
-            (_scaled(class_colour(int(cls))), 1.7),
-        ):  # a dark line below it
+        style, colour = ":" if sample.ignore[row] else "-", _scaled(class_colour(int(cls)))
+        for line, width in (((0, 0, 0, 0.35), 2.6), (colour, 1.7)):  # a dark line below it
             axes.add_patch(Rectangle((x, y), wide, high, fill=False, ec=line, lw=width, ls=style))
     _, largest = np.unique(sample.classes[order], return_index=True)
     first = order[np.sort(largest)]

@@ -148,13 +148,12 @@ def _labelled(marks: list[dict[str, Any]], picture: tuple[int, int]) -> list[dic
 
     picture: (h, w) of the drawing. The marks on top have the first choice.
     """
-    order = sorted(range(len(marks)), key=lambda row: (not marks[row]["label"], -row))
-    places = [marks[row] for row in order]
-    boxes = np.array([(m["x"], m["y"], m["x"] + m["w"], m["y"] + m["h"]) for m in places])
-    widths = [min(LETTER * len(mark["label"]), picture[1]) for mark in places if mark["label"]]
+    ordered = sorted(marks, key=lambda mark: bool(mark["label"]))[::-1]
+    boxes = np.array([(m["x"], m["y"], m["x"] + m["w"], m["y"] + m["h"]) for m in ordered])
+    widths = [min(LETTER * len(mark["label"]), picture[1]) for mark in ordered if mark["label"]]
     sizes = np.column_stack((widths, np.full(len(widths), LINE)))
     corners, free = place_labels(boxes.reshape(-1, 4), sizes, picture)
-    for mark, (x, y), has_room in zip(places, corners.round(1).tolist(), free, strict=False):
+    for mark, (x, y), has_room in zip(ordered, corners.round(1).tolist(), free, strict=False):
         mark["label"] = mark["label"] if has_room else ""
         mark |= {"text_x": x + 2, "text_y": y + 0.75 * LINE}
     return marks
