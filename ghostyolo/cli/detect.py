@@ -87,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
     model_argument.print_runtime(args, runtime.title)
     if args.json:
         shared.say(shared.json_text(rows))
+    if rows and not any(row["detections"] for row in rows):
+        told = f"nothing found above --thresh {job.detector.thresh}; a lower one shows more"
+        shared.say(f"ghostyolo: {told}", err=True)
     if rows and job.folder:
         told = f"wrote {job.folder}: detections.json and the annotated pictures"
         shared.say(told, err=printed)

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
     )
     if done.rank == 0:
         shared.say(f"{done.folder}: {', '.join(FILES)}")
+        shared.say(f"look at {done.folder}/report.html; ghostyolo detect {done.folder} PICTURES")
 
 
 def _overrides(words: list[str]) -> dict[str, str]:

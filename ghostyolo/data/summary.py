@@ -105,7 +105,7 @@ class Summary:
         count = len(self.names)
         lines = [printable(f"{self.path}: {count} class{'es' * (count != 1)}")]
         for split, parts in self.unions.items():
-            text = f"{split} is {' and '.join(parts)} together, and not counted again"
+            text = f"split {split} = {' + '.join(parts)}"
             lines.append(printable(text))
         lines += ["", *_table(self.splits), ""]
         lines += [printable(f"warning: {line}") for line in self.warnings]

@@ -21,7 +21,7 @@ def check_unused(config: TrainConfig) -> None:
     """Raise `OptionError` if the folder of a new run is not empty."""
     folder = config.folder
     if folder.is_dir() and any(folder.iterdir()):
-        hint = "give another --name, or --resume to continue it"
+        hint = "give another --name (folder= in Python), or --resume to continue it"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
 
 

@@ -810,7 +810,7 @@ def test_run_that_exists_is_left_alone(run: Command, cfg: Path, data: Path) -> N
     (folder / "precious").write_text("mine")
     code, out, err = run("train", cfg, data)
     assert (code, out) == (1, "")
-    told = "this run exists; give another --name, or --resume to continue it\n"
+    told = "this run exists; give another --name (folder= in Python), or --resume to continue it\n"
     assert err == f"ghostyolo: {folder}: {told}"
     assert [path.name for path in folder.iterdir()] == ["precious"]
 

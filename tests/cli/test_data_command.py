@@ -125,7 +125,7 @@ def test_split_of_others_is_not_counted_again(data: Path, run: Command) -> None:
     assert unions(found) == {"trainval": ["train", "val"]}
     code, out, _ = run(data)
     assert code == 0
-    assert "trainval is train and val together, and not counted again" in out
+    assert "split trainval = train + val" in out
     assert "byte for byte" not in out
     _, out, _ = run(data, "--split", "trainval", "--json")
     assert [row["pictures"] for row in json.loads(out)["splits"]] == [9]

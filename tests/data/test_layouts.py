@@ -372,3 +372,13 @@ def test_names_of_splits() -> None:
     assert find_split("val", ["val", "valid"], span) == "val"
     assert find_split("validation", ["Valid", "train"], span) == "Valid"
     assert find_split("val", ["val2014", "valid"], span) == "valid"
+
+
+def test_folders_of_other_names_are_told_how_to_be_named(tmp_path):
+    for name in ("a", "b"):
+        for path in (tmp_path / f"photos/{name}.jpg", tmp_path / f"mine/{name}.txt"):
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    hint = "2 pictures in photos have a .txt file in mine: rename these folders images and labels"
+    with pytest.raises(DataError, match=hint):
+        open_dataset(tmp_path, "train")

@@ -69,7 +69,8 @@ def recognise(path: Path) -> tuple[Path, Layout]:
     if not found:
         wants = ", ".join(f"no {layout.wants}" for layout in LAYOUTS)
         message = f"not a data set: {wants}, and no {UNDESCRIBED.wants}"
-        raise DataError(message, span=Span(str(path)), hint="give the folder or file of a data set")
+        hint = picture_folders.rename_hint(path) or "give the folder or file of a data set"
+        raise DataError(message, span=Span(str(path)), hint=hint)
     description, layout = found[0]
     alike = [each.name for each, other in found if other is layout]
     if len(alike) > 1:

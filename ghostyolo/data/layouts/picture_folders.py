@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,21 @@ class Reading(NamedTuple):
 def find(path: Path) -> list[Path]:
     """Return the folder if a picture in it has a label file."""
     return [path] if path.is_dir() and readings(path) else []
+
+
+def rename_hint(root: Path) -> str:
+    """Return which folders to rename if labels have other folders than expected, "" if unknown."""
+    below = subfolders(root) if root.is_dir() else []
+    for folder in below:
+        stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+        for other, (suffix, label_format) in product(below, FORMATS.items()):
+            if shared := stems & {path.stem for path in other.glob(f"*{suffix}")}:
+                wanted = label_format.folders[0]
+                return (
+                    f"{len(shared)} pictures in {folder.name} have a {suffix} file in "
+                    f"{other.name}: rename these folders {PICTURES[0]} and {wanted}"
+                )
+    return ""
 
 
 def splits(root: Path) -> list[str]:
