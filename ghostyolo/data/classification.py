@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from ghostyolo.data.class_names import class_index, given_names, read_names, unknown_class
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder, Label
+from ghostyolo.data.hold_out import read_split
 from ghostyolo.data.layouts import LAYOUTS, darknet
 from ghostyolo.data.layouts.base import Entry, with_suffix
 from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, subfolders
@@ -33,7 +34,8 @@ def open_classification(
 
     path: a folder with SPLIT/CLASS/ pictures or with CLASS/ pictures, or a Darknet .data file.
     names: the classes in their order, or a file that lists them; by default those of the data set.
-    A folder without splits is split here, always in the same way, which is logged.
+    A folder without splits is split here, always in the same way, which is logged; so is a data set
+    with train but without val, see `hold_out`.
 
     Raises DataError if it has neither layout, lacks the split, or has no usable picture.
     """
@@ -44,9 +46,9 @@ def open_classification(
         raise DataError(message, span=Span(str(path)), hint=f"{hint} with tools/crops.py")
     lists = with_suffix(path, ".data")
     if len(lists) == 1:
-        return open_lists(lists[0], split, names)
+        return read_split(lambda name: open_lists(lists[0], name, names), split, by_class=True)
     if path.is_dir():
-        return _open_folders(path, split, names)
+        return read_split(lambda name: _open_folders(path, name, names), split, by_class=True)
     message = "is no data set for a classifier" if path.exists() else "does not exist"
     raise DataError(f"it {message}", span=Span(str(path)), hint=HINT)
 

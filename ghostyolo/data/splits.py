@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ghostyolo.errors import DataError, Span
@@ -17,6 +17,12 @@ DRAWN = ("train", "val", "all")  # the splits of a data set that is split here
 HELD_BACK = 5  # one picture in five is for validation where a data set has no splits
 
 logger = logging.getLogger(__name__)
+
+
+class MissingSplit(DataError):
+    """A data set does not have the split that was asked for. present: those that it has."""
+
+    present: Sequence[str] = ()
 
 
 def canonical(name: str) -> str:
@@ -39,7 +45,7 @@ def is_split(name: str) -> bool:
 def find_split(split: str, present: Iterable[str], span: Span) -> str:
     """Return the one of the present splits that `split` names, in any spelling or with a year.
 
-    Raises DataError if there is none or more than one.
+    Raises MissingSplit if there is none, DataError if there is more than one.
     """
     present = list(present)
     if split in present:
@@ -52,7 +58,9 @@ def find_split(split: str, present: Iterable[str], span: Span) -> str:
             message = f"split '{split}' may be {' or '.join(found)}"
             raise DataError(message, span=span, hint="give one with --split")
     hint = f"use one of: {', '.join(present)} (--split)" if present else "it has no splits"
-    raise DataError(f"there is no split '{split}'", span=span, hint=hint)
+    missing = MissingSplit(f"there is no split '{split}'", span=span, hint=hint)
+    missing.present = present
+    raise missing
 
 
 def draw(names: Iterable[str], split: str) -> list[str]:

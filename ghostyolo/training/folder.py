@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from contextlib import suppress
 
+import ghostyolo
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import make_folder, replace
 from ghostyolo.network import dumps
@@ -12,6 +15,7 @@ from ghostyolo.network.model_files import BEST, CFG, LAST
 from ghostyolo.training.config import TrainConfig
 
 FILES = ("report.html", CFG, BEST, LAST, "results.csv", "curve.png", "train_batch*.jpg")
+ABOUT, SCHEMA = "run.json", 1  # the schema grows when a file of the folder changes its meaning
 FIRST_ROW = 2  # line of results.csv with the first validation, just before the first checkpoint
 
 logger = logging.getLogger(__name__)
@@ -23,6 +27,22 @@ def check_unused(config: TrainConfig) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         hint = "give another --name (folder= in Python), or --resume to continue it"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
+
+
+def check_schema(config: TrainConfig) -> None:
+    """Raise `OptionError` if the folder is of a later version of this program.
+
+    A version before schema 1 has written no run.json.
+    """
+    path = config.folder / ABOUT
+    try:
+        schema = json.loads(path.read_bytes())["schema"] if path.exists() else SCHEMA
+    except (OSError, ValueError, KeyError, TypeError):
+        schema = None
+    if schema != SCHEMA:
+        message = f"its schema is {schema}, this program reads {SCHEMA}"
+        hint = "resume with the ghostyolo that wrote it"
+        raise OptionError(message, span=Span(str(path)), hint=hint)
 
 
 def left_before_checkpoint(config: TrainConfig) -> bool:
@@ -40,11 +60,20 @@ def left_before_checkpoint(config: TrainConfig) -> bool:
 
 
 def create(config: TrainConfig) -> None:
-    """Create the folder and write model.cfg and model.names. Raises `OptionError`."""
+    """Create the folder; write run.json, model.cfg, model.names and val.txt, a list of pictures.
+
+    Raises `OptionError`.
+    """
     folder = make_folder(config.folder)
     for incomplete in folder.glob("*.part"):  # of a run that was killed
         with suppress(OSError):  # a folder that cannot be written is refused below
             incomplete.unlink()
     replace(folder / CFG, [dumps(config.network).encode()])
+    about = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
+    about |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
+    replace(folder / ABOUT, [json.dumps(about, indent=2).encode()])
+    if config.val:
+        lines = [os.fsencode(f"{os.path.abspath(sample.path)}\n") for sample in config.val.samples]
+        replace(folder / "val.txt", lines)
     names = "".join(f"{name}\n" for name in config.train.names)
     replace(folder / "model.names", [names.encode()])

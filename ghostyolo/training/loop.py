@@ -61,8 +61,8 @@ def fit(
     cannot be written, `WeightsError` for a checkpoint that cannot be read, `NanError` when the loss
     is not finite.
     """
-    if world.first and not resume:
-        folder.check_unused(config)
+    if world.first:
+        (folder.check_schema if resume else folder.check_unused)(config)
     config.task.check(config.network)
     if config.teacher:
         unsupported.check_teacher(config.network, config.teacher.network)
@@ -126,8 +126,8 @@ def _log_warnings(config: TrainConfig, state: State) -> None:
     if config.task is DETECTION and (line := poor_fit_warning(config.train, config.network)):
         logger.warning("%s", line)
     if count := frozen_layers(config.network):
-        sizes = [(p.numel(), p.requires_grad) for p in state.model.parameters()]
-        frozen, whole = sum(n for n, trained in sizes if not trained), sum(n for n, _ in sizes)
+        whole = sum(p.numel() for p in state.model.parameters())
+        frozen = whole - sum(p.numel() for p in state.model.parameters() if p.requires_grad)
         layers = f"the first {count} of {len(config.network)} layers are frozen"
         how = "" if config.weights else ", at random values: no --weights"
         logger.warning("%s, %s of %s parameters%s", layers, f"{frozen:,}", f"{whole:,}", how)

@@ -54,7 +54,9 @@ class TrainOptions:
     folder: str | Path | None = None
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: tuple[str | Path | Network, str | Path] | None = None
-    val_split: str = _option("val", "split to validate on, or 'none'", group="data")
+    val_split: str = _option(
+        "val", "split to validate on, or 'none'; val may be missing: part of train", group="data"
+    )
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(
         None, "start from this .weights file", metavar="FILE", group="model"

@@ -15,6 +15,7 @@ import torch
 from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import adapted, check_classes
+from ghostyolo.data.hold_out import remaining
 from ghostyolo.distributed import joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
@@ -177,6 +178,7 @@ def prepare(
     task.check_loss(options.loss)
     train = task.read(data, options.split, options.names)
     val = _validation_set(network, data, options, train)
+    train = remaining(train, val)
     if options.adapt:
         network = adapted(network, train)
     check_classes(network, train, "give --adapt to rewrite the last layers for these")

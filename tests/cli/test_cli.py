@@ -705,11 +705,13 @@ def test_train_goes_the_whole_way(run: Command, cfg: Path, data: Path) -> None:
     code, out, err = run(*words)
     folder = Path("runs/train/tiny")
     assert code == 0
-    made = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png"
+    made = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png, "
+    made += "train_batch*.jpg"
     assert out == f"{folder}: {made}\n"
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
-        "report.html", "results.csv",
+        "report.html", "results.csv", "run.json", "train_batch0.jpg", "train_batch1.jpg",
+        "train_batch2.jpg", "val.txt", "val_batch0.jpg",
     ]  # fmt: skip
     page = (folder / "report.html").read_text()
     assert "Precision" in page and "train tiny.cfg" not in page.partition("</style>")[0]

@@ -270,7 +270,7 @@ def test_run_writes_its_files(config: Callable[..., TrainConfig], data: Path) ->
     state, folder = fit(settings, Silent()), settings.folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
-        "results.csv",
+        "results.csv", "run.json", "val.txt",
     ]  # fmt: skip
     assert load(folder / "model.cfg") == settings.network
     assert (folder / "model.names").read_text().split() == list(settings.train.names)

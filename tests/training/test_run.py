@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ghostyolo.training.ema import running_statistics
 from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.loop import fit
 from ghostyolo.training.options import TrainOptions
+from ghostyolo.training.run import prepare
 from support import runs, tiny
 
 
@@ -31,8 +33,8 @@ def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) ->
     run = ghostyolo.train(cfg, data, folder=folder, observers=[observer], **options)
     assert {path.name for path in folder.iterdir()} == {
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
-        "report.html", "results.csv", "train_batch0.jpg", "train_batch1.jpg", "train_batch2.jpg",
-        "val_batch0.jpg",
+        "report.html", "results.csv", "run.json", "train_batch0.jpg", "train_batch1.jpg",
+        "train_batch2.jpg", "val.txt", "val_batch0.jpg",
     }  # fmt: skip
     assert (run.state.iteration, len(observer.losses)) == (4, 4)
     assert observer.rates[-1] == 0.02
@@ -116,6 +118,45 @@ def test_frozen_layers_stay_as_they_were(
     assert (told in caplog.text) == bool(count)
     again = ghostyolo.train(cfg, data, folder=tmp_path / "run", resume=True, **options)
     assert again.state.iteration == 4
+
+
+@pytest.fixture
+def without_val(tmp_path: Path) -> Path:
+    """Write a data set of six pictures for training and no validation set; return its folder."""
+    data = tiny.pictures(tmp_path / "only train")
+    for split in ("val", "test"):
+        (data / f"ImageSets/Main/{split}.txt").unlink()
+    return data
+
+
+def test_run_without_a_validation_set_holds_one_out(without_val: Path, tmp_path: Path) -> None:
+    """Which `val` finds again, and the folder lists; unless all pictures are to be trained on."""
+    cfg, folder = tiny.write(tmp_path), tmp_path / "run"
+    run = ghostyolo.train(cfg, without_val, folder=folder, epochs=1, workers=0)
+    (held,) = (folder / "val.txt").read_text().splitlines()
+    assert run.results[-1]["epoch"] == 1 and len(run.results) == 1
+    assert run.state.iteration == 3  # of two of five pictures
+    again = ghostyolo.val(folder, without_val)
+    assert again.scores == pytest.approx(run.scores)
+    assert [sample.path for sample in again.dataset.samples] == [held]
+    config = prepare(cfg, without_val, TrainOptions(), "cpu")
+    assert held not in {sample.path for sample in config.train.samples}
+    everything = prepare(cfg, without_val, TrainOptions(val_split="none"), "cpu")
+    assert (len(config.train), len(everything.train), everything.val) == (5, 6, None)
+    ghostyolo.train(cfg, without_val, folder=folder, epochs=1, workers=0, resume=True)
+
+
+@pytest.mark.parametrize("text", ['{"schema": 2}', "{}", "[]", "{"])
+def test_folder_of_another_version(text: str, data: Path, tmp_path: Path) -> None:
+    config = runs.configured(data, tmp_path / "run", loss="modern")
+    fit(config, runs.Silent())
+    about = config.folder / "run.json"
+    assert json.loads(about.read_text())["schema"] == 1
+    about.write_text(text)
+    with pytest.raises(OptionError, match=r"run.json: its schema is .*, this program reads 1; res"):
+        fit(config, runs.Silent(), resume=True)
+    about.unlink()  # as before there was a schema
+    assert fit(config, runs.Silent(), resume=True).iteration == 4
 
 
 def test_checkpoints_of_other_versions(data: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ghostyolo.data.class_names import given_names
 from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.hold_out import read_split
 from ghostyolo.data.layouts import coco, darknet, picture_folders, voc, yolo_yaml
 from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.splits import KNOWN, without_year
@@ -31,7 +32,8 @@ def open_dataset(
     path: a folder of PASCAL VOC, of COCO, or of pictures and labels; a YOLO .yaml, a Darknet .data
     or a COCO .json file, or a folder with such a file. If a folder describes its data in several
     ways, the first in the order VOC, COCO, YOLO, Darknet counts, which is logged.
-    split: its name; val, valid and validation are the same.
+    split: its name; val, valid and validation are the same. Without val it is a part of train,
+    see `hold_out`.
     names: the classes, or a file that lists them; by default those of the data set.
 
     Raises DataError if the path is none of these, lacks the split, can be read in two ways, or has
@@ -41,7 +43,8 @@ def open_dataset(
     ('ring', 'checker', 'triangle', 'cross', 'star', 'blob')
     """
     description, layout = recognise(Path(path))
-    return layout.read(description, split, given_names(names))
+    known = given_names(names)
+    return read_split(lambda name: layout.read(description, name, known), split)
 
 
 def splits(path: str | Path) -> list[str]:
