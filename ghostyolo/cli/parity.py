@@ -53,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         keep_eps=args.keep_eps,
     )
-    shared.say(shared.json_text(found.as_dict()) if args.json else found.text(all_layers=args.all))
+    text = found.text(all_layers=args.all)
+    shared.say(shared.json_text(found.as_dict()) if args.json else text, keep="\n")
     return 0 if found.equal else 1
