@@ -271,7 +271,9 @@ def test_detect_json_writes_nothing(run: Command, cfg: Path, weights: Path, data
             "detections": [],
         }
     ]  # fmt: skip
-    assert without_runtime(err) == "ghostyolo: no class names; give them with --names FILE\n"
+    names, nothing = without_runtime(err).splitlines()
+    assert names == "ghostyolo: no class names; give them with --names FILE"
+    assert nothing == "ghostyolo: nothing found above --thresh 0.99; a lower one shows more"
     assert not list(Path().rglob("*"))
 
 
@@ -417,8 +419,8 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
         ),
         "empty folder": (
             [cfg, weights, tmp_path / "empty"],
-            f"{tmp_path}/empty: no pictures in this folder; put .bmp, .jpeg, .jpg, .png, .ppm, "
-            ".tif, .tiff, .webp files there",
+            f"{tmp_path}/empty: no pictures in this folder; put .avif, .bmp, .gif, .heic, .heif, "
+            ".jfif, .jp2, .jpe, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp files there",
         ),
         "no source": (
             [cfg, weights, tmp_path / "none.jpg"],
