@@ -11,24 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import ghostyolo
 from ghostyolo.drawing import COLOURS, PLACES, class_colour, css_colour, text_colour
 from ghostyolo.files import SCHEMA
 from ghostyolo.prediction.predict import picture_row
-from ghostyolo.serve import incoming
+from ghostyolo.serve import clients, incoming
 from ghostyolo.serve.batcher import Batcher
+from ghostyolo.serve.clients import Allowed
 from ghostyolo.serve.incoming import Limits, RequestError
 from ghostyolo.serve.tasks import Task
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 DECODERS = 2  # threads that decode pictures
-DRAIN_SECONDS = 10.0
 # The browser may load only the files of the page and the picture that the user has chosen.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -65,8 +69,9 @@ class Service:
             with self._place():
                 return await self._answer(request, body)
         except RequestError as error:
-            with suppress(asyncio.TimeoutError, ClientDisconnect):
-                await asyncio.wait_for(incoming.drain(body), DRAIN_SECONDS)
+            if error.status != 408:
+                with suppress(asyncio.TimeoutError, ClientDisconnect):
+                    await asyncio.wait_for(incoming.drain(body), self.limits.seconds)
             return _refusal(error)
         except ClientDisconnect:
             return Response(status_code=400)  # the client has closed the connection
@@ -138,8 +143,29 @@ class Service:
             raise RequestError(408, message, "send a smaller file") from None
 
 
-def application(service: Service) -> Starlette:
-    """Return the application of a service, and close the service when the application ends."""
+class Gatekeeper:
+    """Middleware that answers 403 to requests that are not allowed."""
+
+    def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
+        self.app, self.allowed = app, allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            try:
+                self.allowed.check(Headers(scope=scope), scope["server"][1])
+            except RequestError as error:
+                clients.log(scope["client"], error.message)
+                await _refusal(error)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def application(service: Service, allowed: Allowed = Allowed()) -> Starlette:  # noqa: B008
+    """Return the application of a service, and close the service when the application ends.
+
+    allowed: who may send requests.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -153,7 +179,14 @@ def application(service: Service) -> Starlette:
         Route("/drawing", service.drawing, methods=["GET"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _no_route(service.task.name), Exception: _own_error}
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    origins, methods, headers = [*allowed.origins], ["GET", "POST"], ["content-type"]
+    layers = [
+        Middleware(Gatekeeper, allowed),
+        Middleware(CORSMiddleware, origins, methods, headers),
+    ]
+    return Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=layers
+    )
 
 
 def _page(name: str) -> Any:
@@ -164,7 +197,7 @@ def _page(name: str) -> Any:
 
 
 def _refusal(error: RequestError) -> Response:
-    headers = {"Retry-After": "1"} if error.status == 503 else None
+    headers = {408: {"Connection": "close"}, 503: {"Retry-After": "1"}}.get(error.status)
     return _error(error.status, error.message, error.hint, headers)
 
 

@@ -28,13 +28,15 @@ class Limits:
     """The limits of a server.
 
     requests: number that are received, waiting or computed at the same time. bytes, pixels: of one
-    picture. seconds: for a request to arrive. batch: largest batch size.
+    picture. seconds: for the body of a request to arrive. head: seconds for the head of a request
+    to arrive, and for a client to read an answer. batch: largest batch size.
     """
 
     requests: int = 32
     bytes: int = 2**24
     pixels: int = 2**25
     seconds: float = 20.0
+    head: float = 10.0
     batch: int = 8
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
 import socket
-import struct
-import subprocess
 import sys
 import threading
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,128 +31,25 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("python_multipart")
 
-import uvicorn
-
-from ghostyolo.serve.app import Service, application
+from ghostyolo.serve.app import Service
 from ghostyolo.serve.batcher import Batcher
-from ghostyolo.serve.incoming import Limits
 from ghostyolo.serve.tasks import DetectOptions, classification, detection
-
-NAMES = ("ball", "cube", "cone", "ring", "star", "leaf")
-OPTIONS = DetectOptions(0.25, 0.45)
-LIMITS = Limits(requests=4, bytes=200_000, pixels=100_000, seconds=1.0, batch=4)
-
-
-class Reply(NamedTuple):
-    """What the server answered."""
-
-    status: int
-    content: Any
-    headers: dict[str, str]
-
-
-class Site(NamedTuple):
-    """A server that runs, and a picture with what the model itself finds in it."""
-
-    port: int
-    service: Service
-    picture: bytes
-    expected: Detections
-
-    def ask(
-        self,
-        path: str = "/detect",
-        body: Any = None,
-        method: str = "POST",
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        return ask(self.port, path, body, method, headers)
-
-
-def ask(
-    port: int,
-    path: str,
-    body: Any = None,
-    method: str = "POST",
-    headers: dict[str, str] | None = None,
-) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        data = response.read()
-        is_json = response.headers.get_content_type() == "application/json"
-        content = json.loads(data) if is_json else data
-        return Reply(response.status, content, dict(response.headers))
-    finally:
-        connection.close()
-
-
-@contextmanager
-def serving(service: Service) -> Iterator[int]:
-    """Serve in a thread; yield the port."""
-    bound = server.bind("127.0.0.1", 0)
-    config = uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5)
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    try:
-        yield bound.getsockname()[1]
-    finally:
-        running.should_exit = True
-        thread.join()
-        bound.close()
-
-
-def jpeg(h: int, w: int) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 255, (h // 8, w // 8, 3), np.uint8)
-    return cv2.imencode(".jpg", cv2.resize(pixels, (w, h)))[1].tobytes()
-
-
-def png_that_states(h: int, w: int) -> bytes:
-    """Return a PNG of a few bytes that states a size and has no pixels."""
-    chunks = {b"IHDR": struct.pack(">II5B", w, h, 8, 2, 0, 0, 0), b"IEND": b""}
-    parts = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks.items()
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def form(parts: Sequence[tuple[str, bytes]], boundary: str = "xyz") -> dict[str, Any]:
-    """Return body and headers of a form; each part: what follows form-data, its content."""
-    head = "--{}\r\nContent-Disposition: form-data; {}\r\n\r\n"
-    pieces = [head.format(boundary, what).encode() + data + b"\r\n" for what, data in parts]
-    body = b"".join(pieces) + f"--{boundary}--\r\n".encode()
-    return {
-        "body": body,
-        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
-    }
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    model = Model(tiny.write(folder), tiny.eager_weights(folder)).eval()
-    detect = lambda images, options: model.detector(**options._asdict())(images)  # noqa: E731
-    service = Service(detection(detect, NAMES), LIMITS, "torch")
-    (folder / "x.jpg").write_bytes(jpeg(96, 128))
-    expected = model.detect(folder / "x.jpg")
-    assert len(expected)
-    with serving(service) as port:
-        yield Site(port, service, jpeg(96, 128), expected)
-
-
-def same(found: dict[str, Any], expected: Detections) -> bool:
-    rows = found["detections"]
-    return (
-        (found["schema"], found["format"]) == (1, "xyxy")
-        and [row["class"] for row in rows] == expected.classes.tolist()
-        and np.allclose([row["box"] for row in rows], expected.boxes, atol=0.01)
-        and np.allclose([row["score"] for row in rows], expected.scores, atol=1e-5)
-    )
+from support.serving import (
+    LIMITS,
+    NAMES,
+    OPTIONS,
+    Gate,
+    Reply,
+    Site,
+    ask,
+    form,
+    jpeg,
+    png_that_states,
+    same,
+    serving,
+    started,
+    wait_until,
+)
 
 
 def test_body_and_form_find_what_the_model_finds(site: Site) -> None:
@@ -236,22 +127,19 @@ def test_mistakes_are_told_in_json(site: Site, name: str) -> None:
 
 def test_slow_client_is_let_go(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
-        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        client.sendall(
+            b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc"
+        )
         assert client.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_client_that_leaves_frees_its_place(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.port)) as client:
-        client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        client.sendall(
+            b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc"
+        )
         wait_until(lambda: site.service.inside == 1)
     wait_until(lambda: site.service.inside == 0)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_health_and_page(site: Site) -> None:
@@ -261,24 +149,6 @@ def test_health_and_page(site: Site) -> None:
     page = site.ask("/", method="GET")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert b"http" not in page.content.replace(b"http-equiv", b"")
-
-
-class Gate:
-    """A detector that waits to be let through, and notes the sizes of its batches."""
-
-    def __init__(self) -> None:
-        self.open, self.sizes = threading.Event(), list[int]()
-
-    def __call__(self, images: Sequence[np.ndarray], options: DetectOptions) -> list[Detections]:
-        self.sizes.append(len(images))
-        assert self.open.wait(30)
-        # each picture's answer is told by its first pixel
-        return [
-            Detections(
-                np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), image[0, :1, 0]
-            )
-            for image in images
-        ]
 
 
 def test_full_server_says_when_to_come_back_and_serves_those_inside() -> None:
@@ -331,23 +201,6 @@ def test_failure_is_the_answer_to_its_own_requests() -> None:
     assert failed.status == 500
     assert "secret" not in json.dumps(failed.content)
     assert health.content["ready"]
-
-
-@contextmanager
-def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run `ghostyolo serve` on a free port; yield the process and the port."""
-    command = [sys.executable, "-m", "ghostyolo", "serve", *words, "--port", "0"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    )
-    try:
-        assert process.stdout
-        line = process.stdout.readline()
-        assert line.startswith("serving"), line + process.stdout.read()
-        yield process, int(line.partition("http://127.0.0.1:")[2].split()[0])
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -412,31 +265,60 @@ def test_page_shows_what_was_found_and_why_not(site: Site, tmp_path: Path) -> No
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == "file"
         page.set_input_files("#file", tmp_path / "x.jpg")
-        page.wait_for_selector("#rows tr")
-        assert page.locator("#rows tr").count() == len(site.expected)
-        assert inside(page, page.locator("#boxes div").first, site.expected.boxes[0], (96, 128))
+        page.wait_for_selector("tbody tr")
+        assert page.locator("tbody tr").count() == len(site.expected)
+        assert inside(page, page.locator(".boxes div").first, site.expected.boxes[0], (96, 128))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        colour = page.locator("#boxes span").first.evaluate(
+        colour = page.locator(".boxes span").first.evaluate(
             "e => getComputedStyle(e).backgroundColor"
         )
         assert colour == f"rgb{class_colour(int(site.expected.classes[0]))}"
-        page.wait_for_selector("#boxes span[style]")
+        page.wait_for_selector(".boxes span[style]")
         assert whole(page)
         page.set_viewport_size({"width": 800, "height": 800})
         assert whole(page)
         page.focus("#thresh")
         page.keyboard.press("End")
-        wait_until(lambda: page.locator("#rows tr").count() < len(site.expected))
+        wait_until(lambda: page.locator("tbody tr").count() < len(site.expected))
         page.set_input_files("#file", tmp_path / "bad.jpg")
         page.wait_for_selector("#status.bad")
         assert "not a picture, or truncated" in page.inner_text("#status")
-        assert page.locator("#result").is_hidden()
+        assert page.locator(".stage").is_hidden()
         page.set_input_files("#file", tmp_path / "x.webp")  # which the browser makes a PNG
-        page.wait_for_selector("#result:not([hidden])")
+        page.wait_for_selector(".stage:visible")
     assert not wrong
     assert all(
         url.startswith((f"http://127.0.0.1:{site.port}/", "blob:", "data:")) for url in asked
     )
+
+
+DROP = """files => {
+    const data = new DataTransfer();
+    for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
+    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+}"""
+
+
+def test_page_shows_all_pictures_that_are_dropped(site: Site) -> None:
+    with browser.page(1000, 900) as page:
+        wrong = list[str]()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"http://127.0.0.1:{site.port}/")
+        page.wait_for_selector("#about:not(:empty)")
+        dropped = [["one.jpg", site.picture], ["bad <b>.jpg", b"x"], ["two.png", site.picture]]
+        page.evaluate(DROP, [[name, [*data]] for name, data in dropped])
+        page.wait_for_selector("text=3 pictures, 1 of them cannot be used")
+        assert page.locator("h2").all_inner_texts() == [name for name, _ in dropped]
+        assert page.locator(".stage:visible").count() == 2
+        assert page.locator("tbody tr:visible").count() == 2 * len(site.expected)
+        assert page.locator(".summary").nth(1).inner_text().startswith("This is not a picture")
+        page.focus("#thresh")
+        page.keyboard.press("End")
+        wait_until(lambda: page.locator("tbody tr:visible").count() < len(site.expected))
+        page.evaluate(DROP, [["three.jpg", [*site.picture]]])
+        wait_until(lambda: page.locator(".result").count() == 1)
+        page.wait_for_selector("text=pixels")
+    assert not wrong
 
 
 def classifying(folder: Path) -> tuple[Model, Path, Path]:
@@ -469,9 +351,9 @@ def test_classifier_answers_with_its_classes(site: Site, tmp_path: Path) -> None
         with browser.page(390, 800) as page:
             page.goto(f"http://127.0.0.1:{port}/")
             page.set_input_files("#file", tmp_path / "x.jpg")
-            page.wait_for_selector("#rows tr")
-            assert page.locator("#rows tr").count() == 3
-            assert page.locator("#boxes div").count() == 0
+            page.wait_for_selector("tbody tr")
+            assert page.locator("tbody tr").count() == 3
+            assert page.locator(".boxes div").count() == 0
             assert page.locator(".option:visible").count() == 0
             assert "Classify a picture" in page.inner_text("h1")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -493,7 +375,7 @@ def test_command_serves_a_classifier_and_its_exported_file(site: Site, tmp_path:
 def whole(page: Any) -> bool:
     """Return whether the labels that are shown lie on the picture and beside each other."""
     area, *labels = page.evaluate(
-        """[...document.querySelectorAll("#picture, #boxes span:not([hidden])")].map(e => {
+        """[...document.querySelectorAll(".stage img, .boxes span:not([hidden])")].map(e => {
             const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })"""
     )
     rows = np.array(labels)
@@ -504,7 +386,7 @@ def whole(page: Any) -> bool:
 
 def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool:
     """Return whether a mark lies on the picture where the box lies in it."""
-    shown, found = page.locator("#picture").bounding_box(), mark.bounding_box()
+    shown, found = page.locator(".stage img").bounding_box(), mark.bounding_box()
     scale = shown["width"] / size[1]
     x1, y1, x2, y2 = box * scale + np.array([shown["x"], shown["y"]] * 2)
     corners = (found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"])

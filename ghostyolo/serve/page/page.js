@@ -1,6 +1,7 @@
 "use strict";
 const get = (id) => document.getElementById(id);
 const TAKEN = ["image/jpeg", "image/png", "image/bmp"]; // what the server decodes
+const NO_SERVER = "The server does not answer; is it running?";
 const OPTIONS = ["thresh", "nms"]; // those with a slider
 // By what the server does: its path, the title of the page, the columns of the table of results.
 const TASKS = {
@@ -10,9 +11,8 @@ const TASKS = {
 let task = "detect";
 let options = []; // of OPTIONS, those that the server has
 let drawing = null; // colours by class, each with that of its text, and places of labels
-let picture = null; // the Blob that is shown or about to be
-let asked = 0; // requests sent; only the answer to the last one counts
-let shown = ""; // the object URL of the picture on the page
+let pictures = []; // shown or about to be: the file, what is sent of it, its part of the page
+let round = 0; // of requests for all pictures; only the answers of the last one count
 
 function say(text, bad = false) {
   get("status").textContent = text;
@@ -45,6 +45,8 @@ function box(found, row) {
   return element;
 }
 
+const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => place(target)));
+
 function shared(a, b) {
   const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
   const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
@@ -53,11 +55,11 @@ function shared(a, b) {
 
 // Each label in turn gets the free place at its box where it covers least of the boxes, as in the
 // pictures that the program draws; without one it is hidden.
-function place() {
-  const marks = [...get("boxes").children];
+function place(stage) {
+  const marks = [...stage.lastChild.children];
   const labels = marks.map((mark) => mark.firstChild);
   for (const label of labels) label.hidden = false;
-  const area = get("boxes").getBoundingClientRect();
+  const area = stage.lastChild.getBoundingClientRect();
   const boxes = marks.map((mark) => mark.getBoundingClientRect());
   const sizes = labels.map((label) => label.getBoundingClientRect());
   const taken = [];
@@ -105,19 +107,39 @@ function summary(rows) {
   return `${rows.length === 1 ? "1 object" : `${rows.length || "No"} objects`} found`;
 }
 
-function show(found, blob) {
+// The part of the page that shows a picture; it is added when there is something to show.
+function section(picture) {
+  if (!picture.section) {
+    picture.section = get("result").content.firstElementChild.cloneNode(true);
+    const [name, stage] = picture.section.children;
+    name.textContent = picture.file.name;
+    stage.firstChild.addEventListener("load", () => place(stage));
+    resized.observe(stage);
+    get("results").append(picture.section);
+  }
+  return picture.section;
+}
+
+function tell(picture, text, bad = false) {
+  section(picture).classList.toggle("bad", bad);
+  picture.section.querySelector(".summary").textContent = text;
+  [picture.summary, picture.failed] = [text, bad];
+}
+
+function show(found, picture) {
   const rows = found.detections ?? found.classes;
   const marks = found.detections ? rows.map((row) => box(found, row)) : [];
-  const lines = rows.map((row, i) => line(row, marks[i]));
-  get("boxes").replaceChildren(...marks);
-  get("rows").replaceChildren(...lines);
-  if (shown) URL.revokeObjectURL(shown);
-  shown = URL.createObjectURL(blob);
-  get("picture").src = shown;
-  get("picture").alt = `The picture: ${summary(rows)}`;
-  get("table").hidden = !rows.length;
-  get("result").hidden = false;
-  say(`${summary(rows)} in ${found.width} x ${found.height} pixels, ${Math.round(found.ms.total)} ms`);
+  const [, stage, , scroll] = section(picture).children;
+  const table = scroll.firstElementChild;
+  stage.lastChild.replaceChildren(...marks);
+  table.tHead.rows[0].replaceChildren(...heads());
+  table.tBodies[0].replaceChildren(...rows.map((row, i) => line(row, marks[i])));
+  table.hidden = !rows.length;
+  if (!picture.url) picture.url = URL.createObjectURL(picture.blob);
+  stage.firstChild.src = picture.url;
+  stage.firstChild.alt = `The picture: ${summary(rows)}`;
+  const size = `${found.width} x ${found.height} pixels, ${Math.round(found.ms.total)} ms`;
+  tell(picture, `${summary(rows)} in ${size}`);
 }
 
 // Other formats that the browser knows are sent as PNG.
@@ -131,39 +153,60 @@ async function converted(blob) {
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-async function ask() {
-  if (!picture) return;
-  const mine = ++asked;
-  const latest = () => mine === asked;
-  say("Computing ...");
+// Shows the answer for a picture; returns whether there was one, false without a server.
+async function ask(picture, latest) {
+  try {
+    picture.blob ??= await converted(picture.file);
+  } catch {
+    if (latest()) tell(picture, "This is not a picture that the browser can read.", true);
+    return true;
+  }
   try {
     const query = new URLSearchParams(options.map((name) => [name, get(name).value]));
-    const answer = await fetch(`/${task}?${query}`, { method: "POST", body: picture });
+    const answer = await fetch(`/${task}?${query}`, { method: "POST", body: picture.blob });
     const found = await answer.json();
-    if (!latest()) return;
+    if (!latest()) return true;
     if (answer.ok) show(found, picture);
-    else fail(`${found.error}; ${found.hint}`);
+    else tell(picture, `${found.error}; ${found.hint}`, true);
   } catch {
-    if (latest()) fail("The server does not answer; is it running?");
+    return false;
   }
+  return true;
 }
 
-function fail(text) {
-  get("result").hidden = true;
-  say(text, true);
+async function askAll() {
+  if (!pictures.length) return;
+  const mine = ++round;
+  const latest = () => mine === round;
+  for (const [number, picture] of pictures.entries()) {
+    say(pictures.length > 1 ? `Picture ${number + 1} of ${pictures.length} ...` : "Computing ...");
+    const answered = await ask(picture, latest);
+    if (!latest()) return;
+    if (!answered) return say(NO_SERVER, true);
+  }
+  conclude();
 }
 
-async function take(blob) {
-  if (!blob) return;
-  try {
-    picture = await converted(blob);
-  } catch {
-    asked++;
-    picture = null;
-    fail("This is not a picture that the browser can read.");
-    return;
-  }
-  ask();
+function conclude() {
+  const failed = pictures.filter((picture) => picture.failed).length;
+  const left = failed ? `, ${failed} of them cannot be used` : "";
+  const [first, ...others] = pictures;
+  const text = others.length ? `${pictures.length} pictures${left}` : first.summary;
+  say(text, failed > 0);
+}
+
+function take(files) {
+  if (!files.length) return;
+  for (const { url } of pictures) if (url) URL.revokeObjectURL(url);
+  get("results").replaceChildren();
+  pictures = [...files].map((file) => ({ file }));
+  askAll();
+}
+
+function heads() {
+  const cells = TASKS[task].columns.map((text, i) => make("th", text, i ? "number" : ""));
+  for (const cell of cells) cell.scope = "col";
+  return cells;
 }
 
 function report(name) {
@@ -182,21 +225,16 @@ async function start() {
   }
   document.title = `ghostyolo: ${TASKS[task].title.toLowerCase()}`;
   get("title").textContent = TASKS[task].title;
-  const heads = TASKS[task].columns.map((text, i) => make("th", text, i ? "number" : ""));
-  for (const head of heads) head.scope = "col";
-  get("head").replaceChildren(...heads);
   get("about").textContent = `ghostyolo ${health.version}, ${health.runtime}`;
 }
 
 for (const name of OPTIONS) {
   get(name).addEventListener("input", () => report(name));
-  get(name).addEventListener("change", ask);
+  get(name).addEventListener("change", askAll);
 }
-get("picture").addEventListener("load", place);
-addEventListener("resize", place);
 get("form").addEventListener("submit", (event) => event.preventDefault());
-get("file").addEventListener("change", () => take(get("file").files[0]));
-document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+get("file").addEventListener("change", () => take(get("file").files));
+document.addEventListener("paste", (event) => take(event.clipboardData.files));
 // The whole page takes what is dropped: beside the frame, the browser would leave the page for it.
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -206,6 +244,6 @@ document.addEventListener("dragleave", () => get("drop").classList.remove("over"
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   get("drop").classList.remove("over");
-  take(event.dataTransfer.files[0]);
+  take(event.dataTransfer.files);
 });
-start().catch(() => fail("The server does not answer; is it running?"));
+start().catch(() => say(NO_SERVER, true));
