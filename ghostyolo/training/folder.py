@@ -71,7 +71,7 @@ def create(config: TrainConfig) -> None:
     replace(folder / CFG, [dumps(config.network).encode()])
     about = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
     about |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
-    replace(folder / ABOUT, [json.dumps(about, indent=2).encode()])
+    replace(folder / ABOUT, [json.dumps(about, indent=2).encode(), b"\n"])
     if config.val:
         lines = [os.fsencode(f"{os.path.abspath(sample.path)}\n") for sample in config.val.samples]
         replace(folder / "val.txt", lines)
