@@ -16,7 +16,7 @@ from support import ROOT, examples
 from support.examples import LANGUAGES, PAGES, PROGRAMS, Block
 
 BLOCKS = {page: examples.blocks(page, (ROOT / page).read_text()) for page in PAGES}
-MOST_NOT_RUN = 12
+MOST_NOT_RUN = 8
 NOT_RUN = {"sample-data": "paints 520 pictures, which takes half a minute"}
 
 
