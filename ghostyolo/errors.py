@@ -147,10 +147,11 @@ class WeightsError(GhostyoloError):
 class DataError(GhostyoloError):
     """A data set, label or picture that cannot be used.
 
-    >>> ghostyolo.open_dataset("DATA", "tets")
-    Traceback (most recent call last):
-    ghostyolo.errors.DataError: DATA/ImageSets/Main: there is no split 'tets';
-    use one of: test, train, val (--split)
+    >>> try:
+    ...     ghostyolo.open_dataset("DATA", "tets")
+    ... except ghostyolo.DataError as error:
+    ...     print(error)
+    DATA/ImageSets/Main: there is no split 'tets'; use one of: test, train, val (--split)
     """
 
 
