@@ -179,10 +179,14 @@ def application(service: Service, allowed: Allowed = Allowed()) -> Starlette:  #
         Route("/drawing", service.drawing, methods=["GET"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _no_route(service.task.name), Exception: _own_error}
-    origins, methods, headers = [*allowed.origins], ["GET", "POST"], ["content-type"]
     layers = [
-        Middleware(Gatekeeper, allowed),
-        Middleware(CORSMiddleware, origins, methods, headers),
+        Middleware(Gatekeeper, allowed=allowed),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=[*allowed.origins],
+            allow_methods=["GET", "POST"],
+            allow_headers=["content-type"],
+        ),
     ]
     return Starlette(
         routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=layers

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+from ghostyolo.errors import printable
 from ghostyolo.serve.incoming import RequestError
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -53,7 +54,7 @@ logger.addFilter(ONE_PER_MINUTE)
 def log(client: tuple[str, int] | None, what: str) -> None:
     """Log what is wrong with the requests of a client, its address and port."""
     address = client[0] if client else "a client"
-    logger.warning("%s: %s; no more of it is logged for a minute", address, what)
+    logger.warning("%s: %s; no more of it is logged for a minute", address, printable(what))
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,9 @@ class Connection(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.close()
+        if self.cycle:  # a handler may wait for the body, of which no more is taken
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def shutdown(self) -> None:
         """Close an idle connection, without a reset; let the answer of any other be its last."""
@@ -87,6 +90,7 @@ class Server(uvicorn.Server):
             app,
             http=Connection,
             ws="none",
+            proxy_headers=False,  # by which a client on this computer states any address
             access_log=access_log,
             log_config=None,
             server_header=False,

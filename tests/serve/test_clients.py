@@ -155,6 +155,7 @@ GARBAGE = {
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\xfc\r\n\r\n",
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
     "bad chunk": HEAD + CHUNKED + b"xyz\r\n",
+    "bad chunk for no path": HEAD.replace(b"detect", b"no") + CHUNKED + b"xyz\r\n",
     "bad chunk after the answer": HEAD.replace(b"detect", b"no") + CHUNKED,
     "bad length": HEAD + b"Content-Length: many\r\n\r\n",
     "two lengths": HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -181,6 +182,16 @@ def test_garbage_is_one_line_of_log_for_each_client_and_minute(
     assert len(lines) == 1, lines
     assert re.match(r"127\.0\.0\.1: .*; no more of it is logged for a minute$", lines[0])
     wait_until(lambda: site.service.inside == 0)
+
+
+def test_log_tells_the_address_of_the_connection_and_commands_no_terminal(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    stated = "\x1b[2J" + "x" * 10_000
+    site.ask("/health", headers={"Host": "evil\x1b[2J", "X-Forwarded-For": stated})
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(r"127.0.0.1: this server is not called 'evil\x1b[2J'")
+    assert [*clients.ONE_PER_MINUTE.passed] == ["127.0.0.1"]
 
 
 def test_clients_cannot_fill_the_log_or_the_memory() -> None:
