@@ -109,12 +109,16 @@ def _axes(outputs: list[str], settings: ExportSettings) -> dict[str, dict[int, s
 def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
     """Append suppression to the graph: its output becomes detections (m, 7), float32.
 
-    A row is picture, box, score, class; rows are sorted by picture, class and descending score.
+    A row is picture, box, score, class; rows are sorted by picture, class and descending score. A
+    row is added before boxes are gathered and taken off in the end: OpenCV 5.0 divides by zero in
+    GatherND if there is none.
     """
     constants: dict[str, np.ndarray] = {
         "most": np.array([limits.most], np.int64),
         "iou": np.array([limits.iou], np.float32),
         "thresh": np.array([limits.thresh], np.float32),
+        "added": np.zeros((1, 3), np.int64),
+        "last": np.array([-1], np.int64),
         "columns": np.array([0, 2], np.int64),
         "first": np.array([0], np.int64),
         "second": np.array([1], np.int64),
@@ -123,9 +127,10 @@ def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
     nodes = [
         _node("Transpose", "scores", "by_class", perm=[0, 2, 1]),
         _node(
-            "NonMaxSuppression", "boxes by_class most iou thresh", "selected",
+            "NonMaxSuppression", "boxes by_class most iou thresh", "suppressed",
             center_point_box=int(boxes == "cxcywh"),
         ),
+        _node("Concat", "suppressed added", "selected", axis=0),
         _node("Gather", "selected columns", "box_places", axis=1),
         _node("GatherND", "boxes box_places", "survivors"),
         _node("GatherND", "by_class selected", "score_list"),
@@ -134,9 +139,8 @@ def _suppress(proto: ModelProto, boxes: str, limits: Suppression) -> None:
         _node("Gather", "selected second", "classes", axis=1),
         _node("Cast", "pictures", "picture_column", to=TensorProto.FLOAT),
         _node("Cast", "classes", "class_column", to=TensorProto.FLOAT),
-        _node(
-            "Concat", "picture_column survivors score_column class_column", "detections", axis=1
-        ),
+        _node("Concat", "picture_column survivors score_column class_column", "rows", axis=1),
+        _node("Slice", "rows first last first", "detections"),
     ]  # fmt: skip
     graph = proto.graph
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())

@@ -24,9 +24,10 @@ def path_of(language: str, file: Path) -> Path:
     return file.with_name(f"{file.stem}_opencv{LANGUAGES[language]}")
 
 
-def text(language: str, metadata: Metadata, file: Path) -> str:
+def text(language: str, metadata: Metadata, file: Path, thresh: float = THRESH) -> str:
     """Return the program that reads a picture, detects with the file and draws the boxes.
 
+    thresh: the confidence threshold of the program, or of the suppression in the file.
     Raises `CfgError` for a network without heads, `OptionError` for a network of grey pictures, and
     if the program would have to decode heads other than `[yolo]`.
     """
@@ -48,7 +49,8 @@ def text(language: str, metadata: Metadata, file: Path) -> str:
         undefined=jinja2.StrictUndefined,
     )
     template = environment.get_template(f"sample{LANGUAGES[language]}.txt")
-    return template.render(_values(metadata, file, path_of(language, file)))
+    values = _values(metadata, file, path_of(language, file))
+    return template.render(values, thresh=thresh)
 
 
 def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:
@@ -63,7 +65,6 @@ def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:
         "width": options.width,
         "height": options.height,
         "letterbox": bool(options.letter_box),
-        "thresh": THRESH,
         "iou": NMS,
         "layout": metadata.layout,
         "boxes": metadata.boxes,

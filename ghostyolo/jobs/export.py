@@ -187,7 +187,8 @@ def _program(model: Model, path: Path, settings: ExportSettings, name: str, samp
     if name != programs.FORMAT:
         message, hint = f"--sample {sample} reads ONNX", "give OUT an .onnx suffix"
         raise OptionError(message, hint=hint)
-    return programs.text(sample, settings.metadata(model.network), path)
+    thresh = (settings.suppression or Suppression()).thresh
+    return programs.text(sample, settings.metadata(model.network), path, thresh)
 
 
 def _scores(

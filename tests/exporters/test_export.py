@@ -212,12 +212,14 @@ class Sample:
     out: Path
 
     @classmethod
-    def made(cls, folder: Path, letterbox: int, words: list[str], language: str) -> Sample:
+    def made(
+        cls, folder: Path, letterbox: int, words: list[str], language: str, bias: float = 4
+    ) -> Sample:
         cfg = tiny.write(folder, ("channels=3", f"channels=3\nletter_box={letterbox}"))
         painted = write_dataset(folder / "d", {"train": 1}, size=(96, 128))
         names = folder / "x.names"
         names.write_text("\n".join(f"thing {i}" for i in range(6)))
-        weights = tiny.eager_weights(folder)
+        weights = tiny.eager_weights(folder, bias)
         made = cls(cfg, weights, next(painted.rglob("*.jpg")), folder / "x.onnx")
         given = [str(cfg), str(made.weights), str(made.out), "--names", str(names)]
         assert main(["export", *given, "--sample", language, *words]) == 0
@@ -234,6 +236,11 @@ class Sample:
         assert len(found) == len(want.scores) > 3
         return all(_among(row, want) for row in found)
 
+    def tells_that_nothing_is_above(self, thresh: str, *command: str | Path) -> bool:
+        done = subprocess.run([*command, self.picture], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "")
+        return done.stderr.startswith(f"nothing found above {thresh}; ")
+
 
 def _among(row: tuple[str, ...], want: Detections) -> bool:
     name, score, *box = row
@@ -242,14 +249,22 @@ def _among(row: tuple[str, ...], want: Detections) -> bool:
     return bool(np.abs(want.scores[same] - float(score)).min(initial=1) < 1e-4)
 
 
-LAYOUTS = pytest.mark.parametrize("words", [[], ["--decode"], ["--decode", "cxcywh"]], ids=" ".join)
+LAYOUTS = [], ["--decode"], ["--decode", "cxcywh"]
 
 
 @pytest.mark.parametrize("letterbox", [0, 1])
-@LAYOUTS
+@pytest.mark.parametrize("words", [*LAYOUTS, ["--nms"]], ids=" ".join)
 def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_path: Path) -> None:
     made = Sample.made(tmp_path, letterbox, words, "python")
     assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
+
+
+@pytest.mark.parametrize(
+    "words, thresh", [([], "0.25"), (["--decode"], "0.25"), (["--nms", "--thresh", ".4"], "0.4")]
+)
+def test_sample_tells_that_nothing_is_found(words: list[str], thresh: str, tmp_path: Path) -> None:
+    made = Sample.made(tmp_path, 0, words, "python", bias=-4)
+    assert made.tells_that_nothing_is_above(thresh, sys.executable, tmp_path / "x_opencv.py")
 
 
 def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
@@ -261,7 +276,7 @@ def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
         assert told in done.stderr and "Traceback" not in done.stderr
 
 
-@LAYOUTS
+@pytest.mark.parametrize("words", LAYOUTS, ids=" ".join)
 def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
     """Compiled against the OpenCV of the system, whichever that is."""
     if not shutil.which("g++") or not shutil.which("pkg-config"):
@@ -276,6 +291,9 @@ def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -
     done = subprocess.run([*compile_, *flags.stdout.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert made.agrees(program, made.out)
+    (tmp_path / "empty").mkdir()
+    made = Sample.made(tmp_path / "empty", 1, words, "cpp", bias=-4)
+    assert made.tells_that_nothing_is_above("0.25", program, made.out)
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -71,13 +71,16 @@ def pictures(folder: Path, size: tuple[int, int] = (96, 128)) -> Path:
     return write_dataset(folder, COUNTS, size=size)
 
 
-def eager_weights(folder: Path) -> Path:
-    """Write weights for the cfg that find something everywhere; return their path."""
+def eager_weights(folder: Path, bias: float = 4) -> Path:
+    """Write weights for the cfg that find something everywhere; return their path.
+
+    bias: of the objectness and of the first class; with -4 nothing is found.
+    """
     torch.manual_seed(0)
     model = Model(loads(CFG))
     with torch.no_grad():
-        bias = model.layers[2].conv.bias.view(2, 11)
-        bias.zero_()
-        bias[:, 4], bias[:, 5] = 4, 4
+        biases = model.layers[2].conv.bias.view(2, 11)
+        biases.zero_()
+        biases[:, 4:6] = bias
     model.save_weights(folder / "tiny.weights")
     return folder / "tiny.weights"
