@@ -17,6 +17,7 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
 from ghostyolo.loss.base import LossConfig
 from ghostyolo.network import Network, dumps
+from ghostyolo.training import label_record
 from ghostyolo.training.options import BN_MOMENTUM
 from ghostyolo.training.precision import dtype_of
 from ghostyolo.training.schedule import input_size
@@ -88,6 +89,16 @@ class TrainConfig:
     def loss_config(self) -> LossConfig:
         """Return the configuration of the loss."""
         return loss_config(self.task.check_loss(self.loss))
+
+    @property
+    def splits(self) -> dict[str, Dataset]:
+        """Return the data sets by what they are for, train or val."""
+        return {"train": self.train} | ({"val": self.val} if self.val else {})
+
+    @cached_property
+    def labels(self) -> dict[str, label_record.Record]:
+        """Return the records of the data sets' labels."""
+        return {split: label_record.record(data) for split, data in self.splits.items()}
 
     @property
     def checkpoint(self) -> Path:

@@ -113,7 +113,7 @@ def _first_state(config: TrainConfig, resume: bool, world: World) -> State:
     torch.manual_seed(config.seed)
     state = initial_state(config, world)
     if resume and not folder.left_before_checkpoint(config):
-        state.restore(config.checkpoint, config.identity(world.size), world.rank)
+        state.restore(config.checkpoint, config, world)
         config.train.add_defects(state.defects)
     return state
 
@@ -209,5 +209,5 @@ def _save(state: State, config: TrainConfig, world: World) -> None:
     if world.first:
         with state.averaged():
             state.save_weights(config.folder / LAST, config.batch)
-        state.save(config.checkpoint, config.identity(world.size), rng_states)
+        state.save(config.checkpoint, config, rng_states)
     world.wait()  # torchrun ends rank 0 while it writes if another rank exits earlier

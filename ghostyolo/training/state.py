@@ -20,7 +20,7 @@ from ghostyolo.files import replace
 from ghostyolo.loss.base import LossConfig
 from ghostyolo.model.model import Model
 from ghostyolo.network.net_options import NetOptions
-from ghostyolo.training import precision
+from ghostyolo.training import label_record, precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import Ema
 from ghostyolo.training.freezing import freeze, frozen_layers
@@ -109,11 +109,12 @@ class State:
             states["cuda"] = torch.cuda.get_rng_state()
         return states
 
-    def save(self, path: Path, identity: dict[str, str], rng_states: list[RngState]) -> None:
-        """Write a checkpoint. identity: `TrainConfig.identity`. rng_states: of every rank."""
+    def save(self, path: Path, config: TrainConfig, rng_states: list[RngState]) -> None:
+        """Write a checkpoint. rng_states: of every rank."""
         content = {
             "version": VERSION,
-            "identity": identity,
+            "identity": config.identity(len(rng_states)),
+            "labels": config.labels,
             **{name: part.state_dict() if part else None for name, part in self._parts().items()},
             "rng_states": rng_states,
             **{name: getattr(self, name) for name in _VALUES},
@@ -122,13 +123,16 @@ class State:
         torch.save(content, buffer)
         replace(path, [buffer.getbuffer()])
 
-    def restore(self, path: Path, identity: dict[str, str], rank: int = 0) -> None:
-        """Restore a checkpoint, with the random number generators of the given rank.
+    def restore(self, path: Path, config: TrainConfig, world: World = ALONE) -> None:
+        """Restore a checkpoint, with the random number generators of this rank.
 
         Raises `WeightsError` if the file is not a checkpoint that can be read, `OptionError` if it
-        belongs to another run.
+        belongs to another run, or to one with other labels.
         """
-        content = _read(path)
+        content, identity = _read(path), config.identity(world.size)
+        folders = (each["data set"].rpartition(" ")[0] for each in (content["identity"], identity))
+        if len(set(folders)) == 1:  # another one is refused below
+            label_record.check(content.get("labels"), config.splits, path)
         for name, value in identity.items():
             if content["identity"].get(name) != value:
                 hint = "resume with the options that the run was started with"
@@ -138,7 +142,7 @@ class State:
                 part.load_state_dict(content[name])
         for name in _VALUES:
             setattr(self, name, content[name])
-        rng_state = content["rng_states"][rank]
+        rng_state = content["rng_states"][world.rank]
         torch.set_rng_state(rng_state["cpu"])
         if "cuda" in rng_state:
             torch.cuda.set_rng_state(rng_state["cuda"])

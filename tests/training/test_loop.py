@@ -402,7 +402,6 @@ def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], dat
         "seed": config(seed=1),
         "data set": config(train=open_dataset(data, "val")),
         "batch norm momentum": config(bn_momentum=0.01),
-        "list of names": config(train=replace(config().train, names=tuple("abcdef"))),
     }
     for what, other in others.items():
         with pytest.raises(OptionError, match=f"the run has another {what}; resume with"):
