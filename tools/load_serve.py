@@ -1,10 +1,12 @@
-"""Put a server under load: tools/load_serve.py SOURCE [WEIGHTS] --pictures FILE ... [--seconds 60].
+"""Put a server under load: tools/load_serve.py SOURCE [WEIGHTS] --pictures FILE ....
 
 Starts `ghostyolo serve` with a detector on the loopback interface, to which clients send pictures;
-one request in ten is garbage. Every picture must be answered with 200, all garbage with 4xx. Prints
-the pictures served per second, the pictures detected per second without a server, measured in turns
-with it, and the growth of the server's memory. Exits with 1 if an answer is wrong or the memory
-grows by more than a tenth after the first round.
+one request in ten is garbage. Every picture must be answered with what is found in it when it is
+sent alone, all garbage with 4xx. With --hostile N, N of the clients attack from the second round
+on; see `hostile_clients`. Prints the pictures served per second, the pictures detected per second
+without a server, measured in turns with it, and the server's memory, after the round and at most.
+Exits with 1 if an answer is wrong, the memory after the last round is more than 50 MB above that
+after the first, or the server keeps requests or does not end after the clients have left.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -23,28 +26,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np
+from hostile_clients import attack
 
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.prediction.predict import predict_files
 
 EVERY = 10  # requests, of which one is garbage
 MOST_SECONDS, MOST_CLIENTS = 600, 64
-GROWTH = 1.1  # of the memory; more counts as a leak
+GROWTH_MB = 50  # of the memory; more counts as a leak
+
+
+SCORE, PIXELS = 0.01, 1.0  # by which an answer may differ from that to the picture alone
+END_SECONDS = 15  # for a server to forget clients that have left, and to end at a signal
 
 
 class Request(NamedTuple):
-    """What a client sends, and whether it must be refused."""
+    """What a client sends, and what it must find; None if it must be refused."""
 
     path: str
     body: bytes
     headers: dict[str, str]
-    garbage: bool
+    expected: Any
 
 
 @dataclass
@@ -73,17 +81,26 @@ def main() -> int:
     paths, detector = list(map(Path, args.pictures)), runtime.detector()
     with serving(words) as (process, port):
         total, ratios, memory = Tally(), list[float](), list[float]()
-        for _ in range(args.rounds):
+        for number in range(args.rounds):
+            hostile = args.hostile if number else 0
             alone = detecting(detector, paths, args.seconds / args.rounds / 4)
-            found = load(port, bodies, args.clients, args.seconds / args.rounds, total.served)
+            seconds = args.seconds / args.rounds
+            found = load(port, bodies, args.clients, seconds, total.served, hostile)
             add(total, found)
-            memory.append(resident_mb(process.pid))
+            total.wrong += (
+                [] if forgets(port) else ["the server keeps requests of clients that left"]
+            )
+            memory.append(memory_mb(process.pid, "VmRSS"))
             ratios.append(found.rate / alone)
+            most = memory_mb(process.pid, "VmHWM")
             print(
                 f"{found.rate:.1f} pictures/s served, {alone:.1f} detected, "
-                f"ratio {ratios[-1]:.2f}, {memory[-1]:.0f} MB",
+                f"ratio {ratios[-1]:.2f}, {memory[-1]:.0f} MB, at most {most:.0f} MB",
                 flush=True,
             )
+        process.terminate()
+        if process.wait(END_SECONDS):
+            total.wrong.append(f"the server ended with {process.returncode}")
     return conclude(total, ratios, memory)
 
 
@@ -96,6 +113,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clients", type=int, default=8, help=f"up to {MOST_CLIENTS} (8)")
+    parser.add_argument("--hostile", type=int, default=0, help="clients that attack (0)")
     parser.add_argument("--seconds", type=float, default=60, help=f"up to {MOST_SECONDS} (60)")
     parser.add_argument("--rounds", type=int, default=6, help="that they are divided into (6)")
     args = parser.parse_args()
@@ -105,16 +123,30 @@ def arguments() -> argparse.Namespace:
 
 
 def load(
-    port: int, pictures: Sequence[bytes], clients: int, seconds: float, first: int = 0
+    port: int,
+    pictures: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    first: int = 0,
+    hostile: int = 0,
 ) -> Tally:
-    """Send requests to 127.0.0.1 from several clients; first: the number of the first request."""
-    tallies = [Tally() for _ in range(clients)]
+    """Send requests to 127.0.0.1 from several clients.
+
+    first: the number of the first request. hostile: how many of the clients attack.
+    """
+    tallies = [Tally() for _ in range(clients - hostile)]
+    expected = [found_alone(port, picture) for picture in pictures]
     start = time.perf_counter()
+    end = start + seconds
     threads = [
         threading.Thread(
-            target=_client, args=(port, pictures, first + 13 * number, start + seconds, tally)
+            target=_client, args=(port, pictures, expected, first + 13 * n, end, tally)
         )
-        for number, tally in enumerate(tallies)
+        for n, tally in enumerate(tallies)
+    ]
+    threads += [
+        threading.Thread(target=attack, args=(port, pictures[0], first + n, end))
+        for n in range(hostile)
     ]
     for thread in threads:
         thread.start()
@@ -136,12 +168,50 @@ def add(total: Tally, part: Tally) -> None:
     total.seconds += part.seconds
 
 
-def requests(pictures: Sequence[bytes], first: int) -> Iterator[Request]:
+def found_alone(port: int, picture: bytes) -> Any:
+    """Return what the server finds in a picture."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("POST", "/detect", picture)
+    found = json.loads(connection.getresponse().read())["detections"]
+    connection.close()
+    return found
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Return whether all that was found is expected and the reverse, but for rounding."""
+    least = min((row["score"] for row in [*found, *expected]), default=0.0) + SCORE
+
+    def known(row: Any, others: Any) -> bool:
+        return row["score"] < least or any(
+            row["class"] == other["class"]
+            and abs(row["score"] - other["score"]) < SCORE
+            and np.allclose(row["box"], other["box"], rtol=0, atol=PIXELS)
+            for other in others
+        )
+
+    return all(known(row, expected) for row in found) and all(known(row, found) for row in expected)
+
+
+def forgets(port: int) -> bool:
+    """Return whether the server is without requests some time after all clients have left."""
+    for _ in range(END_SECONDS * 10):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=END_SECONDS)
+        connection.request("GET", "/health")
+        queue = json.loads(connection.getresponse().read())["queue"]
+        connection.close()
+        if queue == 0:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def requests(pictures: Sequence[bytes], expected: Sequence[Any], first: int) -> Iterator[Request]:
     """Yield pictures without end, and every tenth time garbage of the next kind."""
     for number in itertools.count(first):
-        picture = pictures[number % len(pictures)]
+        which = number % len(pictures)
+        picture = pictures[which]
         if number % EVERY:
-            yield Request("/detect", picture, {}, False)
+            yield Request("/detect", picture, {}, expected[which])
         else:
             kinds = garbage(picture, np.random.default_rng(number))
             yield kinds[number // EVERY % len(kinds)]
@@ -152,37 +222,46 @@ def garbage(picture: bytes, rng: np.random.Generator) -> list[Request]:
     cut = int(rng.integers(0, len(picture) // 2))
     form = {"Content-Type": "multipart/form-data; boundary=b"}
     return [
-        Request("/detect", b"", {}, True),
-        Request("/detect", rng.bytes(2000), {}, True),
-        Request("/detect", picture[:cut], {}, True),
-        Request("/detect", b"\xff\xd8\xff" + bytes(20_000_000), {}, True),
-        Request("/detect?thresh=high", picture, {}, True),
-        Request("/detect?tresh=0.5", picture, {}, True),
-        Request("/detect", b"--b\r\n" + rng.bytes(500), form, True),
-        Request("/" + "x" * 500, picture, {}, True),
+        Request("/detect", b"", {}, None),
+        Request("/detect", rng.bytes(2000), {}, None),
+        Request("/detect", picture[:cut], {}, None),
+        Request("/detect", b"\xff\xd8\xff" + bytes(20_000_000), {}, None),
+        Request("/detect?thresh=high", picture, {}, None),
+        Request("/detect?tresh=0.5", picture, {}, None),
+        Request("/detect", b"--b\r\n" + rng.bytes(500), form, None),
+        Request("/" + "x" * 500, picture, {}, None),
     ]
 
 
-def _client(port: int, pictures: Sequence[bytes], first: int, end: float, tally: Tally) -> None:
+def _client(
+    port: int,
+    pictures: Sequence[bytes],
+    expected: Sequence[Any],
+    first: int,
+    end: float,
+    tally: Tally,
+) -> None:
     """Send one request after the other until the end, and count the answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    for request in requests(pictures, first):
+    for request in requests(pictures, expected, first):
         if time.perf_counter() >= end:
             break
         start = time.perf_counter()
         try:
             connection.request("POST", request.path, request.body, request.headers)
             answer = connection.getresponse()
-            answer.read()
+            content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             tally.wrong.append(f"{type(error).__name__}: {error}")
             connection.close()
             continue
         tally.milliseconds.append((time.perf_counter() - start) * 1e3)
-        if request.garbage and 400 <= answer.status < 500:
+        if request.expected is None and 400 <= answer.status < 500:
             tally.refused[answer.status] += 1
-        elif not request.garbage and answer.status == 200:
+        elif request.expected is not None and answer.status == 200:
             tally.served += 1
+            if not same(json.loads(content)["detections"], request.expected):
+                tally.wrong.append("other detections than for the picture alone")
         else:
             tally.wrong.append(f"{answer.status} for {request.path} of {len(request.body)} bytes")
     connection.close()
@@ -192,7 +271,7 @@ def detecting(detector: object, paths: Sequence[Path], seconds: float) -> float:
     """Return the pictures per second of detection without a server."""
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < seconds:
-        count += sum(1 for _ in predict_files(detector, paths))  # type: ignore[arg-type]
+        count += sum(1 for _ in predict_files(detector, paths))  # type: ignore[arg-type, misc]
     return count / (time.perf_counter() - start)
 
 
@@ -208,14 +287,14 @@ def serving(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]
             raise SystemExit(f"the server did not start: {line}")
         yield process, int(found[1])
     finally:
-        process.terminate()
+        process.kill()
         process.wait(30)
 
 
-def resident_mb(pid: int) -> float:
-    """Return the resident MB of a process. Source: man 5 proc, VmRSS of /proc/PID/status."""
+def memory_mb(pid: int, name: str) -> float:
+    """Return MB of a process: VmRSS now, VmHWM at most. Source: man 5 proc, /proc/PID/status."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{name}:\s+(\d+) kB", status)
     return int(found[1]) / 1e3 if found else 0.0
 
 
@@ -231,7 +310,7 @@ def conclude(total: Tally, ratios: Sequence[float], memory: Sequence[float]) -> 
     print(f"memory: {memory[0]:.0f} MB after the first round, {memory[-1]:.0f} MB after the last")
     for line, count in Counter(total.wrong).most_common(5):
         print(f"wrong: {count} x {line}")
-    return 1 if total.wrong or memory[-1] > GROWTH * memory[0] else 0
+    return 1 if total.wrong or memory[-1] > GROWTH_MB + memory[0] else 0
 
 
 if __name__ == "__main__":

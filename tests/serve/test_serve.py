@@ -393,7 +393,7 @@ def inside(page: Any, mark: Any, box: np.ndarray, size: tuple[int, int]) -> bool
     return np.allclose(corners, (x1, y1, x2, y2), atol=1.5)
 
 
-def test_load_with_garbage_is_served_and_refused(
+def test_load_with_garbage_and_attacks_is_served_and_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
@@ -401,8 +401,8 @@ def test_load_with_garbage_is_served_and_refused(
 
     service = Service(site.service.task, replace(LIMITS, requests=32, seconds=30), "torch")
     with serving(service) as port:
-        found = load_serve.load(port, [site.picture], 8, 3)
+        found = load_serve.load(port, [site.picture], 8, 3, hostile=2)
+        assert load_serve.forgets(port)
     assert not found.wrong
     assert found.served > 10
     assert sum(found.refused.values()) > 0
-    assert service.inside == 0
