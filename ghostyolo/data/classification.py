@@ -5,7 +5,6 @@ A sample has one box, the whole picture, with the class of the picture.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -17,14 +16,12 @@ from ghostyolo.data.hold_out import read_split
 from ghostyolo.data.layouts import LAYOUTS, darknet
 from ghostyolo.data.layouts.base import Entry, with_suffix
 from ghostyolo.data.paths import image_ids, locate, pictures_below, read_lines, subfolders
-from ghostyolo.data.splits import DRAWN, HELD_BACK, KNOWN, canonical, draw_pictures, find_split
+from ghostyolo.data.splits import DRAWN, KNOWN, canonical, draw_pictures, find_split, warn_of_drawn
 from ghostyolo.errors import DataError, Span
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a sample
 UNNAMED, SEVERAL = "no class in the path", "several classes in the path"
 HINT = "give a folder with a folder of pictures for each class, or a Darknet .data file"
-
-logger = logging.getLogger(__name__)
 
 
 def open_classification(
@@ -136,10 +133,12 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
         raise DataError("no folder of a class in it", span=Span(str(path)), hint=HINT)
     builder = DatasetBuilder(names or sorted(found), split, str(path))
     index = class_index(builder.names)
+    whole = 0
     for folder in subfolders(roots.get(own, path)):
         if folder.name not in index:
             raise unknown_class(folder.name, builder.names, Span(str(folder)))
         pictures = pictures_below(folder)
+        whole += len(pictures)
         if not roots:
             pictures = draw_pictures(folder, pictures, own)
         if not pictures:
@@ -147,11 +146,6 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
         for picture in sorted(pictures, key=Path):
             label = Label(WHOLE, index[folder.name], Span(str(folder)), relative=True)
             builder.add(picture, os.path.relpath(picture, path), [label])
-    dataset = builder.finish()
-    if not roots and own != "all":
-        logger.warning(
-            "%s: no folders train and val, so one picture in %d of each class, drawn by its name, "
-            "is for val: %d pictures for %s",
-            path, HELD_BACK, len(dataset), split,
-        )  # fmt: skip
-    return dataset
+    if not roots:
+        warn_of_drawn(path, own, len(builder.listed), whole)
+    return builder.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,11 +10,9 @@ from pathlib import Path
 
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.duplicates import copies
-from ghostyolo.data.splits import MissingSplit, canonical, draw, without_year
+from ghostyolo.data.splits import MissingSplit, canonical, draw, warn_of_val, without_year
 
 HOLD_OUT = "hold-out"  # `Dataset.split` of such a part
-
-logger = logging.getLogger(__name__)
 
 
 def read_split(read: Callable[[str], Dataset], split: str, *, by_class: bool = False) -> Dataset:
@@ -33,11 +30,8 @@ def read_split(read: Callable[[str], Dataset], split: str, *, by_class: bool = F
         part = hold_out(whole, by_class=by_class)
         if not part:
             raise
-    logger.warning(
-        "%s: no split '%s', so %d of %d pictures of train, drawn by their names, are held out "
-        "(train --val-split none takes all)",
-        whole.path, split, len(part), len(whole),
-    )  # fmt: skip
+    pictures, rest = f"the {len(whole)} pictures of train", len(whole) - len(part)
+    warn_of_val(whole.path, "no split val", len(part), pictures, rest, "add a split val")
     return part
 
 

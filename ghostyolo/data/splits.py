@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from ghostyolo.errors import DataError, Span
@@ -79,11 +80,23 @@ def draw_pictures(root: Path, pictures: Iterable[str], split: str) -> list[str]:
     return sorted(paths[name] for name in draw(paths, split))
 
 
-def log_drawn(path: Path, split: str, count: int, whole: int) -> None:
-    """Log how many pictures of a data set without splits were drawn for a split."""
+def warn_of_drawn(
+    path: str | Path, split: str, count: int, whole: int, remedy: str = "make folders train and val"
+) -> None:
+    """Log that pictures of a data set without splits were drawn, unless `split` is all of them.
+
+    count: pictures drawn for the split. whole: pictures of the data set. remedy: how to split it.
+    """
     if split != "all":
-        logger.warning(
-            "%s: no splits, so %d of %d pictures, drawn by their names, are for %s "
-            "(--split all takes all)",
-            path, count, whole, split,
-        )  # fmt: skip
+        held = count if split == "val" else whole - count
+        warn_of_val(str(path), "no splits", held, f"its {whole} pictures", whole - held, remedy)
+
+
+@cache
+def warn_of_val(path: str, why: str, held: int, whole: str, rest: int, remedy: str) -> None:
+    """Log once, not for each split, that pictures were drawn for val."""
+    logger.warning(
+        "%s: %s, so val is %d of %s, chosen by their names, and training uses the other %d; "
+        "to choose yourself, %s (train --val-split none uses all)",
+        path, why, held, whole, rest, remedy,
+    )  # fmt: skip

@@ -64,8 +64,9 @@ def test_folders_without_splits_are_split_alike_each_time(
     roots = [pictures.folders(tmp_path / name, {"": 11}) for name in ("here", "there")]
     with caplog.at_level(logging.WARNING):
         train, val = (open_classification(roots[0], split) for split in ("train", "val"))
-    assert "no folders train and val, so one picture in 5 of each class" in caplog.text
-    assert "27 pictures for train" in caplog.text and "6 pictures for val" in caplog.text
+    (told,) = caplog.messages
+    assert f"{roots[0]}: no splits, so val is 6 of its 33 pictures, chosen" in told
+    assert "uses the other 27; to choose yourself, make folders train and val" in told
     for name in train.names:
         assert len(held(val)[name]) == 2
         assert held(train)[name] | held(val)[name] == {f"{name}/{i}.png" for i in range(11)}

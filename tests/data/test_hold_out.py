@@ -44,7 +44,10 @@ def test_one_picture_in_five_is_held_out_with_its_copies(
     """Always the same, wherever the folder is; train stays whole until it is trained on."""
     data = folders(tmp_path / "here", "train", "test")
     train, val = open_dataset(data, "train", NAMES), open_dataset(data, "valid", NAMES)
-    assert f"{data}: no split 'valid', so 6 of 30 pictures of train, drawn by" in caplog.text
+    assert len(open_dataset(data, "val", NAMES)) == 6
+    (told,) = caplog.messages
+    assert f"{data}: no split val, so val is 6 of the 30 pictures of train, chosen by" in told
+    assert "uses the other 24; to choose yourself, add a split val" in told
     assert (len(train), len(val), val.split) == (30, 6, HOLD_OUT)
     rest = remaining(train, val)
     assert sorted(names(rest) + names(val)) == sorted(names(train))

@@ -216,7 +216,10 @@ def test_a_set_without_splits_is_split_and_says_so(
     data = WHOLE[layout](tmp_path)
     assert rows(data, "all") == BOXES and not caplog.messages
     train, val = rows(data, "train"), rows(data, "val")
-    assert "no splits, so 3 of 4 pictures, drawn by their names, are for train" in caplog.text
+    (told,) = caplog.messages
+    assert "no splits, so val is 1 of its 4 pictures, chosen by their names, and training" in told
+    assert "uses the other 3; to choose yourself, make " in told
+    assert ("train.json" in told) == layout.startswith("COCO")
     assert (len(train), len(val)) == (3, 1) and train | val == BOXES
     assert splits(data) == ["train", "val", "all"]
     with pytest.raises(DataError, match="no split 'test'; use one of: train, val, all"):

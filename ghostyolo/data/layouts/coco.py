@@ -25,7 +25,7 @@ from ghostyolo.data.splits import (
     draw,
     find_split,
     is_split,
-    log_drawn,
+    warn_of_drawn,
     without_year,
 )
 from ghostyolo.errors import DataError, Span
@@ -120,7 +120,7 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     if own in DRAWN and not split_of(file):
         whole = len(images)
         images, annotations = _drawn(images, annotations, own)
-        log_drawn(file, own, len(images), whole)
+        warn_of_drawn(file, own, len(images), whole, "make train.json and val.json")
     builder = DatasetBuilder(names or tuple(found.values()), split, str(path))
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}

@@ -18,7 +18,7 @@ from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts import labels_txt, labels_xml
 from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.paths import SUFFIXES, pictures_below, read_list, subfolders, swap_folder
-from ghostyolo.data.splits import DRAWN, draw_pictures, find_split, is_split, log_drawn
+from ghostyolo.data.splits import DRAWN, draw_pictures, find_split, is_split, warn_of_drawn
 from ghostyolo.errors import DataError, Span
 
 PICTURES = ("images", "JPEGImages")
@@ -84,7 +84,7 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
     pictures = found.pictures.get(own, everything)
     if "" in found.pictures:
         pictures = draw_pictures(root, everything, own)
-        log_drawn(root, own, len(pictures), len(everything))
+        warn_of_drawn(root, own, len(pictures), len(everything))
     builder = DatasetBuilder(names, split, str(root))
     label_format.add(builder, pictures, lambda picture: label_files(root, picture, suffix))
     return builder.finish()
