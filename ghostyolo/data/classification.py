@@ -50,6 +50,12 @@ def open_classification(
     raise DataError(f"it {message}", span=Span(str(path)), hint=HINT)
 
 
+def is_undivided(path: str | Path) -> bool:
+    """Return whether a data set has no splits: it is a folder of a folder for each class."""
+    path = Path(path)
+    return path.is_dir() and not with_suffix(path, ".data") and not _splits(path)
+
+
 def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     """Read one split of a Darknet .data file, with the classes that the paths of pictures contain.
 
@@ -124,9 +130,14 @@ def _add_listed(
         builder.add(picture, image_id, [Label(WHOLE, cls, span, relative=True)])
 
 
+def _splits(path: Path) -> dict[str, Path]:
+    """Return the folders of splits, which have folders of classes, by name."""
+    folders = [folder for folder in subfolders(path) if canonical(folder.name) in KNOWN]
+    return {folder.name: folder for folder in folders if subfolders(folder)}
+
+
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
-    splits = [folder for folder in subfolders(path) if canonical(folder.name) in KNOWN]
-    roots = {folder.name: folder for folder in splits if subfolders(folder)}
+    roots = _splits(path)
     own = find_split(split, sorted(roots) or DRAWN, Span(str(path)))
     found = {folder.name for root in (roots or {"": path}).values() for folder in subfolders(root)}
     if not found:

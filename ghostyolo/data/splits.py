@@ -14,7 +14,7 @@ from ghostyolo.errors import DataError, Span
 
 KNOWN = ("train", "val", "test")
 ALIASES = {"valid": "val", "validation": "val"}
-DRAWN = ("train", "val", "all")  # the splits of a data set that is split here
+DRAWN = ("train", "val", "all")  # the splits of a data set that has none, and is split here
 HELD_BACK = 5  # one picture in five is for validation where a data set has no splits
 
 logger = logging.getLogger(__name__)

@@ -55,7 +55,9 @@ class TrainOptions:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: tuple[str | Path | Network, str | Path] | None = None
     val_split: str = _option(
-        "val", "split to validate on, or 'none'; a fifth of train if there is no val", group="data"
+        "val",
+        "split to validate on; a fifth of train if there is no val; 'none' holds nothing back",
+        group="data",
     )
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(

@@ -176,7 +176,8 @@ def prepare(
     network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), model_name(cfg))
     task = task_of(network)
     task.check_loss(options.loss)
-    train = task.read(data, options.split, options.names)
+    undivided = options.val_split == "none" and options.split == "train" and task.is_undivided(data)
+    train = task.read(data, "all" if undivided else options.split, options.names)
     val = _validation_set(network, data, options, train)
     train = remaining(train, val)
     if options.adapt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from ghostyolo.augment import classification, mosaic
 from ghostyolo.augment.batches import Compose
-from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
+from ghostyolo.data import Dataset, Sample, layouts, open_classification, open_dataset
+from ghostyolo.data import classification as class_folders
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES, cross_entropy, distillation
@@ -35,8 +37,9 @@ class Task:
     """The differences between detection and classification.
 
     scores: names of the scores of a validation; the weights with the highest mean of these scores
-    are kept. losses: names, the default first. read: opens a split of a data set. check: raises
-    `CfgError` for a network that training does not support. augmentation, compose: see `Batches`.
+    are kept. losses: names, the default first. read: opens a split of a data set. is_undivided:
+    tells whether a data set has no splits. check: raises `CfgError` for a network that training
+    does not support. augmentation, compose: see `Batches`.
     truths: returns the rows of a picture's targets that `compose` returns, without augmentation.
     outputs: computes the outputs of the nodes that the loss needs, by the given `Forward`, and
     returns the first argument of the loss. distillation_loss: takes the outputs of the network and
@@ -47,6 +50,7 @@ class Task:
     scores: tuple[str, ...]
     losses: Mapping[str, str]
     read: Callable[..., Dataset]
+    is_undivided: Callable[[str | Path], bool]
     check: Callable[[Network], None]
     augmentation: Callable[..., Any]
     compose: Compose
@@ -94,6 +98,7 @@ DETECTION = Task(
     scores=("AP", "AP50"),  # each alone is noisy on a small validation set
     losses=DETECTION_LOSSES,
     read=open_dataset,
+    is_undivided=layouts.is_undivided,
     check=check_detector,
     augmentation=augmentation.detection,
     compose=mosaic.compose,
@@ -106,6 +111,7 @@ CLASSIFICATION = Task(
     scores=("top-1",),
     losses=CLASSIFICATION_LOSSES,
     read=open_classification,
+    is_undivided=class_folders.is_undivided,
     check=check_classifier,
     augmentation=augmentation.classification,
     compose=classification.compose,

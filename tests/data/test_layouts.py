@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ghostyolo.data import open_dataset
-from ghostyolo.data.layouts import splits
+from ghostyolo.data.layouts import is_undivided, splits
 from ghostyolo.data.splits import draw, find_split, is_split, without_year
 from ghostyolo.errors import DataError, Span
 
@@ -221,7 +221,7 @@ def test_a_set_without_splits_is_split_and_says_so(
     assert "uses the other 3; to choose yourself, make " in told
     assert ("train.json" in told) == layout.startswith("COCO")
     assert (len(train), len(val)) == (3, 1) and train | val == BOXES
-    assert splits(data) == ["train", "val", "all"]
+    assert splits(data) == ["train", "val", "all"] and is_undivided(data)
     with pytest.raises(DataError, match="no split 'test'; use one of: train, val, all"):
         open_dataset(data, "test")
 

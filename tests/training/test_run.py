@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.loop import fit
 from ghostyolo.training.options import TrainOptions
 from ghostyolo.training.run import prepare
-from support import runs, tiny
+from support import pictures, runs, tiny
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,31 @@ def test_run_without_a_validation_set_holds_one_out(without_val: Path, tmp_path:
     everything = prepare(cfg, without_val, TrainOptions(val_split="none"), "cpu")
     assert (len(config.train), len(everything.train), everything.val) == (5, 6, None)
     ghostyolo.train(cfg, without_val, folder=folder, epochs=1, workers=0, resume=True)
+
+
+def test_run_without_validation_trains_on_all_pictures(
+    without_val: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a folder of pictures and boxes without splits, and of folders of classes."""
+    none = TrainOptions(val_split="none")
+    shutil.rmtree(without_val / "ImageSets")
+    cfg = tiny.write(tmp_path)
+    assert len(prepare(cfg, without_val, TrainOptions(), "cpu").train) == 9
+    assert caplog.messages
+    caplog.clear()
+    assert len(prepare(cfg, without_val, none, "cpu").train) == 11
+    cfg.write_text(pictures.CFG)
+    flowers = pictures.folders(tmp_path / "flowers", {"": 6})
+    assert len(prepare(cfg, flowers, none, "cpu").train) == 18
+    assert not caplog.messages
+
+
+def test_run_without_validation_trains_on_the_split_train_if_there_is_one(tmp_path: Path) -> None:
+    """Though there are also lists of VOC's with the names that drawn splits have."""
+    data = tiny.pictures(tmp_path / "voc")
+    (data / "ImageSets/Main/test.txt").rename(data / "ImageSets/Main/all.txt")
+    config = prepare(tiny.write(tmp_path), data, TrainOptions(val_split="none"), "cpu")
+    assert len(config.train) == 6
 
 
 @pytest.mark.parametrize("text", ['{"schema": 2}', "{}", "[]", "{"])

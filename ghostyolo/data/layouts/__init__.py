@@ -12,7 +12,7 @@ from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import read_split
 from ghostyolo.data.layouts import coco, darknet, picture_folders, voc, yolo_yaml
 from ghostyolo.data.layouts.base import Layout
-from ghostyolo.data.splits import KNOWN, without_year
+from ghostyolo.data.splits import DRAWN, KNOWN, without_year
 from ghostyolo.errors import DataError, Span
 
 # Of several layouts that describe a folder or file, the first one counts. COCO takes every .json
@@ -57,6 +57,12 @@ def splits(path: str | Path) -> list[str]:
     if not found:
         raise DataError("it has no split", span=Span(str(path)), hint="name its training pictures")
     return sorted(found, key=lambda split: (*KNOWN, without_year(split)).index(without_year(split)))
+
+
+def is_undivided(path: str | Path) -> bool:
+    """Return whether a data set has no splits. Raises DataError if it is no data set."""
+    description, layout = recognise(Path(path))
+    return layout.splits(description) is DRAWN
 
 
 def recognise(path: Path) -> tuple[Path, Layout]:

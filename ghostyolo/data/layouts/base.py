@@ -30,8 +30,9 @@ class Layout(NamedTuple):
     name: for help texts and messages. wants: the files that mark the layout, for the message if
     nothing is found. find: takes the path that a user gives, a file or a folder, and returns the
     descriptions of data sets in this layout, the path itself or files in it; [] for another layout.
-    splits: takes a description and returns the names of the splits as it spells them. read: takes a
-    description, a split and class names (None for those of the data set), and reads the split.
+    splits: takes a description and returns the names of the splits as it spells them, `DRAWN`
+    itself for a data set without splits. read: takes a description, a split and class names (None
+    for those of the data set), and reads the split.
 
     splits and read raise DataError for a description that cannot be used.
     """
@@ -39,7 +40,7 @@ class Layout(NamedTuple):
     name: str
     wants: str
     find: Callable[[Path], list[Path]]
-    splits: Callable[[Path], list[str]]
+    splits: Callable[[Path], Sequence[str]]
     read: Callable[[Path, str, Sequence[str] | None], Dataset]
 
 

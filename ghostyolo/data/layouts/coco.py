@@ -52,10 +52,10 @@ def find(path: Path) -> list[Path]:
     return with_suffix(path, ".json")
 
 
-def splits(path: Path) -> list[str]:
+def splits(path: Path) -> Sequence[str]:
     """Return the splits for which a folder or a file has annotations."""
     found = sorted(annotation_files(path))
-    return list(DRAWN) if found == [""] else found
+    return DRAWN if found == [""] else found
 
 
 def annotation_files(path: Path) -> dict[str, list[Path]]:

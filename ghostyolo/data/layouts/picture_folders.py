@@ -59,7 +59,7 @@ def rename_hint(root: Path) -> str:
     return ""
 
 
-def splits(root: Path) -> list[str]:
+def splits(root: Path) -> Sequence[str]:
     """Return the splits of a folder. Raises DataError unless it can be read in exactly one way."""
     return _names_of_splits(only_reading(root))
 
@@ -121,8 +121,8 @@ def only_reading(root: Path) -> Reading:
     return found
 
 
-def _names_of_splits(found: Reading) -> list[str]:
-    return list(DRAWN) if list(found.pictures) == [""] else list(found.pictures)
+def _names_of_splits(found: Reading) -> Sequence[str]:
+    return DRAWN if list(found.pictures) == [""] else list(found.pictures)
 
 
 def label_files(root: Path, picture: str, suffix: str) -> list[str]:
