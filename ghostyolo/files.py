@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 HINT = "give a file in a folder that can be written"
 MOST_BYTES = 1 << 30  # of a file that is read whole
+CHUNK = 1 << 22  # bytes that are read at once of a file that may be large
 STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # how a shell names an open stream
 # What files begin with that are often named .weights or .cfg by mistake, and what to do.
 SIGNATURES = {
@@ -58,6 +59,17 @@ def read(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
     return content
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal. Raises OSError as `opened`."""
+    import hashlib  # takes time that writing a cfg does not need
+
+    found = hashlib.sha256()
+    with opened(path) as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def foreign(start: bytes) -> tuple[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from ghostyolo import files
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.paths import cannot_read
 
@@ -30,9 +29,9 @@ def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
     for data in datasets:
         for sample in data.samples:
             by_length[os.path.getsize(sample.path)].append(Copy(data.split, sample.path))
-    by_content: dict[tuple[int, bytes], list[Copy]] = defaultdict(list)
+    by_content: dict[tuple[int, str], list[Copy]] = defaultdict(list)
     for length, group in by_length.items():
-        digests: dict[str, bytes] = {}
+        digests: dict[str, str] = {}
         for copy in group if len(group) > 1 else ():
             digest = digests.get(copy.path) or _digest(copy.path)
             digests[copy.path] = digest
@@ -68,8 +67,8 @@ def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple
     return pairs
 
 
-def _digest(path: str) -> bytes:
+def _digest(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        return files.digest(path)
     except OSError as error:
         raise cannot_read(path, error) from None

@@ -21,7 +21,7 @@ from typing import Any
 import ghostyolo
 from ghostyolo.errors import OptionError, Span, WeightsError
 from ghostyolo.files import cache_folder, replace
-from ghostyolo.network import Network, dumps
+from ghostyolo.network import Network, dumps, run_record
 
 MOST_BYTES = 2 << 30
 CHUNK = 1 << 22
@@ -34,6 +34,8 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
     weights: None for random ones, which are always the same. Raises the errors of reading and
     exporting, and `OptionError` if the cache cannot be written.
     """
+    if weights:
+        run_record.check(weights)
     path = folder() / f"{_key(network, weights, batch)}.onnx"
     if path.is_file():
         with suppress(OSError):  # another user owns the file

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostyolo.files import replace
-from ghostyolo.network import Network, Node, weights_file
+from ghostyolo.network import Network, Node, run_record, weights_file
 from ghostyolo.network.weights_file import Header, Item, stored
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,8 @@ def write(
 ) -> None:
     """Write the tensors of all nodes, or of the first `cutoff` nodes, as a `.weights` file.
 
-    A crash leaves the old file complete, see `files.replace`.
+    A crash leaves the old file complete, see `files.replace`. In the folder of a training run, the
+    record of the run is given its checksum.
     """
     nodes = network.nodes[:cutoff]
     arrays = (
@@ -76,7 +76,7 @@ def write(
         for node in nodes
         for name, _ in stored(network, node)
     )
-    replace(path, [Header(seen=seen).pack(), *(array.tobytes() for array in arrays)])
+    run_record.replace(path, [Header(seen=seen).pack(), *(array.tobytes() for array in arrays)])
 
 
 def _as_stored(node: Node, name: str, tensor: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ghostyolo import files
 from ghostyolo.errors import Span, WeightsError
 from ghostyolo.layers import count
-from ghostyolo.network import Network, Node
+from ghostyolo.network import Network, Node, run_record
 
 VERSION = (0, 2, 5)  # what AlexeyAB/darknet writes
 Item = tuple[Node, str, tuple[int, ...]]  # a stored tensor: its node, name and shape
@@ -90,9 +90,11 @@ def inspect(
 
     partial: whether the file may end after any layer; by default whether its name says so, see
     `cutoff_of`.
-    Raises `WeightsError` if it is not a `.weights` file, too long, or too short; the message then
-    names the layer at which it ends.
+    Raises `WeightsError` if it has changed since a training run wrote it, see `run_record`, or is
+    not a `.weights` file, too long, or too short; the message then names the layer at which it
+    ends.
     """
+    run_record.check(path)
     header, floats = _measure(path)
     items = [
         (node, name, shape)

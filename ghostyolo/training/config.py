@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ghostyolo import files
 from ghostyolo.data import Dataset
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
@@ -36,7 +36,7 @@ class Teacher:
     @cached_property
     def digest(self) -> str:
         """Return the SHA-256 of the weights file, in hexadecimal."""
-        return hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
+        return files.digest(self.weights)
 
 
 @dataclass(frozen=True)

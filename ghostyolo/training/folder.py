@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from contextlib import suppress
@@ -10,12 +9,12 @@ from contextlib import suppress
 import ghostyolo
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import make_folder, replace
-from ghostyolo.network import dumps
+from ghostyolo.network import dumps, run_record
 from ghostyolo.network.model_files import BEST, CFG, LAST
+from ghostyolo.network.run_record import SCHEMA
 from ghostyolo.training.config import TrainConfig
 
 FILES = ("report.html", CFG, BEST, LAST, "results.csv", "curve.png", "train_batch*.jpg")
-ABOUT, SCHEMA = "run.json", 1  # the schema grows when a file of the folder changes its meaning
 FIRST_ROW = 2  # line of results.csv with the first validation, just before the first checkpoint
 
 logger = logging.getLogger(__name__)
@@ -32,17 +31,21 @@ def check_unused(config: TrainConfig) -> None:
 def check_schema(config: TrainConfig) -> None:
     """Raise `OptionError` if the folder is of a later version of this program.
 
-    A version before schema 1 has written no run.json.
+    A version before schema 1 has written no run.json; before checksums a warning is logged.
     """
-    path = config.folder / ABOUT
+    path = config.folder / run_record.NAME
     try:
-        schema = json.loads(path.read_bytes())["schema"] if path.exists() else SCHEMA
-    except (OSError, ValueError, KeyError, TypeError):
+        record = run_record.read(config.folder)
+        schema = record.get("schema") if path.exists() else SCHEMA
+    except (OSError, ValueError):
         schema = None
     if schema != SCHEMA:
         message = f"its schema is {schema}, this program reads {SCHEMA}"
         hint = "resume with the ghostyolo that wrote it"
         raise OptionError(message, span=Span(str(path)), hint=hint)
+    if config.checkpoint.exists() and run_record.SUMS not in record:
+        message = "%s: its weights have no checksums, so changes of them cannot be noticed; "
+        logger.warning(message + "an older version wrote them, new ones get checksums", path)
 
 
 def left_before_checkpoint(config: TrainConfig) -> bool:
@@ -69,9 +72,10 @@ def create(config: TrainConfig) -> None:
         with suppress(OSError):  # a folder that cannot be written is refused below
             incomplete.unlink()
     replace(folder / CFG, [dumps(config.network).encode()])
-    about = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
-    about |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
-    replace(folder / ABOUT, [json.dumps(about, indent=2).encode(), b"\n"])
+    record = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
+    record |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
+    record[run_record.SUMS] = run_record.read(folder).get(run_record.SUMS, {})
+    run_record.write(folder, record)
     if config.val:
         lines = [os.fsencode(f"{os.path.abspath(sample.path)}\n") for sample in config.val.samples]
         replace(folder / "val.txt", lines)

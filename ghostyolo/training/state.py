@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.amp import GradScaler
 
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.files import replace
+from ghostyolo.files import opened, replace
 from ghostyolo.loss.base import LossConfig
 from ghostyolo.model.model import Model
 from ghostyolo.network.net_options import NetOptions
@@ -167,6 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint, with its keys renamed to those of this version."""
     span = Span(str(path))
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         content = {_RENAMED.get(key, key): value for key, value in content.items()}
         version = int(content.get("version", 1))
@@ -185,6 +187,17 @@ def _read(path: Path) -> dict[str, Any]:
         message, hint = "not a checkpoint, or a damaged one", "start the run anew"
         raise WeightsError(message, span=span, hint=hint)
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Raise an exception unless all parts of a checkpoint have the checksums that it states.
+
+    It is a zip archive, which holds a CRC-32 of each part. torch writes them and does not check
+    them.
+    """
+    with opened(path) as file, ZipFile(file) as archive:
+        if damaged := archive.testzip():
+            raise BadZipFile(damaged)
 
 
 def initial_state(config: TrainConfig, world: World = ALONE) -> State:
