@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ghostyolo import files
@@ -24,7 +23,7 @@ MOST_BYTES = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-def read(folder: str | Path) -> dict[str, Any]:
+def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the record in a folder, {} if there is none.
 
     Raises OSError if it cannot be read, ValueError if it is damaged.
@@ -41,12 +40,12 @@ def read(folder: str | Path) -> dict[str, Any]:
     return found
 
 
-def write(folder: str | Path, record: dict[str, Any]) -> None:
+def write(folder: str | os.PathLike[str], record: dict[str, Any]) -> None:
     """Replace the record in a folder. Raises `OptionError` if it cannot be written."""
-    files.replace(Path(folder, NAME), [json.dumps(record, indent=2).encode(), b"\n"])
+    files.replace(os.path.join(folder, NAME), [json.dumps(record, indent=2).encode(), b"\n"])
 
 
-def check(path: str | Path) -> None:
+def check(path: str | os.PathLike[str]) -> None:
     """Raise `WeightsError` if a file differs from the weights that the run of its folder wrote.
 
     Nothing is known of files in other folders, of other names, and of runs of older versions.
@@ -68,7 +67,7 @@ def check(path: str | Path) -> None:
         raise WeightsError(message, span=Span(str(path)), hint=hint)
 
 
-def replace(path: str | Path, chunks: Iterable[bytes | memoryview]) -> None:
+def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Replace a `.weights` file, completely or not at all; in the folder of a run record it.
 
     Until the new file has its name, the record has the checksums of both, so that a crash leaves a

@@ -58,12 +58,12 @@ def test_flipped_checkpoint_is_refused_or_unchanged(data: Path, run: Path) -> No
         flip(config.checkpoint, rng.randrange(len(whole)), rng.randrange(8))
         state = initial_state(config)
         try:
-            state.restore(config.checkpoint, config.identity())
+            state.restore(config.checkpoint, config)
         except WeightsError as error:
             refused += 1
             assert "a damaged one" in str(error)  # noqa: PT017
             continue
-        state.save(run / "again.pt", config.identity(), right["rng_states"])
+        state.save(run / "again.pt", config, right["rng_states"])
         assert runs.same(torch.load(run / "again.pt", weights_only=True), right)
     assert refused > 75
 
