@@ -127,12 +127,14 @@ class Product(Unfolded):
 class Constant(Unfolded):
     """A learned tensor, the same for every image; the input only gives the batch size.
 
-    It is initialised uniformly within mean - deviation and mean + deviation.
+    It is initialised uniformly within |deviation| of the mean; Darknet (utils.c rand_uniform) takes
+    the limits in either order.
     """
 
     def __init__(self, shape: tuple[int, ...], mean: float, deviation: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(mean - deviation, mean + deviation))
+        low, high = sorted((mean - deviation, mean + deviation))
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(low, high))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.weight.repeat(x.shape[0], *[1] * self.weight.dim())

@@ -259,6 +259,15 @@ def test_region_reorders_cell_by_cell() -> None:
     torch.testing.assert_close(out[2, 3, 1, 5:], slot[5:].softmax(0))
 
 
+@pytest.mark.parametrize("std", [0.25, -0.25, 0])
+def test_implicit_starts_within_its_limits(std: float) -> None:
+    """Darknet's rand_uniform(-std, std) exchanges limits that are in the wrong order."""
+    text = f"[net]\nwidth=2\nheight=2\nchannels=3\n[implicit]\nmean=1\nstd={std}\nfilters=1000\n"
+    weight = next(Model(loads(text)).parameters()).detach()
+    assert abs(weight - 1).max() <= abs(std)
+    assert weight.std() == pytest.approx(abs(std) / 3**0.5, 0.2)
+
+
 def test_edit_distance() -> None:
     assert [edits("filter", "filters"), edits("strids", "stride"), edits("paddin", "padding")] == [
         1, 1, 1,
