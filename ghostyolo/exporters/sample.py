@@ -50,7 +50,7 @@ def text(language: str, metadata: Metadata, file: Path, thresh: float = THRESH) 
     )
     template = environment.get_template(f"sample{LANGUAGES[language]}.txt")
     values = _values(metadata, file, path_of(language, file))
-    return template.render(values, thresh=thresh)
+    return template.render(values, thresh=thresh, last=heads[-1])
 
 
 def _values(metadata: Metadata, file: Path, script: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ghostyolo.files import replace
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.verification import Deviation, verify
 from ghostyolo.jobs.model_argument import model_on_cpu
+from ghostyolo.model.detector import heads_of
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
 from ghostyolo.prediction.sources import find_pictures
@@ -127,6 +128,11 @@ def _export(
     if data:
         _check_scores(path, settings)
     program = _program(model, path, settings, name, sample) if sample else ""
+    if settings.suppression and (last := heads_of(model.network)[-1]).diou_exponent is not None:
+        message = (
+            "the file suppresses boxes by their IoU, not by nms_kind=%s as ghostyolo detect does"
+        )
+        logger.warning(message, last.nms_kind)
     if pictures is not None and len(pictures) < FEW_PICTURES:
         message = "ranges from %d pictures only; give %d or more like yours"
         logger.warning(message, len(pictures), FEW_PICTURES)

@@ -202,6 +202,9 @@ def test_size_stays_fixed_where_weights_hang_on_it() -> None:
         ExportSettings(boxes="xyxy").check(loads(cfg))
 
 
+OVERLAPS = [("10,12,30,28", "60,60,64,64")]
+
+
 @dataclass(frozen=True)
 class Sample:
     """A cfg, weights, and a picture that the printed sample is to find the same things in."""
@@ -213,9 +216,14 @@ class Sample:
 
     @classmethod
     def made(
-        cls, folder: Path, letterbox: int, words: list[str], language: str, bias: float = 4
-    ) -> Sample:
-        cfg = tiny.write(folder, ("channels=3", f"channels=3\nletter_box={letterbox}"))
+        cls, folder: Path, letterbox: int, words: list[str], language: str, bias: float = 4,
+        nms: str = "",
+    ) -> Sample:  # fmt: skip
+        """nms: keys of `[yolo]`, which then has boxes that overlap."""
+        changes = [("channels=3", f"channels=3\nletter_box={letterbox}")]
+        cfg = tiny.write(
+            folder, *changes, *([*OVERLAPS, ("num=2", f"num=2\n{nms}")] if nms else [])
+        )
         painted = write_dataset(folder / "d", {"train": 1}, size=(96, 128))
         names = folder / "x.names"
         names.write_text("\n".join(f"thing {i}" for i in range(6)))
@@ -259,6 +267,37 @@ def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_p
     assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
 
 
+SUPPRESSIONS = [
+    ("nms_kind=greedynms", 0, []),
+    ("nms_kind=default\nbeta_nms=.2", 0, []),
+    ("nms_kind=diounms\nbeta_nms=.3", 1, ["--decode"]),
+]
+
+
+@pytest.mark.parametrize("nms, letterbox, words", SUPPRESSIONS)
+def test_sample_suppresses_as_the_cfg_says(
+    nms: str, letterbox: int, words: list[str], tmp_path: Path
+) -> None:
+    made = Sample.made(tmp_path, letterbox, words, "python", nms=nms)
+    assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
+    counts = [len(Model(made.cfg, made.weights).detect(made.picture))]
+    text = made.cfg.read_text()
+    made.cfg.write_text(text.replace(nms, "nms_kind=default"))
+    counts.append(len(Model(made.cfg, made.weights).detect(made.picture)))
+    assert (counts[0] == counts[1]) == ("default" in nms)
+
+
+def test_suppression_in_the_file_tells_that_it_differs_from_the_cfg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Sample.made(tmp_path, 0, ["--nms"], "python", nms="nms_kind=greedynms")
+    told = "the file suppresses boxes by their IoU, not by nms_kind=greedynms as ghostyolo detect"
+    assert told in caplog.text
+    command = [sys.executable, tmp_path / "x_opencv.py", made.picture]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "suppressed by their IoU, not by nms_kind=greedynms of the cfg" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words, thresh", [([], "0.25"), (["--decode"], "0.25"), (["--nms", "--thresh", ".4"], "0.4")]
 )
@@ -276,8 +315,10 @@ def test_sample_tells_what_it_wants(tmp_path: Path) -> None:
         assert told in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", LAYOUTS, ids=" ".join)
-def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words, nms", [*((words, "") for words in LAYOUTS), ([], "nms_kind=greedynms")]
+)
+def test_cpp_sample_prints_what_detect_finds(words: list[str], nms: str, tmp_path: Path) -> None:
     """Compiled against the OpenCV of the system, whichever that is."""
     if not shutil.which("g++") or not shutil.which("pkg-config"):
         pytest.skip("no C++ compiler (Debian: g++, pkg-config)")
@@ -285,7 +326,7 @@ def test_cpp_sample_prints_what_detect_finds(words: list[str], tmp_path: Path) -
     flags = subprocess.run(asked, capture_output=True, text=True)
     if flags.returncode:
         pytest.skip("no C++ headers of OpenCV (Debian: libopencv-dev)")
-    made = Sample.made(tmp_path, 1, words, "cpp")
+    made = Sample.made(tmp_path, 1, words, "cpp", nms=nms)
     source, program = tmp_path / "x_opencv.cpp", tmp_path / "x"
     compile_ = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", source, "-o", program]
     done = subprocess.run([*compile_, *flags.stdout.split()], capture_output=True, text=True)
