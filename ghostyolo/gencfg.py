@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-from ghostyolo.errors import GhostyoloError, OptionError, Span
+from ghostyolo.errors import GhostyoloError, OptionError, Span, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.network.net_options import parse_size
+from ghostyolo.network.outputs import class_counts
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.zoo import networks
 from ghostyolo.zoo.families import FAMILIES, make_family
@@ -130,9 +131,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Write the cfg that the options describe."""
-    text = dumps(build(args, _command(args.words[1:])))
+    network = build(args, _command(args.words[1:]))
+    text = dumps(network)
     if args.out:
         replace(args.out, [text.encode()])
+        print(printable(f"ghostyolo: {args.out}: {_written(network, args)}"), file=sys.stderr)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -151,6 +154,16 @@ def build(args: argparse.Namespace, comment: str) -> Network:
         anchors=_numbers("--anchors", args.anchors, float),
         comment=comment,
     )
+
+
+def _written(network: Network, args: argparse.Namespace) -> str:
+    """Return what was written, in a few words; if no option says how many classes, which option."""
+    net, counts = network.options, [count for _, count in class_counts(network)]
+    classes, hint = f"{counts[0]} class{'es' * (counts[0] != 1)}, " if counts else "", ""
+    if counts and not args.names and args.classes is None:
+        whose = "COCO's" if args.task == "detect" else "as in the paper"
+        classes, hint = f"{counts[0]} classes ({whose}), ", "; --classes N for yours"
+    return f"written, {classes}{net.height}x{net.width}, batch {net.batch}{hint}"
 
 
 def _command(words: list[str]) -> str:

@@ -468,15 +468,43 @@ def test_file_is_what_standard_output_gets(
     out = tmp_path / "a b.cfg"
     out.write_text("old")
     assert gencfg.main(["--width", "0.5", "--out", str(out)]) == 0
+    capsys.readouterr()
     assert gencfg.main(["--width", "0.5"]) == 0
     assert capsys.readouterr() == (out.read_text(), "")
     assert [path.name for path in tmp_path.iterdir()] == ["a b.cfg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "80 classes (COCO's), 416x416, batch 64; --classes N for yours"),
+        ("--classes 1 --size 320x256", "1 class, 320x256, batch 4"),
+        ("--names 6.names", "6 classes, 416x416, batch 4"),
+        ("--task classify", "1000 classes (as in the paper), 224x224, batch 128; --classes N for"),
+        ("--task backbone", "224x224, batch 128"),
+    ],
+)
+def test_a_written_file_is_told(
+    words: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("6.names").write_text("a\n" * 6)
+    assert gencfg.main([*words.split(), "--width", "0.5", "--out", "my.cfg"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"ghostyolo: my.cfg: written, {told}")
+    assert ("--classes" in err) == ("(" in told)
 
 
 def test_command_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.cfg"
     words = ["--width", "0.5", "--heads=16,32"]
     assert cli.main(["gencfg", *words, "--out", str(out)]) == 0
+    capsys.readouterr()
     assert gencfg.main(words) == 0
     assert capsys.readouterr() == (out.read_text(), "")
     with pytest.raises(SystemExit):

@@ -55,7 +55,7 @@ ABOUTS = {name: text for group in COMMANDS.values() for name, text in group.item
 EXAMPLES = (
     "gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg",
     "train my.cfg DATA --epochs 100 --name first",
-    "val runs/train/first DATA --split test",
+    "val runs/train/first DATA",
     "detect runs/train/first dog.jpg",
 )
 
