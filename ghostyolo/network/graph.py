@@ -294,7 +294,8 @@ def _absolute(part: str, option: Option, section: Section, here: int, findings: 
     number, mark, note = part.partition("#")
     match = re.match(r"[+-]?[0-9]{1,9}", number)
     value = int(match[0]) if match else 0
-    if not match or match[0] != number:
+    list_goes_on = "," in (option.value or "").partition("#")[2]  # a comment ends no list
+    if not match or match[0] != number or (mark and list_goes_on):
         message = f"{option.key}={option.value}: '{part}' is not a layer's index"
         hint, darknet = "write whole numbers, separated by commas", f"reads {value}"
         findings.quirk(option.place, message, hint, darknet, rule="not-an-index")

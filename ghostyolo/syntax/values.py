@@ -61,7 +61,9 @@ class _Reader:
         number = self._integer if "int" in kind else self._decimal
         if kind.startswith("tuple"):
             listed, mark, comment = self.text.partition("#")
-            if mark:
+            if "," in comment:  # Darknet reads what follows it as another number
+                listed = self.text
+            elif mark:
                 trailing_comment(self.option, mark + comment, self.findings)
             parts = [number(part) for part in listed.split(",")]
             return None if None in parts else tuple(parts)
@@ -112,7 +114,7 @@ class _Reader:
     def _checked(self, text: str, match: re.Match[str] | None, value: Any, wanted: str) -> Any:
         """Return the number that `match` read, None if other text than a comment follows it."""
         rest = text[match.end() :] if match else text
-        if match and rest.startswith("#"):
+        if match and rest.startswith("#") and not str(self.item.type).startswith("tuple"):
             trailing_comment(self.option, rest, self.findings)
         elif rest or not match:
             message = f"{self.option.key}={self.text}: '{text}' is not {wanted}"

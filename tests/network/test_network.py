@@ -80,6 +80,21 @@ def test_trailing_comment_behind_a_number_warns(caplog: pytest.LogCaptureFixture
     assert "x.cfg:6: [convolutional] '#eight' after the value of 'filters'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "line, part",
+    [
+        ("[route]\nlayers=-1 #,0", "-1#"),
+        ("[route]\nlayers=-1 # this, that", "-1#this"),
+        ("[yolo]\nclasses=1\nnum=3\nmask=0 #,1,2\nanchors=1,2,3,4,5,6", "0#"),
+        ("[yolo]\nclasses=1\nnum=3\nmask=0\nanchors=1,2,3,4,5,6 # w, h", "6#w"),
+    ],
+)
+def test_comment_in_a_list_is_refused(line: str, part: str) -> None:
+    """Darknet goes on to read numbers behind each comma."""
+    with pytest.raises(CfgError, match=f"'{part}' is not a"):
+        loads(f"{NET}[convolutional]\nfilters=18\nactivation=linear\n{line}\n")
+
+
 def test_unknown_key_of_another_kind_warns() -> None:
     findings: list[Diagnostic] = []
     loads(NET + "[convolutional]\nfilters=8\nmax_epochs=3\n", findings=Findings(findings.append))
