@@ -16,6 +16,7 @@ import pytest
 
 from ghostyolo.data import Dataset, Sample, open_dataset
 from ghostyolo.data.class_names import read_names
+from ghostyolo.data.layouts import splits
 from ghostyolo.data.layouts.labels_xml import read_annotation
 from ghostyolo.errors import DataError
 from support import published
@@ -484,6 +485,38 @@ def test_labels_may_lie_beside_the_pictures(folder, tmp_path):
 def test_yaml_errors_name_file_and_line(content, message, tmp_path):
     with pytest.raises(DataError, match=message):
         open_dataset(yolo(tmp_path, content), "val")
+
+
+USUAL = """path: .
+val: images/val
+names: [cat, dog]
+nc: 2
+download: https://example.org/pets.zip
+roboflow: {workspace: x, project: pets, version: 1, license: MIT, url: https://example.org}
+channels: 3
+flip_idx: [0, 1]
+"""
+
+
+@pytest.mark.parametrize(
+    "added, told",
+    [
+        ("", []),
+        ("labels: foo/\n", ["9: key 'labels' is unknown: no effect; labels are read from a"]),
+        ("labels_dir: foo\n", ["9: key 'labels_dir' is unknown: no effect; labels are read"]),
+        ("Names: [a]\n", ["9: key 'Names' is unknown: no effect; did you mean names?"]),
+        ("new:\n3: x\n", ["9: key 'new' is unknown: no effect", "10: key '3' is unknown"]),
+        ("val: images/val\n", ["2: key 'val' is set again below, which counts"]),
+    ],
+)
+def test_keys_of_a_yaml_that_have_no_effect_are_told_once(added, told, tmp_path, caplog):
+    path = yolo(tmp_path, USUAL + added)
+    for _ in range(2):
+        assert rows(open_dataset(path, "val")) == BOXES
+        splits(path)
+    assert len(caplog.messages) == len(told)
+    for message, start in zip(caplog.messages, told, strict=True):
+        assert message.startswith(f"{path}:{start}")
 
 
 def test_a_class_without_a_name_is_told_with_its_line(tmp_path, caplog):

@@ -8,13 +8,17 @@ new format with a label file for each picture is a `LabelFormat` and an entry in
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.errors import Span
+
+logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
@@ -56,6 +60,12 @@ class LabelFormat(NamedTuple):
     folders: tuple[str, ...]
     add: Callable[[DatasetBuilder, Sequence[str], Callable[[str], list[str]]], None]
     names: Callable[[Iterable[Path]], tuple[str, ...] | None]
+
+
+@cache
+def warn_of_key(span: Span, key: str, why: str) -> None:
+    """Log once, not for each split, that a key of a description has no effect."""
+    logger.warning("%s: key '%s' %s", span, key, why)
 
 
 def with_suffix(path: Path, *suffixes: str) -> list[Path]:

@@ -5,7 +5,6 @@ Source: AlexeyAB/darknet src/option_list.c read_data_cfg, src/utils.c replace_im
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from ghostyolo.data.class_names import read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
-from ghostyolo.data.layouts.base import Entry, Layout, with_suffix
+from ghostyolo.data.layouts.base import Entry, Layout, warn_of_key, with_suffix
 from ghostyolo.data.layouts.labels_txt import add_pictures
 from ghostyolo.data.paths import locate, read_lines, read_list, swap_folder
 from ghostyolo.data.splits import find_split
@@ -23,8 +22,6 @@ SPLITS = {"train": "train", "val": "valid", "test": "test"}  # name of a split -
 KEYS = {"classes", "names", "labels", "backup", "results", "eval", "difficult", "map", "top"}
 KEYS |= {"saveweights", "savelast", *SPLITS.values()}
 YEARS = ("train2017", "val2017", "train2014", "val2014")
-
-logger = logging.getLogger(__name__)
 
 
 def open_darknet(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -75,7 +72,7 @@ def read_options(path: Path) -> dict[str, Entry]:
             raise DataError(f"'{line}' is not key = value", span=span, hint="write it so")
         if key in options or key not in KEYS:
             why = "is set twice; the first counts" if key in options else "is unknown: no effect"
-            logger.warning("%s: key '%s' %s", span, key, why)
+            warn_of_key(span, key, why)
         options.setdefault(key, Entry(value, span))
     return options
 

@@ -13,14 +13,20 @@ import yaml
 
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
-from ghostyolo.data.layouts.base import Entry, Layout, with_suffix
+from ghostyolo.data.layouts.base import Entry, Layout, warn_of_key, with_suffix
 from ghostyolo.data.layouts.darknet import check_count
 from ghostyolo.data.layouts.labels_txt import add_pictures
 from ghostyolo.data.paths import locate, pictures_below, read_list, swap_folder
 from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
+from ghostyolo.syntax.suggestions import nearest
 
 SPLITS = ("train", "val", "valid", "validation", "test")
+KEYS = ("path", *SPLITS, "names", "nc")
+# What files by Ultralytics, Roboflow and YOLOv6 also hold; it says nothing about boxes.
+# Source: ultralytics/cfg/datasets, the exports of universe.roboflow.com, meituan/YOLOv6 data.
+OTHER_KEYS = {"download", "roboflow", "channels", "flip_idx", "kpt_names", "is_coco"}
+OTHER_KEYS |= {"author", "date", "description", "license", "url", "version"}
 
 
 def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -58,6 +64,7 @@ def read_entries(path: Path) -> dict[str, Entry]:
     try:
         loader = yaml.SafeLoader(path.read_bytes())
         node = loader.get_single_node()
+        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
         content = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         if error.problem_mark:
@@ -68,12 +75,27 @@ def read_entries(path: Path) -> dict[str, Entry]:
         raise DataError(f"not YAML: {reason}", span=span, hint="repair it") from error
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise DataError("not key: value", span=span, hint="it needs the keys train, val and names")
+    _warn_of_keys([(key.value, Span(str(path), key.start_mark.line + 1)) for key in keys])
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     return {
         key: Entry(value, Span(str(path), lines.get(key, 0)))
         for key, value in content.items()
         if isinstance(key, str) and value is not None
     }
+
+
+def _warn_of_keys(keys: Sequence[tuple[str, Span]]) -> None:
+    """Log each key that has no effect."""
+    last = dict(keys)
+    for key, span in keys:
+        if span != last[key]:
+            warn_of_key(span, key, "is set again below, which counts")
+        elif key not in KEYS and key not in OTHER_KEYS:
+            near = nearest(key, KEYS)
+            hint = f"; did you mean {near}?" if near else ""
+            if key.lower().startswith(("label", "annotation")):
+                hint = "; labels are read from a folder labels in place of images, or beside images"
+            warn_of_key(span, key, f"is unknown: no effect{hint}")
 
 
 def label_paths(picture: str) -> list[str]:
