@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ghostyolo.data.images import read_image
-from ghostyolo.errors import DataError
+from ghostyolo.errors import DataError, Span
 
 
 class PilPicture(Protocol):
@@ -45,15 +45,27 @@ def is_many(pictures: Any) -> bool:
     return isinstance(pictures, Iterable) and not single and not _library(pictures)
 
 
-def as_rgb(picture: Any) -> np.ndarray:
+def as_rgb(picture: Any, index: int | None = None) -> np.ndarray:
     """Return a picture as uint8 RGB (H, W, 3), contiguous, without a copy if it is so already.
 
     picture: see `Picture`. A PIL picture gives the numbers that its file gives, see `read_image`:
     upright by its EXIF orientation, grey and palette as RGB, without transparency. An array is
     (H, W, 3) RGB, (H, W, 4) RGBA, whose last channel is dropped, or (H, W) or (H, W, 1) grey.
+    index: of the picture among several.
 
-    Raises `DataError` with the remedy for anything else, and as `read_image` does.
+    Raises `DataError` with the remedy for anything else, and as `read_image` does. It names the
+    index, and the path if the picture has one.
     """
+    try:
+        return _as_rgb(picture)
+    except DataError as error:
+        found, path = error.diagnostic, getattr(picture, "filename", "")  # of a PIL picture
+        span = found.span or (Span(str(path)) if path else None)
+        place = "" if index is None else f"index {index}: "
+        raise DataError(f"{place}{found.message}", span=span, hint=found.hint) from None
+
+
+def _as_rgb(picture: Any) -> np.ndarray:
     if isinstance(picture, str | os.PathLike):
         return read_image(os.fspath(picture))
     if _library(picture) == "PIL":

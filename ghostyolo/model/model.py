@@ -205,8 +205,9 @@ class Model(nn.Module):
         the IoU threshold of non-maximum suppression (0.45). batch: pictures computed at once.
         device: move the model there first: "cpu", "cuda:1", "auto" ...
 
-        Raises `DataError` with the remedy for what is no such picture, `OptionError` for a number
-        out of range, `CfgError` for a network without heads.
+        Raises `DataError` with the remedy for what is no such picture, which names its index if
+        there are several and its path if it has one, `OptionError` for a number out of range,
+        `CfgError` for a network without heads.
         """
         if batch < 1:
             raise OptionError(f"batch={batch}", hint="give 1 or more")
@@ -214,17 +215,20 @@ class Model(nn.Module):
             self.to(pick_device(device))
         detector = self.detector(thresh=thresh, nms=nms)
         if not is_many(picture):
-            return next(self._detections(detector, [picture], 1))
-        found = self._detections(detector, picture, batch)
+            return next(self._detections(detector, [(None, picture)], 1))
+        found = self._detections(detector, enumerate(picture), batch)
         return found if isinstance(picture, Iterator) else list(found)
 
     def _detections(
-        self, detector: Detector, pictures: Iterable[Any], batch: int
+        self, detector: Detector, pictures: Iterable[tuple[int | None, Any]], batch: int
     ) -> Iterator[Detections]:
-        """Yield the detections in each picture, with a picture file's path or else the picture."""
+        """Yield the detections in each picture, with a picture file's path or else the picture.
+
+        pictures: each with its index, None for a single one.
+        """
         for some in batches(pictures, batch):
-            images = [as_rgb(each) for each in some]
-            for given, image, found in zip(some, images, detector(images), strict=True):
+            images = [as_rgb(each, index) for index, each in some]
+            for (_, given), image, found in zip(some, images, detector(images), strict=True):
                 kept = given if isinstance(given, str | Path) else image
                 yield replace(found, class_names=self.names, picture=kept)
 

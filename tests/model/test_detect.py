@@ -94,6 +94,30 @@ def test_anything_else_is_refused_in_one_line(picture: Any, message: str, model:
         assert "\n" not in str(error.value)
 
 
+def test_picture_of_several_that_is_refused_is_named(model: Model, folder: Path) -> None:
+    """By its index, and by its path if it has one."""
+    text = folder / "text.png"
+    text.write_text("no picture")
+    Image.fromarray(RGB.astype("f4")[..., 0]).save(folder / "x.tif")
+    for bad, told in (
+        (RGB / 255, "index 3: float64 picture; give uint8"),
+        (None, "index 3: a NoneType is no picture; give"),
+        (folder / "no.png", f"{folder}/no.png: index 3: cannot read the picture: no such file"),
+        (str(text), f"{text}: index 3: "),
+        (Image.open(folder / "x.tif"), f"{folder}/x.tif: index 3: float32 picture; give"),
+    ):
+        given = [RGB, folder / "x.png", RGB, bad, RGB]
+        for many in (given, tuple(given), (each for each in given)):
+            for batch in (1, 2, 5):
+                with pytest.raises(DataError) as caught:
+                    list(model.detect(many, batch=batch))
+                assert str(caught.value).startswith(told)
+                many = iter(given)
+        with pytest.raises(DataError) as caught:
+            model.detect(bad)
+        assert "index" not in str(caught.value)
+
+
 def test_lists_give_lists_and_generators_are_taken_as_needed(model: Model, folder: Path) -> None:
     pictures = [RGB, folder / "x.png", Image.fromarray(RGB[:, ::-1]), GREY[..., 0]]
     single = [model.detect(each) for each in pictures]
