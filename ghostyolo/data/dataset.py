@@ -15,7 +15,7 @@ import numpy as np
 
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import inspect_image
-from ghostyolo.errors import DataError, Span
+from ghostyolo.errors import DataError, Span, printable
 
 UNREADABLE = "unreadable picture"
 RESIZED = "picture of another size than its label says"
@@ -90,13 +90,18 @@ class Dataset:
     split: str
     path: str
     defects: Counter[str] = field(default_factory=Counter)
-    picture_defects: set[tuple[str, str]] = field(default_factory=set, repr=False)
+    picture_defects: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         last = len(self.names) - 1
         for sample in self.samples:
             if np.any((sample.classes < 0) | (sample.classes > last)):
                 raise ValueError(f"{sample.path} has a class outside 0..{last}")
+
+    def __repr__(self) -> str:
+        boxes = sum(len(sample.classes) for sample in self.samples)
+        counts = f"{len(self)} pictures, {boxes} boxes, {len(self.names)} classes"
+        return printable(f"{self.path}, split {self.split}: {counts}")
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -41,8 +41,8 @@ class Model(nn.Module):
     support it. Tensors are named `layers.INDEX.NAME`, where INDEX is the index of the layer in the
     cfg.
 
-    network: the graph that it computes. layers: a module for each node. seen: the number of
-    pictures that the weights were trained on.
+    network: the graph that it computes. layers: a module for each node; print them to see the
+    modules. seen: the number of pictures that the weights were trained on.
 
     >>> model = ghostyolo.Model("my.cfg", "my.weights")
     >>> model.detect("dog.jpg", thresh=0.9)
@@ -78,6 +78,9 @@ class Model(nn.Module):
             self.seen = stored.header.seen
         self._names: Sequence[str] = names_beside(self.network, weights) if weights else ()
         self.eval()
+
+    def __repr__(self) -> str:
+        return f"model of {self.network!r}, on {self.device}"
 
     def _module(self, node: Node, layer: Layer, *, initialise: bool) -> nn.Module:
         shapes = self.network.input_shapes(node)

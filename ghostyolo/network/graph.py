@@ -12,6 +12,7 @@ from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
+from ghostyolo.network.summary import one_line
 from ghostyolo.syntax import sections as syntax
 from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_options
 from ghostyolo.syntax.suggestions import FOREIGN_SECTIONS, nearest, slip
@@ -78,6 +79,7 @@ class Network:
     options: NetOptions
     nodes: list[Node] = field(default_factory=list)
     comment: str = field(default="", compare=False)
+    __repr__ = one_line
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -323,7 +325,6 @@ def _references(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def _section_text(kind: str, comment: str, items: Iterable[tuple[str, str]]) -> str:
-    lines = [f"# {line}" if line else "#" for line in comment.splitlines()]
-    lines.append(f"[{kind}]")
-    lines.extend(f"{name}={value}" for name, value in items)
-    return "\n".join(lines) + "\n"
+    notes = [f"# {line}" if line else "#" for line in comment.splitlines()]
+    options = (f"{name}={value}" for name, value in items)
+    return "\n".join((*notes, f"[{kind}]", *options)) + "\n"

@@ -21,9 +21,9 @@ from ghostyolo.network.cost import (
     seconds,
 )  # fmt: skip
 from ghostyolo.network.ghost_modules import ghost_modules
+from ghostyolo.network.summary import parameters
 
 HEADER_BYTES = 20  # of a .weights file
-_STATISTICS = ("running_mean", "running_var")
 _LAYERS = (
     "index", "kind", "name", "inputs", "shape", "stride", "detail", "parameters", "stored", "macs",
     "bflops",
@@ -194,7 +194,7 @@ def _row(
         shape=tuple(node.shape),
         stride=round(network.options.height / node.shape.h, 2),
         detail=layer.summary(),
-        parameters=count([item for item in tensors if not item[0].endswith(_STATISTICS)]),
+        parameters=parameters(tensors),
         stored=count(tensors),
         macs=macs,
         bflops=layer.bflops(node.shape, *inputs),
