@@ -55,7 +55,8 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
 def read(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """Return the bytes of a file. Raises OSError as `opened`, and for more than `most` bytes."""
     with opened(path) as file:
-        content = file.read(most + 1)
+        size = os.fstat(file.fileno()).st_size or most  # a stream has none; reading allocates it
+        content = file.read(min(size, most) + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
     return content

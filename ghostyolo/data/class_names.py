@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ghostyolo import files
 from ghostyolo.data.dataset import Dataset
-from ghostyolo.data.paths import cannot_read, decode
+from ghostyolo.data.paths import read_text
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
@@ -28,19 +27,18 @@ def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Logs a warning for a file that is not UTF-8.
     """
-    try:
-        text, encoding = decode(files.read(path, MOST_BYTES))
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    if encoding != "utf-8":
-        logger.warning("%s: is not UTF-8, read as %s; save it as UTF-8", path, encoding)
-    names = [line.strip() for line in text.splitlines()]
+    names = [line.strip() for line in read_text(path, MOST_BYTES).splitlines()]
     while names and not names[-1]:
         names.pop()
     if not names or "" in names:
         line = names.index("") + 1 if names else 0
         raise DataError("no class name here", span=Span(str(path), line), hint="one name a line")
     return tuple(names)
+
+
+def encodable(name: str) -> str:
+    """Return a name without halves of characters, which JSON and YAML may have, and no text."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def given_names(names: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -16,14 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostyolo.data.class_names import unknown_class
-from ghostyolo.data.dataset import UNREADABLE, Dataset, Sample
-from ghostyolo.data.header import Size
-from ghostyolo.data.images import picture_size
+from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample
+from ghostyolo.data.header import Box, Size
+from ghostyolo.data.images import MAX_PIXELS, picture_size, sideways
 from ghostyolo.errors import DataError, Span
 
 MALFORMED = "malformed label"
 MISSING, UNREADABLE_LABELS = "missing label file", "unreadable label file"
 UNKNOWN = "box of unknown class"
+FRACTIONS = "box in fractions, not pixels"
 MOST_LOGGED = 5  # unknown classes and unreadable label files that are logged one by one
 ROUNDING_PX = 0.5  # a box may reach this far beyond the picture without counting as a defect
 TINY_PX = 0.01  # a side below this is zero when stored as float32
@@ -38,7 +39,7 @@ class Label(NamedTuple):
     cls: a number that need not be one of the classes.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     cls: int
     span: Span
     ignore: bool = False
@@ -94,9 +95,11 @@ class DatasetBuilder:
             self.count_defect("picture listed twice", Span(path))
         elif not os.path.isfile(path):
             self.count_defect("missing picture", Span(path))
-        elif stated and min(stated) > 0:
+        elif stated and min(stated) > 0 and math.prod(stated) <= MAX_PIXELS:
             return stated
         else:
+            if stated and min(stated) > 0:
+                self.count_defect(RESIZED, Span(path))
             try:
                 return picture_size(path)
             except DataError as error:
@@ -110,11 +113,13 @@ class DatasetBuilder:
         """Add a picture with those of its labels that can be used.
 
         A picture that cannot be a sample is counted and left out, without reading its labels.
-        stated: the (h, w) in its label file, used without reading the picture if positive.
+        stated: the (h, w) in its label file, used without decoding the picture if positive.
         """
         size = self._size(path, stated)
         if size is None:
             return
+        if size == stated:
+            size, labels = self._upright(path, size, labels)
         kept: dict[tuple[float, ...], bool] = {}
         for label in labels:
             if not 0 <= label.cls < len(self.names):
@@ -127,6 +132,8 @@ class DatasetBuilder:
             if (label.cls, *box) in kept:
                 self.count_defect("duplicate box", label.span)
             kept.setdefault((label.cls, *box), label.ignore)
+        if len(kept) > math.prod(size):
+            self.count_defect("picture with more boxes than pixels", Span(path))
         rows = np.array(list(kept), np.float64).reshape(-1, 5)
         sample = Sample(
             path=path,
@@ -150,6 +157,8 @@ class DatasetBuilder:
         elif labels and not any(len(sample.classes) for sample in self.samples):
             message = f"none of {labels} labels can be used"
             hint = "check their format and the unit of the coordinates"
+            if self.defects[FRACTIONS]:
+                hint = "multiply them by the width and height of the picture"
             if self.defects[UNKNOWN]:
                 hint = "give the names of their classes with --names"
         if message:
@@ -158,11 +167,32 @@ class DatasetBuilder:
             raise DataError(message, span=Span(self.path), hint=hint)
         return Dataset(self.names, tuple(self.samples), self.split, self.path, self.defects)
 
-    def _repair_box(self, label: Label, size: Size) -> tuple[float, float, float, float] | None:
+    def _upright(
+        self, path: str, size: Size, labels: Iterable[Label]
+    ) -> tuple[Size, Iterable[Label]]:
+        """Return the size and the labels of the upright picture, if they are of the stored one.
+
+        Some tools state the stored size, but boxes of the upright picture: they do not fit it.
+        """
+        header, (h, w) = sideways(path), size
+        if not header or header.size != size or h == w:
+            return size, labels
+        labels = list(labels)
+        if any(x2 > w + ROUNDING_PX or y2 > h + ROUNDING_PX for (_, _, x2, y2), *_ in labels):
+            return header.upright, labels
+        if labels:
+            self.count_defect("boxes turned with their picture, as its EXIF says", Span(path))
+        return header.upright, [label._replace(box=header.turned(label.box)) for label in labels]
+
+    def _repair_box(self, label: Label, size: Size) -> Box | None:
         """Return the box clipped to the picture, None if nothing is left; count the defect."""
         h, w = size
-        scale = (w, h, w, h) if label.relative else (1, 1, 1, 1)
-        x1, y1, x2, y2 = box = [edge * side for edge, side in zip(label.box, scale, strict=True)]
+        x1, y1, x2, y2 = box = label.box
+        if label.relative:
+            x1, y1, x2, y2 = box = (x1 * w, y1 * h, x2 * w, y2 * h)
+        whole = 0 <= x1 <= x2 - TINY_PX <= w - TINY_PX and 0 <= y1 <= y2 - TINY_PX <= h - TINY_PX
+        if whole and (label.relative or max(x2, y2) > 1 + TINY_PX):
+            return box
         clipped = max(x1, 0.0), max(y1, 0.0), min(x2, float(w)), min(y2, float(h))
         defect = ""
         if not all(map(math.isfinite, box)):
@@ -173,6 +203,8 @@ class DatasetBuilder:
             defect = "zero-size box"
         elif min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < TINY_PX:
             defect = "box outside the picture"
+        elif not label.relative and min(box) > -1 and max(box) < 1 + TINY_PX:
+            defect = FRACTIONS  # a whole box within the first pixel
         elif max(abs(a - b) for a, b in zip(clipped, box, strict=True)) > ROUNDING_PX:
             self.count_defect("box clipped to the picture", label.span)
         if defect:

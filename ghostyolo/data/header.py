@@ -13,6 +13,7 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 Size = tuple[int, int]
+Box = tuple[float, float, float, float]
 
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers; those three are not frames
 ORIENTATION = 0x0112
@@ -39,6 +40,15 @@ class Header(NamedTuple):
         """Return (h, w) of the upright picture."""
         h, w = self.size
         return (w, h) if self.orientation in SIDEWAYS else (h, w)
+
+    def turned(self, box: Box) -> Box:
+        """Return a box of the stored picture, left, top, right, bottom, in the upright one."""
+        (h, w), (x1, y1, x2, y2) = self.size, box
+        if self.orientation in (2, 3, 7, 8):
+            x1, x2 = w - x2, w - x1
+        if self.orientation in (3, 4, 6, 7):
+            y1, y2 = h - y2, h - y1
+        return (y1, x1, y2, x2) if self.orientation in SIDEWAYS else (x1, y1, x2, y2)
 
     @property
     def repaired(self) -> list[str]:

@@ -11,7 +11,14 @@ from typing import BinaryIO, NamedTuple
 import cv2
 import numpy as np
 
-from ghostyolo.data.header import Size, header_size, overlong_chunk, read_header
+from ghostyolo.data.header import (
+    SIDEWAYS,
+    Header,
+    Size,
+    header_size,
+    overlong_chunk,
+    read_header,
+)
 from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
 from ghostyolo.files import replace
@@ -94,6 +101,16 @@ def picture_size(path: str | Path) -> Size:
         return read_image(path).shape[:2]
     _check_size(size, Span(str(path)))
     return size
+
+
+def sideways(path: str | Path) -> Header | None:
+    """Return the header of a picture that its EXIF orientation turns by 90 degrees, else None."""
+    try:
+        with _opened(path) as file:
+            header = read_header(file)
+    except DataError:
+        return None
+    return header if header and header.orientation in SIDEWAYS else None
 
 
 class Placement(NamedTuple):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
 
+from ghostyolo import files
 from ghostyolo.errors import DataError, Span
 
 # Pictures that OpenCV may be unable to read are included, so that they are counted as unreadable.
@@ -15,6 +19,9 @@ SUFFIXES = {
     ".webp", ".gif", ".avif", ".heic", ".heif",
 }  # fmt: skip
 STRAY = ("../", "data/")  # first folders of paths that may not exist
+UTF16 = (BOM_UTF16_LE, BOM_UTF16_BE)
+
+logger = logging.getLogger(__name__)
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -24,18 +31,38 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     file cannot be read.
     """
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return [line.strip() for line in file]
+        content = files.read(path)
     except OSError as error:
         raise cannot_read(path, error) from error
+    if content[:2] in UTF16:
+        text = content.decode("utf-16", "replace")
+    else:
+        text = content.decode("utf-8-sig", "surrogateescape")
+    return [line.strip() for line in StringIO(text, newline=None)]
+
+
+def read_text(path: str | os.PathLike[str], most: int) -> str:
+    """Return the text of a file that describes data, and log a warning if it is not UTF-8.
+
+    most: bytes. Raises DataError if the file cannot be read.
+    """
+    try:
+        text, encoding = decode(files.read(path, most))
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if encoding != "utf-8":
+        logger.warning("%s: is not UTF-8, read as %s; save it as UTF-8", path, encoding)
+    return text
 
 
 def decode(content: bytes) -> tuple[str, str]:
     """Return text that is UTF-8 or another encoding, and the name of the encoding.
 
-    Text that is not UTF-8 is read as GB2312 if that fits, as old tools in China write, else as
-    Latin-1, which fits everything.
+    Text that is not UTF-8 is read as UTF-16 if it has that mark, as GB2312 if that fits, as old
+    tools in China write, else as Latin-1, which fits everything.
     """
+    if content[:2] in UTF16:
+        return content.decode("utf-16", "replace"), "utf-16"
     for encoding in ("utf-8-sig", "gb2312"):
         try:
             return content.decode(encoding), encoding.removesuffix("-sig")

@@ -18,8 +18,10 @@ from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model.model import Model
 from ghostyolo.network.model_files import BEST, LAST
+from ghostyolo.network.outputs import detection_heads
 from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.freezing import frozen_layers
@@ -123,14 +125,30 @@ def _log_warnings(config: TrainConfig, state: State) -> None:
     for data in (config.train, config.val):
         if data is not None:
             data.log_defects()
-    if config.task is DETECTION and (line := poor_fit_warning(config.train, config.network)):
-        logger.warning("%s", line)
+    if config.task is DETECTION:
+        lines = poor_fit_warning(config.train, config.network), _crowded_warning(config)
+        for line in filter(None, lines):
+            logger.warning("%s", line)
     if count := frozen_layers(config.network):
         whole = sum(p.numel() for p in state.model.parameters())
         frozen = whole - sum(p.numel() for p in state.model.parameters() if p.requires_grad)
         layers = f"the first {count} of {len(config.network)} layers are frozen"
         how = "" if config.weights else ", at random values: no --weights"
         logger.warning("%s, %s of %s parameters%s", layers, f"{frozen:,}", f"{whole:,}", how)
+
+
+def _crowded_warning(config: TrainConfig) -> str:
+    """Return a warning if pictures have more boxes than a head learns from, else ""."""
+    most = min(head.max for _, head in detection_heads(config.network) if isinstance(head, Yolo))
+    boxes = [(int((~sample.ignore).sum()), sample.path) for sample in config.train.samples]
+    crowded = [each for each in boxes if each[0] > most]
+    if not crowded:
+        return ""
+    highest, path = max(crowded)
+    return (
+        f"{len(crowded)} pictures have more boxes than the {most} that [yolo] max= lets a picture "
+        f"hold, such as {path} with {highest}: the others are not learned; set max={highest}"
+    )
 
 
 def _interrupted(

@@ -394,6 +394,18 @@ def test_huge_learning_rate_is_diagnosed(config: Callable[..., TrainConfig]) -> 
     assert not (config().folder / "last.weights").exists()
 
 
+def test_boxes_beyond_those_that_a_picture_can_hold_are_told(
+    config: Callable[..., TrainConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = config(text=tiny.CFG.replace("num=2", "num=2\nmax=2"))
+    most = max(len(sample.classes) for sample in settings.train.samples)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings, Silent(stop_after=1))
+    told = "pictures have more boxes than the 2 that [yolo] max= lets a picture hold, such as "
+    assert told in caplog.text
+    assert f"with {most}: the others are not learned; set max={most}" in caplog.text
+
+
 def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], data: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(config(), Silent(stop_after=1))

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.data.class_names import class_index
+from ghostyolo import files
+from ghostyolo.data.class_names import class_index, encodable
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import MALFORMED, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import Layout, with_suffix
-from ghostyolo.data.paths import locate
+from ghostyolo.data.paths import locate, read_text
 from ghostyolo.data.splits import (
     ALIASES,
     DRAWN,
@@ -38,11 +39,12 @@ WORDS = {"", "annotation", "annotations", "coco", "instances", "labels", "bbox"}
 FIRST_KEY = re.compile(
     rb'(\xef\xbb\xbf)?\s*\{\s*"(info|licenses|images|annotations|categories|type)"'
 )
-LISTS: dict[str, dict[str, Any]] = {  # the required keys and their types
-    "images": {"id": (int, str), "file_name": str},
-    "annotations": {"image_id": (int, str), "category_id": int},
-    "categories": {"id": int, "name": str},
-}
+LISTS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ()}  # ids
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+CROWD = {"": False, "0": False, "None": False, "False": False, "1": True, "True": True}
+MIXED_IDS = "id that is text here and a number there"
+MOST_BYTES = 8 << 30
+MOST_SHOWN = 40  # characters of a value in a message
 
 
 def find(path: Path) -> list[Path]:
@@ -72,7 +74,7 @@ def annotation_files(path: Path) -> dict[str, list[Path]]:
         for file in sorted(place.glob("*.json")):
             if _is_own(file) or (not _other_words(file) and _begins_as_coco(file)):
                 found[split_of(file)].append(file)
-    return {split: files for split, files in found.items() if split or len(found) == 1}
+    return {split: each for split, each in found.items() if split or len(found) == 1}
 
 
 def split_of(file: Path) -> str:
@@ -101,7 +103,7 @@ def _other_words(file: Path) -> list[str]:
 def _begins_as_coco(file: Path) -> bool:
     """Return whether the first key of a file is one of COCO's, without parsing all of it."""
     try:
-        with open(file, "rb") as stream:
+        with files.opened(file) as stream:
             return bool(FIRST_KEY.match(stream.read(256)))
     except OSError:
         return False
@@ -115,8 +117,9 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     own, file = _chosen(path, split)
     images, annotations, categories = _read(file)
     span = Span(str(file))
-    found = {record["id"]: record["name"] for record in _classes(categories, annotations, span)}
-    found = {key: found[key] for key in sorted(found)}
+    categories = _classes(categories, annotations, span)
+    found = {_key(record["id"]): record["name"] for record in categories}
+    found = {key: found[key] for key in sorted(found, key=int)}
     if own in DRAWN and not split_of(file):
         whole = len(images)
         images, annotations = _drawn(images, annotations, own)
@@ -124,24 +127,28 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     builder = DatasetBuilder(names or tuple(found.values()), split, str(path))
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
-    labels: dict[int | str, list[Label]] = defaultdict(list)
+    pictures = list(_whole("images", images, "malformed entry of a picture", builder, span))
+    text = {_key(record["id"]): isinstance(record["id"], str) for record in pictures}
+    labels: dict[str, list[Label]] = defaultdict(list)
     for record in _whole("annotations", annotations, MALFORMED, builder, span):
-        cls = classes.get(record["category_id"], -1)
+        category, image = _key(record["category_id"]), _key(record["image_id"])
+        cls = classes.get(category, -1)
         if cls < 0:
-            name = found.get(record["category_id"], record["category_id"])
+            name = found.get(category, category)
             builder.count_unknown_class(f"'{name}'", span, f" in annotation {record.get('id')}")
             continue
-        labels[record["image_id"]] += _label(record, cls, builder, span)
-    pictures = _whole("images", images, "malformed entry of a picture", builder, span)
+        if text.get(image, False) != isinstance(record["image_id"], str) and image in text:
+            builder.count_defect(MIXED_IDS, span)
+        labels[image] += _label(record, cls, builder, span)
     _add_images(builder, pictures, labels, _picture_folders(file, split, own), span)
     return builder.finish()
 
 
 def _chosen(path: Path, split: str) -> tuple[str, Path]:
     """Return the split as the files spell it (val2017 for val), and its file."""
-    files, span = annotation_files(path), Span(str(path))
+    found, span = annotation_files(path), Span(str(path))
     own = find_split(split, splits(path), span)
-    file, *others = files.get(own) or files[""]
+    file, *others = found.get(own) or found[""]
     if others:
         listed = " or ".join(str(each.relative_to(path)) for each in (file, *others))
         raise DataError(f"split '{own}' may be {listed}", span=span, hint="give the file itself")
@@ -152,13 +159,13 @@ def _drawn(
     images: list[Any], annotations: list[Any], split: str
 ) -> tuple[list[Record], list[Record]]:
     """Return the pictures of a file that are drawn for a split, and their annotations."""
-    files = {record["id"]: record["file_name"] for record in images if _is_whole("images", record)}
-    mine = set(draw(set(files.values()), split))
-    others = {key for key, file in files.items() if file not in mine}
+    whole = [record for record in images if _is_whole("images", record)]
+    names = {_key(record["id"]): record["file_name"] for record in whole}
+    mine = set(draw(set(names.values()), split))
+    others = {key for key, file in names.items() if file not in mine}
 
     def kept(record: Any, key: str) -> bool:
-        found = record.get(key) if isinstance(record, dict) else None
-        return not (isinstance(found, int | str) and found in others)
+        return not (isinstance(record, dict) and _key(record.get(key)) in others)
 
     return [r for r in images if kept(r, "id")], [r for r in annotations if kept(r, "image_id")]
 
@@ -168,11 +175,15 @@ def _classes(categories: list[Record], annotations: list[Any], span: Span) -> li
 
     Source: github.com/roboflow/rf-detr pull request 1303.
     """
-    used = [record.get("category_id") for record in annotations if isinstance(record, dict)]
+    used = {_key(record.get("category_id")) for record in annotations if isinstance(record, dict)}
     for record in categories:
         others = [each for each in categories if each is not record]
         kinds = {each.get("supercategory") == record["name"] for each in others}
-        if kinds == {True} and record.get("supercategory") == "none" and record["id"] not in used:
+        if (
+            kinds == {True}
+            and record.get("supercategory") == "none"
+            and _key(record["id"]) not in used
+        ):
             message = "%s: '%s', the supercategory of all others, has no box: not taken as a class"
             logger.warning(message, span, record["name"])
             return others
@@ -181,27 +192,59 @@ def _classes(categories: list[Record], annotations: list[Any], span: Span) -> li
 
 def _read(path: Path) -> list[list[Record]]:
     """Return the images, annotations and categories of a file; only categories are checked."""
-    span = Span(str(path))
+    span, text = Span(str(path)), read_text(path, MOST_BYTES)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         place = Span(str(path), error.lineno)
         raise DataError(f"not JSON: {error.msg}", span=place, hint="repair it") from error
-    except (UnicodeDecodeError, RecursionError, OSError) as error:
-        raise DataError(f"not JSON: {error}", span=span, hint="repair it") from error
+    except (ValueError, RecursionError) as error:  # such as numbers of thousands of digits
+        reason = str(error).partition(";")[0]
+        raise DataError(f"not JSON: {reason}", span=span, hint="repair it") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in LISTS):
         raise DataError("not COCO's", span=span, hint=f"it needs the lists {', '.join(LISTS)}")
     for i, record in enumerate(content["categories"]):
-        if not _is_whole("categories", record):
-            message = f"categories[{i}] lacks one of: {', '.join(LISTS['categories'])}"
-            raise DataError(message, span=span, hint="repair it")
+        if problem := _category_problem(record, content["categories"][:i]):
+            raise DataError(f"categories[{i}]: {problem}", span=span, hint="repair it")
+    for record in content["categories"]:
+        record["name"] = encodable(str(record["name"]))
     return [content[name] for name in LISTS]
+
+
+def _category_problem(record: Any, before: list[Record]) -> str:
+    """Return what is wrong with a category, "" if nothing is."""
+    if not isinstance(record, dict):
+        return f"{_short(record)} is no object"
+    for key in ("id", "name"):
+        if key not in record:
+            return f"it has no {key}"
+    own, name = _key(record["id"]), record["name"]
+    if not own or not WHOLE_NUMBER.fullmatch(own):
+        return f"id {_short(record['id'])} is not a whole number"
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
+        return f"name {_short(name)} is no text"
+    if any(_key(other["id"]) == own and other["name"] != name for other in before):
+        return f"id {own} is that of another category"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def _key(value: Any) -> str | None:
+    """Return an id as text, the same for 7, 7.0 and "7"; None if it is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _is_whole(name: str, record: Any) -> bool:
     """Return whether a record of one of the lists has the required keys."""
-    keys = LISTS[name].items()
-    return isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in keys)
+    if not isinstance(record, dict) or any(_key(record.get(key)) is None for key in LISTS[name]):
+        return False
+    return name != "images" or isinstance(record.get("file_name"), str)
 
 
 def _whole(
@@ -217,33 +260,37 @@ def _whole(
 
 def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> list[Label]:
     """Return the box of an annotation; [], with a defect counted, if it is malformed."""
+    box, crowd = record.get("bbox"), record.get("iscrowd", 0)
     try:
-        x, y, w, h = map(float, record["bbox"])
+        x, y, w, h = map(float, box if isinstance(box, list) else ())
+        ignore = CROWD[_key(crowd) or str(crowd)]
     except (KeyError, TypeError, ValueError, OverflowError):
         builder.count_defect(MALFORMED, span)
         return []
-    return [Label((x, y, x + w, y + h), cls, span, bool(record.get("iscrowd")))]
+    return [Label((x, y, x + w, y + h), cls, span, ignore)]
 
 
 def _add_images(
     builder: DatasetBuilder,
     images: Iterable[Record],
-    labels: dict[int | str, list[Label]],
+    labels: dict[str, list[Label]],
     folders: list[Path],
     span: Span,
 ) -> None:
-    ids: set[int | str] = set()
+    ids: set[str | None] = set()
     for image in images:
         picture = locate(image["file_name"], folders)
-        if image["id"] in ids:  # the boxes could be of either; the first gets them
+        key = _key(image["id"])
+        if key in ids:  # the boxes could be of either; the first gets them
             builder.leave_out(picture, "picture with the id of another", span)
             continue
-        ids.add(image["id"])
-        own = labels.pop(image["id"], [])
+        ids.add(key)
+        own = labels.pop(key, [])
         h, w = image.get("height"), image.get("width")
         stated = (h, w) if isinstance(h, int) and isinstance(w, int) else None
         builder.add(picture, image["id"], own, stated)
     for orphans in labels.values():
+        builder.labels += len(orphans)
         for label in orphans:
             builder.count_defect("box of no listed picture", label.span)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -118,16 +117,16 @@ def read_annotation(path: Path) -> Element:
     if root.tag != "annotation":
         message, hint = f"<{root.tag}> instead of <annotation>", "remove the file from Annotations"
         raise DataError(message, span=_span(path, root), hint=hint)
-    if isinstance(text, str) and "\ufffd" in text:
+    if "\ufffd" in text:
         root.set(REPLACED, "")
     return root
 
 
-def _decoded(content: bytes, span: Span) -> str | bytes:
-    """Return the text of an XML file; its bytes if the parser itself knows their encoding."""
+def _decoded(content: bytes, span: Span) -> str:
+    """Return the text of an XML file."""
     declared = ENCODING.match(content)
     if not declared:
-        return content if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else decode(content)[0]
+        return decode(content)[0]
     encoding = declared[1].decode()
     try:
         return content.decode(encoding, "replace").removeprefix("\ufeff")

@@ -1,6 +1,7 @@
 """YOLO data sets: a YAML file that names the pictures of each split, and a text file for each.
 
-Source: docs.ultralytics.com/datasets/detect (path, train, val, test, names, nc; images -> labels).
+Source: docs.ultralytics.com/datasets/detect (path, train, val, test, names, nc; images -> labels)
+and /datasets/pose (kpt_shape).
 """
 
 from __future__ import annotations
@@ -8,25 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from ghostyolo.data.class_names import encodable
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts.base import Entry, Layout, warn_of_key, with_suffix
 from ghostyolo.data.layouts.darknet import check_count
 from ghostyolo.data.layouts.labels_txt import add_pictures
-from ghostyolo.data.paths import locate, pictures_below, read_list, swap_folder
+from ghostyolo.data.layouts.long_rows import KeypointShape
+from ghostyolo.data.paths import locate, pictures_below, read_list, read_text, swap_folder
 from ghostyolo.data.splits import find_split
 from ghostyolo.errors import DataError, Span
 from ghostyolo.syntax.suggestions import nearest
 
 SPLITS = ("train", "val", "valid", "validation", "test")
-KEYS = ("path", *SPLITS, "names", "nc")
+KEYS = ("path", *SPLITS, "names", "nc", "kpt_shape")
 # What files by Ultralytics, Roboflow and YOLOv6 also hold; it says nothing about boxes.
 # Source: ultralytics/cfg/datasets, the exports of universe.roboflow.com, meituan/YOLOv6 data.
 OTHER_KEYS = {"download", "roboflow", "channels", "flip_idx", "kpt_names", "is_coco"}
 OTHER_KEYS |= {"author", "date", "description", "license", "url", "version"}
+MOST_BYTES, MOST_POINTS = 16 << 20, 1000
 
 
 def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
@@ -41,11 +46,11 @@ def open_yolo(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     key = find_split(split, _present(entries), Span(str(path)))
     names = names or _names(entries, path)
     if "nc" in entries:
-        check_count(len(names), Entry(str(entries["nc"].value), entries["nc"].span))
-    root = str(entries["path"].value) if "path" in entries else "."
+        check_count(len(names), Entry(_text(*entries["nc"]), entries["nc"].span))
+    root = _text(*entries["path"]) if "path" in entries else "."
     folders = [path.parent / root, Path(root), path.parent]
     builder = DatasetBuilder(names, split, str(path))
-    add_pictures(builder, _pictures(entries[key], folders), label_paths)
+    add_pictures(builder, _pictures(entries[key], folders), label_paths, _keypoints(entries))
     return builder.finish()
 
 
@@ -62,7 +67,7 @@ def read_entries(path: Path) -> dict[str, Entry]:
     """Read the keys that have a value. Raises DataError with the line if it has no such keys."""
     span = Span(str(path))
     try:
-        loader = yaml.SafeLoader(path.read_bytes())
+        loader = yaml.SafeLoader(read_text(path, MOST_BYTES))
         node = loader.get_single_node()
         keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
         content = loader.construct_document(node) if node else None
@@ -70,7 +75,7 @@ def read_entries(path: Path) -> dict[str, Entry]:
         if error.problem_mark:
             span = Span(str(path), error.problem_mark.line + 1)
         raise DataError(f"not YAML: {error.problem}", span=span, hint="repair it") from error
-    except (yaml.YAMLError, OSError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"not YAML: {reason}", span=span, hint="repair it") from error
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
@@ -111,7 +116,7 @@ def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
     values = entry.value if isinstance(entry.value, list) else [entry.value]
     pictures: list[str] = []
     for value in values:
-        found = locate(str(value), folders)
+        found = locate(_text(value, entry.span), folders)
         if os.path.isdir(found):
             pictures += pictures_below(Path(found))
         elif os.path.isfile(found):
@@ -136,7 +141,29 @@ def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
     for i, name in enumerate(value):
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise DataError(f"name {i} is no text", span=span, hint="put it in quotes")
-    return tuple(map(str, value))
+    return tuple(encodable(_text(name, span)) for name in value)
+
+
+def _keypoints(entries: dict[str, Entry]) -> KeypointShape | None:
+    """Return the shape of the keypoints in rows, None if they have none."""
+    if "kpt_shape" not in entries:
+        return None
+    value, span = entries["kpt_shape"]
+    whole = isinstance(value, list) and [type(each) for each in value] == [int, int]
+    if not whole or not 1 <= value[0] <= MOST_POINTS or value[1] not in (2, 3):
+        message = "kpt_shape is not [number of points, 2 or 3]"
+        raise DataError(message, span=span, hint="write kpt_shape: [17, 3]")
+    return KeypointShape(*value)
+
+
+def _text(value: Any, span: Span) -> str:
+    """Return a word or number as text. Raises DataError for a list, a mapping or a huge number."""
+    try:
+        if isinstance(value, str | int | float):
+            return str(value)
+    except ValueError:  # of thousands of digits
+        pass
+    raise DataError("neither text nor a number stands here", span=span, hint="put it in quotes")
 
 
 def find(path: Path) -> list[Path]:
