@@ -41,7 +41,7 @@ FIRST_KEY = re.compile(
 )
 LISTS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ()}  # ids
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
-CROWD = {"": False, "0": False, "None": False, "False": False, "1": True, "True": True}
+CROWD = {None: False, "": False, 0: False, "0": False, 1: True, "1": True}
 MIXED_IDS = "id that is text here and a number there"
 MOST_BYTES = 8 << 30
 MOST_SHOWN = 40  # characters of a value in a message
@@ -219,7 +219,7 @@ def _category_problem(record: Any, before: list[Record]) -> str:
         if key not in record:
             return f"it has no {key}"
     own, name = _key(record["id"]), record["name"]
-    if not own or not WHOLE_NUMBER.fullmatch(own):
+    if not WHOLE_NUMBER.fullmatch(own):
         return f"id {_short(record['id'])} is not a whole number"
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         return f"name {_short(name)} is no text"
@@ -233,16 +233,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def _key(value: Any) -> str | None:
-    """Return an id as text, the same for 7, 7.0 and "7"; None if it is no id."""
+def _key(value: Any) -> str:
+    """Return an id as text, the same for 7, 7.0 and "7"; "" if it is no id."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
 
 
 def _is_whole(name: str, record: Any) -> bool:
     """Return whether a record of one of the lists has the required keys."""
-    if not isinstance(record, dict) or any(_key(record.get(key)) is None for key in LISTS[name]):
+    if not isinstance(record, dict) or not all(_key(record.get(key)) for key in LISTS[name]):
         return False
     return name != "images" or isinstance(record.get("file_name"), str)
 
@@ -263,7 +263,7 @@ def _label(record: Record, cls: int, builder: DatasetBuilder, span: Span) -> lis
     box, crowd = record.get("bbox"), record.get("iscrowd", 0)
     try:
         x, y, w, h = map(float, box if isinstance(box, list) else ())
-        ignore = CROWD[_key(crowd) or str(crowd)]
+        ignore = CROWD[crowd]
     except (KeyError, TypeError, ValueError, OverflowError):
         builder.count_defect(MALFORMED, span)
         return []
@@ -277,7 +277,7 @@ def _add_images(
     folders: list[Path],
     span: Span,
 ) -> None:
-    ids: set[str | None] = set()
+    ids: set[str] = set()
     for image in images:
         picture = locate(image["file_name"], folders)
         key = _key(image["id"])
