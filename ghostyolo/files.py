@@ -8,11 +8,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from ghostyolo.errors import OptionError, Span
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +29,8 @@ SCHEMA = 1
 HINT = "give a file in a folder that can be written"
 MOST_BYTES = 1 << 30  # of a file that is read whole
 CHUNK = 1 << 22  # bytes that are read at once of a file that may be large
+LOCK = ".lock"
+WAIT, PAUSE = 10.0, 0.02  # seconds for another process that writes the same file
 STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # how a shell names an open stream
 # What files begin with that are often named .weights or .cfg by mistake, and what to do.
 SIGNATURES = {
@@ -138,26 +146,104 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, and rename it to `path` once it is complete on disk.
 
     If `path` is a symbolic link, the linked file is replaced. The new file keeps the permissions of
-    the old one. Raises `OptionError` if the file cannot be written.
+    the old one. Another process that writes the same file waits until this one has renamed it.
+    Raises `OptionError` if the file cannot be written.
     """
     target = os.path.realpath(path)
     beside = f"{target}.part"
     try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(target):
-            os.chmod(beside, os.stat(target).st_mode & 0o7777)
-        os.replace(beside, target)
-    except BaseException as error:
-        if os.path.isfile(beside):
-            os.unlink(beside)
-        if not isinstance(error, OSError):
-            raise
-        message = f"cannot write: {error.strerror}"
-        hint = "free some space" if error.errno in FULL else HINT
-        raise OptionError(message, span=Span(str(path)), hint=hint) from None
+        with _alone(beside, WAIT) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                if os.path.exists(target):
+                    os.chmod(beside, os.stat(target).st_mode & 0o7777)
+                if fcntl is None:  # Windows renames no open file
+                    file.close()
+                os.replace(beside, target)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(beside)
+                raise
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes, and other threads of this one, from entering a context of this path.
+
+    The lock is on the file `path`.lock, or .lock in a folder, and ends with the process, however
+    that ends.
+    Raises `OptionError` if another holds it, or if the file cannot be written.
+    """
+    target = os.path.realpath(path)
+    beside = os.path.join(target, LOCK) if os.path.isdir(target) else f"{target}{LOCK}"
+    try:
+        file = _alone(beside, 0)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    with file:
+        _LOCKS.add(file)
+        try:
+            yield
+        finally:
+            _LOCKS.remove(file)
+            with suppress(OSError):
+                os.unlink(beside)
+
+
+def _alone(path: str, seconds: float) -> BinaryIO:
+    """Open an empty file to write it, which nobody else has open by this function.
+
+    seconds: to wait for others to close it; BlockingIOError is raised then. Nothing is locked on
+    Windows, which renames no open file, and on file systems without locks.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "wb")
+        free = _lock(file)
+        with suppress(FileNotFoundError):  # its holder has just renamed or deleted it
+            if free and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                file.truncate()
+                return file
+        file.close()
+        if not free and time.monotonic() > end:
+            raise BlockingIOError(errno.EAGAIN, "another process writes it")
+        time.sleep(PAUSE)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock an open file where that is possible; return whether nobody else has locked it."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return True
+    return True
+
+
+_LOCKS: set[BinaryIO] = set()  # that this process holds
+
+
+def _leave_locks() -> None:
+    """Close the locks of the parent in a forked process, which may live longer."""
+    for file in _LOCKS:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_locks)
+
+
+def _cannot_write(path: str | os.PathLike[str], error: OSError) -> OptionError:
+    hint = "free some space" if error.errno in FULL else HINT
+    if isinstance(error, BlockingIOError):
+        hint = "wait until it has ended, or give another path"
+    return OptionError(f"cannot write: {error.strerror}", span=Span(str(path)), hint=hint)
 
 
 def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:

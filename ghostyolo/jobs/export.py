@@ -17,7 +17,7 @@ from ghostyolo.exporters import sample as programs
 from ghostyolo.exporters.export import write
 from ghostyolo.exporters.formats import FORMATS, format_of
 from ghostyolo.exporters.settings import BOXES, DYNAMIC, ExportSettings, Suppression
-from ghostyolo.files import replace
+from ghostyolo.files import locked, replace
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.verification import Deviation, verify
 from ghostyolo.jobs.model_argument import model_on_cpu
@@ -113,7 +113,8 @@ def export(
     scored_on = _dataset(model, val, names) if val else None
     path = Path(path)
     name = format_of(path, format)
-    return _export(model, path, settings, name, pictures, sample, scored_on, on_progress)
+    with locked(path):
+        return _export(model, path, settings, name, pictures, sample, scored_on, on_progress)
 
 
 def _export(

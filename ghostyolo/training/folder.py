@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import ghostyolo
+from ghostyolo import files
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.files import make_folder, replace
 from ghostyolo.network import dumps, run_record
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 def check_unused(config: TrainConfig) -> None:
     """Raise `OptionError` if the folder of a new run is not empty."""
     folder = config.folder
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != files.LOCK for path in folder.iterdir()):
         hint = "give another --name (folder= in Python), or --resume to continue it"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
 
@@ -60,6 +62,22 @@ def left_before_checkpoint(config: TrainConfig) -> bool:
         return False
     logger.warning("%s: the run has no checkpoint yet, so it starts again", folder)
     return True
+
+
+@contextmanager
+def locked(config: TrainConfig) -> Iterator[None]:
+    """Keep other processes from training in the folder of a run.
+
+    The folder is made for it, and removed if nothing is in it at the end. Raises `OptionError` if
+    another process trains in it.
+    """
+    folder = make_folder(config.folder)
+    try:
+        with files.locked(folder):
+            yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def create(config: TrainConfig) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -68,6 +70,14 @@ def fit(
     config.task.check(config.network)
     if config.teacher:
         unsupported.check_teacher(config.network, config.teacher.network)
+    with folder.locked(config) if world.first else nullcontext():
+        return _trained(config, observers, resume, world)
+
+
+def _trained(
+    config: TrainConfig, observers: Sequence[Observer], resume: bool, world: World
+) -> State:
+    """Train in the run's folder, which no other process trains in."""
     update = update_config(config, world)
     state = _first_state(config, resume, world)
     if config.compile:
@@ -152,7 +162,7 @@ def _crowded_warning(config: TrainConfig) -> str:
 
 
 def _interrupted(
-    observers: tuple[Observer, ...], state: State, rate: float, speed: float
+    observers: Sequence[Observer], state: State, rate: float, speed: float
 ) -> KeyboardInterrupt | None:
     """Call the observers after an update; return the KeyboardInterrupt if one of them raises it."""
     try:
