@@ -24,10 +24,14 @@ with locked(sys.argv[1]):
     time.sleep(60)
 """
 WRITERS = """
-import sys
+import sys, time
 from ghostyolo.files import replace
-for number in range(200):
-    replace(sys.argv[1], [sys.argv[2].encode() * 1000 for _ in range(200)])
+def chunks():
+    for _ in range(20):
+        time.sleep(0.001)
+        yield sys.argv[2].encode() * 10_000
+for number in range(10):
+    replace(sys.argv[1], chunks())
 """
 TRAINS = """
 import sys, time
