@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,13 @@ def source(args: argparse.Namespace) -> tuple[Network | str, tuple[int, int] | N
     return shared.read_network(args), None
 
 
+def show_preparation(args: argparse.Namespace) -> None:
+    """Show on standard error what is prepared before a network computes, but not to programs."""
+    shown = not (args.quiet or getattr(args, "json", False))
+    level = logging.INFO if shown else logging.WARNING
+    logging.getLogger("ghostyolo.inference").setLevel(level)
+
+
 def open_model(args: argparse.Namespace, batch: int | None = None) -> Runtime:
     """Open CFG with WEIGHTS, or the exported file, in the runtime of --runtime.
 
@@ -93,6 +101,7 @@ def open_model(args: argparse.Namespace, batch: int | None = None) -> Runtime:
     """
     from ghostyolo.inference.choice import open_runtime
 
+    show_preparation(args)
     model, size = source(args)
     return open_runtime(
         model,

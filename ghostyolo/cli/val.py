@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.jobs.val import val
 
     names = ("names", "thresh", "nms", "runtime", "batch", "threads", "device", "report")
+    model_argument.show_preparation(args)
     model, size = model_argument.source(args)
     with shared.progress(args, "val", "picture") as on_progress:
         result = val(

@@ -125,6 +125,7 @@ def _reproduces_torch(
     """Return whether a runtime's outputs equal torch's within `TOLERANCE`; cache the comparison."""
     deviation = export_cache.read_deviation(path, runtime.title)
     if deviation is None:
+        export_cache.log_preparation(path, runtime.network, weights)
         images = np.random.default_rng(0).random((1, *runtime.network.options.shape), np.float32)
         with _open_torch(runtime.network, weights, threads, "cpu") as torch:
             pairs = zip(runtime.run(images), torch.run(images), strict=True)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from ghostyolo.network import Network, dumps, run_record
 MOST_BYTES = 2 << 30
 CHUNK = 1 << 22
 CODE = ("exporters", "layers", "model", "ops")  # the folders whose code determines a file
+
+logger = logging.getLogger(__name__)
 
 
 def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
@@ -42,6 +45,7 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
             os.utime(path)
         return path
     beside = path.with_name(f"{path.stem}.{os.getpid()}.onnx")
+    log_preparation(path, network, weights)
     try:
         _export(beside, network, weights, batch)
         os.replace(beside, path)
@@ -49,6 +53,18 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
         beside.unlink(missing_ok=True)
     _delete_least_recent(path)
     return path
+
+
+def log_preparation(path: Path, network: Network, weights: str | Path | None) -> None:
+    """Log, at level INFO, that a file of the cache is to be written or compared with torch."""
+    span = network[0].span if len(network) else None
+    _log_once(path, str(weights or (span.path if span else "the network")))
+
+
+@cache
+def _log_once(path: Path, source: str) -> None:
+    text = "preparing %s for other runtimes than torch, once; kept in %s"
+    logger.info(text, source, path.parent)
 
 
 def folder() -> Path:
