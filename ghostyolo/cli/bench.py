@@ -18,6 +18,7 @@ def options(p: Parser) -> None:
 
     group = p.group("model")
     group.add_argument("cfg", metavar="CFG", help=model_argument.cfg_help(exported=True))
+    p.or_usage = {"cfg": model_argument.RUN_OR_FILE, "weights": ""}
     text = f"{model_argument.WEIGHTS} (random ones)"
     group.add_argument("weights", metavar="WEIGHTS", nargs="?", help=text)
     p.set_defaults(exported=True)

@@ -27,6 +27,7 @@ def options(p: Parser) -> None:
     p.epilog = ABOUT
     shared.add_cfg(p, model_argument.cfg_help().replace("WEIGHTS", "IN"), size=False)
     p.set_defaults(exported=False)
+    p.or_usage = {"cfg": "RUN", "source": ""}
     group = p.group("input")
     group.add_argument("source", metavar="IN", help=IN)
     group.add_argument(

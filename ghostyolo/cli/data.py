@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from shlex import quote
 
 from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
@@ -50,4 +51,7 @@ def run(args: argparse.Namespace) -> int:
         shared.say(found.table(), keep="\n")
         if args.sheet:
             shared.say(f"{args.sheet}: written")
+        given = f" --names {quote(args.names)}" if args.names else ""
+        fit = f"ghostyolo anchors {quote(args.data)} my.cfg{given} --out my.cfg"
+        shared.say(f"next: ghostyolo gencfg --classes {len(found.names)} --out my.cfg; {fit}")
     return int(not found.complete)

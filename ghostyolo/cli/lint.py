@@ -20,6 +20,7 @@ def options(p: Parser) -> None:
     p.epilog = ABOUT
     group = p.group("model")
     group.add_argument("cfg", metavar="CFG", nargs="*", help=shared.CFG)
+    p.or_usage = {"cfg": "RUN"}
     text = "check that this .weights file fits the CFG, of which there must be one"
     group.add_argument("--weights", metavar="FILE", help=text)
     group, text = p.group("checks"), "return exit code 1 for warnings too"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ghostyolo.runtime.interface import Runtime
 
 WEIGHTS = "trained weights; those of a run are its best.weights, unless a .weights file follows"
+RUN_OR_FILE = "RUN|FILE.onnx"
 SPARE = [""] * 4  # no command needs more positional arguments
 
 
@@ -37,6 +38,8 @@ def add_model(p: Parser, *, exported: bool = False) -> None:
     """Declare CFG and WEIGHTS; see `with_weights`. exported: whether to take exported files."""
     shared.add_cfg(p, cfg_help(exported=exported), weights=WEIGHTS)
     p.set_defaults(exported=exported)
+    if exported:
+        p.or_usage = {**p.or_usage, "cfg": RUN_OR_FILE}
 
 
 def with_weights(p: Parser, words: list[str]) -> list[str]:
@@ -60,10 +63,29 @@ def with_weights(p: Parser, words: list[str]) -> list[str]:
     else:
         if found.cfg and not found.cfg.endswith(".cfg"):
             read_text(model_files.cfg_file(found.cfg))
+        _check_weights(p, found)
         return words
     rest = list(words)
     rest.remove(found.cfg)
     return [found.cfg, weights, *rest]
+
+
+def _check_weights(p: Parser, found: argparse.Namespace) -> None:
+    """Exit with the usage if pictures or data stand where WEIGHTS belong."""
+    weights = str(getattr(found, "weights", ""))
+    if not weights or weights.endswith(".weights"):
+        return
+    from ghostyolo.data.paths import SUFFIXES
+
+    given = [getattr(found, action.dest) for action in p._get_positional_actions()]
+    if (
+        "" in given
+        or SPARE in given
+        or os.path.isdir(weights)
+        or os.path.splitext(weights)[1].lower() in SUFFIXES
+    ):
+        hint = f"give a .weights file after {found.cfg}, or a run's folder in place of both"
+        p.error(f"WEIGHTS is missing: {weights} stands in its place; {hint}")
 
 
 def add_runtime(p: Parser, batch: int = 1, what: str = "pictures computed at once") -> None:

@@ -53,6 +53,7 @@ def add_cfg(p: Parser, what: str = CFG, *, weights: str = "", size: bool = True)
     """Declare CFG and how it is read. weights: the help text of WEIGHTS, if any are read."""
     group = p.group("model")
     group.add_argument("cfg", metavar="CFG", help=what)
+    p.or_usage = {"cfg": "RUN", "weights": ""}
     if weights:
         group.add_argument("weights", metavar="WEIGHTS", help=weights)
     group.add_argument("--strict", action="store_true", help="treat warnings about CFG as errors")

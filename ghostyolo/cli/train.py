@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from ghostyolo.cli import shared
 from ghostyolo.errors import Findings, OptionError
@@ -13,6 +15,9 @@ from ghostyolo.network import load
 from ghostyolo.network.model_files import model_name
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.training.options import PROJECT, TrainOptions
+
+if TYPE_CHECKING:
+    from ghostyolo.training.run import Run
 
 EXAMPLES = ("my.cfg DATA --adapt --epochs 50 --name first", "runs/train/first DATA --resume")
 KINDS = {"int": int, "count": shared.count, "fraction": shared.fraction}
@@ -79,7 +84,19 @@ def run(args: argparse.Namespace) -> None:
     )
     if done.rank == 0:
         shared.say(f"{done.folder}: {', '.join(FILES)}")
-        shared.say(f"look at {done.folder}/report.html; ghostyolo detect {done.folder} PICTURES")
+        for line in _next(done, args):
+            shared.say(line)
+
+
+def _next(done: Run, args: argparse.Namespace) -> Iterator[str]:
+    """Yield a line about the best weights, and lines with what to do next."""
+    folder = quote(str(done.folder))
+    if best := done.best:
+        scores = (f"{name} {best[name]:.3f}" for name in list(done.scores)[:2])
+        yield f"{done.weights.name}: epoch {best['epoch']:g}, {', '.join(scores)}"
+        split = "" if args.val_split == "val" else f" --split {quote(args.val_split)}"
+        yield f"measure: ghostyolo val {folder} {quote(args.data)}{split}"
+    yield f"look at {done.folder}/report.html; ghostyolo detect {folder} PICTURES"
 
 
 def _overrides(words: list[str]) -> dict[str, str]:

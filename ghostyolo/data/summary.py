@@ -116,7 +116,6 @@ class Summary:
                 f"anchors for a new cfg (gencfg) of {size}x{size}, with a mean best IoU of "
                 f"{mean:.3f} in {printable(self.anchors['split'])}:",
                 f"  --anchors {sides}",
-                "those of a cfg at hand: ghostyolo anchors DATA CFG",
             ]
         return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from glob import escape, glob
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from ghostyolo.errors import CfgError, Findings, Span, WeightsError
@@ -55,12 +56,19 @@ def model_files(
     if os.path.exists(best):
         return cfg, best
     if not os.path.exists(last):
-        hint = "train it or give WEIGHTS"
+        hint = f"train it: {_resuming(os.path.normpath(source))}; or give WEIGHTS"
         raise WeightsError("no weights yet", span=Span(str(source)), hint=hint)
     import logging  # takes time that reading a cfg does not need
 
     logging.getLogger(__name__).warning("%s: no %s yet, so %s is used", source, BEST, LAST)
     return cfg, last
+
+
+def _resuming(folder: str) -> str:
+    """Return the command that continues a run."""
+    project = os.path.dirname(folder) or os.curdir
+    words = ("ghostyolo", "train", folder, "DATA", "--project", project, "--resume")
+    return " ".join(map(quote, words))
 
 
 def cfg_file(source: str | Path) -> str:
@@ -73,7 +81,7 @@ def cfg_file(source: str | Path) -> str:
     if os.path.isdir(path):
         cfg = os.path.join(path, CFG)
         if not os.path.exists(cfg):
-            hint = "give the folder of a training run, or a cfg file"
+            hint = "give a cfg file or the folder of a run"
             raise CfgError(f"a folder without {CFG}", span=Span(path), hint=hint, rule="unreadable")
         return cfg
     if os.path.exists(path) or os.path.dirname(path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import Any, NoReturn
 
 from ghostyolo.errors import printable
@@ -30,8 +31,9 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """The parser of a command, whose arguments all belong to a group.
 
-    options: declares the arguments; may set `description` and `epilog`. examples: the words after
-    `prog`.
+    options: declares the arguments; may set `description` and `epilog`, and for a second usage line
+    `or_usage`: other names of positional arguments, "" for those to leave out. examples: the words
+    after `prog`.
     """
 
     def __init__(
@@ -43,11 +45,23 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         super().__init__(prog, None, description, formatter_class=Formatter, add_help=False)
         self.groups: dict[str, argparse._ArgumentGroup] = {}
+        self.or_usage: Mapping[str, str] = {}
         options(self)
+        if self.or_usage:
+            self.usage = f"{self._usage_line({})}\n   or: {self._usage_line(self.or_usage)}"
         self.group("help").add_argument("-h", "--help", action="help", help="show this help")
         self.epilog = f"{self.epilog.strip()}\n\n" if self.epilog else ""
         lines = (f"  {prog} {words}".rstrip() for words in examples)
         self.epilog += "\n".join(["examples:", *lines])
+
+    def _usage_line(self, names: Mapping[str, str]) -> str:
+        """Return a usage line with some arguments named otherwise, or left out if named ""."""
+        actions = [copy(each) for each in self._actions if names.get(each.dest) != ""]
+        for action in actions:
+            action.metavar = names.get(action.dest, action.metavar)
+        formatter = self._get_formatter()
+        formatter.add_usage(None, actions, [], "")
+        return formatter.format_help().strip()
 
     def group(self, title: str) -> argparse._ArgumentGroup:
         """Return the group with a title; the first call makes it."""

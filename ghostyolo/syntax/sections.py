@@ -74,7 +74,10 @@ def read_text(path: str | Path, errors: str = "replace") -> str:
     try:
         content = files.read(path, MOST_BYTES)
     except OSError as error:
-        message, hint = f"cannot read it: {error.strerror}", "give the path of a cfg file"
+        message, hint = (
+            f"cannot read it: {error.strerror}",
+            "give a cfg file or the folder of a run",
+        )
         raise CfgError(message, span=span, hint=hint, rule="unreadable") from None
     what, hint = files.foreign(content)
     if what and what != "a cfg":

@@ -87,6 +87,9 @@ class TrainOptions:
         group="device",
     )
     compile: bool = _option(False, "compile the forward pass with torch.compile", group="device")
+    threads: int | None = _count(
+        None, "threads of torch (all that this process may use)", group="device"
+    )
     workers: int | None = _option(
         None, f"processes that prepare pictures ({WORKERS})", kind="int", group="device"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol
@@ -16,7 +17,7 @@ from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import adapted, check_classes
 from ghostyolo.data.hold_out import remaining
-from ghostyolo.distributed import joined, pick_device
+from ghostyolo.distributed import World, joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.files import replace
@@ -69,6 +70,13 @@ class Run:
         """Return the rows of results.csv, one for each validation."""
         return self.state.rows
 
+    @property
+    def best(self) -> dict[str, float]:
+        """Return the row of results.csv with the scores of the best weights; {} without val."""
+        if self.validation is None:
+            return {}
+        return max(reversed(self.results), key=task_of(self.validation.network).mean_score)
+
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
         return f"run {printable(str(self.folder))}: {scores or 'without validation'}"
@@ -116,22 +124,26 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     ('best.weights', ['AP', 'AP50'])
     """
     chosen = TrainOptions(**options)
+    with _threads(chosen.threads):
+        return _train(cfg, data, chosen)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch compute in so many threads, None: in as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(cfg: str | Path | Network, data: str | Path, chosen: TrainOptions) -> Run:
+    """Train as `train` describes."""
     with joined(chosen.device) as world:
         config = prepare(cfg, data, chosen, pick_device(world.device))
-        watching = [BatchPictures(), *chosen.observers] if world.first else []
-        if world.first and chosen.tensorboard:
-            watching.append(TensorBoard(config.folder / "tensorboard"))
-        try:
-            with deferred_signals() as interruption:
-                observing = (*watching, interruption)
-                state = fit(config, *observing, resume=chosen.resume, world=world)
-        except KeyboardInterrupt:
-            if world.first and config.checkpoint.exists():
-                logger.warning("--resume continues %s", config.folder)
-            raise
-        finally:
-            for observer in watching:
-                observer.closed()
+        state = _observed(config, chosen, world)
     if not world.first:
         return Run(config.folder, state, rank=world.rank)
     if state.iteration < config.iterations:
@@ -139,6 +151,24 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
         done = f"{state.iteration} of {config.iterations} iterations"
         logger.warning("%s, stopped after %s", waited, done)
     return Run(config.folder, state, _write_report(config, state, chosen.command))
+
+
+def _observed(config: TrainConfig, chosen: TrainOptions, world: World) -> State:
+    """Train, watched by the observers of a run."""
+    watching = [BatchPictures(), *chosen.observers] if world.first else []
+    if world.first and chosen.tensorboard:
+        watching.append(TensorBoard(config.folder / "tensorboard"))
+    try:
+        with deferred_signals() as interruption:
+            observing = (*watching, interruption)
+            return fit(config, *observing, resume=chosen.resume, world=world)
+    except KeyboardInterrupt:
+        if world.first and config.checkpoint.exists():
+            logger.warning("--resume continues %s", config.folder)
+        raise
+    finally:
+        for observer in watching:
+            observer.closed()
 
 
 def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> Validation | None:

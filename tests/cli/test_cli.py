@@ -155,10 +155,38 @@ def test_file_that_is_no_cfg(content: bytes, message: str, run: Command, tmp_pat
 
 
 def test_cfg_that_is_not_there(run: Command, tmp_path: Path) -> None:
-    path, hint = tmp_path / "x.cfg", "give the path of a cfg file"
-    other = "give the folder of a training run, or a cfg file"
+    path, hint = tmp_path / "x.cfg", "give a cfg file or the folder of a run"
     assert_refused(run("info", path), f"{path}: cannot read it: No such file or directory; {hint}")
-    assert_refused(run("info", tmp_path), f"{tmp_path}: a folder without model.cfg; {other}")
+    assert_refused(run("info", tmp_path), f"{tmp_path}: a folder without model.cfg; {hint}")
+    for words in (("detect", "runs/none", "dog.jpg"), ("val", "runs/none", "DATA")):
+        assert run(*words)[2].endswith(f"No such file or directory; {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "usurper"),
+    [
+        ("detect {cfg} dog.jpg", "dog.jpg"),
+        ("detect {cfg} a.jpg b.jpg", "a.jpg"),
+        ("detect --thresh .1 {cfg} . b.jpg", "."),
+        ("val {cfg} data.yaml", "data.yaml"),
+        ("val {cfg} . --split test", "."),
+        ("export {cfg} my.onnx", "my.onnx"),
+        ("trace {cfg} out.npz", "out.npz"),
+        ("serve {cfg} dog.jpg", "dog.jpg"),
+        ("classify {cfg} dog.jpg", "dog.jpg"),
+    ],
+)
+def test_weights_that_are_missing(
+    words: str, usurper: str, run: Command, cfg: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*words.format(cfg=cfg).split())
+    assert caught.value.code == 2
+    *usage, message = capsys.readouterr().err.splitlines()
+    hint = f"give a .weights file after {cfg}, or a run's folder in place of both"
+    assert message.endswith(f"WEIGHTS is missing: {usurper} stands in its place; {hint}")
+    assert [line[:6] for line in usage] == ["usage:", "   or:"]
+    assert "RUN" in usage[1] and "WEIGHTS" not in usage[1]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +239,8 @@ def test_run_without_weights_is_refused(run: Command, cfg: Path) -> None:
     folder = cfg.parent / "run"
     folder.mkdir()
     shutil.copy(cfg, folder / "model.cfg")
-    message = f"{folder}: no weights yet; train it or give WEIGHTS"
+    command = f"ghostyolo train {folder} DATA --project {folder.parent} --resume"
+    message = f"{folder}: no weights yet; train it: {command}; or give WEIGHTS"
     assert_refused(run("detect", folder, "dog.jpg"), message)
     message = "rum: no file and no cfg of that name"
     assert run("detect", "rum", "dog.jpg")[2].startswith(f"ghostyolo: {message}")
@@ -704,13 +733,18 @@ def test_val_refuses(run: Command, cfg: Path, weights: Path, data: Path, tmp_pat
 
 def test_train_goes_the_whole_way(run: Command, cfg: Path, data: Path) -> None:
     words = ("train", cfg, data, "--workers", "0", "--val-every", "1", "--epochs", "2")
+    words = (*words, "--threads", "1")
     code, out, err = run(*words)
     folder = Path("runs/train/tiny")
     assert code == 0
     made = "report.html, model.cfg, best.weights, last.weights, results.csv, curve.png, "
     made += "train_batch*.jpg"
     look = f"look at {folder}/report.html; ghostyolo detect {folder} PICTURES"
-    assert out == f"{folder}: {made}\n{look}\n"
+    with open(folder / "results.csv") as file:
+        best = max(csv.DictReader(file), key=lambda row: float(row["AP"]) + float(row["AP50"]))
+    scores = f"AP {float(best['AP']):.3f}, AP50 {float(best['AP50']):.3f}"
+    told = f"best.weights: epoch {best['epoch']}, {scores}\nmeasure: ghostyolo val {folder} {data}"
+    assert out == f"{folder}: {made}\n{told}\n{look}\n"
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.weights", "checkpoint.pt", "curve.png", "last.weights", "model.cfg", "model.names",
         "report.html", "results.csv", "run.json", "train_batch0.jpg", "train_batch1.jpg",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -112,6 +113,22 @@ def test_pictures_are_looked_at(data: Path, run: Command, caplog: pytest.LogCapt
     assert f"{first}: not a picture, or truncated" in caplog.text
     assert f"{third}: 128x88 pixels, but its label says 128x96" in caplog.text
     assert second.name not in caplog.text
+
+
+def test_last_line_is_what_comes_next(
+    data: Path, run: Command, invoke: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = tmp_path / "my names"
+    shutil.copy(data / "shapes.names", names)
+    out = run(data, "--names", names)[1]
+    begin, _, commands = out.splitlines()[-1].partition(": ")
+    assert begin == "next"
+    assert "--classes 6 " in commands and "my names" in commands
+    for command in commands.split("; "):
+        assert invoke(*shlex.split(command)[1:])[0] == 0
+    assert len(load("my.cfg")) > 100
+    assert "next" not in run(data, "--json")[1]
 
 
 # --- splits and copies
@@ -242,7 +259,7 @@ def test_command_prints_a_table_and_writes_a_sheet(
     lines = {line[:32].strip(): line.split() for line in out.splitlines()}
     assert lines["pictures"][-3:] == ["6", "3", "2"]
     assert out.splitlines()[0] == f"{data}: 6 classes"
-    assert out.splitlines()[-1] == f"{tmp_path / 'sheet.png'}: written"
+    assert out.splitlines()[-2] == f"{tmp_path / 'sheet.png'}: written"
     assert read_image(tmp_path / "sheet.png").shape[1] == 1920
     first = (tmp_path / "sheet.png").read_bytes()
     run(data, "--sheet", tmp_path / "sheet.png")

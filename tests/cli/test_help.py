@@ -28,6 +28,8 @@ def test_help(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "-h",
         *parser._option_string_actions,
     }
+    folders = "RUN" in text.partition("\n\n")[0]
+    assert folders == any("folder of a" in str(action.help) for action in parser._actions)
     assert all(action.help for action in grouped)
     examples = text.partition("\nexamples:\n")[2].splitlines()
     assert len(examples) == 2
@@ -63,4 +65,4 @@ def test_misspelt_words(words: str, message: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as caught:
         cli.main(words.split())
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines()[1:] == [message]
+    assert capsys.readouterr().err.splitlines()[-1:] == [message]

@@ -63,7 +63,10 @@ def test_unknown_name(name: str, hint: str) -> None:
 
 
 def test_folder_of_a_run(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(WeightsError, match="no weights yet; train it or give WEIGHTS"):
+    with pytest.raises(
+        WeightsError,
+        match=r"no weights yet; train it: ghostyolo train .* --resume; or give WEIGHTS",
+    ):
         model_files(folder)
     cfg, best, last = (str(folder / name) for name in ("model.cfg", "best.weights", "last.weights"))
     assert model_files(folder, "other.weights") == (cfg, "other.weights")
@@ -79,5 +82,7 @@ def test_folder_of_a_run(folder: Path, caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_folder_of_no_run(tmp_path: Path) -> None:
-    with pytest.raises(CfgError, match=r"a folder without model\.cfg; give the folder"):
+    with pytest.raises(
+        CfgError, match=r"a folder without model\.cfg; give a cfg file or the folder"
+    ):
         cfg_file(tmp_path)

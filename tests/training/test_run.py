@@ -49,6 +49,22 @@ def test_one_call_writes_the_files_of_the_command(data: Path, tmp_path: Path) ->
     assert again.state.iteration == 4
 
 
+def test_threads_are_those_of_the_run_only(data: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Watch(runs.Silent):
+        def validated(self, row: dict[str, float]) -> None:
+            seen.append(torch.get_num_threads())
+
+    cfg, before = tiny.write(tmp_path), torch.get_num_threads()
+    options = {"threads": before + 1, "workers": 0, "batch": 3, "epochs": 1}
+    run = ghostyolo.train(cfg, data, folder=tmp_path / "run", observers=[Watch()], **options)
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
+    assert run.best == run.results[0]
+    with pytest.raises(OptionError, match="threads=0; give a whole number"):
+        TrainOptions(threads=0)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
