@@ -154,6 +154,13 @@ def add_data(p: Parser, split: str, more: str = "") -> None:
     add_names(p, "data", "those of DATA")
 
 
+def add_outside(p: Parser, group: str = "data") -> None:
+    """Declare that pictures may lie outside of DATA."""
+    from ghostyolo.data.splits import OUTSIDE_HELP
+
+    p.group(group).add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
+
+
 def add_input(p: Parser, default: str) -> None:
     """Declare the options for a single input."""
     which = p.group("input").add_mutually_exclusive_group()

@@ -17,6 +17,7 @@ def options(p: Parser) -> None:
 
     model_argument.add_model(p, exported=True)
     shared.add_data(p, "val", shared.OR_CLASS_FOLDERS)
+    shared.add_outside(p)
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)
     shared.add_json(p)
@@ -29,7 +30,10 @@ def run(args: argparse.Namespace) -> None:
     """Measure the average precision of a detector, or the accuracy of a classifier."""
     from ghostyolo.jobs.val import val
 
-    names = ("names", "thresh", "nms", "runtime", "batch", "threads", "device", "report")
+    names = (
+        "names", "thresh", "nms", "allow_outside", "runtime", "batch", "threads", "device",
+        "report",
+    )  # fmt: skip
     model_argument.show_preparation(args)
     model, size = model_argument.source(args)
     with shared.progress(args, "val", "picture") as on_progress:

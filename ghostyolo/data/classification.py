@@ -25,14 +25,19 @@ HINT = "give a folder with a folder of pictures for each class, or a Darknet .da
 
 
 def open_classification(
-    path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
+    path: str | Path,
+    split: str = "train",
+    names: str | Path | Sequence[str] | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> Dataset:
     """Read one split of a data set for classifiers, recognising its layout.
 
     path: a folder with SPLIT/CLASS/ pictures or with CLASS/ pictures, or a Darknet .data file.
     names: the classes in their order, or a file that lists them; by default those of the data set.
     A folder without splits is split here, always in the same way, which is logged; so is a data set
-    with train but without val, see `hold_out`.
+    with train but without val, see `hold_out`. allow_outside: as for `open_dataset`; none of these
+    layouts refuses pictures outside.
 
     Raises DataError if it has neither layout, lacks the split, or has no usable picture.
     """

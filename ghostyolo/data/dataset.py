@@ -74,7 +74,8 @@ class Dataset:
     """One split of a data set.
 
     defects: the number of each kind of defect that was repaired or left out. picture_defects: the
-    defects found when pictures were read, as (path, defect).
+    defects found when pictures were read, as (path, defect). outside: paths of pictures that leave
+    the folder of a data set whose files should name only pictures in it.
 
     Raises ValueError if a class has no name.
 
@@ -91,6 +92,7 @@ class Dataset:
     path: str
     defects: Counter[str] = field(default_factory=Counter)
     picture_defects: set[tuple[str, str]] = field(default_factory=set)
+    outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         last = len(self.names) - 1

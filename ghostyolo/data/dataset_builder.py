@@ -11,6 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,12 @@ class Label(NamedTuple):
 class DatasetBuilder:
     """Collects the samples of one split; counts and logs what it repairs or leaves out."""
 
-    def __init__(self, names: Sequence[str], split: str, path: str) -> None:
+    def __init__(
+        self, names: Sequence[str], split: str, path: str, root: Path | None = None
+    ) -> None:
+        """Collect samples. root: the folder that paths should not leave, if there is one."""
         self.names, self.split, self.path = tuple(names), split, path
+        self.root = os.path.join(os.path.abspath(root), "") if root else ""
         self.samples: list[Sample] = []
         self.defects: Counter[str] = Counter()
         self.listed: dict[str, None] = {}  # an ordered set of paths
@@ -165,7 +170,9 @@ class DatasetBuilder:
             found = "".join(f", {n} x {defect}" for defect, n in self.defects.items())
             message = f"split '{self.split}': {message}{found}"
             raise DataError(message, span=Span(self.path), hint=hint)
-        return Dataset(self.names, tuple(self.samples), self.split, self.path, self.defects)
+        samples, paths = tuple(self.samples), self.listed
+        outside = tuple(path for path in paths if not os.path.abspath(path).startswith(self.root))
+        return Dataset(self.names, samples, self.split, self.path, self.defects, outside=outside)
 
     def _upright(
         self, path: str, size: Size, labels: Iterable[Label]

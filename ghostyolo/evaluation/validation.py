@@ -89,12 +89,14 @@ def validate(
     trained: Trained = ((), ""),
     thresh: float | None = None,
     nms: float | None = None,
+    allow_outside: bool = False,
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Validation:
     """Measure the average precision of a detector, or the accuracy of a classifier.
 
-    data: a data set, or the path of one, which is opened with `split` and `names`. trained: the
+    data: a data set, or the path of one, which is opened with `split`, `names` and `allow_outside`.
+    trained: the
     class names that the network was trained with and where they are from; a data set with the same
     classes must have them in the same order, unless `names` are given. thresh, nms: the confidence
     threshold (THRESH) and the IoU threshold of non-maximum suppression (NMS) of a detector. world:
@@ -110,7 +112,8 @@ def validate(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        dataset = (open_classification if classifies else open_dataset)(data, split, names)
+        read = open_classification if classifies else open_dataset
+        dataset = read(data, split, names, allow_outside=allow_outside)
         dataset.log_defects()
     check_classes(model.network, dataset)
     if not names:

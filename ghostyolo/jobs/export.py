@@ -74,6 +74,7 @@ def export(
     opset: int | None = None,
     int8: Sequence[str | Path] | None = None,
     val: str | Path | Dataset | None = None,
+    allow_outside: bool = False,
     sample: str = "",
     on_progress: OnProgress = lambda done, total: None,
 ) -> ExportResult:
@@ -85,7 +86,8 @@ def export(
     which is also True, or "batch". decode: "xyxy", also True, or "cxcywh". thresh, iou, most: of
     nms. names: class names, or a file of them (those of the model). int8: pictures, or folders of
     them, that ranges are measured on. val: the data set, on whose split val to score model and
-    file. sample: "python" or "cpp", for a program beside the file.
+    file. allow_outside: see `open_dataset`. sample: "python" or "cpp", for a program beside the
+    file.
 
     Logs a warning for few pictures. Raises `OptionError`, `CfgError`, `WeightsError` and
     `DataError`. Nothing is written if the options do not fit together.
@@ -110,7 +112,7 @@ def export(
         opset=opset,
     )
     pictures = find_pictures(int8) if int8 else None
-    scored_on = _dataset(model, val, names) if val else None
+    scored_on = _dataset(model, val, names, allow_outside) if val else None
     path = Path(path)
     name = format_of(path, format)
     with locked(path):
@@ -170,10 +172,16 @@ def _word(name: str, value: str | bool, known: Sequence[str]) -> str:
 
 
 def _dataset(
-    model: Model, data: str | Path | Dataset, names: str | Path | Sequence[str] | None
+    model: Model,
+    data: str | Path | Dataset,
+    names: str | Path | Sequence[str] | None,
+    allow_outside: bool,
 ) -> Dataset:
     """Return the data set to score on, or its split val. Raises `OptionError` for other classes."""
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, "val", names)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = open_dataset(data, "val", names, allow_outside=allow_outside)
     check_classes(model.network, dataset, "give the data that belongs to the cfg")
     dataset.log_defects()
     return dataset

@@ -34,6 +34,7 @@ def val(
     names: str | Path | Sequence[str] | None = None,
     thresh: float | None = None,
     nms: float | None = None,
+    allow_outside: bool = False,
     runtime: str = AUTO,
     size: tuple[int, int] | None = None,
     batch: int | None = None,
@@ -49,10 +50,10 @@ def val(
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
     exported file, which the same runtime computes as in the command. data: a data set, or the path
     of one, of which `split` is read. names: class names, or a file of them (those of the data).
-    thresh, nms: the thresholds of a detector's confidences and of the IoU in non-maximum
-    suppression. size: (h, w) of the input. batch: pictures computed at once. report: an HTML page
-    to write. command: the words of the command line, for the page. on_progress: is called with the
-    numbers of pictures that are done and of all.
+    allow_outside: see `open_dataset`. thresh, nms: the thresholds of a detector's confidences and
+    of the IoU in non-maximum suppression. size: (h, w) of the input. batch: pictures computed at
+    once. report: an HTML page to write. command: the words of the command line, for the page.
+    on_progress: is called with the numbers of pictures that are done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 
@@ -67,7 +68,8 @@ def val(
         with _opened(model, weights, runtime, world, options) as (opened, title, trained):
             result = validate(
                 opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
-                world=world, on_progress=on_progress if world.first else lambda done, total: None,
+                allow_outside=allow_outside, world=world,
+                on_progress=on_progress if world.first else lambda done, total: None,
             )  # fmt: skip
         result = replace(result, runtime=title, rank=world.rank)
     if report and world.first:

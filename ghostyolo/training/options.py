@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ghostyolo.data.splits import OUTSIDE_HELP
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
@@ -59,6 +60,7 @@ class TrainOptions:
         "split to validate on; a fifth of train if there is no val; 'none' holds nothing back",
         group="data",
     )
+    allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(
         None, "start from this .weights file", metavar="FILE", group="model"

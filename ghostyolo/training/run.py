@@ -207,7 +207,8 @@ def prepare(
     task = task_of(network)
     task.check_loss(options.loss)
     undivided = options.val_split == "none" and options.split == "train" and task.is_undivided(data)
-    train = task.read(data, "all" if undivided else options.split, options.names)
+    split, outside = "all" if undivided else options.split, options.allow_outside
+    train = task.read(data, split, options.names, allow_outside=outside)
     val = _validation_set(network, data, options, train)
     train = remaining(train, val)
     if options.adapt:
@@ -241,8 +242,8 @@ def _validation_set(
     if options.val_split == "none":
         return None
     try:
-        names = options.names or train.names
-        return task_of(network).read(data, options.val_split, names)
+        names, outside = options.names or train.names, options.allow_outside
+        return task_of(network).read(data, options.val_split, names, allow_outside=outside)
     except DataError as error:
         found = error.diagnostic
         hint = str(found.hint).replace("--split", "--val-split")

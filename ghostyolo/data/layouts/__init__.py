@@ -25,7 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def open_dataset(
-    path: str | Path, split: str = "train", names: str | Path | Sequence[str] | None = None
+    path: str | Path,
+    split: str = "train",
+    names: str | Path | Sequence[str] | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> Dataset:
     """Read one split of a data set, recognising its layout.
 
@@ -34,17 +38,33 @@ def open_dataset(
     ways, the first in the order VOC, COCO, YOLO, Darknet counts, which is logged.
     split: its name; val, valid and validation are the same. Without val it is a part of train,
     see `hold_out`.
-    names: the classes, or a file that lists them; by default those of the data set.
+    names: the classes, or a file that lists them; by default those of the data set. allow_outside:
+    whether files of COCO and VOC may name pictures outside the folder; Darknet's lists and a .yaml
+    always may.
 
-    Raises DataError if the path is none of these, lacks the split, can be read in two ways, or has
-    no usable picture or label.
+    Raises DataError if the path is none of these, lacks the split, can be read in two ways, has no
+    usable picture or label, or names pictures outside.
 
     >>> ghostyolo.open_dataset("DATA", "val").names
     ('ring', 'checker', 'triangle', 'cross', 'star', 'blob')
     """
     description, layout = recognise(Path(path))
     known = given_names(names)
-    return read_split(lambda name: layout.read(description, name, known), split)
+
+    def read(name: str) -> Dataset:
+        found = layout.read(description, name, known)
+        if found.outside and not allow_outside:
+            raise _outside(found, description)
+        return found
+
+    return read_split(read, split)
+
+
+def _outside(dataset: Dataset, description: Path) -> DataError:
+    count, first = len(dataset.outside), dataset.outside[0]
+    message = f"pictures outside of the data set's folder: {count}, such as {first}"
+    hint = "move them there, or give --allow-outside (allow_outside=True in Python)"
+    return DataError(message, span=Span(str(description)), hint=hint)
 
 
 def splits(path: str | Path) -> list[str]:

@@ -124,7 +124,8 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
         whole = len(images)
         images, annotations = _drawn(images, annotations, own)
         warn_of_drawn(file, own, len(images), whole, "make train.json and val.json")
-    builder = DatasetBuilder(names or tuple(found.values()), split, str(path))
+    root = path if path.is_dir() else _folder(file)
+    builder = DatasetBuilder(names or tuple(found.values()), split, str(path), root)
     index = class_index(names) if names else {}
     classes = {key: index.get(found[key], -1) if names else i for i, key in enumerate(found)}
     pictures = list(_whole("images", images, "malformed entry of a picture", builder, span))
@@ -295,9 +296,14 @@ def _add_images(
             builder.count_defect("box of no listed picture", label.span)
 
 
+def _folder(file: Path) -> Path:
+    """Return the folder of the data set that a file of annotations belongs to."""
+    return file.parent.parent if file.parent.name == "annotations" else file.parent
+
+
 def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
     """Return the folders that may have the pictures of a split, the likeliest first."""
-    folder = file.parent.parent if file.parent.name == "annotations" else file.parent
+    folder = _folder(file)
     alike = [name for name in ALIASES if canonical(name) == without_year(own)]
     names = dict.fromkeys([own, split, without_year(own), *alike])
     named = [place / name for name in names for place in (folder, folder / "images")]

@@ -50,7 +50,7 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))
     names = names or _names_file(folder) or collect_names(files)
     index = class_index(names)
-    builder = DatasetBuilder(names, split, str(folder))
+    builder = DatasetBuilder(names, split, str(folder), folder)
     seen: set[str] = set()
     for root in places:
         if not (lists := _main(root) / f"{own}.txt").is_file():
