@@ -85,9 +85,8 @@ def export(
     its suffix tells the format, unless `format` does. size: (h, w) of the input. dynamic: "size",
     which is also True, or "batch". decode: "xyxy", also True, or "cxcywh". thresh, iou, most: of
     nms. names: class names, or a file of them (those of the model). int8: pictures, or folders of
-    them, that ranges are measured on. val: the data set, on whose split val to score model and
-    file. allow_outside: see `open_dataset`. sample: "python" or "cpp", for a program beside the
-    file.
+    them, that ranges are measured on. val: the data set, on whose split val to score both, see
+    `open_dataset` for `allow_outside`. sample: "python" or "cpp", for a program beside the file.
 
     Logs a warning for few pictures. Raises `OptionError`, `CfgError`, `WeightsError` and
     `DataError`. Nothing is written if the options do not fit together.

@@ -49,11 +49,10 @@ def val(
     It does what `ghostyolo val` does. model: a `Model`, which torch computes where it is; or the
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
     exported file, which the same runtime computes as in the command. data: a data set, or the path
-    of one, of which `split` is read. names: class names, or a file of them (those of the data).
-    allow_outside: see `open_dataset`. thresh, nms: the thresholds of a detector's confidences and
-    of the IoU in non-maximum suppression. size: (h, w) of the input. batch: pictures computed at
-    once. report: an HTML page to write. command: the words of the command line, for the page.
-    on_progress: is called with the numbers of pictures that are done and of all.
+    of one. split, names, allow_outside: see `open_dataset`. thresh, nms: the thresholds of
+    confidences and of the IoU in non-maximum suppression. size: (h, w) of the input. batch:
+    pictures computed at once. report: an HTML page to write. command: the words of the command
+    line, for the page. on_progress: is called with the numbers of pictures done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 
