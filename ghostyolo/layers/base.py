@@ -30,6 +30,7 @@ ACROSS_CHANNELS = tuple(f"normalize_channels{end}" for end in ("", "_softmax", "
 UNKNOWN_TO_ACTIVATE_ARRAY = ("swish", "mish", "hard_mish", *ACROSS_CHANNELS)
 KINDS: dict[str, type[Layer]] = {}
 
+MAX_VALUES = 1 << 31  # in one layer's output; Darknet counts them with 32 bits
 SILENT_DIFFERENCE = "it computes another result without an error"
 
 # "products": convolutions or matrix products, counted by `macs`; "elementwise": a few operations on

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ghostyolo.layers.base import Layer, Shape, at_least_one, output_size
+from ghostyolo.layers.base import (
+    MAX_VALUES,
+    Layer,
+    LayerError,
+    Shape,
+    at_least_one,
+    output_size,
+)
 from ghostyolo.syntax.options import key, options
 
 
@@ -26,6 +33,9 @@ class Pooling(Layer):
 
     def _pooled(self, x: Shape) -> Shape:
         at_least_one(self, "size", "stride_x", "stride_y")
+        if x.c * (x.h + self.padding) * (x.w + self.padding) > MAX_VALUES:
+            message = f"size={self.size} and padding={self.padding} make a map that is too large"
+            raise LayerError(message, f"the input is {x.w}x{x.h}, correct size", "magnitude")
         return Shape(x.c, *output_size(x, self.size, self.padding, self.strides, "window"))
 
     def bflops(self, out: Shape, *inputs: Shape) -> float:

@@ -10,6 +10,7 @@ from math import prod
 from ghostyolo import layers
 from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
+from ghostyolo.layers.base import MAX_VALUES
 from ghostyolo.layers.route import Route
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.network.summary import one_line
@@ -18,7 +19,6 @@ from ghostyolo.syntax.sections import Option, Section, trailing_comment, used_op
 from ghostyolo.syntax.suggestions import FOREIGN_SECTIONS, nearest, slip
 
 IMAGE = -1  # the index of the network's input
-MAX_VALUES = 1 << 31  # in one layer's output; Darknet counts them with 32 bits
 MAX_WEIGHTS = 1 << 28  # in one tensor, 1 GiB
 _RECURRENT = ("rnn", "gru", "lstm", "crnn", "conv_lstm", "history")
 
