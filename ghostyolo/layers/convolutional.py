@@ -143,6 +143,9 @@ class Convolutional(Layer):
         if self.coordconv:
             hint = "without the key it is another network: run it in Darknet's GPU build"
             raise LayerError(f"coordconv={self.coordconv} is not supported", hint, "unsupported")
+        if self.pad_px < 0:
+            hint = "write pad=1 for half a kernel, or 0 or more"
+            raise LayerError(f"padding={self.padding} is not supported", hint, "unsupported")
         if self.xnor and self.antialiasing:
             message = "xnor=1 with antialiasing is not supported"
             raise LayerError(message, "train it without one of the two", "unsupported")

@@ -110,7 +110,8 @@ def test_dropout_changes_the_layer_above_too() -> None:
     assert 0 < int((kept[1] == 0).sum()) < 64
 
 
-def test_unsupported_option_is_named_at_its_section() -> None:
-    text = SMALL_NET + "[convolutional]\ncoordconv=1\nactivation=linear\n"
-    with pytest.raises(CfgError, match=r"x\.cfg:5: \[convolutional\] coordconv=1 is not supported"):
+@pytest.mark.parametrize("option", ["coordconv=1", "padding=-1"])
+def test_unsupported_option_is_named_at_its_section(option: str) -> None:
+    text = f"{SMALL_NET}[convolutional]\n{option}\nactivation=linear\n"
+    with pytest.raises(CfgError, match=rf"x\.cfg:5: \[convolutional\] {option} is not supported"):
         Model(loads(text, path="x.cfg"))
