@@ -44,7 +44,10 @@ def options(p: Parser) -> None:
         group.add_argument(
             name, action="extend", type=_words, default=[], metavar="WORDS", help=text
         )
-    group, text = p.group("fit to trained weights"), "fit the modules to these trained weights"
+    group, text = (
+        p.group("fit to trained weights"),
+        "fit the modules to these weights, a file or a run's folder",
+    )
     group.add_argument("--from-weights", metavar="IN", help=text)
     group.add_argument("--weights-out", metavar="OUT", help="write the fitted .weights here")
     group.add_argument(

@@ -21,7 +21,7 @@ def options(p: Parser) -> None:
     group = p.group("model")
     group.add_argument("cfg", metavar="CFG", nargs="*", help=shared.CFG)
     p.or_usage = {"cfg": "RUN"}
-    text = "check that this .weights file fits the CFG, of which there must be one"
+    text = "check that these weights, a file or a run's folder, fit the one CFG that is given"
     group.add_argument("--weights", metavar="FILE", help=text)
     group, text = p.group("checks"), "return exit code 1 for warnings too"
     group.add_argument("--strict", action="store_true", help=text)

@@ -50,6 +50,7 @@ def with_weights(p: Parser, words: list[str]) -> list[str]:
     Raises `WeightsError` if the folder has no weights, `CfgError` if CFG is nothing that can be
     read, whether or not other arguments are missing.
     """
+    words = _with_teachers_weights(words)
     if p.get_default("exported") is None:
         return words
     from ghostyolo.runtime.registry import is_exported
@@ -86,6 +87,15 @@ def _check_weights(p: Parser, found: argparse.Namespace) -> None:
     ):
         hint = f"give a .weights file after {found.cfg}, or a run's folder in place of both"
         p.error(f"WEIGHTS is missing: {weights} stands in its place; {hint}")
+
+
+def _with_teachers_weights(words: list[str]) -> list[str]:
+    """Return the words with WEIGHTS behind a run's folder that --teacher names."""
+    at = words.index("--teacher") + 1 if "--teacher" in words else len(words)
+    folder, weights = (*words[at : at + 2], "", "")[:2]
+    if not os.path.isdir(folder) or weights.endswith(".weights"):
+        return words
+    return [*words[: at + 1], model_files.weights_path(folder), *words[at + 1 :]]
 
 
 def add_runtime(p: Parser, batch: int = 1, what: str = "pictures computed at once") -> None:

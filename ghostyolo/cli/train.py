@@ -40,8 +40,9 @@ def options(p: Parser) -> None:
         "--teacher",
         nargs=2,
         metavar=("CFG", "WEIGHTS"),
-        help="learn the predictions of this trained network instead of the labels; it must have "
-        "the same heads, such as the network that CFG was made from by ghostify",
+        help="learn the predictions of this trained network, or of a run's folder in their place, "
+        "instead of the labels; it must have the same heads, such as the network that CFG was made "
+        "from by ghostify",
     )
     group, text = p.group("run"), f"folder of all runs ({PROJECT})"
     group.add_argument("--project", default=PROJECT, metavar="FOLDER", help=text)

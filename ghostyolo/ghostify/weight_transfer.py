@@ -33,6 +33,7 @@ from ghostyolo.ghostify.rewrite import Ghostified, GhostModule
 from ghostyolo.model import compute
 from ghostyolo.model.model import Model
 from ghostyolo.network import IMAGE, Network, Node
+from ghostyolo.network.model_files import weights_path
 from ghostyolo.ops.convolution import Convolution
 
 Progress = Callable[[int, int], object]  # called with the numbers of fitted modules and of all
@@ -79,15 +80,16 @@ def fit_weights(
 ) -> list[LayerFit]:
     """Fit the weights of a ghostified network to those of the original and write them to `out`.
 
-    pictures: files to calibrate on; None for synthetic noise. steps: of gradient descent for each
-    module, `REFINE_STEPS` if None. seed: of the random choice of pictures, or of the noise.
+    weights: a file, or the folder of a run. pictures: files to calibrate on; None for synthetic
+    noise. steps: of gradient descent for each module, `REFINE_STEPS` if None. seed: of the random
+    choice of pictures, or of the noise.
     Raises `OptionError` for negative numbers, and the errors of reading weights and pictures.
     """
     steps = REFINE_STEPS if steps is None else steps
     for name, value in (("seed", seed), ("refine", steps)):
         if value < 0:
             raise OptionError(f"--{name} {value}", hint="use 0 or more")
-    old, rng = Model(network, weights), np.random.default_rng(seed)
+    old, rng = Model(network, weights_path(weights)), np.random.default_rng(seed)
     if pictures is None:
         x = calibration.synthetic_pictures(network, rng)
     else:

@@ -14,7 +14,7 @@ from ghostyolo.lint import heads, portability, sizes, structure, training
 from ghostyolo.lint.edits import Change, apply
 from ghostyolo.lint.parsed_cfg import read
 from ghostyolo.network import Network, load, weights_file
-from ghostyolo.network.model_files import cfg_file
+from ghostyolo.network.model_files import cfg_file, weights_path
 from ghostyolo.syntax import sections
 
 SEVERITIES = ("error", "warning", "note")
@@ -27,7 +27,8 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
     """Return the findings in a file, in the order of its lines.
 
     A file that cannot be read gives one finding that says so. path: see `cfg_file`. weights: a
-    `.weights` file, whose length and values are checked if the cfg has no errors.
+    `.weights` file or the folder of a run, see `weights_path`; their length and values are checked
+    if the cfg has no errors.
     """
     try:
         path = cfg_file(path)
@@ -41,6 +42,7 @@ def check_file(path: str | Path, weights: str | Path | None = None) -> list[Diag
 
 def _check_weights(path: str | Path, network: Network) -> list[Diagnostic]:
     try:
+        path = weights_path(path)
         contents = weights_file.inspect(path, network)
     except WeightsError as error:
         return [error.diagnostic._replace(rule="weights-length")]

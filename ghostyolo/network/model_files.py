@@ -71,6 +71,11 @@ def _resuming(folder: str) -> str:
     return " ".join(map(quote, words))
 
 
+def weights_path(source: str | Path) -> str:
+    """Return the path of weights: of those of a run's folder, see `model_files`, else as given."""
+    return str(model_files(source)[1] if os.path.isdir(source) else source)
+
+
 def cfg_file(source: str | Path) -> str:
     """Return the path of a cfg: of the cfg in a run's folder, of a published cfg, else as given.
 

@@ -54,7 +54,7 @@ class TrainOptions:
     device: str = AUTO
     folder: str | Path | None = None
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    teacher: tuple[str | Path | Network, str | Path] | None = None
+    teacher: str | Path | Network | tuple[str | Path | Network, str | Path | None] | None = None
     val_split: str = _option(
         "val",
         "split to validate on; a fifth of train if there is no val; 'none' holds nothing back",
@@ -63,7 +63,7 @@ class TrainOptions:
     allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(
-        None, "start from this .weights file", metavar="FILE", group="model"
+        None, "start from this .weights file, or from a run's folder", metavar="FILE", group="model"
     )
     freeze: str | int | None = _option(
         None,

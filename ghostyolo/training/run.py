@@ -25,7 +25,7 @@ from ghostyolo.inference.environment import versions
 from ghostyolo.loss import loss_config
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, passes
-from ghostyolo.network.model_files import BEST, model_name
+from ghostyolo.network.model_files import BEST, model_files, model_name, weights_path
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
@@ -112,7 +112,7 @@ def train(cfg: str | Path | Network, data: str | Path, **options: Any) -> Run:
     class names, or a file of them. device: "auto", "cpu", "cuda:1" ... folder: of the run, empty or
     new unless `resume` is true (runs/train/ and the name of the cfg). overrides: keys of `[net]`,
     such as `{"learning_rate": 0.01}`. teacher: (cfg, weights) of a trained network with the same
-    heads, whose predictions replace the labels.
+    heads, whose predictions replace the labels, or the folder of its run.
 
     On the first Ctrl-C or SIGTERM the current update is finished, the run is saved, and
     KeyboardInterrupt is raised.
@@ -221,7 +221,7 @@ def prepare(
     if options.patience and val is None:
         raise OptionError("--patience needs a validation set", hint="give --val-split")
     unchanged = (
-        "loss", "weights", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
+        "loss", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
     )  # fmt: skip
     return TrainConfig(
         network=network,
@@ -231,6 +231,7 @@ def prepare(
         workers=_workers(device) if options.workers is None else options.workers,
         device=device,
         val_every=options.val_every or max(1, round(epochs / VALIDATIONS)),
+        weights=None if options.weights is None else weights_path(options.weights),
         teacher=_teacher(options, network),
         **{name: getattr(options, name) for name in unchanged},
     )
@@ -291,6 +292,12 @@ def _teacher(options: TrainOptions, network: Network) -> Teacher | None:
     if not loss_config(task_of(network).check_loss(options.loss)).distillation:
         message, hint = f"--loss {options.loss} learns from labels", "leave it or --teacher out"
         raise OptionError(message, hint=hint)
-    cfg, weights = options.teacher
+    given = options.teacher
+    cfg, weights = given if isinstance(given, tuple) else (given, None)
+    if not isinstance(cfg, Network):
+        cfg, weights = model_files(cfg, weights)
+    if weights is None:
+        hint = "give teacher=(cfg, weights), or the folder of a run"
+        raise OptionError("a teacher without weights", hint=hint)
     teacher = cfg if isinstance(cfg, Network) else load(cfg)
-    return Teacher(passes.resize(teacher, network.options.size), str(weights))
+    return Teacher(passes.resize(teacher, network.options.size), weights_path(weights))

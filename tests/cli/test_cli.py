@@ -221,6 +221,10 @@ def test_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
         ("convert run x.weights", "run run/best.weights x.weights"),
         ("parity run --against onnx:x.onnx", "run run/best.weights --against onnx:x.onnx"),
         ("info run", None),
+        ("train x.cfg DATA --teacher run", "x.cfg DATA --teacher run run/best.weights"),
+        ("train --teacher run x.cfg DATA", "--teacher run run/best.weights x.cfg DATA"),
+        ("train x.cfg DATA --teacher run run/last.weights", None),
+        ("train x.cfg DATA --teacher x.cfg x.weights", None),
     ],
 )
 def test_one_word_stands_for_cfg_and_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -243,7 +244,11 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.eager_weights(tmp_path)
     folder = tiny.pictures(tmp_path / "data")
     words = ["ghostify", str(cfg), "-o", str(tmp_path / "g.cfg")]
-    fit = ["--from-weights", str(tmp_path / "tiny.weights")]
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(cfg, run / "model.cfg")
+    shutil.copy(tmp_path / "tiny.weights", run / "best.weights")
+    fit = ["--from-weights", str(run)]
     fit += ["--weights-out", str(tmp_path / "g.weights")]
     photos = ["--calibrate", str(folder / "JPEGImages")]
     assert cli.main(words + fit + photos) == 0

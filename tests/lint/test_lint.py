@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -299,6 +300,11 @@ def test_command_checks_weights(tmp_path: Path, capsys: pytest.CaptureFixture[st
     cfg, path = CASES / "kinds/yolo.cfg", tmp_path / "x.weights"
     Model(load(cfg)).save_weights(path)
     assert main(["lint", str(cfg), "--weights", str(path)]) == 0
+    (tmp_path / "model.cfg").write_bytes(cfg.read_bytes())
+    assert main(["lint", str(cfg), "--weights", str(tmp_path)]) == 1
+    assert "no weights yet" in capsys.readouterr().out
+    shutil.copy(path, tmp_path / "best.weights")
+    assert main(["lint", str(tmp_path), "--weights", str(tmp_path)]) == 0
     whole = path.read_bytes()
     path.write_bytes(whole[:-4] + np.float32(np.nan).tobytes())
     assert main(["lint", str(cfg), "--weights", str(path)]) == 1

@@ -146,6 +146,27 @@ def without_val(tmp_path: Path) -> Path:
     return data
 
 
+def test_folder_of_a_run_is_a_teacher_and_gives_weights(data: Path, tmp_path: Path) -> None:
+    """Its best weights, else the last ones; a cfg alone has none."""
+    cfg, folder = tiny.write(tmp_path), tmp_path / "first"
+    folder.mkdir()
+    (folder / "model.cfg").write_text(tiny.CFG.replace("=64", "=96"))
+    for given in (folder, (folder, None), (str(folder), None)):
+        with pytest.raises(WeightsError, match="first: no weights yet; train it"):
+            prepare(cfg, data, TrainOptions(teacher=given), "cpu")
+    with pytest.raises(WeightsError, match="first: no weights yet; train it"):
+        prepare(cfg, data, TrainOptions(weights=str(folder)), "cpu")
+    (folder / "best.weights").write_bytes(tiny.eager_weights(tmp_path).read_bytes())
+    for given in (folder, (folder, folder / "best.weights"), (loads(tiny.CFG), folder)):
+        config = prepare(cfg, data, TrainOptions(teacher=given, weights=str(folder)), "cpu")
+        assert config.teacher
+        assert config.teacher.weights == config.weights == str(folder / "best.weights")
+        assert config.teacher.network == loads(tiny.CFG)  # at the size of the network
+    for given in (cfg, loads(tiny.CFG), (cfg, None)):
+        with pytest.raises(OptionError, match="a teacher without weights; give teacher="):
+            prepare(cfg, data, TrainOptions(teacher=given), "cpu")
+
+
 def test_run_without_a_validation_set_holds_one_out(without_val: Path, tmp_path: Path) -> None:
     """Which `val` finds again, and the folder lists; unless all pictures are to be trained on."""
     cfg, folder = tiny.write(tmp_path), tmp_path / "run"
