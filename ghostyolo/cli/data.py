@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from shlex import quote
+from textwrap import fill
 
 from ghostyolo.cli import shared
 from ghostyolo.syntax.arguments import Parser
@@ -15,8 +16,9 @@ EXAMPLES = ("DATA --sheet sheet.png", "DATA --split train --names my.names")
 
 def options(p: Parser) -> None:
     """Declare what data takes."""
-    p.epilog = ABOUT
     from ghostyolo.data.layouts import DATA_HELP
+
+    p.epilog = f"what marks DATA, the first that is there counts:\n{_layouts()}\n\n{ABOUT}"
 
     group = p.group("data")
     group.add_argument("data", metavar="DATA", help=DATA_HELP)
@@ -29,6 +31,16 @@ def options(p: Parser) -> None:
     group.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
     shared.add_json(p)
     shared.add_quiet(p)
+
+
+def _layouts() -> str:
+    """Return a paragraph for each layout, with what marks it."""
+    from ghostyolo.data.layouts import LAYOUTS, UNDESCRIBED
+
+    texts = (f"{layout.name}: {layout.wants}" for layout in (*LAYOUTS, UNDESCRIBED))
+    return "\n".join(
+        fill(each, 79, initial_indent="  ", subsequent_indent="    ") for each in texts
+    )
 
 
 def run(args: argparse.Namespace) -> int:

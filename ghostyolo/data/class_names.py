@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.paths import read_text
@@ -20,6 +21,31 @@ MOST_LISTED = 8  # names in a message
 TRAINED = "give the cfg that was trained on these, such as the run's model.cfg"
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class NoNamesError(DataError):
+    """A data set that does not name its classes."""
+
+
+def read_named(
+    read: Callable[..., T],
+    data: str | Path,
+    split: str,
+    names: str | Path | Sequence[str] | None,
+    trained: tuple[Sequence[str], str | Path],
+) -> T:
+    """Return `read(data, split, names)`, with other names if neither caller nor data set has any.
+
+    trained: the class names of a network, and where they are from, which is logged.
+    """
+    try:
+        return read(data, split, names)
+    except NoNamesError:
+        if names or not trained[0]:
+            raise
+    logger.warning("%s: names no classes, so those of %s are taken", data, trained[1])
+    return read(data, split, trained[0])
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:

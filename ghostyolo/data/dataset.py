@@ -18,6 +18,7 @@ from ghostyolo.data.images import inspect_image
 from ghostyolo.errors import DataError, Span, printable
 
 UNREADABLE = "unreadable picture"
+MOST_LISTED = 3  # places of a kind of defect
 RESIZED = "picture of another size than its label says"
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class Dataset:
 
     defects: the number of each kind of defect that was repaired or left out. picture_defects: the
     defects found when pictures were read, as (path, defect). outside: paths of pictures that leave
-    the folder of a data set whose files should name only pictures in it.
+    the folder of a data set whose files should name only pictures in it. places: the first files,
+    with lines, of each kind of defect.
 
     Raises ValueError if a class has no name.
 
@@ -93,6 +95,7 @@ class Dataset:
     defects: Counter[str] = field(default_factory=Counter)
     picture_defects: set[tuple[str, str]] = field(default_factory=set)
     outside: tuple[str, ...] = ()
+    places: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         last = len(self.names) - 1
@@ -114,13 +117,21 @@ class Dataset:
             return
         self.picture_defects.add((path, defect))
         self.defects[defect] += 1
+        add_place(self.places, defect, path)
         if message:
             logger.warning("%s", message)
 
     def log_defects(self) -> None:
-        """Log a warning for each kind of defect, with its number."""
+        """Log a warning for each kind of defect, with its number and its first places."""
         for defect, count in sorted(self.defects.items()):
-            logger.warning("%s %s: %d x %s", self.path, self.split, count, defect)
+            told = f"{defect}: {self.where(defect)}"
+            logger.warning("%s %s: %d x %s", self.path, self.split, count, told)
+
+    def where(self, defect: str) -> str:
+        """Return the first places of a kind of defect, and how many there are more."""
+        listed = self.places.get(defect, [])
+        more = self.defects[defect] - len(listed)
+        return ", ".join(listed) + f" and {more} more" * bool(more)
 
     def add_defects(self, found: Iterable[tuple[str, str]]) -> None:
         """Count also the `picture_defects` of another process or of an earlier run."""
@@ -136,3 +147,10 @@ class Dataset:
         """Return the error for a split of which no picture can be read."""
         message = f"split '{self.split}': no picture can be read"
         return DataError(message, span=Span(self.path), hint="check the files")
+
+
+def add_place(places: dict[str, list[str]], defect: str, place: str) -> None:
+    """Add the place of a defect unless enough of its kind are known."""
+    listed = places.setdefault(defect, [])
+    if len(listed) < MOST_LISTED:
+        listed.append(place)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostyolo.data.class_names import unknown_class
-from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample
+from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample, add_place
 from ghostyolo.data.header import Box, Size
 from ghostyolo.data.images import MAX_PIXELS, picture_size, sideways
 from ghostyolo.errors import DataError, Span
@@ -58,6 +58,7 @@ class DatasetBuilder:
         self.root = os.path.join(os.path.abspath(root), "") if root else ""
         self.samples: list[Sample] = []
         self.defects: Counter[str] = Counter()
+        self.places: dict[str, list[str]] = {}
         self.listed: dict[str, None] = {}  # an ordered set of paths
         self.labels = 0
         self.logged: dict[str, None] = {}
@@ -65,6 +66,7 @@ class DatasetBuilder:
     def count_defect(self, defect: str, span: Span) -> None:
         """Count a defect, and log it at level INFO."""
         self.defects[defect] += 1
+        add_place(self.places, defect, str(span))
         logger.info("%s: %s", span, defect)
 
     def leave_out(self, path: str, defect: str, span: Span) -> None:
@@ -152,6 +154,20 @@ class DatasetBuilder:
 
     def finish(self) -> Dataset:
         """Return the data set. Raises DataError if no picture or no label can be used."""
+        self._check_used()
+        root = self.root
+        outside = tuple(path for path in self.listed if not os.path.abspath(path).startswith(root))
+        return Dataset(
+            names=self.names,
+            samples=tuple(self.samples),
+            split=self.split,
+            path=self.path,
+            defects=self.defects,
+            outside=outside,
+            places=self.places,
+        )
+
+    def _check_used(self) -> None:
         message, hint = "", ""
         labels = self.labels + self.defects[MALFORMED]
         if not self.listed:
@@ -170,9 +186,6 @@ class DatasetBuilder:
             found = "".join(f", {n} x {defect}" for defect, n in self.defects.items())
             message = f"split '{self.split}': {message}{found}"
             raise DataError(message, span=Span(self.path), hint=hint)
-        samples, paths = tuple(self.samples), self.listed
-        outside = tuple(path for path in paths if not os.path.abspath(path).startswith(self.root))
-        return Dataset(self.names, samples, self.split, self.path, self.defects, outside=outside)
 
     def _upright(
         self, path: str, size: Size, labels: Iterable[Label]

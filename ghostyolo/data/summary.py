@@ -100,6 +100,12 @@ class Summary:
             "anchors": self.anchors,
         }
 
+    def _defects(self) -> Iterator[str]:
+        """Yield a line with the first places of each kind of defect in a split."""
+        for data in self.datasets:
+            for defect in sorted(data.defects):
+                yield f"{data.split}: {defect}: {data.where(defect)}"
+
     def table(self) -> str:
         """Return the numbers as lines of text, with a column for each split."""
         count = len(self.names)
@@ -108,6 +114,7 @@ class Summary:
             text = f"split {split} = {' + '.join(parts)}"
             lines.append(printable(text))
         lines += ["", *_table(self.splits), ""]
+        lines += map(printable, self._defects())
         lines += [printable(f"warning: {line}") for line in self.warnings]
         if self.anchors:
             sides = ",".join(f"{side:g}" for pair in self.anchors["anchors"] for side in pair)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
-from ghostyolo.data.class_names import check_class_order, check_classes
+from ghostyolo.data.class_names import check_class_order, check_classes, read_named
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import printable
 from ghostyolo.evaluation import accuracy, average_precision
@@ -96,11 +97,11 @@ def validate(
     """Measure the average precision of a detector, or the accuracy of a classifier.
 
     data: a data set, or the path of one, which is opened with `split`, `names` and `allow_outside`.
-    trained: the
-    class names that the network was trained with and where they are from; a data set with the same
-    classes must have them in the same order, unless `names` are given. thresh, nms: the confidence
-    threshold (THRESH) and the IoU threshold of non-maximum suppression (NMS) of a detector. world:
-    the processes that share the pictures.
+    trained: the class names that the network was trained with and where they are from; a data set
+    with the same classes must have them in the same order, unless `names` are given; one that does
+    not name its classes gets them. thresh, nms: the confidence threshold (THRESH) and the IoU
+    threshold of non-maximum suppression (NMS) of a detector. world: the processes that share the
+    pictures.
 
     Raises `DataError` if the data set cannot be opened, `OptionError` if its classes differ from
     the network's, or if thresholds are given for a classifier.
@@ -112,8 +113,10 @@ def validate(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        read = open_classification if classifies else open_dataset
-        dataset = read(data, split, names, allow_outside=allow_outside)
+        read = partial(
+            open_classification if classifies else open_dataset, allow_outside=allow_outside
+        )
+        dataset = read_named(read, data, split, names, trained)
         dataset.log_defects()
     check_classes(model.network, dataset)
     if not names:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ghostyolo.data import Dataset, open_dataset
-from ghostyolo.data.class_names import check_classes, checked_names
+from ghostyolo.data.class_names import check_classes, checked_names, read_named
 from ghostyolo.errors import OptionError, Span, printable
 from ghostyolo.evaluation.validation import OnProgress, validate
 from ghostyolo.exporters import sample as programs
@@ -180,7 +180,8 @@ def _dataset(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        dataset = open_dataset(data, "val", names, allow_outside=allow_outside)
+        read = partial(open_dataset, allow_outside=allow_outside)
+        dataset = read_named(read, data, "val", names, (model.names, "the model"))
     check_classes(model.network, dataset, "give the data that belongs to the cfg")
     dataset.log_defects()
     return dataset

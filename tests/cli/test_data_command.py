@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import shutil
 from collections.abc import Callable
@@ -129,6 +130,22 @@ def test_last_line_is_what_comes_next(
         assert invoke(*shlex.split(command)[1:])[0] == 0
     assert len(load("my.cfg")) > 100
     assert "next" not in run(data, "--json")[1]
+
+
+def test_defects_name_their_first_files(
+    data: Path, run: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = sorted((data / "Annotations").glob("train*"))[:5]
+    for label in labels[:4]:
+        label.unlink()
+    labels[4].write_bytes(b"<annotation>")
+    out = run(data, "--split", "train")[1]
+    first = ", ".join(map(str, labels[:3]))
+    assert f"train: missing label file: {first} and 1 more\n" in out
+    assert f"train: unreadable label file: {labels[4]}" in out
+    with caplog.at_level(logging.WARNING):
+        open_dataset(data, "train").log_defects()
+    assert f"{data} train: 4 x missing label file: {first} and 1 more" in caplog.messages
 
 
 # --- splits and copies
@@ -303,7 +320,7 @@ def test_anchors_are_those_that_the_generator_takes(
         (("{data}", "--sheet", "x.gif"), "x.gif: not a kind of picture; use one of .jpg"),
         (("{data}", "--sheet", "{data}/no/x.png"), "cannot write: No such file or directory"),
         (("{data}", "--sheet", "x.png", "--seed", "-1"), "--seed -1; use 0 or more"),
-        (("{data}/JPEGImages",), "not a data set: no Annotations"),
+        (("{data}/JPEGImages",), "not a data set: its pictures have no label files"),
         (("{data}/shapes.names",), "it is not a data set; give a folder or file"),
     ],
 )

@@ -212,7 +212,7 @@ def test_what_is_no_data_set_is_told_so(name, tmp_path):
         text(tmp_path / "two" / file, "names: [x]")
     expected = {
         "none": "does not exist",
-        "empty": r"not a data set: no Annotations .*instances_\*.json .*\.yaml .*\.data",
+        "empty": "not a data set: no pictures",
         "x.txt": "not a data set",
         "two": "several descriptions: a.yaml, b.yml",
     }

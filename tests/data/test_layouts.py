@@ -377,11 +377,64 @@ def test_names_of_splits() -> None:
     assert find_split("val", ["val2014", "valid"], span) == "valid"
 
 
-def test_folders_of_other_names_are_told_how_to_be_named(tmp_path):
-    for name in ("a", "b"):
-        for path in (tmp_path / f"photos/{name}.jpg", tmp_path / f"mine/{name}.txt"):
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-    hint = "2 pictures in photos have a .txt file in mine: rename these folders images and labels"
-    with pytest.raises(DataError, match=hint):
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            "photos/a.jpg photos/b.jpg mine/a.txt mine/b.txt",
+            "2 pictures in photos have a .txt file in mine; rename these folders images and labels",
+        ),
+        ("pics/a.jpg pics/a.txt", "pics in it is; give {root}/pics"),
+        ("x/images/a.jpg x/labels/a.txt y/a.jpg y/a.xml", "x, y in it are; give {root}/x"),
+        (
+            "images/train/a.jpg labels/trian/a.txt",
+            "images/train has pictures, labels/train does not exist (labels/trian does); "
+            "rename it train",
+        ),
+        (
+            "train/images/a.jpg train/lables/a.txt",
+            "train/images has pictures, train/labels does not exist (train/lables does); "
+            "rename it labels",
+        ),
+        (
+            "images/train/a.jpg labels/a.txt",
+            "images/train has pictures, labels/train does not exist; "
+            "put the labels of its pictures there",
+        ),
+        (
+            "a.jpg a_label.txt b.jpg b_label.txt classes.txt",
+            "no picture has a .txt of its name (a.jpg: a.txt); "
+            "a_label.txt is there: rename the label files",
+        ),
+        (
+            "images/a.jpg labels/1.xml",
+            "no picture has a .xml of its name (a.jpg: a.xml); "
+            "1.xml is there: rename the label files",
+        ),
+        (
+            "a.jpg classes.txt",
+            "its pictures have no label files; "
+            "put a.txt or a.xml beside a.jpg, and so for each picture",
+        ),
+        (
+            "cat/a.jpg dog/b.jpg",
+            "its pictures have no label files; "
+            "put a.txt or a.xml beside a.jpg, and so for each picture",
+        ),
+        (
+            "readme.md",
+            "no pictures, and nothing that describes a data set; "
+            "ghostyolo data --help tells what it looks for",
+        ),
+    ],
+)
+def test_what_is_nearly_a_data_set_is_told_its_cause_alone(
+    files: str, message: str, tmp_path: Path
+) -> None:
+    for file in files.split():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(DataError) as caught:
         open_dataset(tmp_path, "train")
+    expected = message.format(root=tmp_path)
+    assert str(caught.value) == f"{tmp_path}: not a data set: {expected}"

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import ghostyolo
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import DataError, OptionError
 from ghostyolo.sample_data.painter import NAMES
 from support import tiny
 
@@ -54,6 +55,30 @@ def test_every_kind_of_model_has_the_same_scores(folder: Path) -> None:
     assert [each.runtime.split()[0] for each in others] == ["openvino", "torch"] * 2
     found = ghostyolo.val(folder / "run", data, "test", size=(96, 96))
     assert len(found.dataset) == 2 and found.network.options.size == (96, 96)
+
+
+def test_data_without_names_takes_those_of_the_model(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "val").mkdir()
+    named = ghostyolo.open_dataset(folder / "data", "val")
+    for sample in named.samples:
+        shutil.copy(sample.path, tmp_path / "val")
+        h, w = sample.size
+        boxes = sample.boxes_xyxy_px / (w, h, w, h)
+        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        rows = np.concatenate((sample.classes[:, None], centres, sides), 1)
+        np.savetxt(tmp_path / "val" / f"{Path(sample.path).stem}.txt", rows, "%d" + " %.9f" * 4)
+    expected = ghostyolo.val(folder / "run", named).scores
+    found = ghostyolo.val(folder / "run", tmp_path)
+    assert found.dataset.names == tuple(NAMES)
+    assert found.scores == pytest.approx(expected, abs=0.01)
+    told = f"{tmp_path}: names no classes, so those of {folder / 'run/best.weights'} are taken"
+    assert caplog.messages.count(told) == 1
+    model = ghostyolo.Model(folder / "run")
+    assert ghostyolo.export(model, tmp_path / "x.torchscript", val=tmp_path).scores
+    with pytest.raises(DataError, match="its classes have no names"):  # no names anywhere
+        ghostyolo.val(folder / "tiny.cfg", tmp_path, weights=folder / "tiny.weights")
 
 
 def test_result_is_a_table_of_scores(folder: Path) -> None:

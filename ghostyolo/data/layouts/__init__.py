@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from ghostyolo.data.class_names import given_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import read_split
-from ghostyolo.data.layouts import coco, darknet, picture_folders, voc, yolo_yaml
+from ghostyolo.data.layouts import coco, darknet, near_misses, picture_folders, voc, yolo_yaml
 from ghostyolo.data.layouts.base import Layout
+from ghostyolo.data.paths import subfolders
 from ghostyolo.data.splits import DRAWN, KNOWN, without_year
 from ghostyolo.errors import DataError, Span
 
@@ -19,6 +21,7 @@ from ghostyolo.errors import DataError, Span
 # file that is given, so another layout of .json files goes before it.
 LAYOUTS = (voc.LAYOUT, coco.LAYOUT, yolo_yaml.LAYOUT, darknet.LAYOUT)
 UNDESCRIBED = picture_folders.LAYOUT  # if no file describes the data set
+ASK = "ghostyolo data --help tells what it looks for"
 DATA_HELP = "folder or file: " + ", ".join(layout.name for layout in (*LAYOUTS, UNDESCRIBED))
 
 logger = logging.getLogger(__name__)
@@ -92,14 +95,11 @@ def recognise(path: Path) -> tuple[Path, Layout]:
     """
     if not path.is_dir() and not any(layout.find(path) for layout in LAYOUTS):
         message = "it is not a data set" if path.exists() else "it does not exist"
-        raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}")
+        raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}; {ASK}")
     found = [(each, layout) for layout in LAYOUTS for each in layout.find(path)]
     found = found or [(each, UNDESCRIBED) for each in UNDESCRIBED.find(path)]
     if not found:
-        wants = ", ".join(f"no {layout.wants}" for layout in LAYOUTS)
-        message = f"not a data set: {wants}, and no {UNDESCRIBED.wants}"
-        hint = picture_folders.rename_hint(path) or "give the folder or file of a data set"
-        raise DataError(message, span=Span(str(path)), hint=hint)
+        raise _unrecognised(path)
     description, layout = found[0]
     alike = [each.name for each, other in found if other is layout]
     if len(alike) > 1:
@@ -109,6 +109,26 @@ def recognise(path: Path) -> tuple[Path, Layout]:
     if others and path.is_dir():
         _warn_of_others(path, layout.name, ", ".join(others))
     return description, layout
+
+
+def _unrecognised(path: Path) -> DataError:
+    """Return the error for a folder that is not a data set, with the likeliest cause."""
+    nothing = "no pictures, and nothing that describes a data set", ASK
+    message, hint = _inside(path) or near_misses.cause(path) or nothing
+    return DataError(f"not a data set: {message}", span=Span(str(path)), hint=hint)
+
+
+def _inside(path: Path) -> near_misses.Cause:
+    """Return which folders in a folder are data sets, and that one of them is to be given."""
+    found = []
+    for folder in subfolders(path):
+        with suppress(DataError):
+            if splits(folder):
+                found.append(folder)
+    if not found:
+        return None
+    names = ", ".join(folder.name for folder in found)
+    return f"{names} in it {'are' if found[1:] else 'is'}", f"give {found[0]}"
 
 
 @cache

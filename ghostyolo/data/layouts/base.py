@@ -31,8 +31,8 @@ class Entry(NamedTuple):
 class Layout(NamedTuple):
     """One layout of a data set in folders and files.
 
-    name: for help texts and messages. wants: the files that mark the layout, for the message if
-    nothing is found. find: takes the path that a user gives, a file or a folder, and returns the
+    name: for help texts and messages. wants: the files that mark the layout, for the help. find:
+    takes the path that a user gives, a file or a folder, and returns the
     descriptions of data sets in this layout, the path itself or files in it; [] for another layout.
     splits: takes a description and returns the names of the splits as it spells them, `DRAWN`
     itself for a data set without splits. read: takes a description, a split and class names (None

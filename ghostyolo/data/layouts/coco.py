@@ -313,7 +313,7 @@ def _picture_folders(file: Path, split: str, own: str) -> list[Path]:
 
 LAYOUT = Layout(
     name="COCO",
-    wants="annotations/instances_*.json or SPLIT/_annotations.coco.json (COCO)",
+    wants="annotations/instances_*.json or SPLIT/_annotations.coco.json",
     find=find,
     splits=splits,
     read=open_coco,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ghostyolo.data.class_names import read_names
+from ghostyolo.data.class_names import NoNamesError, read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts.base import Entry, Layout, warn_of_key, with_suffix
@@ -95,13 +95,13 @@ def label_path(picture: str) -> str:
 def _names(options: dict[str, Entry], folders: Sequence[Path], span: Span) -> tuple[str, ...]:
     option = options.get("names") or options.get("labels")
     if option is None:
-        raise DataError("no key 'names'", span=span, hint="add names = FILE, or give --names")
+        raise NoNamesError("no key 'names'", span=span, hint="add names = FILE, or give --names")
     return read_names(locate(option.value, folders))
 
 
 LAYOUT = Layout(
     name="Darknet .data",
-    wants=".data (Darknet)",
+    wants="a .data file",
     find=lambda path: with_suffix(path, ".data"),
     splits=splits,
     read=open_darknet,

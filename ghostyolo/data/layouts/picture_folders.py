@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from ghostyolo.data.class_names import read_names
+from ghostyolo.data.class_names import NoNamesError, read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts import labels_txt, labels_xml
@@ -44,21 +43,6 @@ def find(path: Path) -> list[Path]:
     return [path] if path.is_dir() and readings(path) else []
 
 
-def rename_hint(root: Path) -> str:
-    """Return which folders to rename if labels have other folders than expected, "" if unknown."""
-    below = subfolders(root) if root.is_dir() else []
-    for folder in below:
-        stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
-        for other, (suffix, label_format) in product(below, FORMATS.items()):
-            if shared := stems & {path.stem for path in other.glob(f"*{suffix}")}:
-                wanted = label_format.folders[0]
-                return (
-                    f"{len(shared)} pictures in {folder.name} have a {suffix} file in "
-                    f"{other.name}: rename these folders {PICTURES[0]} and {wanted}"
-                )
-    return ""
-
-
 def splits(root: Path) -> Sequence[str]:
     """Return the splits of a folder. Raises DataError unless it can be read in exactly one way."""
     return _names_of_splits(only_reading(root))
@@ -79,7 +63,7 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
         names = label_format.names(Path(file) for file in files if os.path.isfile(file))
     if names is None:
         message = f"its classes have no names: no {', '.join(NAMES)} beside pictures or labels"
-        raise DataError(message, span=span, hint="give --names FILE, one name a line")
+        raise NoNamesError(message, span=span, hint="give --names FILE, one name a line")
     own = find_split(split, _names_of_splits(found), span)
     pictures = found.pictures.get(own, everything)
     if "" in found.pictures:
@@ -217,7 +201,7 @@ def _own(folder: Path) -> Path:
 
 LAYOUT = Layout(
     name="pictures and labels",
-    wants=f"picture with a {' or '.join(FORMATS)} file of boxes beside it, or in labels or "
+    wants=f"a picture with a {' or '.join(FORMATS)} file of boxes beside it, or in labels or "
     "annotations beside its folder images",
     find=find,
     splits=splits,

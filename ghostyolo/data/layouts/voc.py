@@ -86,7 +86,7 @@ def _pictures(folder: Path) -> dict[str, str]:
 
 LAYOUT = Layout(
     name="PASCAL VOC",
-    wants="Annotations with ImageSets (VOC, also below VOC2007 ...)",
+    wants="Annotations with ImageSets, also below VOC2007 ...",
     find=lambda path: [path] if roots(path) else [],
     splits=splits,
     read=open_voc,

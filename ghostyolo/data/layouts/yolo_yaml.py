@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ghostyolo.data.class_names import encodable
+from ghostyolo.data.class_names import NoNamesError, encodable
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts.base import Entry, Layout, warn_of_key, with_suffix
@@ -130,7 +130,7 @@ def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
 def _names(entries: dict[str, Entry], path: Path) -> tuple[str, ...]:
     """Return the class names from a list, or from a mapping with the keys 0, 1, 2, ..."""
     if "names" not in entries:
-        raise DataError("no key 'names'", span=Span(str(path)), hint="add it, or give --names")
+        raise NoNamesError("no key 'names'", span=Span(str(path)), hint="add it, or give --names")
     value, span = entries["names"]
     if isinstance(value, dict):
         if sorted(map(str, value)) != sorted(map(str, range(len(value)))):
@@ -172,4 +172,4 @@ def find(path: Path) -> list[Path]:
     return [file for file in files if file.name == "data.yaml"] or files
 
 
-LAYOUT = Layout("YOLO .yaml", ".yaml (YOLO)", find, splits, open_yolo)
+LAYOUT = Layout("YOLO .yaml", "a .yaml file", find, splits, open_yolo)
