@@ -121,7 +121,7 @@ def source(args: argparse.Namespace) -> tuple[Network | str, tuple[int, int] | N
 
 def show_preparation(args: argparse.Namespace) -> None:
     """Show on standard error what is prepared before a network computes, but not to programs."""
-    shown = not (args.quiet or getattr(args, "json", False))
+    shown = not any(getattr(args, name, False) for name in ("quiet", "json"))
     level = logging.INFO if shown else logging.WARNING
     logging.getLogger("ghostyolo.inference").setLevel(level)
 
