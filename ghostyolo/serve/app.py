@@ -82,7 +82,7 @@ class Service:
             [css_colour(ground), css_colour(text_colour(ground))]
             for ground in map(class_colour, range(len(COLOURS)))
         ]
-        return JSONResponse({"colours": colours, "places": PLACES.tolist()})
+        return JSONResponse({"schema": SCHEMA, "colours": colours, "places": PLACES.tolist()})
 
     async def health(self, request: Request) -> Response:
         """Answer with the state of the server: readiness, requests, task and runtime."""

@@ -19,7 +19,7 @@ import torch
 
 from ghostyolo import cli
 from ghostyolo.boxes import iou
-from ghostyolo.drawing import class_colour
+from ghostyolo.drawing import class_colour, css_colour
 from ghostyolo.errors import OptionError
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.model import Model
@@ -146,6 +146,9 @@ def test_health_and_page(site: Site) -> None:
     health = site.ask("/health", method="GET")
     assert (health.status, health.content["ready"], health.content["queue"]) == (200, True, 0)
     assert health.content["defaults"] == {"thresh": 0.25, "nms": 0.45}
+    drawing = site.ask("/drawing", method="GET").content
+    assert sorted(drawing) == ["colours", "places", "schema"]
+    assert drawing["colours"][1][0] == css_colour(class_colour(1))
     page = site.ask("/", method="GET")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert b"http" not in page.content.replace(b"http-equiv", b"")
