@@ -9,7 +9,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ghostyolo.data.class_names import class_index, given_names, read_names, unknown_class
+from ghostyolo.data.class_names import (
+    class_index,
+    encodable,
+    given_names,
+    read_names,
+    unknown_class,
+)
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder, Label
 from ghostyolo.data.hold_out import read_split
@@ -144,15 +150,17 @@ def _splits(path: Path) -> dict[str, Path]:
 def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     roots = _splits(path)
     own = find_split(split, sorted(roots) or DRAWN, Span(str(path)))
-    found = {folder.name for root in (roots or {"": path}).values() for folder in subfolders(root)}
+    places = (roots or {"": path}).values()
+    found = {encodable(folder.name) for root in places for folder in subfolders(root)}
     if not found:
         raise DataError("no folder of a class in it", span=Span(str(path)), hint=HINT)
     builder = DatasetBuilder(names or sorted(found), split, str(path))
     index = class_index(builder.names)
     whole = 0
     for folder in subfolders(roots.get(own, path)):
-        if folder.name not in index:
-            raise unknown_class(folder.name, builder.names, Span(str(folder)))
+        name = encodable(folder.name)
+        if name not in index:
+            raise unknown_class(name, builder.names, Span(str(folder)))
         pictures = pictures_below(folder)
         whole += len(pictures)
         if not roots:
@@ -160,7 +168,7 @@ def _open_folders(path: Path, split: str, names: Sequence[str] | None) -> Datase
         if not pictures:
             builder.count_defect("class without pictures", Span(str(folder)))
         for picture in sorted(pictures, key=Path):
-            label = Label(WHOLE, index[folder.name], Span(str(folder)), relative=True)
+            label = Label(WHOLE, index[name], Span(str(folder)), relative=True)
             builder.add(picture, os.path.relpath(picture, path), [label])
     if not roots:
         warn_of_drawn(path, own, len(builder.listed), whole)

@@ -28,6 +28,7 @@ CSV_COLUMNS = "file", "frame", "class", "name", "score", "left", "top", "right",
 # COCO numbers its 80 classes up to 90. Source: AlexeyAB/darknet src/detector.c, coco_ids.
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
+MOST_STEM = 200  # bytes of a class name in a file name
 
 logger = logging.getLogger(__name__)
 
@@ -169,17 +170,28 @@ def write_voc(folder: Path, rows: Sequence[Row], names: Sequence[str], classes: 
     """
     message = "%s: %d pictures are named '%s' for VOC; give each a name of its own"
     _warn_if_shared(map(_voc_name, rows), message, folder)
-    lines: dict[str, list[str]] = {class_name(cls, names): [] for cls in range(classes)}
+    lines: list[list[str]] = [[] for _ in range(classes)]
     for row in rows:
         picture = _voc_name(row)
         for found in row["detections"]:
             limit = np.array([row["width"], row["height"]] * 2)
             box = np.clip(np.array(found["box"]) + 1, 1, limit)
             numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
-            lines.setdefault(found["name"], []).append(f"{picture} {numbers}\n")
-    for name, text in lines.items():
-        file = f"comp4_det_test_{name.replace('/', '_')}.txt"
-        replace(folder / file, ["".join(text).encode("utf-8", "surrogateescape")])
+            lines[found["class"]].append(f"{picture} {numbers}\n")
+    stems = _file_stems([class_name(cls, names) for cls in range(classes)])
+    for stem, text in zip(stems, lines, strict=True):
+        replace(folder / f"comp4_det_test_{stem}.txt", ["".join(text).encode()])
+
+
+def _file_stems(names: Sequence[str]) -> list[str]:
+    """Return a part of a file name for each class: its name as far as files can have it.
+
+    A class whose part would be that of another has its number behind it.
+    """
+    stems = [re.sub(r"[/\0\ud800-\udfff]", "_", name) for name in names]
+    stems = [stem.encode()[:MOST_STEM].decode(errors="ignore") for stem in stems]
+    times = Counter(stems)
+    return [stem if times[stem] == 1 else f"{stem}_{cls}" for cls, stem in enumerate(stems)]
 
 
 def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,14 @@ def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
     val = open_classification(root, "val")
     assert val.names == ("blue", "green", "red")
     assert {int(sample.classes[0]) for sample in val.samples} == {1, 2}
+
+
+def test_a_class_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """It can be written into a file of names."""
+    root = pictures.folders(tmp_path / "set", {"train": 2})
+    os.rename(root / "train/red", os.fsencode(root) + b"/train/r\xe9d")
+    data = open_classification(root, "train")
+    assert [name.encode() for name in data.names] == [b"blue", b"green", b"r?d"]
 
 
 def test_folders_without_splits_are_split_alike_each_time(

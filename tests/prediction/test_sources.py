@@ -279,6 +279,24 @@ def test_pictures_that_are_one_to_voc_are_told(
     assert "2 pictures are named 'x_1' for VOC; give each a name" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (("car/truck", "car_truck"), ["car_truck_0", "car_truck_1"]),
+        (("../x", "a\0\udcff"), [".._x", "a__"]),
+        (("猫" * 300, "b"), ["猫" * 66, "b"]),
+    ],
+)
+def test_classes_whose_name_no_file_can_have(
+    names: tuple[str, str], files: list[str], tmp_path: Path
+) -> None:
+    """Each has a file of its own, written at the end of the work."""
+    writers.write_voc(tmp_path, [found_row()], names, 2)
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found.keys() == {f"comp4_det_test_{stem}.txt" for stem in files}
+    assert all(found.values())
+
+
 def test_files_of_other_programs(tmp_path: Path) -> None:
     row = found_row()
     writers.write_voc(tmp_path, [row], ("a", "b", "c"), 3)
