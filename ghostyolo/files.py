@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 HINT = "give a file in a folder that can be written"
 MOST_BYTES = 1 << 30  # of a file that is read whole
+CHUNK = 1 << 20
 CHUNK = 1 << 22  # bytes that are read at once of a file that may be large
 LOCK = ".lock"
 WAIT, PAUSE = 10.0, 0.02  # seconds for another process that writes the same file
@@ -63,11 +64,14 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
 def read(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """Return the bytes of a file. Raises OSError as `opened`, and for more than `most` bytes."""
     with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size or most  # a stream has none; reading allocates it
-        content = file.read(min(size, most) + 1)
-    if len(content) > most:
+        step = os.fstat(file.fileno()).st_size + CHUNK  # reading allocates it; a stream has no size
+        chunks, left = [], most + 1
+        while left and (chunk := file.read(min(step, left))):
+            chunks.append(chunk)
+            left -= len(chunk)
+    if not left:
         raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
-    return content
+    return b"".join(chunks)
 
 
 def digest(path: str | os.PathLike[str]) -> str:

@@ -3,9 +3,10 @@
 Lint is held against the truth: it finds no error in a cfg if and only if its network computes, and
 its fixes add no error and do not change a network.
 
-Mutated pictures are decoded, with little memory.
+Mutated pictures are decoded, with little memory, and mutated labels of each layout are read.
 
-Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--pictures N] [--seed S] [FILE.cfg ...]
+Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--pictures N] [--labels N] [--seed S] \
+    [FILE.cfg ...]
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ import re
 import resource
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import fuzz_labels
+from mutations import NUMBERS, Mutation, drop, flip, peak, problem, repeat, splice
+
 from ghostyolo import lint
-from ghostyolo.errors import CfgError, DataError, Diagnostic, Findings, GhostyoloError, WeightsError
+from ghostyolo.errors import CfgError, DataError, Diagnostic, Findings, WeightsError
 from ghostyolo.layers.base import count
 from ghostyolo.network import Network, dumps, load, loads
 
@@ -35,52 +36,10 @@ if TYPE_CHECKING:
     from ghostyolo.model.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 10  # the most time of the processor for one input
 PICTURE_BYTES = 512 << 20  # by which the process may grow for a small picture
 BYTES = 1 << 30  # by which the process may grow
-NUMBERS = (
-    "0", "-1", "-0", "1", "3", "255", "65536", "2147483647", "2147483648", "-2147483649",
-    "99999999999999999999", "9" * 5000, "1e9", "1e308", "1e999", "-1e999", "nan", "inf", "-inf",
-    "0x10", "1_000", "\u0663", "\uff11", ".5", "-.5", "+", "-", "1,2,3", ",", ",,,,", "-1,-2", "",
-)  # fmt: skip
-ODD_BYTES = (
-    b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"=", b"[", b"]", b"#", b";", b"\r", b"\n",
-)  # fmt: skip
 VALUES, LAYERS = 80_000_000, 600  # of a network that is computed; a larger one takes long
 SIDE = 64  # the largest width and height of a cfg that is mutated
-Mutation = Callable[[random.Random, bytes], bytes]
-
-
-def flip(rng: random.Random, data: bytes) -> bytes:
-    """Change some bytes."""
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 5, 40))):
-        out[rng.randrange(len(out))] = rng.randrange(256)
-    return bytes(out)
-
-
-def splice(rng: random.Random, data: bytes) -> bytes:
-    """Insert unusual bytes."""
-    place = rng.randrange(len(data))
-    return data[:place] + rng.choice(ODD_BYTES) * rng.choice((1, 1, 3)) + data[place:]
-
-
-def drop(rng: random.Random, data: bytes) -> bytes:
-    """Delete some lines, or all after one."""
-    lines = data.split(b"\n")
-    place = rng.randrange(len(lines))
-    if rng.random() < 0.1:
-        return b"\n".join(lines[:place])[: rng.randrange(1, max(2, len(data)))]
-    del lines[place : place + rng.choice((1, 1, 1, 2, 10))]
-    return b"\n".join(lines)
-
-
-def repeat(rng: random.Random, data: bytes) -> bytes:
-    """Repeat a line."""
-    lines = data.split(b"\n")
-    place = rng.randrange(len(lines))
-    lines[place:place] = [lines[place]] * rng.choice((1, 2, 300))
-    return b"\n".join(lines)
 
 
 def swap(rng: random.Random, data: bytes) -> bytes:
@@ -211,22 +170,6 @@ def read_weights(model: Model, data: bytes, folder: Path) -> None:
     model.load_weights(path)
 
 
-def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
-    """Return the result of a call: "read" and "refused" are right, everything else is a bug."""
-    start = time.process_time()
-    try:
-        call()
-        result = "read"
-    except refusal as error:
-        result = "refused" if error.diagnostic.span else f"refused without a line: {error}"
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        name = Path(last.filename).name
-        return f"{type(error).__name__} in {name}:{last.lineno}: {str(error)[:120]}"
-    seconds = time.process_time() - start
-    return result if seconds < SECONDS else f"took {seconds:.1f} s"
-
-
 def shrunk(data: bytes) -> bytes:
     """Return a cfg whose input is at most `SIDE` pixels wide and high."""
 
@@ -307,16 +250,13 @@ def fuzz_pictures(count: int, seed: int, keep: Path) -> Counter[str]:
     return results
 
 
-def peak() -> int:
-    """Return the most bytes that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def limit() -> None:
     """Let the process grow by no more than `BYTES`."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     now = pages * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, resource.RLIM_INFINITY))
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = now + BYTES if hard == resource.RLIM_INFINITY else min(now + BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def main() -> int:
@@ -325,6 +265,7 @@ def main() -> int:
     p.add_argument("--cfgs", type=int, default=2000, metavar="N")
     p.add_argument("--weights", type=int, default=200, metavar="N")
     p.add_argument("--pictures", type=int, default=1000, metavar="N")
+    p.add_argument("--labels", type=int, default=200, metavar="N", help="of each layout")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--keep", type=Path, help="folder for the inputs that showed a bug")
     args = p.parse_args()
@@ -344,6 +285,8 @@ def main() -> int:
             results += fuzz_weights(args.weights, args.seed, keep)
         if args.pictures:
             results += fuzz_pictures(args.pictures, args.seed, keep)
+        if args.labels:
+            results += fuzz_labels.fuzz_labels(args.labels, args.seed, keep)
     for result, times in results.most_common():
         print(f"{times:>8} {result}")
     return int(not set(results) <= {"read", "refused"})

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.data import Dataset, Sample, open_dataset
+from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import read_names
 from ghostyolo.data.layouts import splits
 from ghostyolo.data.layouts.labels_xml import read_annotation
@@ -630,3 +631,22 @@ def test_names_files(tmp_path):
     path.write_text("\n")
     with pytest.raises(DataError, match=r"x\.names: no class name here"):
         read_names(path)
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a\0b", "a/" * 3000])
+def test_a_path_that_no_file_can_have_does_not_exist(path):
+    with pytest.raises(DataError, match="it does not exist"):
+        open_dataset(path)
+    with pytest.raises(DataError, match="it does not exist"):
+        open_classification(path)
+
+
+@pytest.mark.parametrize("line", ["a" * 300, "x\0", "a" + " " * 100_000 + "b"])
+def test_a_list_may_name_what_no_file_can_be(line, tmp_path):
+    """Blanks in the middle take time that grows with their number alone."""
+    root = voc(tmp_path)
+    path = root / "ImageSets/Main/val.txt"
+    path.write_text(f"{path.read_text()}{line}\n")
+    start = time.process_time()
+    assert open_dataset(root, "val").defects == {"missing label file": 1}
+    assert time.process_time() - start < 2

@@ -8,8 +8,10 @@ import random
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from ghostyolo.data import Sample
 from ghostyolo.errors import CfgError
 from ghostyolo.layers import KINDS as KINDS_BY_NAME
 from ghostyolo.network import load, loads
@@ -32,6 +34,31 @@ def test_mutated_cfgs_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> N
 
 def test_mutated_weights_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
     assert set(fuzz.fuzz_weights(60, 7, tmp_path)) == {"read", "refused"}
+
+
+def test_mutated_labels_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
+    """Of each layout; the sound data sets are read whole."""
+    labels = fuzz.fuzz_labels
+    for layout, targets in labels.LAYOUTS.items():
+        for target in targets(tmp_path / "sound" / layout):
+            labels.check(target, "train")
+    assert set(labels.fuzz_labels(40, 7, tmp_path)) == {"read", "refused"}
+
+
+def test_the_fuzzer_sees_wrong_boxes(fuzz: ModuleType) -> None:
+    labels = fuzz.fuzz_labels
+    own = [[*box] for _, *box in labels.BOXES[labels.SOUND]]
+    assert not labels.other_boxes(np.array(own, float))
+    assert labels.other_boxes(np.array([*own, [0, 0, 5, 5]], float))
+    faults = {
+        (0, 0, 65, 9): "outside",
+        (0, 0, np.nan, 9): "not finite",
+        (4, 0, 4, 9): "without area",
+    }
+    for box, told in faults.items():
+        boxes = np.array([box], np.float32)
+        sample = Sample("a.jpg", boxes, np.zeros(1, int), np.zeros(1, bool), (48, 64), "a")
+        assert told in labels.fault_of(sample)
 
 
 def test_the_fuzzer_sees_a_fault(fuzz: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -93,8 +94,9 @@ def recognise(path: Path) -> tuple[Path, Layout]:
 
     Raises DataError if there is none, or if several files of one layout describe it.
     """
-    if not path.is_dir() and not any(layout.find(path) for layout in LAYOUTS):
-        message = "it is not a data set" if path.exists() else "it does not exist"
+    exists = os.path.exists(path)  # not Path.exists, which raises for a name that is too long
+    if not exists or (path.is_file() and not any(layout.find(path) for layout in LAYOUTS)):
+        message = "it is not a data set" if exists else "it does not exist"
         raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}; {ASK}")
     found = [(each, layout) for layout in LAYOUTS for each in layout.find(path)]
     found = found or [(each, UNDESCRIBED) for each in UNDESCRIBED.find(path)]

@@ -53,7 +53,7 @@ def add_picture(
     builder: DatasetBuilder, picture: str, image_id: str, file: Path, index: dict[str, int]
 ) -> None:
     """Add a picture with the boxes of its XML file; without a file it is left out and counted."""
-    if not file.exists():
+    if not os.path.exists(file):
         builder.leave_out(picture, MISSING, Span(str(file)))
         return
     try:

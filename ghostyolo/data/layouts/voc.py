@@ -6,7 +6,6 @@ Source: the VOC2012 development kit, section 3 (folders and lists of pictures).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +56,9 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
             continue
         pictures = _pictures(root / "JPEGImages")
         for line in filter(None, read_lines(lists)):
-            image_id = re.sub(r"\s+(-1|0|1)$", "", line)  # in a list of one class: whether it shows
+            image_id, *shows = line.rsplit(maxsplit=1)  # in a list of one class: whether it shows
+            if shows and shows[0] not in ("-1", "0", "1"):
+                image_id = line
             path = pictures.get(image_id, str(root / "JPEGImages" / f"{image_id}.jpg"))
             unique = path if len(places) > 1 and image_id in seen else image_id
             seen.add(image_id)
