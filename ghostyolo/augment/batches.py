@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from ghostyolo.data.header import Size
 from ghostyolo.data.images import grey, to_planes
 from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
 
+logger = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor]
 T = TypeVar("T")
 # (picture, function that returns another picture, (h, w), settings, rng) -> the changed picture,
@@ -34,6 +36,10 @@ Compose = Callable[[Picture, Callable[[], Picture], Size, Any, Rng], tuple[np.nd
 CACHE_BYTES = 512 * 2**20
 AHEAD = 2  # batches prepared in advance by each worker
 ORDER, AUGMENT = 0, 1  # streams of random numbers
+UNSHARED = (
+    "shared memory (/dev/shm) has no room for the batches of the workers, %.0f MB each, so they "
+    "take a slower way; enlarge it (docker run --shm-size=2g), or give fewer --workers"
+)
 # Forked workers start at once and share the cache. Locks held by threads of torch or OpenCV do not
 # matter, as workers use neither. Forking is not safe with the frameworks of macOS.
 START = "fork" if sys.platform == "linux" else None
@@ -87,6 +93,7 @@ class Batches:
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
         cache = Cache(dataset, cache_bytes, max(1, workers))
         dtype = torch.uint8 if levels else torch.float32
+        self._told = False  # that shared memory is too small
         self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, compose, channels)
 
     def batch_at(self, iteration: int) -> Batch:
@@ -136,7 +143,13 @@ class Batches:
             self.dataset.add_defect(self.dataset.samples[sample].path, defect, message)
         if prepared.error:
             raise prepared.error
-        return prepared.images, prepared.truths
+        images = prepared.images
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(images)
+            if not self._told:
+                logger.warning(UNSHARED, images.nbytes / 1e6)
+                self._told = True
+        return images, torch.from_numpy(prepared.truths)
 
 
 class _Task(NamedTuple):
@@ -148,10 +161,13 @@ class _Task(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A batch from a worker, with the defects of its pictures, or the error that prevented it."""
+    """A batch from a worker, with the defects of its pictures, or the error that prevented it.
 
-    images: torch.Tensor
-    truths: torch.Tensor
+    images: an array if shared memory has no room for it, so that it comes through a pipe.
+    """
+
+    images: torch.Tensor | np.ndarray
+    truths: np.ndarray
     faults: tuple[Fault, ...]
     error: DataError | None = None
 
@@ -169,9 +185,12 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
     channels: int
 
     def __getitem__(self, task: _Task) -> _Prepared:
-        images, truths, error = torch.empty(0), torch.empty(0, 6), None
+        images: torch.Tensor | np.ndarray = np.empty(0)
+        truths, error = np.empty((0, 6)), None
         try:
             images, truths = self._made(task)
+            if torch.utils.data.get_worker_info():
+                images = _shared(images)
         except DataError as stop:
             error = stop
         faults = tuple(self.cache.faults)
@@ -183,7 +202,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         first, samples = iteration * self.batch, self.cache.dataset.samples
         return [samples[self._index(first + place)] for place in self.places]
 
-    def _made(self, task: _Task) -> Batch:
+    def _made(self, task: _Task) -> tuple[torch.Tensor, np.ndarray]:
         shape = (len(self.places), self.channels, *task.size)
         images = torch.empty(shape, dtype=self.dtype)
         truths = []
@@ -194,7 +213,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
             changed, rows = self.compose(first, partner, task.size, task.settings, rng)
             to_planes(changed, out=images[slot].numpy())
             truths.append(np.column_stack((np.full(len(rows), slot), rows)))
-        return images, torch.from_numpy(np.concatenate(truths)).float()
+        return images, np.concatenate(truths).astype(np.float32)
 
     def _partner(self, rng: Rng) -> Picture:
         return self._picture(int(rng.integers(len(self.cache.dataset))))
@@ -213,6 +232,18 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         """Return the index of the sample at a position in the sequence of all epochs."""
         epoch, place = divmod(position, len(self.cache.dataset))
         return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[place])
+
+
+def _shared(images: torch.Tensor) -> torch.Tensor | np.ndarray:
+    """Move a worker's images to shared memory; return them as an array if it has no room.
+
+    torch would move them while it sends them, and on an error send nothing: the parent would wait
+    for ever.
+    """
+    try:
+        return images.share_memory_()
+    except RuntimeError:
+        return images.numpy()
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_what_a_worker_holds_can_be_sent_to_a_process_that_is_not_forked(dataset
     maker = pickle.loads(pickle.dumps(batches._maker))
     assert maker.cache.room == 10_000 and len(maker.cache.places) == 3
     task = pickle.loads(pickle.dumps(batches._task(4)))
-    assert same(maker[task][:2], batches.batch_at(4))
+    assert same((maker[task].images,), batches.batch_at(4)[:1])
 
 
 def test_shards_together_are_the_batch_of_one_process(dataset):
@@ -294,3 +295,17 @@ def test_impossible_numbers_are_refused(dataset):
         Batches(dataset, NONE, 4, SIZE, shard=(0, 3))
     with pytest.raises(DataError, match="no picture"):
         Batches(Dataset(("a",), (), "train", "x"), NONE, 1, SIZE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its shared memory are files in /dev/shm")
+def test_workers_do_without_shared_memory_if_it_is_too_small(dataset, caplog):
+    """A limit of the size of files is one of shared memory too."""
+    straight = list(Batches(dataset, NONE, 3, SIZE).iterate(0, 5))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        found = list(Batches(dataset, NONE, 3, SIZE, workers=2).iterate(0, 5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert all(map(same, found, straight))
+    assert sum("shared memory (/dev/shm) has no room" in line for line in caplog.messages) == 1
