@@ -94,6 +94,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except Exception as error:
+        from ghostyolo.model.out_of_memory import lack_of_memory
+
+        if not (lack := lack_of_memory(error)):
+            raise
+        print(f"ghostyolo: {lack}", file=sys.stderr)
+        return 1
 
 
 def parse(words: list[str]) -> argparse.Namespace:

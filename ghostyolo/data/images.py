@@ -59,8 +59,12 @@ def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
         raise DataError(f"not a picture, or truncated: {damage}", span=span, hint=hint)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = image if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
         reason = error.err if data else "it is empty"
+        if error.code == cv2.Error.STS_NO_MEM:
+            message, hint = f"memory ran out: {reason}", "give a smaller one, or free some memory"
+            raise DataError(message, span=span, hint=hint) from error
         raise DataError(f"not a picture: {reason}", span=span, hint="replace the file") from error
     if image is None and data[4:8] == b"ftyp":
         message, hint = "HEIC or AVIF, which this OpenCV does not read", "save it as JPEG or PNG"
@@ -69,7 +73,7 @@ def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
         hint = "replace it, or save it again as JPEG or PNG"
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)
     _check_size(image.shape[:2], span)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.repaired if header else []
+    return image, header.repaired if header else []
 
 
 def encode_image(image: np.ndarray, path: str | Path) -> bytes:

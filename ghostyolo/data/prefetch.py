@@ -24,13 +24,22 @@ def mapped(
     """Yield function(item) in the order of the items, computed by threads in advance.
 
     ahead: how many items are submitted beyond the one that is awaited. The caller's thread iterates
-    over the items. An error is raised where its item would be yielded.
+    over the items. An error, of the function or of the iteration, is raised where its item would
+    be yielded.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[B]] = deque()
+        source = iter(items)
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
+            while True:
+                try:
+                    waiting.append(pool.submit(function, next(source)))
+                except StopIteration:
+                    break
+                except Exception as error:
+                    waiting.append(Future())
+                    waiting[-1].set_exception(error)
+                    break
                 while len(waiting) > ahead or (waiting and waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:

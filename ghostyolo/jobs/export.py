@@ -23,6 +23,7 @@ from ghostyolo.inference.verification import Deviation, verify
 from ghostyolo.jobs.model_argument import model_on_cpu
 from ghostyolo.model.detector import heads_of
 from ghostyolo.model.model import Model
+from ghostyolo.model.out_of_memory import told
 from ghostyolo.network import Network
 from ghostyolo.prediction.sources import find_pictures
 from ghostyolo.runtime.interface import Runtime
@@ -114,7 +115,7 @@ def export(
     scored_on = _dataset(model, val, names, allow_outside) if val else None
     path = Path(path)
     name = format_of(path, format)
-    with locked(path):
+    with locked(path), told(batch=batch, size=model.network.options.size):
         return _export(model, path, settings, name, pictures, sample, scored_on, on_progress)
 
 

@@ -19,6 +19,7 @@ from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.environment import versions
 from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
 from ghostyolo.model.model import Model
+from ghostyolo.model.out_of_memory import told
 from ghostyolo.network import Network
 from ghostyolo.network.model_files import model_name
 from ghostyolo.runtime.interface import Runtime
@@ -63,7 +64,7 @@ def val(
     if report:
         make_folder(Path(report).parent)
     options = {"size": size, "batch": batch, "threads": threads}
-    with joined(device) as world:
+    with joined(device) as world, told(batch=batch, size=size):
         with _opened(model, weights, runtime, world, options) as (opened, title, trained):
             result = validate(
                 opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,

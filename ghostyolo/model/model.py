@@ -26,6 +26,7 @@ from ghostyolo.model import weights as weights_file
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
+from ghostyolo.model.out_of_memory import told
 from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.model_files import model_files
 from ghostyolo.network.outputs import detection_heads
@@ -231,7 +232,9 @@ class Model(nn.Module):
         """
         for some in batches(pictures, batch):
             images = [as_rgb(each, index) for index, each in some]
-            for (_, given), image, found in zip(some, images, detector(images), strict=True):
+            with told(batch=len(images), size=self.network.options.size):
+                results = detector(images)
+            for (_, given), image, found in zip(some, images, results, strict=True):
                 kept = given if isinstance(given, str | Path) else image
                 yield replace(found, class_names=self.names, picture=kept)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ from ghostyolo.errors import DataError, GhostyoloError
 from ghostyolo.files import make_empty_folder, make_new_folder
 from ghostyolo.model.detections import in_words
 from ghostyolo.model.detector import Detector
+from ghostyolo.model.out_of_memory import told
 from ghostyolo.prediction import writers
 from ghostyolo.prediction.predict import (
     Compute,
@@ -122,7 +124,14 @@ class DetectionJob:
         world = self.world
         with writers.json_lines(self.outputs.jsonl if world.first else None) as add_row:
             add_now = add_row if world.size == 1 else lambda row: None
-            own = [*self._pictures(add_now), *self._streams(add_now)]
+            own = list[tuple[int, Row]]()
+            try:
+                with told(batch=self.batch, size=self.detector.options.size):
+                    own.extend(chain(self._pictures(add_now), self._streams(add_now)))
+            except GhostyoloError:
+                if world.size == 1:
+                    self._write_lists([row for _, row in own])
+                raise
             found = [item for part in world.gather(own) for item in part]
             rows = [row for _, row in sorted(found, key=lambda item: item[0])]
             if world.first:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.model.out_of_memory import lack_of_memory
 from ghostyolo.network import passes
 from ghostyolo.network.metadata import Metadata
 
@@ -72,9 +73,14 @@ def resized(metadata: Metadata, size: tuple[int, int] | None) -> Metadata:
 def library_errors(
     library: str, path: str | Path, *kinds: type[Exception], hint: str = "export it again"
 ) -> Iterator[None]:
-    """Raise `DataError` with the library's reason for an error of these kinds that it raises."""
+    """Raise `DataError` with the library's reason for an error of these kinds that it raises.
+
+    Raises `OptionError` if memory ran out.
+    """
     try:
         yield
     except kinds as error:
+        if lack := lack_of_memory(error):
+            raise lack from None
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{library}: {reason}", span=Span(str(path)), hint=hint) from None

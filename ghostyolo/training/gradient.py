@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import OptionError
 from ghostyolo.loss.base import LossConfig, LossSum
+from ghostyolo.model import out_of_memory
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network
+from ghostyolo.network.weights_file import stored
 from ghostyolo.training import precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import running_statistics
@@ -63,6 +65,21 @@ def update_config(config: TrainConfig, world: World = ALONE) -> UpdateConfig:
         teacher.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     amp, loss = precision.dtype_of(config.amp, config.device), config.loss_config
     return UpdateConfig(loss, passes, config.device, amp, None, world, config.task, teacher)
+
+
+def check_memory(config: TrainConfig, world: World = ALONE) -> None:
+    """Raise `OptionError` if main memory is too small for the maps that a forward pass keeps.
+
+    Counted are those of layers with trained weights, each once: a training needs more.
+    """
+    if torch.device(config.device).type != "cpu":
+        return
+    network, amp = config.network, precision.dtype_of(config.amp, config.device)
+    trained = network.nodes[frozen_layers(network) :]
+    values = sum(node.shape.size for node in trained if stored(network, node))
+    pictures = min(network.options.mini_batch, config.batch // world.size)
+    need = pictures * values * (amp or torch.float32).itemsize
+    out_of_memory.check(need, batch=config.batch, size=network.options.size)
 
 
 def gradient(

@@ -21,13 +21,14 @@ from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.model import out_of_memory
 from ghostyolo.model.model import Model
 from ghostyolo.network.model_files import BEST, LAST
 from ghostyolo.network.outputs import detection_heads
 from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.freezing import frozen_layers
-from ghostyolo.training.gradient import UpdateConfig, gradient, update_config
+from ghostyolo.training.gradient import UpdateConfig, check_memory, gradient, update_config
 from ghostyolo.training.observers import Observer
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
@@ -70,8 +71,11 @@ def fit(
     config.task.check(config.network)
     if config.teacher:
         unsupported.check_teacher(config.network, config.teacher.network)
+    size = config.network.options.size
     with folder.locked(config) if world.first else nullcontext():
-        return _trained(config, observers, resume, world)
+        check_memory(config, world)
+        with out_of_memory.told(batch=config.batch, size=size):
+            return _trained(config, observers, resume, world)
 
 
 def _trained(
