@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ghostyolo import cli
+from ghostyolo.data.paths import SUFFIXES
+from ghostyolo.prediction.sources import VIDEOS
 from support import ROOT
 from support.examples import PAGES
 
@@ -41,3 +43,8 @@ def test_links_lead_somewhere(page: str) -> None:
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_page_of_detection_lists_the_endings_that_are_read() -> None:
+    listed = set(re.findall(r"`(\.\w+)`", prose(ROOT / "docs/detect.md").partition("## Where")[0]))
+    assert listed == SUFFIXES | VIDEOS
