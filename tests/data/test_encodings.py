@@ -78,3 +78,40 @@ def test_names_in_another_encoding_are_read_and_told(
 def test_names_that_are_a_device_are_refused() -> None:
     with pytest.raises(DataError, match="is a device or pipe, not a file"):
         read_names("/dev/zero")
+
+
+def described(folder: Path, description: str, encoding: str) -> Path:
+    """Write a data set of one picture that a file in some encoding describes; return the file."""
+    (folder / "images/train").mkdir(parents=True)
+    cv2.imwrite(str(folder / "images/train/a.jpg"), np.zeros((32, 32, 3), np.uint8))
+    (folder / "images/train/a.txt").write_text("0 .5 .5 .5 .5\n")
+    path = folder / ("instances_train.json" if description.startswith("{") else "data.yaml")
+    path.write_bytes(description.encode(encoding))
+    return path
+
+
+YAML = "train: images/train\nnames: [大狗]\n"
+COCO = """{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "大狗"}],
+"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 16, 16]}]}"""
+
+
+@pytest.mark.parametrize("description", [YAML, COCO])
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-8-sig"])
+def test_descriptions_may_be_in_other_encodings(
+    description: str, encoding: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = open_dataset(described(tmp_path, description, encoding), "train")
+    assert read.names == ("大狗",)
+    assert read.samples[0].boxes_xyxy_px.tolist() == [[8, 8, 24, 24]]
+    assert ("is not UTF-8, read as" in caplog.text) == (encoding != "utf-8-sig")
+
+
+def test_lists_and_labels_may_be_in_utf16(tmp_path: Path) -> None:
+    described(tmp_path, YAML, "utf-8")
+    label = tmp_path / "images/train/a.txt"
+    label.write_bytes(label.read_text().encode("utf-16"))
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [dog]\n")
+    (tmp_path / "train.txt").write_bytes("images/train/a.jpg\r\n".encode("utf-16"))
+    read = open_dataset(tmp_path / "data.yaml", "train")
+    assert read.samples[0].boxes_xyxy_px.tolist() == [[8, 8, 24, 24]]
+    assert not read.defects

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ghostyolo.errors import DataError, Span
 
 FIRST_FIVE = "keep the first five columns of each row"
-FEW, MANY = 3, 10  # rows that are no coincidence, the second if each by itself says little
+FEW = 3  # rows that are no coincidence
 
 
 class KeypointShape(NamedTuple):
@@ -45,7 +45,7 @@ class LongRows:
         if self.suspects:
             self.suspects = {name: f for name, f in self.suspects.items() if f(values)}
             self.likely += _half_inside(values)
-            self.distant += not _inside(values, values[2], values[3])
+            self.distant += _is_distant(values)
             self.highest = max(self.highest, *values[4:])
 
     def check(self) -> None:
@@ -61,26 +61,32 @@ class LongRows:
             hint = f"add kpt_shape: [{columns // 3}, 3] to a data.yaml, or {hint}"
         elif "track" in self.suspects and (odd or self.highest > 1 or self.rows >= FEW):
             what = "a confidence or a track" if odd else "a confidence and a track"
-        elif "2" in self.suspects and self._has_points():
+        elif "2" in self.suspects and self.rows >= FEW and 2 * self.distant >= self.rows:
             hint = f"add kpt_shape: [{columns // 2}, 2] to a data.yaml, or {hint}"
         else:
             return
         message = f"rows of {self.length + 1} columns are boxes with {what}"
         raise DataError(message, span=self.first, hint=hint)
 
-    def _has_points(self) -> bool:
-        """Return whether rows of points inside their boxes are no polygons of small objects.
-
-        The second point of such a polygon lies near the first, and width and height of a box
-        rarely lie inside it. Polygons of five points or more differ in their number.
-        """
-        apart = self.rows >= FEW and 2 * self.distant >= self.rows
-        return apart or (self.rows >= MANY and self.length >= 2 * 5)
-
 
 def _inside(values: Sequence[float], x: float, y: float) -> bool:
     cx, cy, w, h = values[:4]
     return abs(x - cx) <= 0.55 * w and abs(y - cy) <= 0.55 * h
+
+
+def _is_distant(values: Sequence[float]) -> bool:
+    """Return whether the second pair, taken as a point, lies far from the first and the others.
+
+    It does so rarely in a polygon, and often if it is the width and height of a box.
+    """
+    (x, y), places = values[2:4], (values[0::2], values[1::2])
+    others = [[*side[:1], *side[2:]] for side in places]
+    reach = max(max(side) - min(side) for side in others)
+    near = all(
+        min(side) - reach <= value <= max(side) + reach
+        for side, value in zip(others, (x, y), strict=True)
+    )
+    return not near and not _inside(values, x, y)
 
 
 def _half_inside(values: Sequence[float]) -> bool:
