@@ -14,7 +14,6 @@ from ghostyolo.data.paths import read_text
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import class_counts
-from ghostyolo.network.passes import reclass
 
 MOST_BYTES = 16 << 20  # of a file of names
 MOST_LISTED = 8  # names in a message
@@ -161,13 +160,3 @@ def check_class_order(trained: Sequence[str], dataset: Dataset, source: str | Pa
         message = f"class {other} is '{dataset.names[other]}', '{trained[other]}' for {source}"
         hint = "list the classes in that order: in the data set's own list, or with --names FILE"
         raise OptionError(message, span=Span(str(dataset.path)), hint=hint)
-
-
-def adapted(network: Network, dataset: Dataset) -> Network:
-    """Return the network with as many classes as the data set, unchanged if it has them.
-
-    Raises `CfgError` if its classes cannot be changed, see `network.passes.reclass`.
-    """
-    classes = len(dataset.names)
-    same = all(count == classes for _, count in class_counts(network))
-    return network if same else reclass(network, classes)

@@ -17,6 +17,7 @@ from ghostyolo.report.pictures import first_readable, jpeg
 CELL, COLUMNS, ROWS = 256, 4, 4  # a grid of pictures, each in a square of CELL pixels
 VALIDATION_GRIDS = 2
 GAP, CAPTION = 4, 18  # pixels between pictures, and the height of the line above a picture
+LARGEST_LABEL = 0.5  # in areas of its box: those of small boxes would hide their neighbours
 GROUND, INK = (38, 44, 52), (232, 236, 241)
 
 
@@ -37,7 +38,7 @@ def batch_grid(images: np.ndarray, truths: np.ndarray, names: Sequence[str]) -> 
             cells.append(draw_boxes(image, boxes, rows[:, 1], names, remarks))
         else:
             boxes = cxcywh_to_xyxy(rows[:, :4]) * sides
-            cells.append(draw_boxes(image, boxes, rows[:, 4], names))
+            cells.append(draw_boxes(image, boxes, rows[:, 4], names, most=LARGEST_LABEL))
     return jpeg(_tiled(cells))
 
 
@@ -74,10 +75,11 @@ def _pair(
     cell = _fitted(image)
     scale = np.array(cell.shape[1::-1] * 2) / (image.shape[1::-1] * 2)
     remarks = ["ignored" if ignored else "" for ignored in sample.ignore]
-    truths = draw_boxes(cell, sample.boxes_xyxy_px * scale, sample.classes, names, remarks)
+    boxes = sample.boxes_xyxy_px * scale
+    truths = draw_boxes(cell, boxes, sample.classes, names, remarks, most=LARGEST_LABEL)
     yield _captioned(truths, f"truth: {Path(sample.path).name}")
     scaled = Detections(found.boxes * scale, found.scores, found.classes)
-    yield _captioned(draw(cell, scaled, names), "found")
+    yield _captioned(draw(cell, scaled, names, most=LARGEST_LABEL), "found")
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:

@@ -144,19 +144,34 @@ def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> di
 
 
 def _labelled(marks: list[dict[str, Any]], picture: tuple[int, int]) -> list[dict[str, Any]]:
-    """Add the left end and the baseline of each label; take away those without a free place.
+    """Add the end and the baseline of each label; take away those without a free place.
 
-    picture: (h, w) of the drawing. The marks on top have the first choice.
+    picture: (h, w) of the drawing. The marks on top have the first choice. The width of a letter
+    is not known, so that a label begins, or ends, at the side where its place meets the box.
     """
     ordered = sorted(marks, key=lambda mark: bool(mark["label"]))[::-1]
     boxes = np.array([(m["x"], m["y"], m["x"] + m["w"], m["y"] + m["h"]) for m in ordered])
     widths = [min(LETTER * len(mark["label"]), picture[1]) for mark in ordered if mark["label"]]
     sizes = np.column_stack((widths, np.full(len(widths), LINE)))
     corners, free = place_labels(boxes.reshape(-1, 4), sizes, picture)
-    for mark, (x, y), has_room in zip(ordered, corners.round(1).tolist(), free, strict=False):
-        mark["label"] = mark["label"] if has_room else ""
-        mark |= {"text_x": x + 2, "text_y": y + 0.75 * LINE}
+    for row, (mark, (x, y), w) in enumerate(zip(ordered, corners.tolist(), widths, strict=False)):
+        mark["label"] = mark["label"] if free[row] else ""
+        anchor, text_x = _anchor(mark, x, w)
+        mark |= {"anchor": anchor, "text_x": round(text_x, 1), "text_y": round(y + 0.75 * LINE, 1)}
     return marks
+
+
+def _anchor(mark: dict[str, Any], x: float, w: float) -> tuple[str, float]:
+    """Return which end of a label, between x and x + w, is nearest to its box, and where it is."""
+    left, right = mark["x"], mark["x"] + mark["w"]
+    ends = {"start": x + 2, "end": x + w - 2, "middle": x + w / 2}
+    if x >= right or x + w <= left:  # beside the box
+        anchor = "start" if x >= right else "end"
+    else:
+        off = {"start": abs(x - left), "end": abs(x + w - right)}
+        off["middle"] = abs(ends["middle"] - (left + right) / 2)
+        anchor = min(off, key=off.__getitem__)
+    return anchor, ends[anchor]
 
 
 def _in_order(marks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ SIZE = (4.2, 2.7)  # inches; a phone shows plots at this size, a desktop 1.5 tim
 UNIT = (-0.02, 1.02)  # limits of an axis from 0 to 1, with a margin for the line width
 MARGIN = 1.15  # factor between the outermost box and the frame
 PRECISION, ACCURACY = "Precision on val", "Accuracy on val"
+RATE = "Learning rate of the cfg, which some losses multiply"
 DRAWN_CLASSES, DRAWN_BOXES = 100, 1000  # more would make the page megabytes large
 
 
@@ -66,7 +67,7 @@ class Plot:
 def results(rows: Sequence[Mapping[str, float]]) -> list[Plot]:
     """Draw the columns of results.csv over the epochs: losses, scores, learning rate."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    groups: dict[str, list[str]] = {"Loss": [], PRECISION: [], ACCURACY: [], "Learning rate": []}
+    groups: dict[str, list[str]] = {"Loss": [], PRECISION: [], ACCURACY: [], RATE: []}
     for key in columns:
         if key in ("iteration", "epoch"):
             continue
@@ -144,7 +145,7 @@ def _group(key: str) -> str:
         return PRECISION
     if key.startswith("top-"):
         return ACCURACY
-    return "Learning rate" if key == "rate" else "Loss"  # the loss, its terms, that on val
+    return RATE if key == "rate" else "Loss"  # the loss, its terms, that on val
 
 
 def _over_epochs(heading: str, keys: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Plot:

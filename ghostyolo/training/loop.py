@@ -34,6 +34,10 @@ from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
 from ghostyolo.training.validation_loss import ValidationLoss
 
+# On 400 painted pictures of six classes at 192x192, runs of 50, 100 and 200 updates of 4 pictures
+# ended at an AP50 of .004, .069 and .175.
+FEW_UPDATES = 200
+
 logger = logging.getLogger(__name__)
 
 
@@ -135,10 +139,12 @@ def _first_state(config: TrainConfig, resume: bool, world: World) -> State:
 
 
 def _log_warnings(config: TrainConfig, state: State) -> None:
-    """Log the defects of the data sets, frozen layers, and anchors that fit the boxes poorly."""
+    """Log what spoils a run: defects of the data, too few updates, poor anchors, frozen layers."""
     for data in (config.train, config.val):
         if data is not None:
             data.log_defects()
+    if not state.iteration and (line := _few_updates_warning(config)):
+        logger.warning("%s", line)
     if config.task is DETECTION:
         lines = poor_fit_warning(config.train, config.network), _crowded_warning(config)
         for line in filter(None, lines):
@@ -149,6 +155,15 @@ def _log_warnings(config: TrainConfig, state: State) -> None:
         layers = f"the first {count} of {len(config.network)} layers are frozen"
         how = "" if config.weights else ", at random values: no --weights"
         logger.warning("%s, %s of %s parameters%s", layers, f"{frozen:,}", f"{whole:,}", how)
+
+
+def _few_updates_warning(config: TrainConfig) -> str:
+    """Return a warning if a run from scratch is too short to learn, else ""."""
+    if config.weights or config.iterations >= FEW_UPDATES:
+        return ""
+    count = f"{config.iterations} update{'s' * (config.iterations != 1)} of {config.batch} pictures"
+    hint = "give more --epochs, or a smaller --batch (--set net.batch=N)"
+    return f"this run has {count}, and little is learned in fewer than {FEW_UPDATES}; {hint}"
 
 
 def _crowded_warning(config: TrainConfig) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from ghostyolo import report
 from ghostyolo.data import Dataset
-from ghostyolo.data.class_names import adapted, check_classes
+from ghostyolo.data.class_names import check_classes
 from ghostyolo.data.hold_out import remaining
 from ghostyolo.distributed import World, joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
@@ -29,6 +29,7 @@ from ghostyolo.network.model_files import BEST, model_files, model_name, weights
 from ghostyolo.network.net_options import NetOptions, read_net
 from ghostyolo.syntax.sections import Option, Section
 from ghostyolo.syntax.values import write
+from ghostyolo.training.adaptation import adapted
 from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.freezing import frozen
 from ghostyolo.training.loop import fit
@@ -212,7 +213,7 @@ def prepare(
     val = _validation_set(network, data, options, train)
     train = remaining(train, val)
     if options.adapt:
-        network = adapted(network, train)
+        network = adapted(network, train, options)
     check_classes(network, train, "give --adapt to rewrite the last layers for these")
     network = passes.rebuild(network, options=net_options(network.options, len(train), options))
     if options.freeze is not None:

@@ -171,23 +171,35 @@ def _extended(
     return features
 
 
-def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
-    """Return `[net]` of a detector, by AlexeyAB's rule: 2000 iterations per class, at least 6000.
+def net_for(classes: int) -> dict[str, Any]:
+    """Return the keys of a detector's `[net]` that follow from its number of classes.
 
-    His batch size of 64 is for data sets as large as VOC. On a few hundred images training is much
-    faster with many small batches than with few large ones; weight decay is larger there, as it
-    acts in fewer iterations. The other values were chosen on BCCD's validation set: linear burn-in,
-    then half a cosine; images are enlarged more than their aspect is changed.
+    AlexeyAB's rule is 2000 iterations per class, at least 6000, and a batch size of 64, which is
+    for data sets as large as VOC. On a few hundred images training is much faster with many small
+    batches than with few large ones; weight decay is larger there, as it acts in fewer iterations.
     """
     iterations = max(6000, 2000 * classes)
     large = classes >= VOC_CLASSES
+    return {
+        "batch": 64 if large else 4,
+        "subdivisions": 4 if large else 1,
+        "decay": 0.0005 if large else 0.002,
+        "burn_in": iterations // 20,
+        "max_batches": iterations,
+    }
+
+
+def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
+    """Return `[net]` of a detector.
+
+    The values that do not follow from the number of classes were chosen on BCCD's validation set:
+    linear burn-in, then half a cosine; images are enlarged more than their aspect is changed.
+    """
     return NetOptions(
-        batch=64 if large else 4,
-        subdivisions=4 if large else 1,
+        **net_for(classes),
         width=size[1],
         height=size[0],
         channels=3,
-        decay=0.0005 if large else 0.002,
         saturation=1.5,
         exposure=1.35,
         hue=0.015,
@@ -195,9 +207,7 @@ def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
         mosaic_bound=1,
         learning_rate=0.001,
         learning_rate_min=0.00002,
-        burn_in=iterations // 20,
         power=1.0,
-        max_batches=iterations,
         policy="sgdr",
     )
 

@@ -52,6 +52,16 @@ def test_batch_shows_the_boxes_of_each_of_its_first_pictures() -> None:
     assert (edges.min(), edges.max()) == pytest.approx((CELL / 4, 3 * CELL / 4), abs=2)
 
 
+def test_small_boxes_are_without_labels_that_would_hide_their_neighbours() -> None:
+    image = np.zeros((1, 3, CELL, CELL), np.uint8)
+    small, large = ([0, 0.5, 0.5, side, side, 0] for side in (0.1, 0.5))
+    for box, labelled in ((small, False), (large, True)):
+        found = cell(decoded(batch_grid(image, np.array([box]), NAMES)), 0, 0)
+        inner, side = found[:CELL].max(2) > 80, round(box[3] * CELL / 2) + 4
+        inner[CELL // 2 - side : CELL // 2 + side, CELL // 2 - side : CELL // 2 + side] = False
+        assert (inner.sum() > 300) == labelled
+
+
 def test_batch_of_numbers_is_drawn_as_that_of_bytes() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 80), np.uint8)
     truths = np.array([[1, *BOX, 2.0]])

@@ -29,7 +29,7 @@ from ghostyolo.model.detections import Detections
 from ghostyolo.network import loads
 from ghostyolo.report import RunReport, plots, render, tables
 from ghostyolo.report.page import TITLES, duration
-from ghostyolo.report.pictures import jpeg, with_most_errors
+from ghostyolo.report.pictures import LETTER, LINE, _labelled, jpeg, with_most_errors
 from support import tiny
 from support.detections import random_case
 
@@ -49,7 +49,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars", "--window-size=1400,900", "--dump-dom",
 )  # fmt: skip
-WIDTHS = (390, 1280)
+WIDTHS = (390, 1200, 1280)
 GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 28)"}
 # Written into the page for the browser test: what sticks out, beside what may scroll in itself.
 MEASURE = """<script>addEventListener("load", () => {
@@ -60,6 +60,8 @@ MEASURE = """<script>addEventListener("load", () => {
     !(box(e).width * box(e).height));
   parent.document.getElementById(innerWidth + " " + name).textContent = JSON.stringify({
     scroll: document.documentElement.scrollWidth, wide: wide.map(start), flat: flat.map(start),
+    hidden: innerWidth > 1000 && all.some(e => e.matches("#scores .scroll") &&
+      e.scrollWidth > e.clientWidth),
     drawings: document.querySelectorAll("svg").length,
     ground: getComputedStyle(document.body).backgroundColor});
 })</script></body>"""
@@ -259,6 +261,31 @@ def test_the_worst_pictures_come_first_with_every_mark(run: RunReport) -> None:
         assert corners == pytest.approx(np.array(expected), abs=0.06)
 
 
+def test_labels_begin_or_end_at_their_boxes() -> None:
+    """Whatever the width of a letter is, up to the one for which places are kept."""
+    rng = np.random.default_rng(0)
+    marks: list[dict[str, Any]] = [
+        {
+            "x": x,
+            "y": y,
+            "w": w,
+            "h": h,
+            "label": "a long name of a class 0.5"[: rng.integers(3, 26)],
+        }
+        for x, y, w, h in (rng.random((40, 4)) * (460, 320, 90, 90) + (0, 0, 9, 9)).tolist()
+    ]
+    drawn = [mark for mark in _labelled(marks, (420, 560)) if mark["label"]]
+    assert len(drawn) > 15
+    for mark in drawn:
+        for letter in (5, LETTER):
+            width = letter * len(mark["label"])
+            left = mark["text_x"] - width * {"start": 0, "middle": 0.5, "end": 1}[mark["anchor"]]
+            top = mark["text_y"] - 0.75 * LINE
+            aside = max(left - mark["x"] - mark["w"], mark["x"] - left - width)
+            above = max(top - mark["y"] - mark["h"], mark["y"] - top - LINE)
+            assert aside <= 3 and above <= 1, mark
+
+
 def test_page_is_the_same_each_time(run: RunReport, text: str) -> None:
     assert render(run) == text
 
@@ -392,5 +419,6 @@ def test_nothing_sticks_out_in_a_browser(text: str, tmp_path: Path) -> None:
     for width, scheme in sides:
         found = re.search(rf'<pre id="{width} {scheme}">(.+?)</pre>', done.stdout)
         assert found, done.stderr[-500:]
-        seen = {"scroll": width, "wide": [], "flat": [], "drawings": 18, "ground": GROUNDS[scheme]}
+        seen = {"scroll": width, "wide": [], "flat": [], "hidden": False, "drawings": 18}
+        seen["ground"] = GROUNDS[scheme]
         assert json.loads(html.unescape(found[1])) == seen
