@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import ghostyolo
 from ghostyolo import files
@@ -25,9 +26,14 @@ logger = logging.getLogger(__name__)
 def check_unused(config: TrainConfig) -> None:
     """Raise `OptionError` if the folder of a new run is not empty."""
     folder = config.folder
-    if folder.is_dir() and any(path.name != files.LOCK for path in folder.iterdir()):
+    if not is_empty(folder):
         hint = "give another --name (folder= in Python), or --resume to continue it"
         raise OptionError("this run exists", span=Span(str(folder)), hint=hint)
+
+
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder holds no more than a lock, or does not exist."""
+    return not folder.is_dir() or all(path.name == files.LOCK for path in folder.iterdir())
 
 
 def check_schema(config: TrainConfig) -> None:
@@ -56,7 +62,7 @@ def left_before_checkpoint(config: TrainConfig) -> bool:
     If so, a warning is logged. If there are later results, the checkpoint was deleted: False.
     """
     folder, rows = config.folder, config.folder / "results.csv"
-    if config.checkpoint.exists() or not folder.is_dir() or (folder / "report.html").exists():
+    if config.checkpoint.exists() or is_empty(folder) or (folder / "report.html").exists():
         return False
     if rows.exists() and len(rows.read_text().splitlines()) > FIRST_ROW:
         return False
@@ -68,16 +74,18 @@ def left_before_checkpoint(config: TrainConfig) -> bool:
 def locked(config: TrainConfig) -> Iterator[None]:
     """Keep other processes from training in the folder of a run.
 
-    The folder is made for it, and removed if nothing is in it at the end. Raises `OptionError` if
-    another process trains in it.
+    The folder is made for it, with those above it; what was made and is empty at the end is
+    removed. Raises `OptionError` if another process trains in it.
     """
+    missing = [path for path in (config.folder, *config.folder.parents) if not path.exists()]
     folder = make_folder(config.folder)
     try:
         with files.locked(folder):
             yield
     finally:
-        with suppress(OSError):  # it is not empty
-            folder.rmdir()
+        with suppress(OSError):  # one is not empty
+            for path in missing:
+                path.rmdir()
 
 
 def create(config: TrainConfig) -> None:

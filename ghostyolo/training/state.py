@@ -24,6 +24,7 @@ from ghostyolo.network.net_options import NetOptions
 from ghostyolo.training import label_record, precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import Ema
+from ghostyolo.training.folder import is_empty
 from ghostyolo.training.freezing import freeze, frozen_layers
 from ghostyolo.training.schedule import learning_rate
 
@@ -175,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
         damaged = not content.keys() >= _KEYS
     except FileNotFoundError:
         hint = "start it without --resume"
-        if path.parent.is_dir():
+        if not is_empty(path.parent):
             hint = "it was deleted, so start anew with another --name"
         raise OptionError("no checkpoint to resume", span=span, hint=hint) from None
     except Exception:  # torch raises exceptions of many types for a damaged file
