@@ -54,7 +54,10 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
 
     Reading those may never end.
     """
-    mode = os.stat(path).st_mode
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:  # a zero byte, or half of a character
+        raise OSError(errno.EINVAL, "no file can have this name") from None
     if not stat.S_ISREG(mode) and not str(path).startswith(STREAMS):
         reason = "is a folder" if stat.S_ISDIR(mode) else "is a device or pipe, not a file"
         raise OSError(errno.EINVAL, reason)

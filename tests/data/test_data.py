@@ -641,6 +641,16 @@ def test_a_path_that_no_file_can_have_does_not_exist(path):
         open_classification(path)
 
 
+@pytest.mark.parametrize("key", ["names", "valid"])
+@pytest.mark.parametrize("name", ["x\0", "a" * 300])
+def test_a_description_may_name_what_no_file_can_be(key, name, tmp_path):
+    path = darknet(tmp_path)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(key)]
+    path.write_text("\n".join([*lines, f"{key} = {name}"]))
+    with pytest.raises(DataError, match=r"cannot read it: (no file can have|file name too long)"):
+        open_dataset(path, "val")
+
+
 @pytest.mark.parametrize("line", ["a" * 300, "x\0", "a" + " " * 100_000 + "b"])
 def test_a_list_may_name_what_no_file_can_be(line, tmp_path):
     """Blanks in the middle take time that grows with their number alone."""

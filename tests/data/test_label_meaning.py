@@ -251,6 +251,19 @@ def test_categories_that_are_none_are_named(category: Any, message: str, tmp_pat
         open_dataset(coco(tmp_path, BOX, categories=[{"id": 3, "name": "x"}, category]))
 
 
+def test_many_categories_take_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    categories = [{"id": i, "name": f"c{i}", "supercategory": "none"} for i in range(20_000)]
+    start = time.process_time()
+    assert len(open_dataset(coco(tmp_path, BOX, categories=categories)).names) == 20_000
+    assert time.process_time() - start < 4
+
+
+def test_two_categories_with_one_id_are_refused(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]
+    with pytest.raises(DataError, match=r"categories\[1\]: id 1 is that of another category"):
+        open_dataset(coco(tmp_path, BOX, categories=categories))
+
+
 @pytest.mark.parametrize("name", ["a\ud800", "a\0b"])
 def test_names_that_no_file_can_hold_are_written(name: str, tmp_path: Path) -> None:
     dataset = open_dataset(coco(tmp_path, BOX, categories=[{"id": 1, "name": name}]))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 CROWD = {None: False, "": False, 0: False, "0": False, 1: True, "1": True}
 MIXED_IDS = "id that is text here and a number there"
 MOST_BYTES = 8 << 30
-MOST_SHOWN = 40  # characters of a value in a message
 
 
 def find(path: Path) -> list[Path]:
@@ -177,12 +177,12 @@ def _classes(categories: list[Record], annotations: list[Any], span: Span) -> li
     Source: github.com/roboflow/rf-detr pull request 1303.
     """
     used = {_key(record.get("category_id")) for record in annotations if isinstance(record, dict)}
-    for record in categories:
+    above = [record.get("supercategory") for record in categories]
+    for record in categories if above.count("none") == 1 < len(above) else ():
         others = [each for each in categories if each is not record]
-        kinds = {each.get("supercategory") == record["name"] for each in others}
         if (
-            kinds == {True}
-            and record.get("supercategory") == "none"
+            record.get("supercategory") == "none"
+            and all(each.get("supercategory") == record["name"] for each in others)
             and _key(record["id"]) not in used
         ):
             message = "%s: '%s', the supercategory of all others, has no box: not taken as a class"
@@ -204,34 +204,31 @@ def _read(path: Path) -> list[list[Record]]:
         raise DataError(f"not JSON: {reason}", span=span, hint="repair it") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in LISTS):
         raise DataError("not COCO's", span=span, hint=f"it needs the lists {', '.join(LISTS)}")
+    known: dict[str, Any] = {}
     for i, record in enumerate(content["categories"]):
-        if problem := _category_problem(record, content["categories"][:i]):
+        if problem := _category_problem(record, known):
             raise DataError(f"categories[{i}]: {problem}", span=span, hint="repair it")
+        known[_key(record["id"])] = record["name"]
     for record in content["categories"]:
         record["name"] = encodable(str(record["name"]))
     return [content[name] for name in LISTS]
 
 
-def _category_problem(record: Any, before: list[Record]) -> str:
-    """Return what is wrong with a category, "" if nothing is."""
+def _category_problem(record: Any, known: Mapping[str, Any]) -> str:
+    """Return what is wrong with a category, "" if nothing is. known: names by id before it."""
     if not isinstance(record, dict):
-        return f"{_short(record)} is no object"
+        return f"{reprlib.repr(record)} is no object"
     for key in ("id", "name"):
         if key not in record:
             return f"it has no {key}"
     own, name = _key(record["id"]), record["name"]
     if not WHOLE_NUMBER.fullmatch(own):
-        return f"id {_short(record['id'])} is not a whole number"
+        return f"id {reprlib.repr(record['id'])} is not a whole number"
     if isinstance(name, bool) or not isinstance(name, str | int | float):
-        return f"name {_short(name)} is no text"
-    if any(_key(other["id"]) == own and other["name"] != name for other in before):
+        return f"name {reprlib.repr(name)} is no text"
+    if known.get(own, name) != name:
         return f"id {own} is that of another category"
     return ""
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _key(value: Any) -> str:
