@@ -58,7 +58,9 @@ def options(p: Parser) -> None:
     text = f"boxes per class of --nms ({limits.most})"
     group.add_argument("--most", type=shared.count, help=text)
     group = p.group("8 bits and accuracy")
-    text = "quantise to 8 bits by ranges on pictures"
+    text = (
+        "quantise to 8 bits by ranges on pictures, 100 or more; --strict refuses large deviations"
+    )
     group.add_argument("--int8", nargs="+", metavar="PICTURES", help=text)
     text = "measure the AP of CFG and OUT on split val of DATA"
     group.add_argument("--val", metavar="DATA", help=text)
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
     names = (
         "weights", "format", "batch", "dynamic", "decode", "nms", "thresh", "iou", "most", "names",
-        "opset", "int8", "val", "allow_outside", "sample",
+        "opset", "int8", "val", "allow_outside", "sample", "strict",
     )  # fmt: skip
     options = {name: getattr(args, name) for name in names}
     with shared.progress(args, "export", "picture") as on_progress:

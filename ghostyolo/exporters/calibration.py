@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ghostyolo.data.inputs import picture_input
@@ -15,6 +16,8 @@ from ghostyolo.network.outputs import output_nodes
 
 OnProgress = Callable[[int, int], object]  # takes the number of inputs done, and of all
 MOST_PICTURES = 200  # the ranges hardly change with more
+FEW_PICTURES = 100  # with fewer, the ranges depend on the choice of pictures
+ALIKE = 4 / 255  # the largest difference of an 8x8 copy of a picture from that of another
 
 
 def inputs(
@@ -33,6 +36,28 @@ def inputs(
     return np.stack([images[i % len(images)] for i in range(count)]).reshape(
         -1, settings.batch, *images[0].shape
     )
+
+
+def shortage(images: np.ndarray) -> str:
+    """Return what is wrong with a choice of calibration inputs, "" if nothing is.
+
+    images: as `inputs` returns them. Pictures of one colour, and all but one of those that are
+    alike, do not count; fewer than `FEW_PICTURES` are too few.
+    """
+    flat, different = 0, list[np.ndarray]()
+    for image in images.reshape(-1, *images.shape[2:]):
+        # 0.5 is the border that a letterbox adds
+        if all(len(np.unique(plane[plane != 0.5])) <= 1 for plane in image):
+            flat += 1
+            continue
+        small = cv2.resize(image.transpose(1, 2, 0), (8, 8), interpolation=cv2.INTER_AREA)
+        if all(np.abs(small - other).max() > ALIKE for other in different):
+            different.append(small)
+    if len(different) >= FEW_PICTURES:
+        return ""
+    given = images.shape[0] * images.shape[1]
+    left = f" of {given}, {flat} are of one colour" if len(different) < given else ""
+    return f"8-bit ranges from {len(different)} different pictures{left}"
 
 
 def float_layers(network: Network) -> set[int]:

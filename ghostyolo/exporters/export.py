@@ -6,10 +6,10 @@ The module of a format is imported when it is needed, since its libraries may be
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ghostyolo.errors import OptionError
@@ -25,17 +25,17 @@ def write(
     path: str | Path,
     settings: ExportSettings,
     name: str,
-    pictures: Sequence[Path] | None = None,
+    images: np.ndarray | None = None,
     on_progress: calibration.OnProgress = lambda done, total: None,
 ) -> None:
     """Write a model in the format of that name.
 
-    pictures: for 8-bit weights and activations, whose ranges are measured on them; None for
-    float32. on_progress: called for each calibration input.
+    images: calibration inputs for 8-bit weights and activations, see `calibration.inputs`; None
+    for float32. on_progress: called for each calibration input.
 
     Raises `OptionError` for settings that do not fit the format or the network, or a file that
     cannot be written, `CfgError` for a network that cannot be exported or has weights that are not
-    finite, `DataError` for a picture that cannot be read.
+    finite.
     """
     settings.check(model.network)
     check_finite(model)
@@ -43,14 +43,13 @@ def write(
         message, hint = f"--opset {settings.opset} is for ONNX files", "leave --opset out"
         raise OptionError(message, hint=hint)
     found = FORMATS[name]
-    if pictures is None:
+    if images is None:
         import_writer(found.module, found.extra).write(model, Path(path), settings)
         return
     if not found.int8_module:
         hint = "use " + " or ".join(other for other, f in FORMATS.items() if f.int8_module)
         raise OptionError(f"{name} files with 8 bits cannot be written", hint=hint)
     writer = import_writer(found.int8_module, found.extra)
-    images = calibration.inputs(model.network, pictures, settings)
     writer.write(model, Path(path), settings, images, on_progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,36 +19,62 @@ from ghostyolo.runtime.registry import installed_version
 from ghostyolo.runtime.threads import default_threads
 
 Outputs = dict[str, np.ndarray]
+MOST_INPUTS = 10  # that a file and the model are compared on
+# The tolerances of `Deviation.excess`; docs/export.md says how they were chosen.
+FLOAT_RELATIVE, INT8_RMS = 1e-3, 0.25
 
 
 class Deviation(NamedTuple):
     """The largest difference of an output from the model's.
 
-    relative: the difference over the largest magnitude of the output.
+    relative: the difference over the largest magnitude of the output. rms: the root mean square of
+    the difference over that of the output.
     """
 
     output: str
     absolute: float
     relative: float
+    rms: float
+
+    def excess(self, *, int8: bool) -> str:
+        """Return in words by how much it is above the tolerance of a file, "" if it is not."""
+        share, most = (self.rms, INT8_RMS) if int8 else (self.relative, FLOAT_RELATIVE)
+        if share <= most or (math.isinf(share) and not int8):
+            return ""
+        if math.isinf(share):
+            return f"'{self.output}' of the file in 8 bits cannot be compared with the model's"
+        return (
+            f"'{self.output}' of the file departs from the model's by {share:.1%}, over {most:.1%}"
+        )
 
 
 def verify(
-    model: Model, path: str | Path, settings: ExportSettings, format_name: str
+    model: Model,
+    path: str | Path,
+    settings: ExportSettings,
+    format_name: str,
+    images: np.ndarray | None = None,
 ) -> Deviation | None:
     """Return the largest relative deviation of a file's outputs from the model's.
 
-    Both run on the same random input, the file in the runtime of its format. Returns None if there
-    is no such runtime or it is not installed. Raises `DataError` if it cannot open the file.
+    Both run on the same inputs, the file in the runtime of its format. images: (n, batch, C, h, w),
+    of which up to `MOST_INPUTS` are used; None for a random one. Returns None if there is no such
+    runtime or it is not installed. Raises `DataError` if it cannot open the file.
     """
     runtime = FORMATS[format_name].runtime
     if not runtime or installed_version(runtime) is None:
         return None
-    shape = (settings.batch, *model.network.options.shape)
-    images = np.random.default_rng(0).random(shape, np.float32)
-    expected = expected_outputs(model, settings, images)
+    if images is None:
+        shape = (1, settings.batch, *model.network.options.shape)
+        images = np.random.default_rng(0).random(shape, np.float32)
+    images = images[:: -(-len(images) // MOST_INPUTS)]
+    expected = [expected_outputs(model, settings, each) for each in images]
     with open_file(Path(path), runtime, None, settings.batch, default_threads(), "cpu") as opened:
-        outputs = dict(zip(opened.metadata.output_names, opened.run(images), strict=True))
-    found = (_deviation(name, outputs[name], value) for name, value in expected.items())
+        outputs, names = [opened.run(each) for each in images], opened.metadata.output_names
+    found = (
+        _deviation(name, np.concatenate(own), np.concatenate([each[name] for each in expected]))
+        for name, own in zip(names, zip(*outputs, strict=True), strict=True)
+    )
     return max(found, key=lambda deviation: deviation.relative)
 
 
@@ -87,8 +114,10 @@ def _suppressed(
 
 def _deviation(name: str, output: np.ndarray, expected: np.ndarray) -> Deviation:
     if output.shape != expected.shape:
-        return Deviation(name, np.inf, np.inf)
+        return Deviation(name, np.inf, np.inf, np.inf)
     if not expected.size:
-        return Deviation(name, 0.0, 0.0)
-    absolute = float(np.abs(output - expected).max())
-    return Deviation(name, absolute, absolute / max(float(np.abs(expected).max()), 1e-12))
+        return Deviation(name, 0.0, 0.0, 0.0)
+    difference = output - expected
+    absolute, largest = float(np.abs(difference).max()), float(np.abs(expected).max())
+    rms = float(np.linalg.norm(difference) / max(np.linalg.norm(expected), 1e-12))
+    return Deviation(name, absolute, absolute / max(largest, 1e-12), rms)

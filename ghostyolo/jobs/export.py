@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.data.class_names import check_classes, checked_names, read_named
 from ghostyolo.errors import OptionError, Span, printable
 from ghostyolo.evaluation.validation import OnProgress, validate
+from ghostyolo.exporters import calibration
 from ghostyolo.exporters import sample as programs
 from ghostyolo.exporters.export import write
 from ghostyolo.exporters.formats import FORMATS, format_of
@@ -28,8 +30,6 @@ from ghostyolo.network import Network
 from ghostyolo.prediction.sources import find_pictures
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.runtime.registry import READ_SUFFIXES, RUNTIMES
-
-FEW_PICTURES = 32  # with fewer, the ranges of 8-bit values depend on the choice of pictures
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ def export(
     val: str | Path | Dataset | None = None,
     allow_outside: bool = False,
     sample: str = "",
+    strict: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> ExportResult:
     """Write a trained network as a file for other programs, and compare the file with it.
@@ -89,8 +90,10 @@ def export(
     them, that ranges are measured on. val: the data set, on whose split val to score both, see
     `open_dataset` for `allow_outside`. sample: "python" or "cpp", for a program beside the file.
 
-    Logs a warning for few pictures. Raises `OptionError`, `CfgError`, `WeightsError` and
-    `DataError`. Nothing is written if the options do not fit together.
+    Logs a warning for fewer than 100 different pictures, for outputs that depart from the model's
+    by more than the tolerance in docs/export.md, and for suppression that is not the cfg's; strict:
+    raises it as `OptionError`, and nothing is written. Raises `OptionError`, `CfgError`,
+    `WeightsError` and `DataError`. Nothing is written if the options do not fit together.
 
     >>> result = ghostyolo.export("runs/train/first", "first.onnx", decode=True)
     >>> result.files[0].name, result.layout, result.deviation.relative < 1e-4
@@ -98,14 +101,11 @@ def export(
     """
     for name, value, known in (("format", format, FORMATS), ("sample", sample, programs.LANGUAGES)):
         _check_known(name, value or "", known)
-    limits = {"thresh": thresh, "iou": iou, "most": most}
-    limits = {name: value for name, value in limits.items() if value is not None}
-    for name in limits if not nms else ():
-        raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
+    suppression = _suppression(nms, thresh=thresh, iou=iou, most=most)
     model = model_on_cpu(model, weights, size)
     settings = ExportSettings(
         boxes=_word("decode", decode or nms, BOXES),
-        suppression=Suppression(**limits) if nms else None,  # type: ignore[arg-type]
+        suppression=suppression,
         dynamic=_word("dynamic", dynamic, DYNAMIC),
         batch=batch,
         names=checked_names(model.network, names) if names else tuple(model.names),
@@ -113,33 +113,42 @@ def export(
     )
     pictures = find_pictures(int8) if int8 else None
     scored_on = _dataset(model, val, names, allow_outside) if val else None
-    path = Path(path)
-    name = format_of(path, format)
+    path, name = Path(path), format_of(Path(path), format)
+    tell = _fail if strict else _warn
     with locked(path), told(batch=batch, size=model.network.options.size):
-        return _export(model, path, settings, name, pictures, sample, scored_on, on_progress)
+        return _export(model, path, settings, name, pictures, sample, scored_on, tell, on_progress)
 
 
 def _export(
     model: Model, path: Path, settings: ExportSettings, name: str, pictures: list[Path] | None,
-    sample: str, data: Dataset | None, on_progress: OnProgress,
+    sample: str, data: Dataset | None, tell: Callable[[str, str], None], on_progress: OnProgress,
 ) -> ExportResult:  # fmt: skip
     """Write and verify all files of an export, once its options are known to be good.
 
-    name: of the format. data: to score the model and the file on.
+    name: of the format. data: to score the model and the file on. tell: `_warn` or `_fail`.
     """
     found = FORMATS[name]
     if data:
         _check_scores(path, settings)
     program = _program(model, path, settings, name, sample) if sample else ""
     if settings.suppression and (last := heads_of(model.network)[-1]).diou_exponent is not None:
-        message = (
-            "the file suppresses boxes by their IoU, not by nms_kind=%s as ghostyolo detect does"
-        )
-        logger.warning(message, last.nms_kind)
-    if pictures is not None and len(pictures) < FEW_PICTURES:
-        message = "ranges from %d pictures only; give %d or more like yours"
-        logger.warning(message, len(pictures), FEW_PICTURES)
-    write(model, path, settings, name, pictures, on_progress)
+        message = f"the file suppresses boxes by their IoU, not by nms_kind={last.nms_kind}"
+        tell(f"{message} as ghostyolo detect does", "leave --nms out if that matters")
+    images = None
+    if pictures is not None:
+        settings.check(model.network)
+        images = calibration.inputs(model.network, pictures, settings)
+        if shortage := calibration.shortage(images):
+            tell(shortage, f"give {calibration.FEW_PICTURES} or more like yours")
+    with TemporaryDirectory() as folder:
+        # What fails the verification takes no place of an earlier file.
+        written = Path(folder, path.name) if tell is _fail else path
+        write(model, written, settings, name, images, on_progress)
+        deviation = verify(model, written, settings, name, images)
+        if deviation and (excess := deviation.excess(int8=images is not None)):
+            tell(excess, "measure its AP with --val" if images is not None else "report it")
+        for suffix in (*found.beside, path.suffix) if tell is _fail else ():
+            replace(path.with_suffix(suffix), [written.with_suffix(suffix).read_bytes()])
     sample_path = programs.path_of(sample, path) if sample else None
     if sample_path:
         replace(sample_path, [program.encode()])
@@ -152,10 +161,26 @@ def _export(
         layout=settings.layout,
         int8=pictures is not None,
         runtime=found.runtime,
-        deviation=verify(model, path, settings, name),
+        deviation=deviation,
         sample=sample_path,
         scores=_scores(model, path, data, on_progress) if data else {},
     )
+
+
+def _suppression(nms: bool, **limits: float | None) -> Suppression | None:
+    """Return the suppression of `--nms`, with its limits or their defaults."""
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    for name in given if not nms else ():
+        raise OptionError(f"--{name} is for suppression in the file", hint="add --nms")
+    return Suppression(**given) if nms else None
+
+
+def _warn(message: str, hint: str) -> None:
+    logger.warning("%s; %s", message, hint)
+
+
+def _fail(message: str, hint: str) -> None:
+    raise OptionError(message, hint=hint)
 
 
 def _check_known(name: str, value: str, known: Collection[str]) -> None:
@@ -248,6 +273,8 @@ def _lines(result: ExportResult) -> Iterator[str]:
     if result.int8:
         share = result.size / result.float_size
         yield f"8-bit: {share:.0%} of the {result.float_size / 1e6:.1f} MB in float"
+        if deviation and math.isfinite(deviation.rms):
+            yield f"its outputs depart by {deviation.rms:.0%} (root mean square) on your pictures"
     if result.sample:
         yield f"wrote {result.sample}"
     for what, scores in result.scores.items():

@@ -22,7 +22,7 @@ from torch import nn
 from ghostyolo import boxes
 from ghostyolo.cli import main
 from ghostyolo.errors import CfgError, OptionError
-from ghostyolo.exporters import export, formats
+from ghostyolo.exporters import calibration, export, formats
 from ghostyolo.exporters import onnx as onnx_file
 from ghostyolo.exporters.onnx_tidy import tidy
 from ghostyolo.exporters.settings import OPSETS, ExportSettings, Suppression
@@ -343,7 +343,8 @@ def test_eight_bits(name: str, eager: Model, tmp_path: Path) -> None:
         pytest.importorskip("nncf")
     pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
     path, settings = tmp_path / f"x{SUFFIXES[name]}", ExportSettings(names=("a",) * 6)
-    export.write(eager, path, settings, name, pictures)
+    images = calibration.inputs(eager.network, pictures, settings)
+    export.write(eager, path, settings, name, images)
     with open_runtime(path) as runtime:
         assert runtime.class_names == settings.names
     found = verify(eager, path, settings, name)
@@ -368,8 +369,8 @@ def test_openvino_stores_all_weights_in_eight_bits(tmp_path: Path) -> None:
     )
     model = random_model(loads(tiny.CFG.replace(*squeezed))).eval()
     pictures = sorted(write_dataset(tmp_path / "d", {"train": 4}, size=(96, 128)).rglob("*.jpg"))
-    kinds = {}
-    for name, given in (("float", None), ("int8", pictures)):
+    images, kinds = calibration.inputs(model.network, pictures, ExportSettings()), {}
+    for name, given in (("float", None), ("int8", images)):
         path = tmp_path / f"{name}.xml"
         export.write(model, path, ExportSettings(), "openvino", given)
         found = verify(model, path, ExportSettings(), "openvino")

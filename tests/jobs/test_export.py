@@ -6,12 +6,14 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 import ghostyolo
 from ghostyolo.errors import OptionError
+from ghostyolo.exporters import calibration
 from ghostyolo.inference.verification import Deviation
 from ghostyolo.jobs.export import ExportResult
 from ghostyolo.model.model import Model
@@ -64,7 +66,82 @@ def test_few_pictures_are_warned_of(
     write_dataset(tmp_path / "d", {"train": 2}, size=(96, 128))
     found = ghostyolo.export(model, tmp_path / "x.onnx", int8=[tmp_path / "d/JPEGImages"])
     assert found.int8 and found.deviation and 0 < found.deviation.relative < 0.2
-    assert "ranges from 2 pictures only; give 32 or more like yours" in caplog.text
+    assert "8-bit ranges from 2 different pictures; give 100 or more like yours" in caplog.text
+    assert "its outputs depart by " in repr(found)
+
+
+def noise(folder: Path, count: int, level: int = 255) -> list[Path]:
+    """Write pictures of random colours, darker than a level."""
+    folder.mkdir()
+    paths, rng = [folder / f"{n}.png" for n in range(count)], np.random.default_rng(0)
+    for path in paths:
+        cv2.imwrite(str(path), rng.integers(0, level, (32, 32, 3), np.uint8))
+    return paths
+
+
+def test_pictures_that_tell_no_ranges_do_not_count(
+    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    black, same = noise(tmp_path / "black", 3, level=1), noise(tmp_path / "d", 12)
+    for path in same[1:]:
+        path.write_bytes(same[0].read_bytes())
+    for pictures, told in (
+        (black[:1], "ranges from 0 different pictures of 1, 1 are of one colour"),
+        (same + black, "ranges from 1 different pictures of 15, 3 are of one colour"),
+    ):
+        (tmp_path / "x.onnx").write_text("earlier")
+        with pytest.raises(OptionError, match=told):
+            ghostyolo.export(model, tmp_path / "x.onnx", int8=pictures, strict=True)
+        assert (tmp_path / "x.onnx").read_text() == "earlier"
+        ghostyolo.export(model, tmp_path / "x.onnx", int8=pictures)
+        assert told in caplog.text
+
+
+def test_letterbox_hides_no_picture_of_one_colour() -> None:
+    letterboxed = np.full((1, 1, 3, 8, 8), 0.5, np.float32)
+    letterboxed[..., 2:6, :] = 0.1
+    assert "1 are of one colour" in calibration.shortage(letterboxed)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_eight_bits_that_depart_are_told_and_with_strict_not_written(
+    suffix: str, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A filter of large values makes the steps of its layer large; no other layer reads it."""
+    if suffix == ".xml":
+        pytest.importorskip("nncf")
+    pictures, path = noise(tmp_path / "d", 100), tmp_path / f"x{suffix}"
+    first, second, third = (model.tensors()[n] for n in range(3))
+    with torch.no_grad():
+        third["conv.weight"] *= 4  # so that the outputs are not all bias
+    good = ghostyolo.export(model, path, int8=pictures, strict=True)
+    assert good.deviation and good.deviation.rms < 0.2 and not caplog.records
+    with torch.no_grad():
+        first["norm.bias"][0] = 1e5
+        second["conv.weight"][:, 0] = 0
+    before = {each: each.read_bytes() for each in good.files}
+    with pytest.raises(OptionError, match=r"departs from the model's by .*%, over 25.0%; "):
+        ghostyolo.export(model, path, int8=pictures, strict=True)
+    assert {each: each.read_bytes() for each in good.files} == before
+    ghostyolo.export(model, path, int8=pictures)
+    assert "departs from the model's by" in caplog.text
+
+
+def test_tolerance_of_float_files_is_lower() -> None:
+    assert not Deviation("yolo", 1, 1e-3, 1).excess(int8=False)
+    assert Deviation("yolo", 1, 2e-3, 0).excess(int8=False) == (
+        "'yolo' of the file departs from the model's by 0.2%, over 0.1%"
+    )
+    assert not Deviation("detections", inf, inf, inf).excess(int8=False)
+    assert "cannot be compared" in Deviation("detections", inf, inf, inf).excess(int8=True)
+
+
+def test_strict_refuses_suppression_that_is_not_the_cfgs(tmp_path: Path) -> None:
+    cfg = tiny.write(tmp_path, ("num=2", "num=2\nnms_kind=greedynms"))
+    given = {"weights": tiny.eager_weights(tmp_path), "nms": True, "strict": True}
+    with pytest.raises(OptionError, match=r"not by nms_kind=greedynms .*; leave --nms out"):
+        ghostyolo.export(cfg, tmp_path / "x.onnx", **given)
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_cfg_with_weights_gives_the_file_of_its_model(model: Model, tmp_path: Path) -> None:
@@ -121,7 +198,7 @@ def test_cfg_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_detections_that_cannot_be_compared_are_told_in_words() -> None:
-    deviation = Deviation("detections", inf, inf)
+    deviation = Deviation("detections", inf, inf, inf)
     result = ExportResult((), 0, 1, "onnx", "detections", False, "onnxruntime", deviation, None, {})
     _, told = repr(result).splitlines()
     assert told.startswith("onnxruntime gives 'detections' in another shape than the model: the")
