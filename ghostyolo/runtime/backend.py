@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,9 +70,12 @@ def resized(metadata: Metadata, size: tuple[int, int] | None) -> Metadata:
     return replace(metadata, network=passes.resize(metadata.network, size))
 
 
+SOURCE = re.compile(r"Exception from src/\S+\s")  # where OpenVINO found an error, before the reason
+
+
 @contextmanager
 def library_errors(
-    library: str, path: str | Path, *kinds: type[Exception], hint: str = "export it again"
+    library: str, path: str | Path, *kinds: type[Exception], hint: str = "use another --runtime"
 ) -> Iterator[None]:
     """Raise `DataError` with the library's reason for an error of these kinds that it raises.
 
@@ -82,5 +86,5 @@ def library_errors(
     except kinds as error:
         if lack := lack_of_memory(error):
             raise lack from None
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(SOURCE.sub("", str(error)).split())[:200]
         raise DataError(f"{library}: {reason}", span=Span(str(path)), hint=hint) from None

@@ -49,7 +49,7 @@ def session(path: str | Path, threads: int = 0, sides: Mapping[str, int] | None 
     options.intra_op_num_threads = threads
     for name, side in (sides or {}).items():
         options.add_free_dimension_override_by_name(name, side)
-    with library_errors("onnxruntime", path, Exception):  # its errors have no base class
+    with library_errors("onnxruntime", path, Exception, hint="export it again"):  # no base class
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 

@@ -19,7 +19,7 @@ def open_file(
     """Open an exported file on the CPU. Raises `DataError`, `OptionError`."""
     cv2.setNumThreads(threads)
     metadata, shape = fixed_shape(onnx_metadata.read(path), path, size, batch)
-    errors = partial(library_errors, "OpenCV", path, cv2.error, hint="use another --runtime")
+    errors = partial(library_errors, "OpenCV", path, cv2.error)
     with errors():
         net: Any = cv2.dnn.readNetFromONNX(str(path))
 

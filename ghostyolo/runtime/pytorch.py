@@ -72,7 +72,7 @@ def open_file(
     """Open a TorchScript file, which takes any batch size. Raises `DataError`, `OptionError`."""
     torch.set_num_threads(threads)
     target, extra = pick_device(device), {TORCHSCRIPT_EXTRA: ""}
-    with library_errors("torch", path, RuntimeError, ValueError):
+    with library_errors("torch", path, RuntimeError, ValueError, hint="export it again"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is deprecated
             module = torch.jit.load(str(path), map_location=target, _extra_files=extra)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import ghostyolo
 from ghostyolo.errors import DataError, Findings, OptionError
 from ghostyolo.exporters import export
 from ghostyolo.exporters.formats import format_of
@@ -18,6 +19,8 @@ from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load, loads
 from ghostyolo.runtime import onnx_metadata, pytorch, registry, threads, torch_memory
+from ghostyolo.runtime.backend import library_errors
+from ghostyolo.runtime.interface import open_file
 from ghostyolo.runtime.registry import RUNTIMES, installed_versions
 from support import ROOT, tiny
 from support.cases import KINDS, random_input, random_model
@@ -364,3 +367,34 @@ def test_threads_are_those_that_are_allowed(
     monkeypatch.setattr(threads, "CGROUP", tmp_path / "cpu.max")
     (tmp_path / "cpu.max").write_text(quota)
     assert threads.default_threads() == (count or len(__import__("os").sched_getaffinity(0)))
+
+
+def test_openvino_computes_batches_that_it_does_not_compile_as_such(tmp_path: Path) -> None:
+    """Without AVX-512 it has no kernel for a 1x1 convolution of 4 channels, joined with the next.
+
+    It joins them where their maps, 25 MB here, are larger than half of the processor's cache.
+    """
+    pytest.importorskip("openvino")
+    layer = "[convolutional]\nsize={}\nfilters={}\ngroups={}\npad=1\nactivation=leaky\n"
+    layers = layer.format(1, 4, 1), layer.format(1, 24, 1), layer.format(3, 24, 24)
+    model = Model(loads(tiny.CFG.partition("[conv")[0] + "".join(layers)))
+    for parameter in model.parameters():
+        parameter.data.normal_(generator=torch.manual_seed(0))
+    ghostyolo.export(model, tmp_path / "x.onnx", dynamic="batch")
+    x = np.random.default_rng(0).random((64, 3, 64, 64), np.float32)
+    with open_file(tmp_path / "x.onnx", "openvino", None, len(x), 1, "cpu") as opened:
+        (got,) = opened.run(x)
+    with torch.inference_mode():
+        (want,) = model(torch.from_numpy(x))
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
+
+
+def test_error_of_a_library_is_its_reason_and_says_what_helps() -> None:
+    reason = (
+        "Exception from src/inference/src/cpp/core.cpp:117:\nException from src/x.cpp:5:\nno room"
+    )
+    with (
+        pytest.raises(DataError, match=r"^x\.xml: OpenVINO: no room; use another --runtime$"),
+        library_errors("OpenVINO", "x.xml", RuntimeError),
+    ):
+        raise RuntimeError(reason)
