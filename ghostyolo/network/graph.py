@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ghostyolo import layers
-from ghostyolo.errors import CfgError, Edit, Edits, Findings, Place, Span
+from ghostyolo.errors import CfgError, Edit, Findings, Place, Span
 from ghostyolo.layers import Layer, LayerError, Shape
 from ghostyolo.layers.base import MAX_VALUES
 from ghostyolo.layers.route import Route
@@ -199,7 +199,8 @@ def loads(text: str, *, path: str = "<cfg>", findings: Findings | None = None) -
             findings.error(place, "the first section is not [net]", "add [net]", rule="no-net")
         if not sections or place.section in kinds:
             sections.insert(0, Section("net", (), place.span))
-    network = Network(read_net(sections[0], findings), comment=sections[0].comment)
+    sized = not any(section.name in _RECURRENT for section in sections)
+    network = Network(read_net(sections[0], findings, sized), comment=sections[0].comment)
     for index, section in enumerate(sections[1:]):
         errors = findings.errors
         try:
@@ -258,8 +259,7 @@ def _add_section(
 
 
 def _unknown_section(section: Section, kinds: dict[str, type[Layer]]) -> CfgError:
-    rule = "unknown-section"
-    edits: Edits = ()
+    rule, edits = "unknown-section", tuple[Edit, ...]()
     if section.name in _RECURRENT:
         rule = "recurrent-section"
         message, hint = "recurrent layers are not supported", "use a feed-forward network"

@@ -5,6 +5,8 @@ Source: AlexeyAB/darknet src/parser.c parse_net_options.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ghostyolo.errors import CfgError, Edit, Findings, OptionError, Place
 from ghostyolo.layers import Shape
 from ghostyolo.syntax.options import Options, key, options
@@ -117,12 +119,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def read_net(section: Section, findings: Findings) -> NetOptions:
-    """Read `[net]`. An invalid input size is reported, and replaced by a valid one."""
+def read_net(section: Section, findings: Findings, sized: bool = True) -> NetOptions:
+    """Read `[net]`. An invalid input size is replaced by a valid one, and reported if `sized`.
+
+    sized: False for recurrent networks, which may have none.
+    """
     options = NetOptions.parse(section, findings)
     clean = not findings.errors
     try:
-        _check_net(options, section, findings)
+        _check_net(options, section, findings, _INPUT if sized else ())
     except CfgError as error:
         if clean:  # otherwise the error may follow from one that was reported
             findings.collect(error)
@@ -131,9 +136,11 @@ def read_net(section: Section, findings: Findings) -> NetOptions:
     return options.changed(**{name: _INPUT[name] + findings.shape_offset for name in bad})
 
 
-def _check_net(options: NetOptions, section: Section, findings: Findings) -> None:
+def _check_net(
+    options: NetOptions, section: Section, findings: Findings, sides: Iterable[str]
+) -> None:
     at = {option.key: option.span for option in reversed(section.options)}
-    for key_ in _INPUT:
+    for key_ in sides:
         value = getattr(options, key_)
         if not 0 < value <= MAX_SIDE:
             span, hint = at.get(key_, section.span), f"set {key_}, in pixels, to 1..{MAX_SIDE}"
