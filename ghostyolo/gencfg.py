@@ -7,9 +7,11 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping
+from io import StringIO
 from textwrap import fill
 from typing import Any
 
+from ghostyolo import files
 from ghostyolo.errors import GhostyoloError, OptionError, Span, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
@@ -178,8 +180,8 @@ def _command(words: list[str]) -> str:
 
 def _count_names(path: str) -> int:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().rstrip().split("\n")
+        text = files.read(path).decode("utf-8", "replace")
+        lines = StringIO(text, newline=None).read().rstrip().split("\n")
     except OSError as error:
         hint = "give a text file with one class name a line"
         message = f"cannot read names: {error.strerror}"

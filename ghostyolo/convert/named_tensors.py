@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ghostyolo.errors import Span, WeightsError
-from ghostyolo.files import replace
+from ghostyolo.files import opened, replace
 
 TORCH = (".pt", ".pth")
 SUFFIXES = (".safetensors", *TORCH)
@@ -62,7 +62,7 @@ def write(path: str | Path, tensors: dict[str, Tensor], seen: int, wrapped: bool
 
 def _reader(path: str | Path) -> Callable[[str | Path], NamedTensors] | None:
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             start = file.read(16)
     except OSError as error:
         hint = "give the path of a file with weights"

@@ -21,7 +21,7 @@ from ghostyolo.data.header import (
 )
 from ghostyolo.data.paths import cannot_read
 from ghostyolo.errors import DataError, Span
-from ghostyolo.files import replace
+from ghostyolo.files import opened, replace
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
 GREY = 0.5  # the border that Darknet's letterbox leaves around a picture
@@ -212,7 +212,7 @@ def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[BinaryIO]:
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             yield file
     except OSError as error:
         raise cannot_read(path, error, "the picture") from error

@@ -21,7 +21,7 @@ from typing import Any
 
 import ghostyolo
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.files import cache_folder, replace
+from ghostyolo.files import cache_folder, opened, replace
 from ghostyolo.network import Network, dumps, run_record
 
 MOST_BYTES = 2 << 30
@@ -115,7 +115,7 @@ def _key(network: Network, weights: str | Path | None, batch: int) -> str:
     for text in (dumps(network), str(batch), ghostyolo.__version__, _code_version()):
         digest.update(text.encode() + b"\0")
     try:
-        with open(weights, "rb") if weights else BytesIO(b"random") as file:
+        with opened(weights) if weights else BytesIO(b"random") as file:
             for chunk in iter(partial(file.read, CHUNK), b""):
                 digest.update(chunk)
     except OSError as error:

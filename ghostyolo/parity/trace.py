@@ -26,7 +26,7 @@ import torch
 
 import ghostyolo
 from ghostyolo.errors import CfgError, DataError, Findings, OptionError, Span
-from ghostyolo.files import writing
+from ghostyolo.files import opened, writing
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, loads
 from ghostyolo.network.weights_file import stored
@@ -156,7 +156,7 @@ def read(path: str | Path) -> Trace:
     """
     span = Span(str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             return _read(archive, os.path.getsize(path))
     except OSError as error:
         hint = "give a file that 'ghostyolo trace' wrote"

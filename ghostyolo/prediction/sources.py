@@ -47,6 +47,9 @@ class Stream:
 
     def open(self) -> Frames:
         """Open it with OpenCV. Raises `DataError` if that fails."""
+        if not self.live and os.path.exists(self.name) and not os.path.isfile(self.name):
+            message, hint = "is a device or pipe, not a file", "give a video file"
+            raise DataError(message, span=Span(self.name), hint=hint)
         capture = cv2.VideoCapture(self.address)
         if not capture.isOpened():
             what = "camera" if isinstance(self.address, int) else "video"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ghostyolo import files
 from ghostyolo.errors import DataError, OptionError, Span
 from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detector import Detector
@@ -122,9 +123,12 @@ def open_file(
 
     size: (h, w) of the input, if it is dynamic in the file. Raises `DataError`, `OptionError`.
     """
-    if not path.is_file():
+    try:
+        files.opened(path).close()
+    except OSError as error:
+        message = str(error.strerror) if path.exists() else "no such file"
         hint = "give the path of an exported file"
-        raise DataError("no such file", span=Span(str(path)), hint=hint)
+        raise DataError(message, span=Span(str(path)), hint=hint) from None
     if name == AUTO:
         known = readers(path)
         name = next(filter(installed_version, known), known[0])

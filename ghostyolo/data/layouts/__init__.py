@@ -95,8 +95,10 @@ def recognise(path: Path) -> tuple[Path, Layout]:
     Raises DataError if there is none, or if several files of one layout describe it.
     """
     exists = os.path.exists(path)  # not Path.exists, which raises for a name that is too long
-    if not exists or (path.is_file() and not any(layout.find(path) for layout in LAYOUTS)):
+    special = exists and not (path.is_file() or path.is_dir())
+    if not exists or special or not (path.is_dir() or any(each.find(path) for each in LAYOUTS)):
         message = "it is not a data set" if exists else "it does not exist"
+        message = "it is a device or pipe, not a file" if special else message
         raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}; {ASK}")
     found = [(each, layout) for layout in LAYOUTS for each in layout.find(path)]
     found = found or [(each, UNDESCRIBED) for each in UNDESCRIBED.find(path)]
