@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from shlex import quote
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.syntax.arguments import Parser
@@ -71,12 +72,18 @@ def options(p: Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export a model, and print how the file differs from it."""
     from ghostyolo.jobs.export import export
+    from ghostyolo.network.outputs import classifier_output
+    from ghostyolo.runtime.registry import is_exported
 
     names = (
         "weights", "format", "batch", "dynamic", "decode", "nms", "thresh", "iou", "most", "names",
         "opset", "int8", "val", "allow_outside", "sample", "strict",
     )  # fmt: skip
     options = {name: getattr(args, name) for name in names}
+    network = shared.read_network(args)
     with shared.progress(args, "export", "picture") as on_progress:
-        result = export(shared.read_network(args), args.out, **options, on_progress=on_progress)
+        result = export(network, args.out, **options, on_progress=on_progress)
     shared.say(repr(result), keep="\n")
+    if result.deviation and is_exported(args.out) and not args.nms:
+        command = "classify" if classifier_output(network) else "detect"
+        shared.say(f"try it: ghostyolo {command} {quote(args.out)} PICTURES")

@@ -31,6 +31,13 @@ from ghostyolo.prediction.sources import find_pictures
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.runtime.registry import READ_SUFFIXES, RUNTIMES
 
+EQUAL = 1e-3  # relative deviation up to which the outputs are called equal
+LAYOUT_TEXTS = {
+    "raw": "the outputs of the last layers",
+    "decoded": "boxes and scores",
+    "detections": "the boxes that suppression leaves",
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -254,7 +261,8 @@ def _advance(on_progress: OnProgress, past: int, done: int, total: int) -> None:
 def _lines(result: ExportResult) -> Iterator[str]:
     """Yield lines about the files, their deviation from the model, and the scores of both."""
     files = " and ".join(map(str, result.files))
-    yield f"wrote {files}: {result.size / 1e6:.1f} MB, {result.format}, {result.layout}"
+    holds = f"{result.layout}: {LAYOUT_TEXTS[result.layout]}"
+    yield f"wrote {files}: {result.size / 1e6:.1f} MB, {result.format}, {holds}"
     runtime, deviation = result.runtime, result.deviation
     if not runtime:
         yield f"not verified: no runtime here reads {result.format} files"
@@ -266,10 +274,7 @@ def _lines(result: ExportResult) -> Iterator[str]:
             "detections differ, so their difference is not told"
         )
     else:
-        yield (
-            f"{runtime} departs from the model by at most {deviation.absolute:.2g} in "
-            f"'{deviation.output}', {deviation.relative:.1e} of its largest value"
-        )
+        yield f"{runtime}: {_deviation_text(deviation)}"
     if result.int8:
         share = result.size / result.float_size
         yield f"8-bit: {share:.0%} of the {result.float_size / 1e6:.1f} MB in float"
@@ -279,3 +284,12 @@ def _lines(result: ExportResult) -> Iterator[str]:
         yield f"wrote {result.sample}"
     for what, scores in result.scores.items():
         yield f"{what}: AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f}"
+
+
+def _deviation_text(deviation: Deviation) -> str:
+    """Return in words how much a file's outputs differ from the model's."""
+    most, share = f"{deviation.absolute:.2g}", deviation.relative
+    if share <= EQUAL:
+        return f"equal to the model within {most} (largest difference, in {deviation.output})"
+    of = f"{share:.1%} of the largest value of {deviation.output}"
+    return f"differs from the model by at most {most}, {of}"

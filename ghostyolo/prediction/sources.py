@@ -130,7 +130,7 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
         inside = sorted(source.rglob("*") if recursive else source.iterdir())
         known = [path for path in inside if path.suffix.lower() in SUFFIXES | VIDEOS]
         if not known:
-            hint = f"put {', '.join(sorted(SUFFIXES))} files there"
+            hint = f"put pictures ({_listed(SUFFIXES)}) or videos ({_listed(VIDEOS)}) there"
             if any(path.is_dir() for path in source.iterdir()) and not recursive:
                 hint = "look into its subfolders with --recursive"
             raise DataError("no pictures in this folder", span=span, hint=hint)
@@ -142,6 +142,10 @@ def _expanded(source: Path, recursive: bool) -> list[Path]:
     if not matches:
         raise DataError("no such file or folder", span=span, hint="check the path")
     return matches
+
+
+def _listed(suffixes: Iterable[str]) -> str:
+    return ", ".join(sorted(suffixes))
 
 
 def _tell_left_out(folder: Path, others: list[Path]) -> None:

@@ -452,8 +452,9 @@ def detect_inputs(tmp_path: Path, data: Path) -> dict[str, tuple[list[object], s
         ),
         "empty folder": (
             [cfg, weights, tmp_path / "empty"],
-            f"{tmp_path}/empty: no pictures in this folder; put .avif, .bmp, .gif, .heic, .heif, "
-            ".jfif, .jp2, .jpe, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp files there",
+            f"{tmp_path}/empty: no pictures in this folder; put pictures (.avif, .bmp, .gif, "
+            ".heic, .heif, .jfif, .jp2, .jpe, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp) "
+            "or videos (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm, .wmv) there",
         ),
         "no source": (
             [cfg, weights, tmp_path / "none.jpg"],
@@ -577,7 +578,7 @@ def test_export_tells_what_eight_bits_cost(
 ) -> None:
     words = ("export", cfg, weights, "x.onnx", "--int8", data / "JPEGImages", "--val", data)
     code, out, err = run(*words)
-    assert code == 0
+    assert (code, out.splitlines()[-1]) == (0, "try it: ghostyolo detect x.onnx PICTURES")
     assert "pictures only; give 32 or more" in err
     told = re.findall(r"the (cfg|file) in [^:]+: AP (0\.\d{4}), AP50", out)
     for (_, ap), source in zip(told, ([cfg, weights], ["x.onnx"]), strict=True):

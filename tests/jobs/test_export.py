@@ -44,7 +44,10 @@ def test_result_says_what_was_written(model: Model, tmp_path: Path) -> None:
     assert theirs == pytest.approx(own, abs=0.01)
     assert done == [(3, 6), (6, 6)]
     lines = repr(found).splitlines()
-    assert [line.split()[0] for line in lines] == ["wrote", "onnxruntime", "wrote", "the", "the"]
+    assert [line.split()[0] for line in lines] == ["wrote", "onnxruntime:", "wrote", "the", "the"]
+    assert lines[0].endswith(" MB, onnx, raw: the outputs of the last layers")
+    within = f"{found.deviation.absolute:.2g} (largest difference, in {found.deviation.output})"
+    assert lines[1] == f"onnxruntime: equal to the model within {within}"
 
 
 def test_both_files_of_ir_are_named(model: Model, tmp_path: Path) -> None:
@@ -200,5 +203,13 @@ def test_cfg_without_weights_is_refused(tmp_path: Path) -> None:
 def test_detections_that_cannot_be_compared_are_told_in_words() -> None:
     deviation = Deviation("detections", inf, inf, inf)
     result = ExportResult((), 0, 1, "onnx", "detections", False, "onnxruntime", deviation, None, {})
-    _, told = repr(result).splitlines()
+    wrote, told = repr(result).splitlines()
+    assert wrote.endswith("detections: the boxes that suppression leaves")
     assert told.startswith("onnxruntime gives 'detections' in another shape than the model: the")
+
+
+def test_large_deviation_is_not_called_equal() -> None:
+    deviation = Deviation("boxes", 2.5, 0.04)
+    result = ExportResult((), 0, 1, "onnx", "decoded", True, "onnxruntime", deviation, None, {})
+    told = "onnxruntime: differs from the model by at most 2.5, 4.0% of the largest value of boxes"
+    assert repr(result).splitlines()[1] == told

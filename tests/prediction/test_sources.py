@@ -19,12 +19,14 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from ghostyolo.data.paths import SUFFIXES
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.model.detections import Detections
 from ghostyolo.prediction import predict, sources, video, writers
 from ghostyolo.prediction.predict import Prediction, predict_files
-from ghostyolo.prediction.sources import SourceImage, Sources, Stream
+from ghostyolo.prediction.sources import VIDEOS, SourceImage, Sources, Stream, find_sources
 from ghostyolo.prediction.writers import output_paths
+from support import ROOT
 
 SIZE = (48, 64)
 
@@ -321,3 +323,14 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
         "ä\\udcff.jpg,,1,b,0.9,-1.0,2.0,21.0,30.0",
         "ä\\udcff.jpg,,0,a,0.5,30.0,4.0,64.0,48.0",
     ]
+
+
+def test_the_guide_lists_what_a_folder_is_searched_for(tmp_path: Path) -> None:
+    rows = (ROOT / "docs/detect.md").read_text().splitlines()
+    row = next(row for row in rows if row.startswith("| a folder |"))
+    file = next(row for row in rows if row.startswith("| a file |"))
+    assert set(re.findall(r"`(\.\w+)`", row)) == SUFFIXES
+    assert set(re.findall(r"`(\.\w+)`", file)) == VIDEOS
+    with pytest.raises(DataError, match="no pictures in this folder") as caught:
+        find_sources([tmp_path])
+    assert set(re.findall(r"(\.\w+)[,)]", str(caught.value))) == SUFFIXES | VIDEOS
