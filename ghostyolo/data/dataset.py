@@ -105,8 +105,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         boxes = sum(len(sample.classes) for sample in self.samples)
-        counts = f"{len(self)} pictures, {boxes} boxes, {len(self.names)} classes"
-        return printable(f"{self.path}, split {self.split}: {counts}")
+        counts = f"{len(self)} picture{'s' * (len(self) != 1)}, {boxes} box{'es' * (boxes != 1)}"
+        classes = f"{len(self.names)} class{'es' * (len(self.names) != 1)}"
+        return printable(f"{self.path}, split {self.split}: {counts}, {classes}")
 
     def __len__(self) -> int:
         return len(self.samples)

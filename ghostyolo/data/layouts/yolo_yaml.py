@@ -99,7 +99,7 @@ def _warn_of_keys(keys: Sequence[tuple[str, Span]]) -> None:
             near = nearest(key, KEYS)
             hint = f"; did you mean {near}?" if near else ""
             if key.lower().startswith(("label", "annotation")):
-                hint = "; labels are read from a folder labels in place of images, or beside images"
+                hint = "; labels are read from a folder labels beside images, or beside pictures"
             warn_of_key(span, key, f"is unknown: no effect{hint}")
 
 
