@@ -153,7 +153,12 @@ def _export(
         write(model, written, settings, name, images, on_progress)
         deviation = verify(model, written, settings, name, images)
         if deviation and (excess := deviation.excess(int8=images is not None)):
-            tell(excess, "measure its AP with --val" if images is not None else "report it")
+            hint = (
+                "leave --nms out to compare them"
+                if settings.suppression
+                else "use --val for the AP"
+            )
+            tell(excess, hint if images is not None else "report it")
         for suffix in (*found.beside, path.suffix) if tell is _fail else ():
             replace(path.with_suffix(suffix), [written.with_suffix(suffix).read_bytes()])
     sample_path = programs.path_of(sample, path) if sample else None

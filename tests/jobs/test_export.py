@@ -130,6 +130,19 @@ def test_eight_bits_that_depart_are_told_and_with_strict_not_written(
     assert "departs from the model's by" in caplog.text
 
 
+def test_eight_bit_detections_that_cannot_be_compared_are_told(
+    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The steps of the file are so large that it finds another number of things."""
+    with torch.no_grad():
+        model.tensors()[0]["norm.bias"][0] = 1e5
+        model.tensors()[1]["conv.weight"][:, 0] = 0
+        model.tensors()[2]["conv.weight"] *= 4
+    ghostyolo.export(model, tmp_path / "x.onnx", int8=noise(tmp_path / "d", 2), nms=True)
+    told = "'detections' of the file in 8 bits cannot be compared with the model's; leave --nms out"
+    assert told in caplog.text
+
+
 def test_tolerance_of_float_files_is_lower() -> None:
     assert not Deviation("yolo", 1, 1e-3, 1).excess(int8=False)
     assert Deviation("yolo", 1, 2e-3, 0).excess(int8=False) == (
