@@ -222,7 +222,7 @@ def test_detections_that_cannot_be_compared_are_told_in_words() -> None:
 
 
 def test_large_deviation_is_not_called_equal() -> None:
-    deviation = Deviation("boxes", 2.5, 0.04)
+    deviation = Deviation("boxes", 2.5, 0.04, 0.01)
     result = ExportResult((), 0, 1, "onnx", "decoded", True, "onnxruntime", deviation, None, {})
     told = "onnxruntime: differs from the model by at most 2.5, 4.0% of the largest value of boxes"
     assert repr(result).splitlines()[1] == told
