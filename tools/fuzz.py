@@ -143,12 +143,13 @@ def compute(network: Network) -> None:
     import torch
 
     from ghostyolo.model.model import Model
+    from ghostyolo.model.out_of_memory import lack_of_memory
 
     try:
         with torch.inference_mode():
             Model(network).eval()(torch.zeros(1, *network.options.shape))
     except RuntimeError as error:
-        if "allocate memory" not in str(error):  # torch's out-of-memory has no class on a CPU
+        if not lack_of_memory(error):
             raise
 
 

@@ -16,9 +16,11 @@ except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
 HINT = "give a smaller --batch or --size (batch= and size= in Python), or free some memory"
-# What numpy, torch, CUDA, OpenCV, onnxruntime and OpenVINO say, and how many bytes they asked for.
+# What numpy, torch, oneDNN, CUDA, OpenCV, onnxruntime and OpenVINO say, and how many bytes they
+# asked for.
 RAN_OUT = re.compile(
-    "(out of|not enough|insufficient) memory|bad_?alloc|(t|cannot|unable to|failed to) allocate",
+    "(out of|not enough|insufficient) memory|bad_?alloc|(t|cannot|unable to|failed to) allocate"
+    "|could not create a primitive",
     re.IGNORECASE,
 )
 ASKED = re.compile(r"allocate (?:memory for requested buffer of size )?([\d.]+) ?([KMGT]i?B)?")
