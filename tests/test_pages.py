@@ -13,7 +13,7 @@ from ghostyolo.prediction.sources import VIDEOS
 from support import ROOT
 from support.examples import PAGES
 
-FOREIGN = {"--no-compile", "--opencv"}  # of pip and tools/test.py
+FOREIGN = {"--no-compile", "--opencv", "--shm-size"}  # of pip, tools/test.py and docker
 
 
 def prose(path: Path) -> str:
