@@ -5,7 +5,7 @@ its fixes add no error and do not change a network.
 
 Mutated pictures are decoded, with little memory, and mutated labels of each layout are read.
 
-Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--pictures N] [--labels N] [--seed S] \
+Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--runs N] [--pictures N] [--labels N] [--seed S] \
     [FILE.cfg ...]
 """
 
@@ -267,6 +267,7 @@ def main() -> int:
     p.add_argument("--weights", type=int, default=200, metavar="N")
     p.add_argument("--pictures", type=int, default=1000, metavar="N")
     p.add_argument("--labels", type=int, default=200, metavar="N", help="of each layout")
+    p.add_argument("--runs", type=int, default=100, metavar="N", help="files of a training run")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--keep", type=Path, help="folder for the inputs that showed a bug")
     args = p.parse_args()
@@ -286,6 +287,10 @@ def main() -> int:
             results += fuzz_weights(args.weights, args.seed, keep)
         if args.pictures:
             results += fuzz_pictures(args.pictures, args.seed, keep)
+        if args.runs:
+            import fuzz_runs  # takes the time of torch
+
+            results += fuzz_runs.fuzz_runs(args.runs, args.seed, keep)
         if args.labels:
             results += fuzz_labels.fuzz_labels(args.labels, args.seed, keep)
     for result, times in results.most_common():

@@ -36,6 +36,11 @@ def test_mutated_weights_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -
     assert set(fuzz.fuzz_weights(60, 7, tmp_path)) == {"read", "refused"}
 
 
+def test_mutated_files_of_a_run_are_refused_or_unchanged(fuzz: ModuleType, tmp_path: Path) -> None:
+    found = importlib.import_module("fuzz_runs").fuzz_runs(60, 7, tmp_path)
+    assert set(found) == {"read", "refused"}
+
+
 def test_mutated_labels_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
     """Of each layout; the sound data sets are read whole."""
     labels = fuzz.fuzz_labels
