@@ -5,8 +5,8 @@ its fixes add no error and do not change a network.
 
 Mutated pictures are decoded, with little memory, and mutated labels of each layout are read.
 
-Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--runs N] [--pictures N] [--labels N] [--seed S] \
-    [FILE.cfg ...]
+Usage: python tools/fuzz.py [--cfgs N] [--weights N] [--runs N] [--pictures N] [--labels N] \
+    [--seed S] [FILE.cfg ...]
 """
 
 from __future__ import annotations
