@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from support import ROOT
+from support import ROOT, runs
 
 TOOLS = ROOT / "tools"
 
@@ -158,3 +158,11 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     script = TOOLS.parent / ".ci/run"
     assert script.read_text().splitlines()[-1] == "exec python3 tools/test.py"
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the tool is for Linux")
+def test_killed_commands_and_full_disks_leave_whole_files() -> None:
+    words = [sys.executable, str(TOOLS / "kill_commands.py"), "--trials", "1"]
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "detect" in done.stdout

@@ -1,0 +1,193 @@
+"""Kill detect, export and data at random moments, and fill the disk that they and train write to.
+
+python tools/kill_commands.py [--trials 50]. After each trial every file that has its final name is
+whole, and the inputs are unchanged; the same command then succeeds and leaves nothing else.
+`kill_runs.py` kills train. Full disks are file systems that root mounts, or a limit of the size of
+files. Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from functools import cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch._dynamo
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from ghostyolo import cli
+from ghostyolo.inference import choice  # noqa: F401 (else each child would import them)
+from ghostyolo.jobs import export  # noqa: F401
+from ghostyolo.training import run  # noqa: F401
+from support import tiny
+
+FRAMES, TRACEBACK = 40, 3
+# The files that are not the same each time: with times, dates, or rounding of the threads.
+VARYING = ("report.html", "results.csv", "checkpoint.pt", "curve.png", "run.json", ".onnx")
+KILLED = ("detect", "export", "data")
+Files = dict[str, bytes]
+
+
+def main() -> int:
+    """Print how many trials of which sort there were; return 1 if a file is half written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=50, help="kills, and as many full disks (50)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and sizes (0)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # a process with threads must not fork
+    folder, rng = Path(tempfile.mkdtemp(prefix="kill_commands.")), random.Random(args.seed)
+    counts: Counter[str] = Counter()
+    try:
+        inputs = _inputs(folder)
+        before = _files(folder)
+        whole = cache(partial(_whole, folder, inputs))
+        for trial in range(args.trials):
+            name = KILLED[trial % len(KILLED)]
+            seconds, made = whole(name)
+            counts[_killed(folder / "out", inputs[name], made, rng.uniform(0, seconds))] += 1
+            name = (*KILLED, "train")[trial % 4]
+            counts[_full(folder / "out", inputs[name], whole(name)[1], rng)] += 1
+            if _files(folder) != before:
+                raise SystemExit(f"{name} changed its inputs, or left files elsewhere")
+    finally:
+        shutil.rmtree(folder)
+    print(", ".join(f"{count} {what}" for what, count in counts.most_common()))
+    return 0
+
+
+def _inputs(folder: Path) -> dict[str, list[str]]:
+    """Write a data set, a cfg, weights and a video; return the words of each command."""
+    data, cfg = tiny.pictures(folder / "shapes"), tiny.write(folder)
+    weights = tiny.eager_weights(folder)
+    video, rng = folder / "x.mp4", np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 10, (128, 96))
+    for _ in range(FRAMES):
+        writer.write(rng.integers(0, 256, (96, 128, 3)).astype(np.uint8))
+    writer.release()
+    model, out = [str(cfg), str(weights)], str(folder / "out")
+    detect = [*model, str(video), str(data / "JPEGImages"), "--runtime", "torch", "--out", out]
+    train = [str(cfg), str(data), "--workers", "0", "--project", str(folder), "--name", "out"]
+    return {
+        "detect": ["detect", *detect],
+        "export": ["export", *model, f"{out}/x.onnx"],
+        "data": ["data", str(data), "--sheet", f"{out}/sheet.jpg"],
+        "train": ["train", *train, "--save-every", "1", "--val-split", "none"],
+    }
+
+
+def _files(folder: Path) -> Files:
+    """Return the files in a folder but out, by path."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    names = {str(path.relative_to(folder)): path for path in found}
+    return {name: path.read_bytes() for name, path in names.items() if name[:4] != "out/"}
+
+
+def _whole(folder: Path, inputs: dict[str, list[str]], name: str) -> tuple[float, Files]:
+    """Return the seconds and the files of a command that nothing disturbs."""
+    out = folder / "out"
+    out.mkdir()
+    start = time.monotonic()
+    if _waited(_child(inputs[name])):
+        raise SystemExit(f"{name} failed, though nothing disturbed it")
+    seconds, made = time.monotonic() - start, _files(out)
+    shutil.rmtree(out)
+    return seconds, made
+
+
+def _killed(out: Path, words: list[str], whole: Files, seconds: float) -> str:
+    """Kill a command after some time, check what it left, and call it again."""
+    out.mkdir()
+    child = _child(words)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    killed = _waited(child) < 0
+    _check(out, words, whole, "a kill")
+    if words[0] == "detect":
+        shutil.rmtree(out)  # which must be empty
+        out.mkdir()
+    if _waited(_child(words)) or _files(out).keys() != whole.keys():
+        raise SystemExit(f"{words[0]} failed after a kill, or left {sorted(_files(out))}")
+    _check(out, words, whole, "a second call")
+    shutil.rmtree(out)
+    return f"kills of {words[0]}" if killed else "kills that came too late"
+
+
+def _full(out: Path, words: list[str], whole: Files, rng: random.Random) -> str:
+    """Call a command whose files find no room, and check what it left."""
+    out.mkdir()
+    room = rng.randrange(4096, max(8192, sum(map(len, whole.values()))))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(out)]
+    mounted = not subprocess.run(mount, capture_output=True).returncode
+    try:
+        status = _waited(_child(words, 0 if mounted else room // 4))
+        _check(out, words, whole, "a full disk")
+        if left := [name for name in _files(out) if name.endswith((".part", ".lock"))]:
+            raise SystemExit(f"{words[0]} left {left} on a full disk")
+        if not status and _files(out).keys() != whole.keys():
+            raise SystemExit(f"{words[0]} ended well on a full disk, with {sorted(_files(out))}")
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(out)], check=True)
+        shutil.rmtree(out)
+    return f"full disks of {words[0]}" if status else "disks that were large enough"
+
+
+def _check(out: Path, words: list[str], whole: Files, after: str) -> None:
+    """Raise SystemExit if a file with its final name is not whole."""
+    for name, content in _files(out).items():
+        if name.endswith((".part", ".lock")) or ".part." in name:
+            continue
+        right = content == whole.get(name)
+        if name.endswith(VARYING):
+            right = len(content) > 0
+        elif name.endswith(".mp4"):
+            frames = cv2.VideoCapture(str(out / name)).get(cv2.CAP_PROP_FRAME_COUNT)
+            right = frames == FRAMES
+        elif words[0] == "train":
+            right = name in whole  # of an earlier update
+        if not right:
+            raise SystemExit(f"{words[0]}: {name} is not whole after {after}")
+
+
+def _child(words: list[str], largest: int = 0) -> int:
+    """Start a command in a process of its own; return its number. largest: size of its files."""
+    child = os.fork()
+    if child:
+        return child
+    if largest:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    if "KILL_RUNS_SHOW" not in os.environ:
+        os.dup2(null, 2)
+    try:
+        os._exit(cli.main(words))
+    finally:
+        os._exit(TRACEBACK)
+
+
+def _waited(child: int) -> int:
+    """Return the exit code of a process, below 0 if a signal ended it."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code not in (0, 1, -signal.SIGKILL):
+        raise SystemExit(f"a command ended with code {code}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
