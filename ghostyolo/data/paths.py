@@ -6,7 +6,7 @@ import logging
 import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -111,7 +111,14 @@ def swap_folder(path: str, old: str, new: str) -> str:
 
 def pictures_below(folder: Path) -> list[str]:
     """Return the pictures in a folder and its subfolders, sorted by path."""
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(p for p in paths_below(folder) if os.path.splitext(p)[1].lower() in SUFFIXES)
+
+
+def paths_below(folder: Path) -> Iterator[str]:
+    """Yield the files and folders below a folder, without what goes meanwhile."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            yield os.path.join(place, name)
 
 
 def subfolders(path: Path) -> list[Path]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +21,7 @@ from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import read_names
 from ghostyolo.data.layouts import splits
 from ghostyolo.data.layouts.labels_xml import read_annotation
+from ghostyolo.data.paths import pictures_below
 from ghostyolo.errors import DataError
 from support import published
 
@@ -660,3 +663,22 @@ def test_a_list_may_name_what_no_file_can_be(line, tmp_path):
     start = time.process_time()
     assert open_dataset(root, "val").defects == {"missing label file": 1}
     assert time.process_time() - start < 2
+
+
+def test_folders_that_go_while_pictures_are_sought_are_left_out(tmp_path):
+    picture(tmp_path / "a/b.jpg")
+    stop = threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            os.makedirs(tmp_path / "c/d/e")
+            shutil.rmtree(tmp_path / "c")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(1000):
+            assert pictures_below(tmp_path) == [str(tmp_path / "a/b.jpg")]
+    finally:
+        stop.set()
+        thread.join()

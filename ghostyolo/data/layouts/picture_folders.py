@@ -16,7 +16,14 @@ from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.data.layouts import labels_txt, labels_xml
 from ghostyolo.data.layouts.base import Layout
-from ghostyolo.data.paths import SUFFIXES, pictures_below, read_list, subfolders, swap_folder
+from ghostyolo.data.paths import (
+    SUFFIXES,
+    paths_below,
+    pictures_below,
+    read_list,
+    subfolders,
+    swap_folder,
+)
 from ghostyolo.data.splits import DRAWN, draw_pictures, find_split, is_split, warn_of_drawn
 from ghostyolo.errors import DataError, Span
 
@@ -151,7 +158,8 @@ def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Reading]:
     """Return the readings in which at least one picture has a label file."""
     found = []
-    suffixes = [suffix for suffix in FORMATS if any(root.rglob(f"*{suffix}"))]
+    below = {os.path.splitext(path)[1] for path in paths_below(root)}
+    suffixes = [suffix for suffix in FORMATS if suffix in below]
     for place, pictures in readings:
         seen: dict[str, str] = {}
         for split, own in list(pictures.items()):
