@@ -579,7 +579,7 @@ def test_export_tells_what_eight_bits_cost(
     words = ("export", cfg, weights, "x.onnx", "--int8", data / "JPEGImages", "--val", data)
     code, out, err = run(*words)
     assert (code, out.splitlines()[-1]) == (0, "try it: ghostyolo detect x.onnx PICTURES")
-    assert "pictures only; give 32 or more" in err
+    assert "8-bit ranges from 11 different pictures; give 100 or more" in err
     told = re.findall(r"the (cfg|file) in [^:]+: AP (0\.\d{4}), AP50", out)
     for (_, ap), source in zip(told, ([cfg, weights], ["x.onnx"]), strict=True):
         _, measured, _ = run("val", *source, data, "--json")
