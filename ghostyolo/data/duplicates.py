@@ -28,7 +28,7 @@ def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
     by_length: dict[int, list[Copy]] = defaultdict(list)
     for data in datasets:
         for sample in data.samples:
-            by_length[os.path.getsize(sample.path)].append(Copy(data.split, sample.path))
+            by_length[length_of(sample.path)].append(Copy(data.split, sample.path))
     by_content: dict[tuple[int, str], list[Copy]] = defaultdict(list)
     for length, group in by_length.items():
         digests: dict[str, str] = {}
@@ -67,8 +67,16 @@ def _pairs(groups: Iterable[Sequence[Copy]]) -> dict[tuple[str, str], list[tuple
     return pairs
 
 
+def length_of(path: str) -> int:
+    """Return the number of bytes of a picture's file. Raises DataError if it is gone."""
+    try:
+        return os.path.getsize(path)
+    except OSError as error:
+        raise cannot_read(path, error, "the picture") from None
+
+
 def _digest(path: str) -> str:
     try:
         return files.digest(path)
     except OSError as error:
-        raise cannot_read(path, error) from None
+        raise cannot_read(path, error, "the picture") from None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ghostyolo.data.dataset import Dataset, Sample
-from ghostyolo.data.duplicates import copies
+from ghostyolo.data.duplicates import copies, length_of
 from ghostyolo.data.splits import MissingSplit, canonical, draw, warn_of_val, without_year
 
 HOLD_OUT = "hold-out"  # `Dataset.split` of such a part
@@ -49,8 +49,8 @@ def hold_out(train: Dataset, *, by_class: bool = False) -> Dataset:
         groups[int(sample.classes[0]) if by_class else None][name].append(sample)
     drawn = [s for names in groups.values() for name in draw(names, "val") for s in names[name]]
     held = {sample.path for sample in drawn}
-    lengths = set(map(os.path.getsize, held))
-    others = [s for s in train.samples if s.path not in held and os.path.getsize(s.path) in lengths]
+    lengths = set(map(length_of, held))
+    others = [s for s in train.samples if s.path not in held and length_of(s.path) in lengths]
     for group in copies([replace(train, samples=(*drawn, *others))]):
         if held.intersection(copy.path for copy in group):
             held.update(copy.path for copy in group)

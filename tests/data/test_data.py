@@ -19,6 +19,8 @@ import pytest
 
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import read_names
+from ghostyolo.data.duplicates import copies
+from ghostyolo.data.hold_out import hold_out
 from ghostyolo.data.layouts import splits
 from ghostyolo.data.layouts.labels_xml import read_annotation
 from ghostyolo.data.paths import pictures_below
@@ -682,3 +684,11 @@ def test_folders_that_go_while_pictures_are_sought_are_left_out(tmp_path):
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("read", [lambda data: copies([data]), hold_out])
+def test_a_picture_that_went_meanwhile_is_named(read, tmp_path):
+    data = open_dataset(coco(tmp_path), "val")
+    os.unlink(data.samples[0].path)
+    with pytest.raises(DataError, match=r"cannot read the picture: no such file or directory"):
+        read(data)
