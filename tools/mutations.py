@@ -66,7 +66,7 @@ def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         name = Path(last.filename).name
-        return f"{type(error).__name__} in {name}:{last.lineno}: {str(error)[:120]}"
+        return f"{type(error).__name__} in {name}:{last.lineno}: {ascii(str(error))[:120]}"
     seconds = time.process_time() - start
     return result if seconds < SECONDS else f"took {seconds:.1f} s"
 

@@ -96,7 +96,7 @@ def strides(cfg: ParsedCfg) -> Iterator[Diagnostic]:
     heads = []
     for node, layer in layers(cfg, Anchored):
         if layer.mask and all(0 <= index < layer.num for index in layer.mask):
-            side = sum((w * h) ** 0.5 for w, h in layer.own_anchors) / len(layer.mask)
+            side = sum(abs(w * h) ** 0.5 for w, h in layer.own_anchors) / len(layer.mask)
             heads.append((cfg.network.options.height / node.shape.h, side, node))
     heads.sort(key=lambda head: head[0])
     for (fine, large, node), (coarse, small, other) in pairwise(heads):

@@ -237,6 +237,16 @@ def test_head_filters_are_left_where_others_read_them() -> None:
     assert lint.fix(text.replace("filters=255", "filters=256\ngroups=8"))[1] == []
 
 
+def test_negative_anchors_of_two_heads_are_read() -> None:
+    heads = "".join(
+        f"[convolutional]\nstride={stride}\nfilters=6\nactivation=linear\n[yolo]\nclasses=1\n"
+        f"num=2\nmask={mask}\nanchors=-10,13,20,30\n"
+        for stride, mask in ((1, 1), (2, 0))
+    )
+    found = lint.check(f"[net]\nwidth=32\nheight=32\nchannels=3\n{heads}", "x.cfg")
+    assert "anchor-stride" in {item.rule for item in found}
+
+
 def test_reading_goes_on_behind_errors() -> None:
     """Findings that an assumed shape would invent are not reported; those it cannot are."""
     found = [rule for _, rule in places((CASES / "lint/several.cfg").read_text())]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,9 +24,12 @@ NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 
 
 @pytest.fixture
-def fuzz(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def fuzz(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Yield the tool; without logging, as names that are not UTF-8 cannot be reported."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("fuzz")
+    logging.disable()
+    yield importlib.import_module("fuzz")
+    logging.disable(logging.NOTSET)
 
 
 def test_mutated_cfgs_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
