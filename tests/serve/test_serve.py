@@ -352,8 +352,14 @@ def test_classifier_answers_with_its_classes(site: Site, tmp_path: Path) -> None
         assert (elsewhere.status, elsewhere.content["hint"]) == (404, "POST a picture to /classify")
         assert ask(port, "/health", method="GET").content["task"] == "classify"
         with browser.page(390, 800) as page:
+            held: list[Any] = []
+            page.route("**/health", lambda route: held.append(route))
             page.goto(f"http://127.0.0.1:{port}/")
+            while not held:
+                page.wait_for_timeout(20)
             page.set_input_files("#file", tmp_path / "x.jpg")
+            page.wait_for_timeout(300)  # the page does not know yet that it classifies
+            held[0].continue_()
             page.wait_for_selector("tbody tr")
             assert page.locator("tbody tr").count() == 3
             assert page.locator(".boxes div").count() == 0

@@ -178,6 +178,7 @@ async function askAll() {
   if (!pictures.length) return;
   const mine = ++round;
   const latest = () => mine === round;
+  await started;
   for (const [number, picture] of pictures.entries()) {
     say(pictures.length > 1 ? `Picture ${number + 1} of ${pictures.length} ...` : "Computing ...");
     const answered = await ask(picture, latest);
@@ -246,4 +247,4 @@ document.addEventListener("drop", (event) => {
   get("drop").classList.remove("over");
   take(event.dataTransfer.files);
 });
-start().catch(() => say(NO_SERVER, true));
+const started = start().catch(() => say(NO_SERVER, true));
