@@ -258,10 +258,15 @@ def _among(row: tuple[str, ...], want: Detections) -> bool:
 
 
 LAYOUTS = [], ["--decode"], ["--decode", "cxcywh"]
+needs_opencv_5 = pytest.mark.skipif(
+    cv2.__version__ < "5", reason=f"OpenCV {cv2.__version__} has no NonMaxSuppression"
+)
 
 
 @pytest.mark.parametrize("letterbox", [0, 1])
-@pytest.mark.parametrize("words", [*LAYOUTS, ["--nms"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [*LAYOUTS, pytest.param(["--nms"], marks=needs_opencv_5)], ids=" ".join
+)
 def test_sample_prints_what_detect_finds(letterbox: int, words: list[str], tmp_path: Path) -> None:
     made = Sample.made(tmp_path, letterbox, words, "python")
     assert made.agrees(sys.executable, tmp_path / "x_opencv.py")
@@ -287,6 +292,7 @@ def test_sample_suppresses_as_the_cfg_says(
     assert (counts[0] == counts[1]) == ("default" in nms)
 
 
+@needs_opencv_5
 def test_suppression_in_the_file_tells_that_it_differs_from_the_cfg(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,7 +305,12 @@ def test_suppression_in_the_file_tells_that_it_differs_from_the_cfg(
 
 
 @pytest.mark.parametrize(
-    "words, thresh", [([], "0.25"), (["--decode"], "0.25"), (["--nms", "--thresh", ".4"], "0.4")]
+    "words, thresh",
+    [
+        ([], "0.25"),
+        (["--decode"], "0.25"),
+        pytest.param(["--nms", "--thresh", ".4"], "0.4", marks=needs_opencv_5),
+    ],
 )
 def test_sample_tells_that_nothing_is_found(words: list[str], thresh: str, tmp_path: Path) -> None:
     made = Sample.made(tmp_path, 0, words, "python", bias=-4)

@@ -408,7 +408,7 @@ def test_load_with_garbage_and_attacks_is_served_and_refused(
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import load_serve
 
-    service = Service(site.service.task, replace(LIMITS, requests=32, seconds=30), "torch")
+    service = Service(site.service.task, replace(LIMITS, requests=32, seconds=30, head=10), "torch")
     with serving(service) as port:
         found = load_serve.load(port, [site.picture], 8, 3, hostile=2)
         assert load_serve.forgets(port)
