@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ghostyolo.errors import DataError, Span
 
 FIRST_FIVE = "keep the first five columns of each row"
-FEW = 3  # rows that are no coincidence
+FEW = 3  # as many rows do not fit by chance
 
 
 class KeypointShape(NamedTuple):
@@ -51,9 +51,8 @@ class LongRows:
     def check(self) -> None:
         """Raise DataError if the rows are not polygons but boxes with more columns."""
         odd = self.length % 2 == 1
-        if (
-            not self.rows or not self.suspects or (odd and self.plain)
-        ):  # odd rows are left out and counted
+        single = odd and self.plain  # such rows are left out and counted
+        if not self.rows or not self.suspects or single:
             return
         columns, hint = self.length - 4, FIRST_FIVE
         what = "keypoints"
