@@ -19,13 +19,14 @@ import resource
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fuzz_labels
-from mutations import NUMBERS, Mutation, drop, flip, peak, problem, repeat, splice
+from mutations import GROWTH, NUMBERS, Mutation, add, drop, flip, problem, repeat, splice
 
 from ghostyolo import lint
 from ghostyolo.errors import CfgError, DataError, Diagnostic, Findings, WeightsError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ghostyolo.model.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE_BYTES = 512 << 20  # by which the process may grow for a small picture
 BYTES = 1 << 30  # by which the process may grow
 VALUES, LAYERS = 80_000_000, 600  # of a network that is computed; a larger one takes long
 SIDE = 64  # the largest width and height of a cfg that is mutated
@@ -190,9 +190,7 @@ def fuzz_cfgs(count: int, seed: int, files: list[Path], keep: Path) -> Counter[s
         for _ in range(rng.choice((1, 1, 2, 3))):
             data = rng.choice(MUTATIONS)(rng, data or b"\n")
         result = problem(lambda data=data: read_cfg(data, keep), CfgError)  # type: ignore[misc]
-        results[result] += 1
-        if result not in ("read", "refused") and results[result] == 1:
-            (keep / f"{seed}-{trial}.cfg").write_bytes(data)
+        add(results, result, keep / f"{seed}-{trial}.cfg", data)
     return results
 
 
@@ -241,13 +239,9 @@ def fuzz_pictures(count: int, seed: int, keep: Path) -> Counter[str]:
         data = rng.choice(seeds)
         for _ in range(rng.choice((1, 1, 2))):
             data = rng.choice((flip, splice, lengthen, lengthen))(rng, data)
-        before = peak()
-        result = problem(lambda data=data: decode_image(data, "x"), DataError)  # type: ignore[misc]
-        if (grown := peak() - before) > PICTURE_BYTES:
-            result = f"took {grown >> 20} MB"
-        results[result] += 1
-        if result not in ("read", "refused") and results[result] == 1:
-            (keep / f"{seed}-{trial}.picture").write_bytes(data)
+        call = partial(decode_image, data, "x")
+        result = problem(call, DataError, GROWTH)
+        add(results, result, keep / f"{seed}-{trial}.picture", data)
     return results
 
 

@@ -13,13 +13,25 @@ import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from mutations import NUMBERS, SECONDS, Mutation, drop, flip, peak, problem, repeat, splice
+from mutations import (
+    GROWTH,
+    NUMBERS,
+    SECONDS,
+    Mutation,
+    add,
+    drop,
+    flip,
+    problem,
+    repeat,
+    splice,
+)
 
 from ghostyolo.data import Sample, open_dataset
 from ghostyolo.data.header import Size
@@ -27,7 +39,6 @@ from ghostyolo.data.images import MAX_PIXELS
 from ghostyolo.data.summary import summarise_split
 from ghostyolo.errors import DataError
 
-GROWTH = 512 << 20  # by which the process may grow
 SIZES: dict[str, Size] = {"a": (48, 64), "b": (40, 40), "c": (64, 48)}  # of the pictures
 BOXES = {
     "a": [(0, 4, 5, 44, 30), (1, 1, 1, 9, 12)],
@@ -349,15 +360,11 @@ def fuzz_labels(
             for _ in range(rng.choice((1, 1, 2, 3))):
                 data = rng.choice((*COMMON, *OWN.get(layout, ())))(rng, data or b"\n")
             file.write_bytes(data)
-            split, held = rng.choice(("train", "train", "val", "all")), peak()
+            split = rng.choice(("train", "train", "val", "all"))
             signal.setitimer(signal.ITIMER_REAL, 6 * SECONDS)  # others may use the processor
-            result = problem(lambda: check(target, split), DataError)  # noqa: B023
+            result = problem(partial(check, target, split), DataError, GROWTH)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if (grown := peak() - held) > GROWTH:
-                result = f"took {grown >> 20} MB"
-            results[result] += 1
-            if result not in ("read", "refused") and results[result] == 1:
-                (keep / f"{layout}-{seed}-{trial}-{file.name}").write_bytes(data)
+            add(results, result, keep / f"{layout}-{seed}-{trial}-{file.name}", data)
             file.write_bytes(whole[file])
     signal.signal(signal.SIGALRM, before)
     return results

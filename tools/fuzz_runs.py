@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import torch
-from mutations import drop, flip, peak, problem, repeat, splice
+from mutations import GROWTH, add, drop, flip, problem, repeat, splice
 
 from ghostyolo.errors import GhostyoloError
 from ghostyolo.model.model import Model
@@ -23,7 +23,6 @@ from ghostyolo.training.state import State, initial_state
 from support import runs, tiny
 
 FILES = ("checkpoint.pt", "best.weights", "last.weights")
-GROWTH = 512 << 20  # bytes by which the process may grow
 
 
 def cut(rng: random.Random, data: bytes) -> bytes:
@@ -82,12 +81,7 @@ def fuzz_runs(count: int, seed: int, keep: Path) -> Counter[str]:
         rng = random.Random(f"{seed} run {trial}")
         name = rng.choice(("checkpoint.pt", *FILES))
         mutation = rng.choice((bit, bit, cut, flip, splice, drop, repeat))
-        changed, before = mutation(rng, run.whole[name]), peak()
-        call = partial(run.read, name, changed)
-        result = problem(call, GhostyoloError)
-        if (grown := peak() - before) > GROWTH:
-            result = f"took {grown >> 20} MB"
-        results[result] += 1
-        if result not in ("read", "refused") and results[result] == 1:
-            (keep / f"{seed}-{trial}-{name}").write_bytes(changed)
+        changed = mutation(rng, run.whole[name])
+        result = problem(partial(run.read, name, changed), GhostyoloError, GROWTH)
+        add(results, result, keep / f"{seed}-{trial}-{name}", changed)
     return results

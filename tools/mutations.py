@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 import resource
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from ghostyolo.errors import GhostyoloError
 
 SECONDS = 10  # the most time of the processor for one input
+RIGHT = ("read", "refused")
+GROWTH = 512 << 20  # bytes by which the process may grow for a small file
 NUMBERS = (
     "0", "-1", "-0", "1", "3", "255", "65536", "2147483647", "2147483648", "-2147483649",
     "99999999999999999999", "9" * 5000, "1e9", "1e308", "1e999", "-1e999", "nan", "inf", "-inf",
@@ -55,20 +59,38 @@ def repeat(rng: random.Random, data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def problem(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
-    """Return the result of a call: "read" and "refused" are right, everything else is a bug."""
-    start = time.process_time()
+def problem(
+    call: Callable[[], None], refusal: type[GhostyoloError], growth: float = math.inf
+) -> str:
+    """Return the result of a call: "read" and "refused" are right, everything else is a bug.
+
+    growth: bytes by which the process may grow.
+    """
+    start, before = time.process_time(), peak()
+    result = _result(call, refusal)
+    seconds, grown = time.process_time() - start, peak() - before
+    if grown > growth:
+        return f"took {grown >> 20} MB"
+    return f"took {seconds:.1f} s" if result in RIGHT and seconds >= SECONDS else result
+
+
+def _result(call: Callable[[], None], refusal: type[GhostyoloError]) -> str:
     try:
         call()
-        result = "read"
     except refusal as error:
-        result = "refused" if error.diagnostic.span else f"refused without a line: {error}"
+        return "refused" if error.diagnostic.span else f"refused without a line: {error}"
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         name = Path(last.filename).name
         return f"{type(error).__name__} in {name}:{last.lineno}: {ascii(str(error))[:120]}"
-    seconds = time.process_time() - start
-    return result if seconds < SECONDS else f"took {seconds:.1f} s"
+    return "read"
+
+
+def add(results: Counter[str], result: str, file: Path, data: bytes) -> None:
+    """Count a result; write the input of the first one that is this bug to a file."""
+    results[result] += 1
+    if result not in RIGHT and results[result] == 1:
+        file.write_bytes(data)
 
 
 def peak() -> int:
