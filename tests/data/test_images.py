@@ -88,6 +88,18 @@ def test_deep_grey_and_transparent_pictures_become_8_bit_rgb(picture, tmp_path):
         np.testing.assert_array_equal(read_image(path), expected, err_msg=name)
 
 
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_is_read_as_opencv_reads_it_by_default(picture, grey, progressive, tmp_path):
+    """Pixel for pixel, though libjpeg writes RGB and not the default BGR."""
+    noise = np.random.default_rng(0).integers(0, 60, (31, 43, 3), dtype=np.uint8)
+    image = cv2.resize(picture, (43, 31)) // 2 + noise
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if grey else image
+    path = tmp_path / "x.jpg"
+    cv2.imwrite(str(path), stored, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])
+    np.testing.assert_array_equal(bgr(read_image(path)), cv2.imread(str(path)))
+
+
 def test_a_cmyk_jpeg_becomes_rgb(picture, tmp_path):
     pillow = pytest.importorskip("PIL.Image", reason="Pillow writes the CMYK picture")
     buffer = io.BytesIO()
