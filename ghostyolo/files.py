@@ -9,8 +9,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from ghostyolo.errors import OptionError, Span
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 HINT = "give a file in a folder that can be written"
 MOST_BYTES = 1 << 30  # of a file that is read whole
-CHUNK = 1 << 20
 CHUNK = 1 << 22  # bytes that are read at once of a file that may be large
 LOCK = ".lock"
 WAIT, PAUSE = 10.0, 0.02  # seconds for another process that writes the same file
@@ -175,6 +174,35 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 raise
     except OSError as error:
         raise _cannot_write(path, error) from None
+
+
+@contextmanager
+def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[bytes], None]]:
+    """Yield a function that appends to a file beside `path`, which is renamed to it at the end.
+
+    Unlike `writing`, it is also renamed after an error elsewhere, such as Ctrl-C: the file has what
+    was appended until then. Raises `OptionError` if the file cannot be written, which is gone then;
+    inside the block, the function raises OSError.
+    """
+    failed = list[OSError]()
+    with ExitStack() as stack:
+        file = stack.enter_context(writing(path))
+
+        def append(data: bytes) -> None:
+            try:
+                file.write(data)
+                file.flush()
+            except OSError as error:
+                failed.append(error)
+                raise
+
+        try:
+            yield append
+        except BaseException:
+            if failed:
+                raise failed[0] from None  # `writing` drops the file and names it
+            stack.close()
+            raise
 
 
 @contextmanager

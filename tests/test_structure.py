@@ -39,7 +39,7 @@ TORCHLESS = (
 )  # fmt: skip
 MOST_CODE = 24_000  # lines of the package that are no blanks, comments or docstrings
 MEDIAN_FUNCTION, NINETIETH_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE = 8, 20, 60, 330  # lines
-PRINTERS = {"cli/__init__.py", "cli/progress.py", "cli/shared.py", "gencfg.py"}
+PRINTERS = {"cli/__init__.py", "cli/progress_bar.py", "cli/shared.py", "gencfg.py"}
 NAMELESS = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

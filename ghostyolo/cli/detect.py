@@ -37,6 +37,8 @@ def options(p: Parser) -> None:
     )
     group.add_argument("--recursive", action="store_true", help="look into subfolders too")
     group.add_argument("--list", action="store_true", help="- is a list of sources, one a line")
+    text = "only the first N pictures, and the first N frames of each video"
+    shared.add_limit(p, "pictures", text)
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)
     group = p.group("output")
@@ -60,6 +62,7 @@ def options(p: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find objects in pictures and videos, draw and list them."""
+    from ghostyolo.cli.progress_bar import speed
     from ghostyolo.prediction import sources, video
     from ghostyolo.prediction.job import DetectionJob
 
@@ -75,28 +78,27 @@ def run(args: argparse.Namespace) -> int:
                 _outputs(args, drawn=not printed),
                 names=model_argument.class_names(args, runtime),
                 batch=args.batch,
+                limit=args.limit,
                 world=world,
                 stdin=sys.stdin.buffer,
                 show=video.window("ghostyolo") if args.show else None,
                 on_source=(lambda line: None) if printed else shared.say,
                 watch=partial(shared.watched, args, what="detect"),
             )
-            rows, failed = job.run()
+            done = job.run()
     if not world.first:
         return 0
-    model_argument.print_runtime(args, runtime.title)
-    if args.json:
-        shared.say(shared.json_text(rows))
-    if rows and not any(row["detections"] for row in rows):
+    model_argument.print_runtime(args, runtime.title, speed(done.pictures, done.seconds))
+    if done.pictures and not done.detections:
         told = f"nothing found above --thresh {job.detector.thresh}; a lower one shows more"
         shared.say(f"ghostyolo: {told}", err=True)
-    if rows and job.folder:
+    if done.pictures and job.folder:
         told = f"wrote {job.folder}: detections.json and the annotated pictures"
         shared.say(told, err=printed)
-    if failed:
+    if done.failed:
         count = len(found.pictures) + len(found.streams)
-        shared.say(f"ghostyolo: {failed} of {count} sources cannot be read", err=True)
-    return 1 if failed else 0
+        shared.say(f"ghostyolo: {done.failed} of {count} sources cannot be read", err=True)
+    return 1 if done.failed else 0
 
 
 def _outputs(args: argparse.Namespace, *, drawn: bool) -> Outputs:
@@ -110,6 +112,7 @@ def _outputs(args: argparse.Namespace, *, drawn: bool) -> Outputs:
     return Outputs(
         folder=folder if drawn or args.out or named else None,
         numbered=not args.out,
+        json=sys.stdout.buffer if args.json else None,
         jsonl=sys.stdout.buffer if args.jsonl == "-" else args.jsonl,
         csv=args.csv,
         coco=args.coco,

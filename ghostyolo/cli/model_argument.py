@@ -154,7 +154,7 @@ def class_names(args: argparse.Namespace, runtime: Runtime) -> tuple[str, ...]:
     return class_names(runtime.network, args.names, runtime.class_names, beside=beside, warn=True)
 
 
-def print_runtime(args: argparse.Namespace, title: str) -> None:
+def print_runtime(args: argparse.Namespace, title: str, speed: str = "") -> None:
     """Print the runtime that computed the results of a command, on standard error."""
     if not args.quiet:
-        shared.say(f"ghostyolo: computed in {title}", err=True)
+        shared.say(f"ghostyolo: computed in {title}{speed and ': '}{speed}", err=True)

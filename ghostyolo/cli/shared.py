@@ -82,6 +82,11 @@ def add_thresholds(p: Parser, thresh: float, nms: float) -> None:
     group.add_argument("--nms", type=fraction, help=f"{text} ({nms})")
 
 
+def add_limit(p: Parser, group: str, text: str) -> None:
+    """Declare the option for a first try on much data."""
+    p.group(group).add_argument("--limit", type=count, metavar="N", help=text)
+
+
 def add_json(p: Parser, text: str = "print JSON for programs") -> None:
     """Declare the option for results that programs read."""
     p.group("output").add_argument("--json", action="store_true", help=text)
@@ -101,7 +106,7 @@ def progress(
 
     When the number of done ones decreases, another bar begins.
     """
-    from ghostyolo.cli.progress import Progress
+    from ghostyolo.cli.progress_bar import Progress
 
     shown = Progress(0, what, unit)
 
@@ -122,13 +127,13 @@ def progress(
 def watched(
     args: argparse.Namespace, items: Iterator[T], total: int, unit: str, what: str
 ) -> Iterator[T]:
-    """Yield the items; show a progress bar on a terminal. total: 0 if it is not known."""
-    if args.quiet or not sys.stderr.isatty():
+    """Yield the items; show progress, in a log only of long work. total: 0 if it is not known."""
+    if args.quiet:
         yield from items
         return
-    from ghostyolo.cli.progress import Progress
+    from ghostyolo.cli.progress_bar import Progress
 
-    shown = Progress(total, what, unit)
+    shown = Progress(total, what, unit, end=sys.stderr.isatty())
     try:
         for done, item in enumerate(items, 1):
             shown.clear()  # whoever takes the item may print

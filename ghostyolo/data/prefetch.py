@@ -36,7 +36,7 @@ def mapped(
                     waiting.append(pool.submit(function, next(source)))
                 except StopIteration:
                     break
-                except Exception as error:
+                except BaseException as error:  # Ctrl-C too comes after the items before it
                     waiting.append(Future())
                     waiting[-1].set_exception(error)
                     break

@@ -6,14 +6,18 @@ share the sources; rank 0 writes the files that belong to all sources.
 
 from __future__ import annotations
 
+import heapq
+import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -22,25 +26,30 @@ from ghostyolo.data.prefetch import ahead, mapped
 from ghostyolo.distributed import World
 from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError, GhostyoloError
-from ghostyolo.files import make_empty_folder, make_new_folder
-from ghostyolo.model.detections import in_words
+from ghostyolo.inference.timer import Timer
+from ghostyolo.model.detections import Detections, in_words
 from ghostyolo.model.detector import Detector
 from ghostyolo.model.out_of_memory import told
 from ghostyolo.prediction import writers
+from ghostyolo.prediction.outputs import Outputs
 from ghostyolo.prediction.predict import (
     Compute,
     Prediction,
+    Prepared,
     Row,
     classified,
+    detect_inputs,
     detected,
+    detector_input,
     picture_row,
     predict_files,
     predict_images,
 )
 from ghostyolo.prediction.sources import Frames, Sources, Stream
 from ghostyolo.prediction.video import VideoWriter
+from ghostyolo.prediction.writers import AddRow
 
-AddRow = Callable[[Row], object]
+AddIndexed = Callable[[int, Row], object]  # takes the index of the source among all, and a row
 Watch = Callable[[Iterator[Any], int, str], Iterable[Any]]  # takes items, their number and unit
 Show = Callable[[np.ndarray, bool], bool]  # see `video.window`
 WRITERS, AHEAD = 2, 4  # threads that draw and encode; pictures that wait for them
@@ -48,34 +57,17 @@ WRITERS, AHEAD = 2, 4  # threads that draw and encode; pictures that wait for th
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The output files of a job; None where no such file is written.
+class Done(NamedTuple):
+    """What a job has done.
 
-    folder: of annotated pictures and videos and of detections.json. numbered: whether that folder
-    gets a number if it exists, so that it is new each time. jsonl: a file, or an open stream, of a
-    line of JSON for each picture. csv: a table with a line for each detection. coco: a file in
-    COCO's format of results. voc: the folder of VOC's files. yolo: the folder of YOLO labels with
-    scores.
-
-    Files are replaced. Folders must be new or empty, so that a job leaves earlier results alone.
+    pictures: number of pictures and frames. detections: in all of them. failed: number of sources
+    that cannot be read. seconds: by phase, see `predict_images`; they add up to the whole time.
     """
 
-    folder: str | Path | None = None
-    numbered: bool = False
-    jsonl: str | Path | BinaryIO | None = None
-    csv: str | Path | None = None
-    coco: str | Path | None = None
-    voc: str | Path | None = None
-    yolo: str | Path | None = None
-
-    def make_folders(self) -> tuple[Path | None, Path | None]:
-        """Make all folders; return those of annotated pictures and of YOLO labels."""
-        if self.voc is not None:
-            make_empty_folder(self.voc)
-        labels = None if self.yolo is None else make_empty_folder(self.yolo)
-        make = make_new_folder if self.numbered else make_empty_folder
-        return None if self.folder is None else make(self.folder), labels
+    pictures: int
+    detections: int
+    failed: int
+    seconds: dict[str, float]
 
 
 @dataclass
@@ -83,9 +75,10 @@ class DetectionJob:
     """Detection in sources.
 
     names: of the classes; a class without a name is shown by its number. batch: batch size, 1 for
-    live streams. stdin: the stream that the source - is read from. show: shows each annotated
-    picture. on_source: called with a line about each finished source. watch: passes items on and
-    shows progress.
+    live streams. limit: the most pictures, and the most frames of each stream. stdin: the stream
+    that the source - is read from. show: shows each annotated picture. on_row: called with the row
+    of each picture and frame, in the order of the sources. on_source: called with a line about each
+    finished source. watch: passes items on and shows progress.
     `folder` is that of the annotated pictures, None if there is none.
     Raises `OptionError` if a folder of the outputs has files or cannot be made.
     """
@@ -95,9 +88,11 @@ class DetectionJob:
     outputs: Outputs
     names: Sequence[str] = ()
     batch: int = 1
+    limit: int | None = None
     world: World = World()  # noqa: RUF009 (a value)
     stdin: BinaryIO | None = None
     show: Show | None = None
+    on_row: AddRow = lambda row: None
     on_source: Callable[[str], object] = lambda line: None
     watch: Watch = lambda items, total, unit: items
 
@@ -107,11 +102,14 @@ class DetectionJob:
         self.failed, paths = 0, partial(writers.output_paths, self.sources)
         self.annotated = paths(self.folder) if self.folder else dict[str, Path]()
         self.labels = paths(labels, ".txt") if labels else dict[str, Path]()
+        self.timer, keep = Timer({}), bool(self.annotated or self.show)
+        self._prepare = partial(detector_input, self.detector, keep=keep)
 
-    def run(self) -> tuple[list[Row], int]:
-        """Return a row for each picture and frame, in the order of the sources.
+    def run(self) -> Done:
+        """Detect in all sources and write the files, row by row.
 
-        Also returns the number of sources that cannot be read; each is logged as a warning.
+        A source that cannot be read is logged as a warning. After an error or Ctrl-C the files hold
+        the pictures before it.
         """
         try:
             return self._run()
@@ -120,90 +118,94 @@ class DetectionJob:
                 with suppress(OSError):  # it is not empty
                     self.folder.rmdir()
 
-    def _run(self) -> tuple[list[Row], int]:
-        world = self.world
-        with writers.json_lines(self.outputs.jsonl if world.first else None) as add_row:
-            add_now = add_row if world.size == 1 else lambda row: None
-            own = list[tuple[int, Row]]()
-            try:
-                with told(batch=self.batch, size=self.detector.options.size):
-                    own.extend(chain(self._pictures(add_now), self._streams(add_now)))
-            except GhostyoloError:
-                if world.size == 1:
-                    self._write_lists([row for _, row in own])
-                raise
-            found = [item for part in world.gather(own) for item in part]
-            rows = [row for _, row in sorted(found, key=lambda item: item[0])]
-            if world.first:
-                for row in rows if world.size > 1 else ():
-                    add_row(row)
-                self._write_lists(rows)
-        return rows, sum(world.gather(self.failed))  # all wait until rank 0 has written
+    def _run(self) -> Done:
+        world, found = self.world, Counter[str]()
+        rows = self._of_all_ranks() if world.size > 1 else None
+        with self.outputs.writing(self.folder, self.names, self.detector.classes) as write:
 
-    def _pictures(self, add_row: AddRow) -> Iterator[tuple[int, Row]]:
-        """Yield the index among all sources and the row of each picture of this process."""
+            def add(row: Row) -> None:
+                found.update(pictures=1, detections=len(row["detections"]))
+                write(row)
+                self.on_row(row)
+
+            if rows is None:
+                self._detect(lambda index, row: add(row))
+            elif world.first:
+                for row in rows:
+                    add(row)
+        failed = sum(world.gather(self.failed))  # all wait until rank 0 has written
+        return Done(found["pictures"], found["detections"], failed, self.timer.seconds)
+
+    def _of_all_ranks(self) -> Iterator[Row]:
+        """Detect, and return the rows of all ranks in the order of the sources."""
+        own = list[tuple[int, str]]()  # as text, which takes a tenth of the memory
+        self._detect(lambda index, row: own.append((index, json.dumps(row))))
+        parts = self.world.gather(own)
+        return (json.loads(text) for _, text in heapq.merge(*parts, key=itemgetter(0)))
+
+    def _detect(self, add: AddIndexed) -> None:
+        """Detect in the sources of this process; pass the index of the source and the row on."""
+        self.timer = Timer({})
+        with told(batch=self.batch, size=self.detector.options.size):
+            self._pictures(add)
+            self._streams(add)
+
+    def _compute(self, inputs: list[Any]) -> list[Detections]:
+        return detect_inputs(self.detector, self.timer, inputs)
+
+    def _pictures(self, add: AddIndexed) -> None:
+        """Detect in the pictures of this process."""
         rank, size = self.world.rank, self.world.size
-        own = self.sources.pictures[rank::size]
-        stdin = self.stdin if own else None
-        found = predict_files(self.detector, own, batch=self.batch, stdin=stdin)
+        own = self.sources.pictures[: self.limit][rank::size]
+        found = predict_files(
+            self._compute, own, batch=self.batch, stdin=self.stdin if own else None,
+            prepare=self._prepare, timer=self.timer,
+        )  # fmt: skip
         done = mapped(self._write, found, workers=WRITERS, ahead=AHEAD)
         for number, item in enumerate(self.watch(done, len(own), "picture")):
             if isinstance(item, DataError):
                 self._fail(item)
                 continue
             prediction, drawn, row, error = item
-            add_row(row)
+            add(number * size + rank, row)
             if error:
                 self._fail(error)
             elif target := self.annotated.get(prediction.source):
                 words = in_words(prediction.result, self.names)
                 self.on_source(f"{prediction.source}: {words} -> {target}")
-            yield number * size + rank, row
             if self.show and not self.show(drawn, True):
                 break
 
-    def _streams(self, add_row: AddRow) -> Iterator[tuple[int, Row]]:
-        """Yield the index among all sources and the row of each frame of this process."""
+    def _streams(self, add: AddIndexed) -> None:
+        """Detect in the streams of this process; log those that cannot be opened."""
         start = len(self.sources.pictures)
         for number, stream in enumerate(self.sources.streams):
-            if number % self.world.size != self.world.rank:
-                continue
-            try:
-                rows = self._stream(stream, add_row)
-            except DataError as error:
-                self._fail(error)
-                continue
-            yield from ((start + number, row) for row in rows)
+            if number % self.world.size == self.world.rank:
+                try:
+                    self._stream(stream, partial(add, start + number))
+                except GhostyoloError as error:
+                    self._fail(error)
 
-    def _stream(self, stream: Stream, add_row: AddRow) -> list[Row]:
-        """Return the rows of a video, or of a live stream until it ends or Ctrl-C.
-
-        After an error those before it are returned. Raises `DataError` if it cannot be opened.
-        """
-        frames, rows = stream.open(), list[Row]()
+    def _stream(self, stream: Stream, add: AddRow) -> None:
+        """Detect in a video, or in a live stream until it ends or Ctrl-C."""
+        frames = stream.open()
         target = self.annotated.get(stream.name)
         video = VideoWriter(target, frames.fps) if target else None
-        try:
-            self._follow(frames, video, add_row, rows)
-        except GhostyoloError as error:
-            self._fail(error)
-            return rows
+        count = self._follow(frames, video, add)
         if target:
-            count = "1 frame" if len(rows) == 1 else f"{len(rows)} frames"
-            self.on_source(f"{stream.name}: {count} -> {target}")
-        return rows
+            told = "1 frame" if count == 1 else f"{count} frames"
+            self.on_source(f"{stream.name}: {told} -> {target}")
 
-    def _follow(
-        self, frames: Frames, video: VideoWriter | None, add_row: AddRow, rows: list[Row]
-    ) -> None:
-        """Append the rows of a stream to `rows`, and its annotated frames to a video."""
+    def _follow(self, frames: Frames, video: VideoWriter | None, add: AddRow) -> int:
+        """Add the rows of a stream, and its annotated frames to a video; return their number."""
         done = self._frames(frames, 1 if frames.live else self.batch, video)
         interrupted = (KeyboardInterrupt,) if frames.live else ()
+        total, count = min(frames.total, self.limit or frames.total), 0
         try:
             with suppress(*interrupted):
-                for _, drawn, row, error in self.watch(done, frames.total, "frame"):
-                    add_row(row)
-                    rows.append(row)
+                for _, drawn, row, error in self.watch(done, total, "frame"):
+                    add(row)
+                    count += 1
                     if error:
                         raise error
                     if self.show and not self.show(drawn, False):
@@ -212,15 +214,23 @@ class DetectionJob:
             done.close()
             if video:
                 video.close()
+        return count
 
     def _frames(
-        self, frames: Any, batch: int, video: VideoWriter | None
+        self, frames: Frames, batch: int, video: VideoWriter | None
     ) -> Generator[Any, None, None]:
         """Yield what `_write` returns for each frame of an open stream, once it is in the video."""
-        images = ahead(frames, 2 * batch, newest=frames.live)
-        found = predict_images(self.detector, images, batch)
+        images = ahead(self._read(frames), 2 * batch, newest=frames.live)
+        found = predict_images(self._compute, images, batch, self.timer)
         drawn = mapped(self._write, found, workers=WRITERS, ahead=AHEAD)
         return mapped(partial(_append, video), drawn, workers=1, ahead=AHEAD)
+
+    def _read(self, frames: Frames) -> Iterator[Prepared]:
+        """Yield the frames of an open stream, and close it at the end."""
+        try:
+            yield from map(self._prepare, islice(frames, self.limit))
+        finally:
+            frames.close()
 
     def _write(self, item: Prediction | DataError) -> Any:
         """Write the files of one picture, in a thread.
@@ -230,8 +240,8 @@ class DetectionJob:
         """
         if isinstance(item, DataError):
             return item
-        drawn = draw(item.image, item.result, self.names) if self.annotated or self.show else None
-        row = picture_row(item.image, detected(item.result, self.names), item.source, item.frame)
+        drawn = None if item.image is None else draw(item.image, item.result, self.names)
+        row = picture_row(item.size, detected(item.result, self.names), item.source, item.frame)
         try:
             if self.labels:
                 writers.write_yolo(self.labels[item.source], item)
@@ -240,18 +250,6 @@ class DetectionJob:
         except GhostyoloError as error:
             return item, drawn, row, error
         return item, drawn, row, None
-
-    def _write_lists(self, rows: list[Row]) -> None:
-        """Write the files that hold the detections of all pictures."""
-        outputs = self.outputs
-        if rows and self.folder:
-            writers.write_json(self.folder / "detections.json", rows)
-        if outputs.csv is not None:
-            writers.write_csv(Path(outputs.csv), rows)
-        if outputs.coco is not None:
-            writers.write_coco(Path(outputs.coco), rows, self.detector.classes)
-        if outputs.voc is not None:
-            writers.write_voc(Path(outputs.voc), rows, self.names, self.detector.classes)
 
     def _fail(self, error: GhostyoloError) -> None:
         logger.warning("%s", error)
@@ -281,4 +279,4 @@ def classify_files(
             logger.warning("%s", item)
             yield None
         else:
-            yield picture_row(item.image, classified(item.result, names, top), item.source)
+            yield picture_row(item.size, classified(item.result, names, top), item.source)

@@ -30,11 +30,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A picture, uint8 RGB (H, W, 3), and its source. frame: its number in a stream."""
+    """A picture, uint8 (H, W, 3), and its source.
+
+    frame: its number in a stream. bgr: whether the picture is BGR, as OpenCV reads frames, not RGB.
+    """
 
     source: str
     image: np.ndarray
     frame: int | None = None
+    bgr: bool = False
+
+    def rgb(self) -> np.ndarray:
+        """Return the picture as RGB."""
+        return cv2.cvtColor(self.image, cv2.COLOR_BGR2RGB) if self.bgr else self.image
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Frames:
             there, image = self._capture.read()
             if not there:
                 break
-            yield SourceImage(self.stream.name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
+            yield SourceImage(self.stream.name, image, number, bgr=True)
             number += 1
         if number == 0:
             raise DataError("no frame in it", span=Span(self.stream.name), hint="check the video")

@@ -1,4 +1,8 @@
-"""Files of detections and their names: annotated pictures, JSON, CSV, COCO, VOC, YOLO labels."""
+"""Files of detections and their names: annotated pictures, JSON, CSV, COCO, VOC, YOLO labels.
+
+Rows are written one by one, so that no run is too long for the memory. After an error or Ctrl-C
+each file is complete with the rows until then.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +23,7 @@ import numpy as np
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.drawing import class_name
 from ghostyolo.errors import UNPRINTABLE, printable
-from ghostyolo.files import replace, writing
+from ghostyolo.files import appending, replace
 from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
 
@@ -29,6 +33,9 @@ CSV_COLUMNS = "file", "frame", "class", "name", "score", "left", "top", "right",
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 MOST_STEM = 200  # bytes of a class name in a file name
+
+AddRow = Callable[[Row], object]
+Append = Callable[[bytes], None]
 
 logger = logging.getLogger(__name__)
 
@@ -73,46 +80,83 @@ def _stem(name: str) -> str:
     return words.strip("-.") or "stream"
 
 
-def write_json(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows of all pictures as one JSON file."""
-    replace(path, [json.dumps(rows, indent=1).encode()])
+def _to(target: str | Path | BinaryIO) -> AbstractContextManager[Append]:
+    """Return a context that yields a function which appends to a file, or to an open stream."""
+    return appending(target) if isinstance(target, str | Path) else nullcontext(_flushed(target))
+
+
+def _flushed(stream: BinaryIO) -> Append:
+    def append(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    return append
 
 
 @contextmanager
-def json_lines(target: str | Path | BinaryIO | None) -> Iterator[Callable[[Row], None]]:
-    """Yield a function that writes a row as a line of JSON.
+def json_lines(target: str | Path | BinaryIO) -> Iterator[AddRow]:
+    """Yield a function that writes a row as a line of JSON, to a file or an open stream."""
+    with _to(target) as append:
 
-    target: a file, which is in its place once the context ends, or an open stream. Without a target
-    nothing is written.
-    """
-    stack = ExitStack()
-    file = stack.enter_context(writing(target)) if isinstance(target, str | Path) else target
-
-    def add(row: Row) -> None:
-        if file is not None:
+        def add(row: Row) -> None:
             text = json.dumps(row, ensure_ascii=False)
             line = UNPRINTABLE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
-            file.write(line.encode() + b"\n")
-            file.flush()
+            append(line.encode() + b"\n")
+
+        yield add
+
+
+@contextmanager
+def json_list(target: str | Path | BinaryIO, indent: int | None = None) -> Iterator[AddRow]:
+    """Yield a function that adds a row to a list in JSON, written as `json.dumps` writes it.
+
+    target: a file, or an open stream, which gets a line.
+    """
+    with _to(target) as append:
+        end = b"" if isinstance(target, str | Path) else b"\n"
+        with _listed(append, indent, end) as add:
+            yield add
+
+
+@contextmanager
+def _listed(append: Append, indent: int | None = None, end: bytes = b"") -> Iterator[AddRow]:
+    """Yield a function that appends an item to a list in JSON; the list is closed in any case."""
+    line = "" if indent is None else "\n" + " " * indent
+    count = 0
+    append(b"[")
+
+    def add(item: Row) -> None:
+        nonlocal count
+        text = json.dumps(item, indent=indent).replace("\n", line or "\n")
+        comma = ("," + " " * (not line)) * bool(count)
+        append(f"{comma}{line}{text}".replace("\x7f", "\\u007f").encode())
+        count += 1
 
     try:
         yield add
     finally:
-        stack.close()
+        append(("\n]" if line and count else "]").encode() + end)
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write a line for each detection, for spreadsheets; `frame` is empty for a picture."""
+@contextmanager
+def csv_table(target: Path) -> Iterator[AddRow]:
+    """Yield a function that writes a line for each detection of a row, for spreadsheets."""
+    with appending(target) as append:
+        append(_csv_lines([CSV_COLUMNS]))
+        yield lambda row: append(_csv_lines(_cells(row)))
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(CSV_COLUMNS)
-    for row in rows:
-        for found in row["detections"]:
-            place = _cell(row["file"]), row.get("frame")
-            table.writerow(
-                [*place, found["class"], _cell(found["name"]), found["score"], *found["box"]]
-            )
-    replace(path, [text.getvalue().encode(errors="backslashreplace")])
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _cells(row: Row) -> Iterator[Sequence[object]]:
+    """Yield the cells of each detection; `frame` is empty for a picture."""
+    place = _cell(row["file"]), row.get("frame")
+    for found in row["detections"]:
+        yield (*place, found["class"], _cell(found["name"]), found["score"], *found["box"])
 
 
 def _cell(text: str) -> str:
@@ -150,53 +194,72 @@ def coco_rows(row: Row, number: int, classes: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_coco(path: Path, rows: Sequence[Row], classes: int) -> None:
-    """Write the detections of all pictures in COCO's format of results.
+@contextmanager
+def coco_results(target: Path, classes: int) -> Iterator[AddRow]:
+    """Yield a function that writes the detections of a row in COCO's format of results.
 
-    Logs a warning if several pictures have the same id.
+    Logs a warning at the end if several pictures have the same id.
     """
+    ids = Counter[int]()
+    with appending(target) as append, _listed(append) as add_found:
+
+        def add(row: Row) -> None:
+            number = ids.total()
+            ids[image_id(row, number)] += 1
+            for found in coco_rows(row, number, classes):
+                add_found(found)
+
+        yield add
     message = "%s: %d pictures have COCO's id %s; give each a number in its name"
-    _warn_if_shared((image_id(row, number) for number, row in enumerate(rows)), message, path)
-    found = [each for number, row in enumerate(rows) for each in coco_rows(row, number, classes)]
-    replace(path, [json.dumps(found).encode()])
+    _warn_if_shared(ids, message, target)
 
 
-def write_voc(folder: Path, rows: Sequence[Row], names: Sequence[str], classes: int) -> None:
-    """Write a file `comp4_det_test_CLASS.txt` for each class: picture, score, box from pixel 1.
+@contextmanager
+def voc_files(folder: Path, names: Sequence[str], classes: int) -> Iterator[AddRow]:
+    """Yield a function that adds the detections of a row to VOC's files, written at the end.
 
-    VOC identifies a picture by its name without folder and suffix. Logs a warning if several
-    pictures have the same name.
+    There is a file `comp4_det_test_CLASS.txt` for each class, with picture, score and box from
+    pixel 1. VOC identifies a picture by its name without folder and suffix. Logs a warning if
+    several pictures have the same name.
     Source: AlexeyAB/darknet src/detector.c, print_detector_detections.
     """
-    message = "%s: %d pictures are named '%s' for VOC; give each a name of its own"
-    _warn_if_shared(map(_voc_name, rows), message, folder)
-    lines: list[list[str]] = [[] for _ in range(classes)]
-    for row in rows:
-        picture = _voc_name(row)
+    pictures, lines = Counter[str](), [bytearray() for _ in range(classes)]
+
+    def add(row: Row) -> None:
+        pictures[_voc_name(row)] += 1
         for found in row["detections"]:
-            limit = np.array([row["width"], row["height"]] * 2)
-            box = np.clip(np.array(found["box"]) + 1, 1, limit)
-            numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
-            lines[found["class"]].append(f"{picture} {numbers}\n")
-    stems = _file_stems([class_name(cls, names) for cls in range(classes)])
-    for stem, text in zip(stems, lines, strict=True):
-        replace(folder / f"comp4_det_test_{stem}.txt", ["".join(text).encode()])
+            lines[found["class"]] += _voc_line(row, found)
+
+    try:
+        yield add
+    finally:
+        message = "%s: %d pictures are named '%s' for VOC; give each a name of its own"
+        _warn_if_shared(pictures, message, folder)
+        for stem, text in zip(_file_stems(names, classes), lines, strict=True):
+            replace(folder / f"comp4_det_test_{stem}.txt", [bytes(text)])
 
 
-def _file_stems(names: Sequence[str]) -> list[str]:
+def _voc_line(row: Row, found: Row) -> bytes:
+    box = np.clip(np.array(found["box"]) + 1, 1, [row["width"], row["height"]] * 2)
+    numbers = " ".join(f"{value:f}" for value in (found["score"], *box))
+    return f"{_voc_name(row)} {numbers}\n".encode()
+
+
+def _file_stems(names: Sequence[str], classes: int) -> list[str]:
     """Return a part of a file name for each class: its name as far as files can have it.
 
     A class whose part would be that of another has its number behind it.
     """
-    stems = [re.sub(r"[/\0\ud800-\udfff]", "_", name) for name in names]
+    shown = (class_name(cls, names) for cls in range(classes))
+    stems = [re.sub(r"[/\0\ud800-\udfff]", "_", name) for name in shown]
     stems = [stem.encode()[:MOST_STEM].decode(errors="ignore") for stem in stems]
     times = Counter(stems)
     return [stem if times[stem] == 1 else f"{stem}_{cls}" for cls, stem in enumerate(stems)]
 
 
-def _warn_if_shared(keys: Iterable[object], message: str, path: Path) -> None:
+def _warn_if_shared(pictures: Counter[Any], message: str, path: Path) -> None:
     """Log the message for the most common key, with its count, if several pictures share it."""
-    for key, count in Counter(keys).most_common(1):
+    for key, count in pictures.most_common(1):
         if count > 1:
             logger.warning(message, path, count, key)
 
@@ -207,7 +270,7 @@ def _voc_name(row: Row) -> str:
 
 def yolo_lines(prediction: Prediction) -> Iterator[str]:
     """Yield a label for each detection: class, cx, cy, w, h as fractions of the picture, score."""
-    found, (h, w) = prediction.result, prediction.image.shape[:2]
+    found, (h, w) = prediction.result, prediction.size
     boxes = xyxy_to_cxcywh(found.boxes) / np.array([w, h, w, h], np.float32)
     rows = zip(found.classes, boxes, found.scores, strict=True)
     for cls, box, score in rows:

@@ -127,7 +127,7 @@ class Service:
             self.task.name: answer.seconds,
             "total": end - start,
         }
-        row = picture_row(image, self.task.shown(answer.result, options))
+        row = picture_row(image.shape[:2], self.task.shown(answer.result, options))
         ms = {name: round(value * 1e3, 2) for name, value in seconds.items()}
         return JSONResponse({**row, "ms": ms})
 

@@ -7,7 +7,6 @@ everything that changes during the run and is what a checkpoint saves and restor
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.evaluation import validation
+from ghostyolo.inference.timer import Timer
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.model import out_of_memory
 from ghostyolo.model.model import Model
@@ -39,20 +39,6 @@ from ghostyolo.training.validation_loss import ValidationLoss
 FEW_UPDATES = 200
 
 logger = logging.getLogger(__name__)
-
-
-class Timer:
-    """Adds up the time spent in each phase. seconds: by phase; it is changed in place."""
-
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds, self.last = seconds, time.monotonic()
-
-    def lap(self, phase: str) -> float:
-        """Add the time since the last lap to a phase and return that time, in seconds above 0."""
-        now = time.monotonic()
-        passed, self.last = max(now - self.last, 1e-9), now
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + passed
-        return passed
 
 
 def fit(

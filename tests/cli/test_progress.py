@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ghostyolo.cli import progress as console
+from ghostyolo.cli import progress_bar as console
 from ghostyolo.cli import shared
+from ghostyolo.cli.progress import TrainProgress
 from ghostyolo.training.observers import Interruption
 
 
@@ -25,8 +26,8 @@ def state(iteration: int) -> Any:
     return SimpleNamespace(iteration=iteration, loss=1.5, parts={"loss": 1.5})
 
 
-def train_progress(iterations: int, start: int = 0) -> console.TrainProgress:
-    progress = console.TrainProgress()
+def train_progress(iterations: int, start: int = 0) -> TrainProgress:
+    progress = TrainProgress()
     progress.started(SimpleNamespace(iterations=iterations), state(start))
     return progress
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ghostyolo.drawing import draw
 from ghostyolo.errors import DataError
 from ghostyolo.model.detections import Detections
 from ghostyolo.prediction import predict, writers
@@ -24,11 +23,7 @@ def found(path: Path = Path("x.jpg"), size: tuple[int, int] = (40, 60)) -> Predi
     """Return a black picture with two dogs and a third class that has no name."""
     boxes = np.array([[1, 2, 21.5, 30], [30, 4, 50, 20], [0, 0, 60, 40]], np.float32)
     scores, classes = np.array([0.9, 0.5, 0.123456789], np.float32), np.array([1, 1, 7])
-    return Prediction(str(path), np.zeros((*size, 3), np.uint8), Detections(boxes, scores, classes))
-
-
-def drawn() -> np.ndarray:
-    return draw(found().image, found().result, NAMES)
+    return Prediction(str(path), size, Detections(boxes, scores, classes))
 
 
 def write(path: Path, size: tuple[int, int] = (40, 60)) -> Path:
@@ -87,7 +82,7 @@ def test_unreadable_picture_is_passed_on(tmp_path: Path) -> None:
 
 def test_row_and_file(tmp_path: Path) -> None:
     item = found()
-    row = predict.picture_row(item.image, predict.detected(item.result, NAMES), item.source, 3)
+    row = predict.picture_row(item.size, predict.detected(item.result, NAMES), item.source, 3)
     assert list(row) == ["schema", "file", "frame", "width", "height", "format", "detections"]
     assert list(row.values())[:6] == [1, "x.jpg", 3, 60, 40, "xyxy"]
     assert row["detections"][0] == {
@@ -96,7 +91,7 @@ def test_row_and_file(tmp_path: Path) -> None:
     assert row["detections"][2]["name"] == "class 7"
     assert row["detections"][2]["score"] == 0.12346
     best = predict.classified(np.array([0.1, 0.6, 0.3]), NAMES, 2)
-    assert predict.picture_row(item.image, best) == {
+    assert predict.picture_row(item.size, best) == {
         "schema": 1,
         "width": 60,
         "height": 40,
@@ -105,7 +100,8 @@ def test_row_and_file(tmp_path: Path) -> None:
             {"class": 2, "name": "class 2", "probability": 0.3},
         ],
     }
-    writers.write_json(tmp_path / "x.json", [row])
+    with writers.json_list(tmp_path / "x.json", indent=1) as add:
+        add(row)
     assert json.loads((tmp_path / "x.json").read_text()) == [row]
 
 

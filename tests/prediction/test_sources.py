@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -48,12 +48,19 @@ def film(path: Path, levels: list[int], fps: float = 10.0) -> Path:
 def found(path: str = "dir/img_000042.jpg") -> Prediction:
     boxes = np.array([[-1, 2, 21, 30], [30, 4, 64, 48]], np.float32)
     detections = Detections(boxes, np.array([0.9, 0.5]), np.array([1, 0]))
-    return Prediction(path, np.zeros((*SIZE, 3), np.uint8), detections)
+    return Prediction(path, SIZE, detections)
 
 
 def found_row() -> predict.Row:
     item = found()
-    return predict.picture_row(item.image, predict.detected(item.result, ("a", "b")), item.source)
+    return predict.picture_row(item.size, predict.detected(item.result, ("a", "b")), item.source)
+
+
+def written(writer: AbstractContextManager[writers.AddRow], rows: list[predict.Row]) -> None:
+    """Write rows one by one, as a job does."""
+    with writer as add:
+        for row in rows:
+            add(row)
 
 
 class Site(http.server.SimpleHTTPRequestHandler):
@@ -263,9 +270,9 @@ def test_pictures_that_are_one_to_coco_are_told(
 ) -> None:
     row = found_row()
     frames = [{**row, "file": "x7.mp4", "frame": n} for n in (0, 1)]
-    writers.write_coco(tmp_path / "x.json", frames, 2)
+    written(writers.coco_results(tmp_path / "x.json", 2), frames)
     assert not caplog.messages
-    writers.write_coco(tmp_path / "x.json", [row, row, {**row, "file": "43.jpg"}], 2)
+    written(writers.coco_results(tmp_path / "x.json", 2), [row, row, {**row, "file": "43.jpg"}])
     assert "2 pictures have COCO's id 42; give each a number" in caplog.text
 
 
@@ -274,9 +281,12 @@ def test_pictures_that_are_one_to_voc_are_told(
 ) -> None:
     row = found_row()
     frames = [{**row, "file": "a/x.mp4", "frame": n} for n in (0, 1)]
-    writers.write_voc(tmp_path, [row, *frames], ("a", "b"), 2)
+    written(writers.voc_files(tmp_path, ("a", "b"), 2), [row, *frames])
     assert not caplog.messages
-    writers.write_voc(tmp_path, [*frames, {**row, "file": "b/x.mp4", "frame": 1}], ("a", "b"), 2)
+    written(
+        writers.voc_files(tmp_path, ("a", "b"), 2),
+        [*frames, {**row, "file": "b/x.mp4", "frame": 1}],
+    )
     assert "2 pictures are named 'x_1' for VOC; give each a name" in caplog.text
 
 
@@ -292,7 +302,7 @@ def test_classes_whose_name_no_file_can_have(
     names: tuple[str, str], files: list[str], tmp_path: Path
 ) -> None:
     """Each has a file of its own, written at the end of the work."""
-    writers.write_voc(tmp_path, [found_row()], names, 2)
+    written(writers.voc_files(tmp_path, names, 2), [found_row()])
     found = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert found.keys() == {f"comp4_det_test_{stem}.txt" for stem in files}
     assert all(found.values())
@@ -300,7 +310,7 @@ def test_classes_whose_name_no_file_can_have(
 
 def test_files_of_other_programs(tmp_path: Path) -> None:
     row = found_row()
-    writers.write_voc(tmp_path, [row], ("a", "b", "c"), 3)
+    written(writers.voc_files(tmp_path, ("a", "b", "c"), 3), [row])
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts == {
         "comp4_det_test_a.txt": "img_000042 0.500000 31.000000 5.000000 64.000000 48.000000\n",
@@ -316,7 +326,7 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     text = (tmp_path / "x.jsonl").read_text("utf-8")
     assert "ä" in text
     assert [json.loads(line) for line in text.splitlines()] == [row, odd]
-    writers.write_csv(tmp_path / "x.csv", [odd])
+    written(writers.csv_table(tmp_path / "x.csv"), [odd])
     assert (tmp_path / "x.csv").read_text("utf-8").splitlines() == [
         "file,frame,class,name,score,left,top,right,bottom",
         "ä\\udcff.jpg,,1,b,0.9,-1.0,2.0,21.0,30.0",
