@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from ghostyolo.loss.base import HeadOutput, LossSum
 from ghostyolo.loss.iou import ciou
-from ghostyolo.loss.modern import Predictions, weighted_sum
+from ghostyolo.loss.modern import weighted_sum
+from ghostyolo.loss.predictions import OBJECTNESS, Predictions
 
 MIN_OBJECTNESS = 0.01  # of the teacher; slots below it have no box loss and no class loss
 
@@ -38,15 +39,15 @@ def distillation_loss(
 
 def _loss_terms(own: Predictions, teacher: Predictions) -> Iterator[Tensor]:
     """Yield one head's sums of box, objectness and class loss, and of the teacher's objectness."""
-    confidence = teacher.logits(teacher.values[:, :, 4]).sigmoid()
-    image, anchor, row, column = (confidence > MIN_OBJECTNESS).nonzero(as_tuple=True)
-    mine, wanted = (each.values[image, anchor, :, row, column] for each in (own, teacher))
-    weight, cell = confidence[image, anchor, row, column], torch.stack((column, row), -1)
+    confidence = teacher.logits(teacher.values[:, :, OBJECTNESS]).sigmoid()
+    place = (confidence > MIN_OBJECTNESS).nonzero(as_tuple=True)
+    objectness, mine, logits = own.read(*place)
+    _, wanted, probabilities = teacher.read(*place)
+    _, anchor, row, column = place
+    weight, cell = confidence[place], torch.stack((column, row), -1)
     boxes, target = own.boxes(mine, anchor, cell), teacher.boxes(wanted, anchor, cell)
     yield (weight * (1 - ciou(boxes, target))).sum()
-    objectness = own.logits(own.values[:, :, 4])
     yield F.binary_cross_entropy_with_logits(objectness, confidence, reduction="sum")
-    logits, probabilities = own.logits(mine[:, 5:]), teacher.logits(wanted[:, 5:]).sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, probabilities, reduction="none")
-    yield (weight[:, None] * entropy).sum()
+    probabilities, weight = probabilities.sigmoid(), weight[:, None]
+    yield F.binary_cross_entropy_with_logits(logits, probabilities, weight, reduction="sum")
     yield confidence.sum()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from ghostyolo.boxes import ciou, iou
-from ghostyolo.loss import modern
+from ghostyolo.loss import iou as pairs
+from ghostyolo.loss import modern, modern_assignment
 from ghostyolo.loss.base import HeadOutput
+from ghostyolo.loss.modern_assignment import Slots, boxes_px
+from ghostyolo.loss.predictions import TINY, Predictions
 from ghostyolo.ops.heads import YoloActivation
 from support.head_runs import CLASSES, SIZE, make_runs
 
@@ -130,6 +135,61 @@ def test_slots_and_costs_obey_the_rules(seed: int, keys: dict[str, float]) -> No
     shown = [float(cost.parts[name]) for name in ("box", "objectness", "class")]
     assert shown == pytest.approx(literal.cost(), rel=1e-4)
     assert float(cost.total.detach()) == pytest.approx(sum(shown), rel=1e-5)
+
+
+def gathered_class_costs(head: Predictions, slots: Slots, label: torch.Tensor) -> torch.Tensor:
+    """Return the class costs from all classes of every slot of every truth, (M, K, C)."""
+    values = slots.of(head.values)
+    objectness, classes = head.logits(values[..., 4:5]), head.logits(values[..., 5:])
+    log_q = (F.logsigmoid(objectness) + F.logsigmoid(classes)) / 2
+    log_not_q = torch.log1p(-log_q.exp().clamp(max=1 - TINY))
+    own = (log_q - log_not_q).gather(2, label[:, None].expand(*slots.truth.shape, 1))
+    return -log_not_q.sum(2) - own[..., 0]
+
+
+def plain_loss_terms(
+    head: Predictions, slots: Slots, truths: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Yield the sums of box, objectness and class loss, with the gradients of autograd."""
+    values, mine = slots.of(head.values), truths[slots.truth]
+    boxes = head.boxes(values[:, :4], slots.anchor, slots.cell)
+    wanted = boxes_px(mine, head.size)
+    yield (1 - pairs.ciou(boxes, wanted)).sum()
+    objectness = head.logits(head.values[:, :, 4])
+    target = torch.zeros_like(objectness)
+    target[slots.place] = 1
+    yield F.binary_cross_entropy_with_logits(objectness, target, reduction="sum")
+    classes, smooth = head.logits(values[:, 5:]), head.layer.label_smooth_eps
+    hot = F.one_hot(mine[:, 5].long(), classes.shape[1]).to(classes) * (1 - smooth) + smooth / 2
+    target = hot * pairs.iou(boxes.detach(), wanted)[:, None]
+    yield F.binary_cross_entropy_with_logits(classes, target, reduction="sum")
+
+
+@pytest.mark.parametrize("keys", [*KEYS, {"label_smooth_eps": 0.1}], ids=str)
+def test_slots_and_gradients_are_those_of_the_gathered_classes(
+    keys: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a crowd, in double precision: the same slots, and the loss to rounding."""
+    monkeypatch.setattr(modern_assignment, "PART", 100)  # in many parts
+    truths = make_truths(8, 150, 3).double()
+
+    def outcome() -> tuple[list[Slots], list[torch.Tensor]]:
+        runs = [run._replace(raw=run.raw.detach().double()) for run in make_runs(8, 3, **keys)]
+        raws = [run.raw.requires_grad_() for run in runs]
+        total = modern.loss(runs, truths, SIZE).total
+        heads = [Predictions.of(run, SIZE) for run in runs]
+        slots = modern_assignment.assign(heads, truths)
+        return slots, [total.detach(), *torch.autograd.grad(total, raws)]
+
+    slots, numbers = outcome()
+    monkeypatch.setattr(modern_assignment, "_class_costs", gathered_class_costs)
+    monkeypatch.setattr(modern, "_loss_terms", plain_loss_terms)
+    other_slots, expected = outcome()
+    assert sum(len(mine.truth) for mine in slots) > 300
+    for mine, other in zip(slots, other_slots, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(mine, other, strict=True))
+    for mine, other in zip(numbers, expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
 
 
 def test_images_add_up_and_do_not_see_each_other() -> None:
