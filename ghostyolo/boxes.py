@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-Iou = Callable[[np.ndarray, np.ndarray], np.ndarray]  # boxes (n, 4), (m, 4) -> (n, m)
+Exceeds = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of boxes (4, ...), broadcast
 
-BLOCK = 128  # boxes compared at once: few iterations in Python, and the matrix fits the cache
+PAIRS = 2**14  # of boxes compared at once: few iterations in Python, and the matrix fits the cache
 
 
 def cxcywh_to_xyxy(cxcywh: np.ndarray) -> np.ndarray:
@@ -150,47 +150,91 @@ def nms(
     is kept and has a higher score exceeds `iou_thresh`; of equal scores the first row is kept.
     diou_exponent: compare the DIoU with this exponent instead; see `layers.head.diou_exponent`.
 
+    All classes are suppressed together, in rounds: the best rows of each class that are left, its
+    leaders, suppress each other, and then the other rows of the class.
+
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
-    measure = iou if diou_exponent is None else partial(diou, beta=diou_exponent)
-    order = np.lexsort((-scores, classes))
-    groups = [order]  # for few boxes, one matrix is faster than one for each class
-    if len(order) > BLOCK:
-        groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
-    rows = [
-        group[_survivors(boxes_xyxy[group], classes[group], measure, iou_thresh)]
-        for group in groups
-    ]
-    kept = np.sort(np.concatenate(rows))
-    return kept[np.argsort(-scores[kept], kind="stable")]
 
-
-def _survivors(
-    boxes: np.ndarray, classes: np.ndarray, measure: Iou, iou_thresh: float
-) -> np.ndarray:
-    """Return the rows that are kept, for boxes sorted by class and descending score.
-
-    More than `BLOCK` boxes must all be of one class. The boxes are compared block by block, so that
-    the matrices stay small.
-    """
-    kept, rest = [], np.arange(len(boxes))
+    exceeds = partial(_exceeds, iou_thresh=iou_thresh, diou_exponent=diou_exponent)
+    boxes = np.ascontiguousarray(boxes_xyxy.T)
+    rest = np.lexsort((-scores, classes))
+    kept = [rest[:0]]
     while len(rest):
-        block, rest = rest[:BLOCK], rest[BLOCK:]
-        exceeds = measure(boxes[block], boxes[block]) > iou_thresh
-        exceeds &= classes[block][:, None] == classes[block]
-        block = block[~_suppressed(np.triu(exceeds, 1))]
-        rest = rest[~(measure(boxes[block], boxes[rest]) > iou_thresh).any(0)]
-        kept.append(block)
-    return np.concatenate(kept) if kept else rest
+        starts = np.flatnonzero(np.concatenate(([True], np.diff(classes[rest]) != 0)))
+        sizes = np.diff(starts, append=len(rest))
+        ranks = np.arange(min(sizes.max(), max(1, math.isqrt(PAIRS // len(starts)))))
+        leaders = rest[np.minimum(starts[:, None] + ranks, len(rest) - 1)]  # (classes, ranks)
+        found = boxes[:, leaders]
+        keep = ~_suppressed(np.triu(exceeds(found[..., None], found[..., None, :]), 1))
+        keep &= ranks < sizes[:, None]
+        kept.append(leaders[keep])
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        behind = np.arange(len(rest)) - starts[group] >= len(ranks)
+        rest, group = rest[behind], group[behind]
+        rest = rest[~_covered(boxes[:, rest], group, found, keep, exceeds)]
+    rows = np.sort(np.concatenate(kept))
+    return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+class _AlignedPairs(BoxPairs):
+    """Pairs of boxes (4, ...), broadcast against each other."""
+
+    def __init__(self, a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> None:
+        self.a, self.b = a_xyxy, b_xyxy
+
+
+def _exceeds(
+    a: np.ndarray, b: np.ndarray, *, iou_thresh: float, diou_exponent: float | None
+) -> np.ndarray:
+    """Return whether the IoU or DIoU of boxes (4, ...) that broadcast exceeds the threshold.
+
+    The DIoU is at most the IoU, so that it is needed only where the IoU exceeds the threshold.
+    """
+    pairs = _AlignedPairs(a, b)
+    found = pairs.iou() > iou_thresh
+    if diou_exponent is None:
+        return found
+    flat = np.flatnonzero(found)
+    if len(flat) > found.size / 16:  # picking pairs takes longer than computing all
+        return pairs.diou(diou_exponent) > iou_thresh
+    at: Any = (slice(None), *np.unravel_index(flat, found.shape))
+    some = (np.broadcast_to(boxes, (4, *found.shape))[at] for boxes in (a, b))
+    found.flat[flat] = _AlignedPairs(*some).diou(diou_exponent) > iou_thresh
+    return found
 
 
 def _suppressed(exceeds: np.ndarray) -> np.ndarray:
-    """Return whether each box is suppressed by a box that is kept, (n,).
+    """Return whether each box is suppressed by a box that is kept, (..., n).
 
-    exceeds: (n, n), whether box i comes before box j and their IoU exceeds the threshold. Each
+    exceeds: (..., n, n), whether box i comes before box j and their IoU exceeds the threshold. Each
     iteration decides at least one more box; in practice a few iterations decide all.
     """
-    suppressed, again = np.ones(len(exceeds), bool), np.any(exceeds, axis=0)
+    suppressed, again = np.ones(exceeds.shape[:-1], bool), np.any(exceeds, axis=-2)
     while not np.array_equal(again, suppressed):
-        suppressed, again = again, np.any(exceeds[~again], axis=0)
+        suppressed, again = again, np.any(exceeds & ~again[..., None], axis=-2)
     return suppressed
+
+
+def _covered(
+    boxes: np.ndarray, group: np.ndarray, leaders: np.ndarray, keep: np.ndarray, exceeds: Exceeds
+) -> np.ndarray:
+    """Return whether each box is suppressed by a leader of its class that is kept, (n,).
+
+    boxes: (4, n). group: (n,), the row of its class in `leaders`, ascending. leaders: (4, classes,
+    m). keep: (classes, m). The boxes are visited from left to right, a part at a time, so that the
+    matrices stay small and, if a part has a single class, only the leaders near it are compared.
+    """
+    covered, order = np.zeros(len(group), bool), np.lexsort((boxes[0], group))
+    first = np.argsort(~keep, 1, kind="stable")[:, : keep.sum(1).max()]
+    nowhere = np.where(keep, leaders, np.nan)  # exceeds nothing
+    leaders = np.take_along_axis(nowhere, first[None], 2).transpose(0, 2, 1)
+    step = 2 * PAIRS // leaders.shape[1]  # about half of the leaders are near a part
+    for start in range(0, len(order), step):
+        part = order[start : start + step]
+        own, some = group[part], boxes[:, part]
+        near = leaders[..., own if own[0] != own[-1] else own[:1]]
+        if near.shape[-1] == 1:
+            near = near[:, (near[2, :, 0] > some[0].min()) & (near[0, :, 0] < some[2].max())]
+        covered[part] = exceeds(near, some[:, None]).any(0)
+    return covered

@@ -35,13 +35,28 @@ def literal_nms(
     threshold: float,
     overlap: Callable,
 ) -> list[int]:
-    """Visit rows from the best score down; a row falls to any kept row of its class."""
-    kept, overlaps = [], overlap(boxes, boxes)
+    """Visit rows from the best score down; a row that is kept strikes out others of its class."""
+    kept, left, overlaps = [], np.ones(len(scores), bool), overlap(boxes, boxes)
     for row in sorted(range(len(scores)), key=lambda r: -scores[r]):
-        rivals = [k for k in kept if classes[k] == classes[row]]
-        if all(overlaps[k, row] <= threshold for k in rivals):
+        if left[row]:
             kept.append(row)
+            left &= ~((overlaps[row] > threshold) & (classes == classes[row]))
     return kept
+
+
+def made_boxes(rng: np.random.Generator, kind: str, n: int) -> np.ndarray:
+    """Return n boxes of one of the ways in which networks lay them, in single precision."""
+    if kind == "heaps":
+        rows = random_boxes(rng, 1 + n // 40)[rng.integers(0, 1 + n // 40, n)]
+        boxes = rows + rng.normal(0, 0.004, (n, 4))
+    elif kind == "equal":
+        boxes = random_boxes(rng, 5)[rng.integers(0, 5, n)]
+    elif kind == "degenerate":  # without width, without area, turned inside out, overflowing
+        boxes = rng.integers(0, 4, (n, 4)) / 4.0
+        boxes[::7] *= 1e30
+    else:
+        boxes = random_boxes(rng, n)
+    return boxes.astype(np.float32)
 
 
 @pytest.mark.parametrize(("column", "function"), [*enumerate((bx.iou, bx.giou, bx.diou, bx.ciou))])
@@ -128,17 +143,22 @@ def test_nms_is_darknets(path: Path, kind: str, key: str) -> None:
     np.testing.assert_array_equal(got, golden[key])
 
 
-def test_few_boxes_fall_as_they_do_class_by_class() -> None:
-    """One matrix for all classes gives what a matrix for each gives."""
-    rng = np.random.default_rng(3)
-    for count in (1, 20, bx.BLOCK, bx.BLOCK + 1):
-        low = rng.random((count, 2), np.float32)
-        xyxy = np.concatenate((low, low + 0.5), 1)
-        scores, classes = rng.random(count).astype(np.float32), rng.integers(0, 4, count)
-        scores[: count // 3] = 0.5  # ties
-        alone = [rows[bx.nms(xyxy[rows], scores[rows], classes[rows], 0.4)] for rows in (
-            np.flatnonzero(classes == cls) for cls in range(4)
-        )]  # fmt: skip
-        want = np.concatenate(alone)
-        want = want[np.lexsort((want, -scores[want]))]
-        np.testing.assert_array_equal(bx.nms(xyxy, scores, classes, 0.4), want)
+@pytest.mark.parametrize("kind", ["spread", "heaps", "equal", "degenerate"])
+@pytest.mark.parametrize("exponent", [None, 0.6, 1.2])
+def test_nms_of_many_classes_together_is_the_literal_one(
+    kind: str, exponent: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in many rounds and parts, with classes of all sizes."""
+    rng = np.random.default_rng(4)
+    overlap = bx.iou if exponent is None else lambda a, b: bx.diou(a, b, exponent)
+    for pairs in (40, 2000, bx.PAIRS):
+        monkeypatch.setattr(bx, "PAIRS", pairs)
+        for n, count in ((1, 1), (150, 1), (150, 3), (150, 40), (150, 400)):
+            boxes, scores = made_boxes(rng, kind, n), rng.random(n).astype(np.float32)
+            scores[: n // 2] = scores[: n // 2].round(1)  # ties
+            classes = (count * rng.random(n) ** 2).astype(int)  # the first are larger
+            for threshold in (0.0, 0.45):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    got = bx.nms(boxes, scores, classes, threshold, exponent)
+                    want = literal_nms(boxes, scores, classes, threshold, overlap)
+                assert got.tolist() == want

@@ -1,7 +1,7 @@
 """Compute detections from the outputs of a network's heads, with any runtime.
 
-A score is objectness times class probability. The confidence threshold is applied to both, see
-`above_threshold`; non-maximum suppression follows.
+A score is objectness times class probability. The confidence threshold is applied to both, to the
+objectness in `Head.decode_above` and to the score in `best_above`; non-maximum suppression follows.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 # The confidence threshold and the IoU threshold of non-maximum suppression.
 THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
+# The candidates with the highest scores that NMS gets first if a number of detections is wanted.
+# Only rows with a higher score suppress a row, so the first detections do not depend on the other
+# candidates, which follow if too few are kept. A trained network seldom has more; one that has
+# learned nothing yet has one for each box and class.
+CANDIDATES = 1024
 
 
 class Detector:
@@ -88,23 +93,28 @@ class Detector:
                 above = [head.decode_above(np.asarray(x), size, self.thresh) for head, x in pairs]
         joined = (np.concatenate(part) for part in zip(*above, strict=True))
         pictures, cxcywh, objectness, probabilities = joined
-        rows, classes, scores = above_threshold(objectness, probabilities, self.thresh)
-        usable, found = np.isfinite(cxcywh).all(1)[rows], []
+        usable, found = np.isfinite(cxcywh).all(1), []
         for number, place in enumerate(places):
-            own = (pictures[rows] == number) & usable
-            boxes = _in_picture(cxcywh[rows[own]], place)
-            found.append(self._suppressed(boxes, scores[own], classes[own], place))
+            own = np.flatnonzero((pictures == number) & usable)
+            scores = objectness[own, None] * probabilities[own]
+            found.append(self._suppressed(cxcywh[own], scores, place))
         return found
 
-    def _suppressed(
-        self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, place: Placement
-    ) -> Detections:
-        """Return the detections that NMS keeps in one picture, with boxes clipped to it."""
+    def _suppressed(self, cxcywh: np.ndarray, scores: np.ndarray, place: Placement) -> Detections:
+        """Return the detections that NMS keeps in one picture, with boxes clipped to it.
+
+        cxcywh: (m, 4), relative to the network's input. scores: (m, classes).
+        """
         h, w = place.source
-        sides = np.array([w, h, w, h], np.float32)
-        kept = nms(boxes / sides, scores, classes, self.nms, self.heads[-1].diou_exponent)
-        kept = kept[: self.max_detections]
-        return Detections(np.clip(boxes[kept], 0, sides), scores[kept], classes[kept])
+        sides, most = np.array([w, h, w, h], np.float32), self.max_detections
+        count = None if most is None else CANDIDATES
+        while True:
+            rows, classes, best = best_above(scores, self.thresh, count)
+            boxes = _in_picture(cxcywh[rows], place)
+            kept = nms(boxes / sides, best, classes, self.nms, self.heads[-1].diou_exponent)[:most]
+            if count is None or len(kept) == most or len(rows) < count:
+                return Detections(np.clip(boxes[kept], 0, sides), best[kept], classes[kept])
+            count *= 4
 
 
 def heads_of(network: Network) -> list[Head]:
@@ -137,20 +147,25 @@ def check_takes_pictures(network: Network) -> None:
         raise CfgError(message, section="net", hint="give a network for pictures")
 
 
-def above_threshold(
-    objectness: np.ndarray, probabilities: np.ndarray, thresh: float
+def best_above(
+    scores: np.ndarray, thresh: float, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Apply the confidence threshold: return row, class and score of each detection, (n,) each.
+    """Return row, class and score of the candidates whose score is > thresh, (n,) each.
 
-    objectness: (m,). probabilities: (m, classes). A box is kept if its objectness > thresh, and
-    then for each class whose score, objectness * class probability, is > thresh. Heads apply the
-    first condition before they decode boxes, see `Head.decode_above`.
+    scores: (m, classes). count: return only so many with the highest scores; of equal ones the
+    first. A box is a candidate once for each such class.
     Source: AlexeyAB/darknet src/yolo_layer.c get_yolo_detections.
     """
-    candidates = np.flatnonzero(objectness > thresh)
-    scores = objectness[candidates, None] * probabilities[candidates]
-    rows, classes = np.nonzero(scores > thresh)
-    return candidates[rows], classes, scores[rows, classes]
+    flat = scores.reshape(-1)
+    places = np.flatnonzero(flat > thresh)
+    values = flat[places]
+    if count is not None and count < len(places):
+        least = np.partition(values, -count)[-count]
+        equal = np.flatnonzero(values == least)
+        better = values > least
+        better[equal[: count - better.sum()]] = True
+        places, values = places[better], values[better]
+    return *np.divmod(places, scores.shape[1]), values
 
 
 def _above_in_decoded(
