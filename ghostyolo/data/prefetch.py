@@ -47,6 +47,7 @@ def mapped(
         finally:
             for future in waiting:
                 future.cancel()
+            close(source)
 
 
 def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[A, None, None]:
@@ -74,6 +75,12 @@ def ahead(items: Iterable[A], depth: int, *, newest: bool = False) -> Generator[
             thread.join(0.05)
 
 
+def close(items: Iterable[object]) -> None:
+    """End a generator now, in this thread: who collects it later may be one of its own threads."""
+    if hasattr(items, "close"):
+        items.close()
+
+
 def batches(items: Iterable[A], count: int) -> Iterator[list[A]]:
     """Yield lists of `count` items; the last one may be shorter."""
     rest = iter(items)
@@ -93,8 +100,7 @@ def _fill(items: Iterable[A], waiting: queue.Queue, stopped: threading.Event, ne
     except Exception as error:
         end = error
     finally:
-        if hasattr(items, "close"):
-            items.close()
+        close(items)
         waiting.put((None, end))
 
 

@@ -102,8 +102,8 @@ class DetectionJob:
         self.failed, paths = 0, partial(writers.output_paths, self.sources)
         self.annotated = paths(self.folder) if self.folder else dict[str, Path]()
         self.labels = paths(labels, ".txt") if labels else dict[str, Path]()
-        self.timer, keep = Timer({}), bool(self.annotated or self.show)
-        self._prepare = partial(detector_input, self.detector, keep=keep)
+        self.timer, self._keep = Timer({}), bool(self.annotated or self.show)
+        self._prepare = partial(detector_input, self.detector, keep=self._keep)
 
     def run(self) -> Done:
         """Detect in all sources and write the files, row by row.
@@ -227,6 +227,7 @@ class DetectionJob:
 
     def _read(self, frames: Frames) -> Iterator[Prepared]:
         """Yield the frames of an open stream, and close it at the end."""
+        frames.reuse = not self._keep
         try:
             yield from map(self._prepare, islice(frames, self.limit))
         finally:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import Placement, preprocess
-from ghostyolo.data.prefetch import batches, mapped
+from ghostyolo.data.prefetch import batches, close, mapped
 from ghostyolo.drawing import class_name
 from ghostyolo.errors import DataError
 from ghostyolo.files import SCHEMA
@@ -138,15 +138,18 @@ def predict_images(
     whatever takes the predictions ("output").
     """
     timer = timer or Timer({})
-    for some in _timed(batches(images, batch), timer):
-        values = [each.value for each in some if isinstance(each, Prepared)]
-        results = iter(compute(values) if values else ())
-        timer.lap("network")
-        for item in some:
-            if isinstance(item, Prepared):
-                yield Prediction(item.source, item.size, next(results), item.frame, item.image)
-            else:
-                yield item
+    try:
+        for some in _timed(batches(images, batch), timer):
+            values = [each.value for each in some if isinstance(each, Prepared)]
+            results = iter(compute(values) if values else ())
+            timer.lap("network")
+            for item in some:
+                if isinstance(item, Prepared):
+                    yield Prediction(item.source, item.size, next(results), item.frame, item.image)
+                else:
+                    yield item
+    finally:
+        close(images)
 
 
 def _timed(items: Iterator[A], timer: Timer) -> Iterator[A]:

@@ -160,6 +160,11 @@ def test_video_gives_its_frames_in_order(tmp_path: Path) -> None:
     assert [frame.frame for frame in got] == [0, 1, 2, 3]
     assert [round(frame.image.mean() / 80) for frame in got] == [0, 1, 2, 3]
     assert all(frame.image.shape == (*SIZE, 3) for frame in got)
+    frames = Stream(str(path), str(path), live=False).open()
+    frames.reuse = True
+    means = [(round(frame.image.mean() / 80), id(frame.image)) for frame in frames]
+    assert [mean for mean, _ in means] == [0, 1, 2, 3]
+    assert len({place for _, place in means}) == 1
 
 
 def test_video_that_is_none_is_told(tmp_path: Path) -> None:
