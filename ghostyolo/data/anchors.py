@@ -150,13 +150,12 @@ def anchor_heads(network: Network) -> list[AnchorHead]:
 
 def box_sizes(dataset: Dataset, options: NetOptions) -> np.ndarray:
     """Return (w, h) of the boxes to train on, (n, 2), stretched or letterboxed as `[net]` says."""
-    parts = [np.zeros((0, 2))]
-    for sample in dataset.samples:
-        boxes = sample.boxes_xyxy_px[~sample.ignore].astype(float)
-        inner = Placement.of(sample.size, options.size, bool(options.letter_box)).inner
-        sides = boxes[:, 2:] - boxes[:, :2]
-        parts.append(sides * np.divide(inner, sample.size)[::-1])
-    return np.concatenate(parts)
+    columns, letterbox = dataset.columns, bool(options.letter_box)
+    sizes, which = np.unique(columns.sizes, axis=0, return_inverse=True)
+    inner = [Placement.of((h, w), options.size, letterbox).inner for h, w in sizes.tolist()]
+    scales = np.divide(np.reshape(inner, (-1, 2)), sizes)[:, ::-1]
+    boxes = columns.boxes_xyxy_px[~columns.ignore].astype(float)
+    return (boxes[:, 2:] - boxes[:, :2]) * scales[which.ravel()[columns.owners[~columns.ignore]]]
 
 
 def anchors_per_head(heads: Sequence[AnchorHead], num: int) -> list[int]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 import numpy as np
 
+from ghostyolo.data.columns import Columns
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import inspect_image
 from ghostyolo.errors import DataError, Span, printable
@@ -70,10 +71,54 @@ class Sample:
         return image, defects
 
 
+class Samples(Sequence[Sample]):
+    """Samples that are made from columns when they are asked for.
+
+    A slice, or an array of indices, is again such a sequence, over the same columns. index: (n,)
+    of the pictures in the columns, None for all of them. Its samples share the arrays.
+    """
+
+    def __init__(self, columns: Columns, index: np.ndarray | None = None) -> None:
+        self._columns, self._index = columns, index
+
+    @property
+    def columns(self) -> Columns:
+        """Return the columns of these samples, without those of others."""
+        return self._columns if self._index is None else self._columns.take(self._index)
+
+    def __len__(self) -> int:
+        return len(self._columns.sizes if self._index is None else self._index)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice | np.ndarray) -> Samples: ...
+    def __getitem__(self, place: int | slice | np.ndarray) -> Sample | Samples:
+        if isinstance(place, slice | np.ndarray):
+            every = np.arange(len(self)) if self._index is None else self._index
+            return type(self)(self._columns, every[place])
+        index = range(len(self))[place]
+        return self._sample(index if self._index is None else int(self._index[index]))
+
+    def _sample(self, index: int) -> Sample:
+        data = self._columns
+        begin, end = data.ends[index : index + 2].tolist()
+        h, w = data.sizes[index].tolist()
+        return Sample(
+            path=data.path(index),
+            boxes_xyxy_px=data.boxes_xyxy_px[begin:end],
+            classes=data.classes[begin:end],
+            ignore=data.ignore[begin:end],
+            size=(h, w),
+            image_id=data.image_id(index),
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """One split of a data set.
 
+    samples: those of a file are made when they are asked for, see `Samples`; any sequence will do.
     defects: the number of each kind of defect that was repaired or left out. picture_defects: the
     defects found when pictures were read, as (path, defect). outside: paths of pictures that leave
     the folder of a data set whose files should name only pictures in it. places: the first files,
@@ -89,7 +134,7 @@ class Dataset:
     """
 
     names: tuple[str, ...]
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     split: str
     path: str
     defects: Counter[str] = field(default_factory=Counter)
@@ -98,13 +143,26 @@ class Dataset:
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        last = len(self.names) - 1
-        for sample in self.samples:
-            if np.any((sample.classes < 0) | (sample.classes > last)):
-                raise ValueError(f"{sample.path} has a class outside 0..{last}")
+        last, columns = len(self.names) - 1, self.columns
+        wrong = (columns.classes < 0) | (columns.classes > last)
+        if np.any(wrong):
+            path = columns.path(int(columns.owners[wrong.argmax()]))
+            raise ValueError(f"{path} has a class outside 0..{last}")
+
+    @property
+    def columns(self) -> Columns:
+        """Return what all samples hold, as a few arrays. They are made anew from a tuple."""
+        samples = self.samples
+        return samples.columns if isinstance(samples, Samples) else Columns.of(samples)
+
+    def only(self, indices: Sequence[int] | np.ndarray) -> Dataset:
+        """Return the data set with these of its samples only."""
+        if isinstance(self.samples, Samples):
+            return replace(self, samples=self.samples[np.asarray(indices, np.int64)])
+        return replace(self, samples=tuple(self.samples[index] for index in indices))
 
     def __repr__(self) -> str:
-        boxes = sum(len(sample.classes) for sample in self.samples)
+        boxes = len(self.columns.classes)
         counts = f"{len(self)} picture{'s' * (len(self) != 1)}, {boxes} box{'es' * (boxes != 1)}"
         classes = f"{len(self.names)} class{'es' * (len(self.names) != 1)}"
         return printable(f"{self.path}, split {self.split}: {counts}, {classes}")

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostyolo.data.class_names import unknown_class
-from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample, add_place
+from ghostyolo.data.columns import Columns
+from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample, Samples, add_place
 from ghostyolo.data.header import Box, Size
 from ghostyolo.data.images import MAX_PIXELS, picture_size, sideways
 from ghostyolo.errors import DataError, Span
@@ -159,7 +160,7 @@ class DatasetBuilder:
         outside = tuple(path for path in self.listed if not os.path.abspath(path).startswith(root))
         return Dataset(
             names=self.names,
-            samples=tuple(self.samples),
+            samples=Samples(Columns.of(self.samples)),
             split=self.split,
             path=self.path,
             defects=self.defects,

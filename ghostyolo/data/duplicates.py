@@ -27,8 +27,8 @@ def copies(datasets: Iterable[Dataset]) -> list[list[Copy]]:
     """
     by_length: dict[int, list[Copy]] = defaultdict(list)
     for data in datasets:
-        for sample in data.samples:
-            by_length[length_of(sample.path)].append(Copy(data.split, sample.path))
+        for path in data.columns.all_paths():
+            by_length[length_of(path)].append(Copy(data.split, path))
     by_content: dict[tuple[int, str], list[Copy]] = defaultdict(list)
     for length, group in by_length.items():
         digests: dict[str, str] = {}

@@ -54,13 +54,13 @@ def hold_out(train: Dataset, *, by_class: bool = False) -> Dataset:
     for group in copies([replace(train, samples=(*drawn, *others))]):
         if held.intersection(copy.path for copy in group):
             held.update(copy.path for copy in group)
-    samples = tuple(sample for sample in train.samples if sample.path in held)
-    return Dataset(train.names, samples, HOLD_OUT, train.path)
+    part = train.only([i for i, path in enumerate(train.columns.all_paths()) if path in held])
+    return Dataset(train.names, part.samples, HOLD_OUT, train.path)
 
 
 def remaining(train: Dataset, val: Dataset | None) -> Dataset:
     """Return a training set without the pictures of val, if val is a hold-out."""
     if val is None or val.split != HOLD_OUT:
         return train
-    held = {sample.path for sample in val.samples}
-    return replace(train, samples=tuple(s for s in train.samples if s.path not in held))
+    held = set(val.columns.all_paths())
+    return train.only([i for i, p in enumerate(train.columns.all_paths()) if p not in held])

@@ -171,8 +171,7 @@ def _legend(datasets: Sequence[Dataset]) -> list[tuple[int, str]]:
     names = datasets[0].names
     counts = np.zeros(len(names), int)
     for data in datasets:
-        for sample in data.samples:
-            counts += np.bincount(sample.classes, minlength=len(names))
+        counts += np.bincount(data.columns.classes, minlength=len(names))
     order = [int(cls) for cls in np.argsort(counts, kind="stable") if counts[cls]]
     lines = [(cls, f"{counts[cls]:,} x {_printable(names[cls], 24)}") for cls in order]
     if len(lines) > LEGEND:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -182,21 +182,22 @@ def without_unreadable(
 
     progress: see `summarise`. Raises DataError if no picture can be read.
     """
-    kept = []
+    kept: list[int] = []
     read = mapped(lambda each: each.read()[1], data.samples, workers=READERS, ahead=2 * READERS)
-    for sample, found in progress(data, zip(data.samples, read, strict=True)):
+    for index, found in progress(data, enumerate(read)):
+        path = data.samples[index].path if found else ""
         for defect, message in found.items():
-            data.add_defect(sample.path, defect, message)
+            data.add_defect(path, defect, message)
         if UNREADABLE not in found:
-            kept.append(sample)
+            kept.append(index)
     if not kept:
         raise data.unreadable()
-    return replace(data, samples=tuple(kept))
+    return data.only(kept)
 
 
 def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
     """Return the splits that are exactly the union of others, with the names of the others."""
-    pictures = {data.split: {sample.path for sample in data.samples} for data in datasets}
+    pictures = {data.split: set(data.columns.all_paths()) for data in datasets}
     found = {}
     for split, own in pictures.items():
         parts = [other for other, theirs in pictures.items() if theirs < own]
@@ -207,31 +208,29 @@ def unions(datasets: Sequence[Dataset]) -> dict[str, list[str]]:
 
 def summarise_split(data: Dataset) -> SplitSummary:
     """Count the pictures, boxes, sizes and defects of a split."""
-    count = len(data.names)
-    boxes, shown = np.zeros(count, int), np.zeros(count, int)
-    sides, shares, crowd = [np.zeros(0)], [np.zeros(0)], []
-    for sample in data.samples:
-        counted = ~sample.ignore
-        box, classes = sample.boxes_xyxy_px[counted].astype(float), sample.classes[counted]
-        boxes += np.bincount(classes, minlength=count)
-        shown[np.unique(classes)] += 1
-        sides.append(np.sqrt((box[:, 2:] - box[:, :2]).prod(1)))
-        shares.append(sides[-1] / np.sqrt(sample.size[0] * sample.size[1]))
-        crowd.append(len(classes))
-    side, share = np.concatenate(sides), np.concatenate(shares)
+    count, columns = len(data.names), data.columns
+    counted = ~columns.ignore
+    owners, classes = columns.owners[counted], columns.classes[counted]
+    box = columns.boxes_xyxy_px[counted].astype(float)
+    shown = np.unique(owners * count + classes) % max(1, count)
+    side = np.sqrt((box[:, 2:] - box[:, :2]).prod(1))
+    share = side / np.sqrt(columns.sizes.prod(1))[owners]
+    crowd = columns.trained
     small, medium = int((side < SMALL).sum()), int((side < MEDIUM).sum())
     return SplitSummary(
         split=data.split,
         names=data.names,
         pictures=len(data),
-        empty=crowd.count(0),
-        boxes=tuple(boxes.tolist()),
-        shown=tuple(shown.tolist()),
-        ignored=sum(int(sample.ignore.sum()) for sample in data.samples),
+        empty=int((crowd == 0).sum()),
+        boxes=tuple(np.bincount(classes, minlength=count).tolist()),
+        shown=tuple(np.bincount(shown, minlength=count).tolist()),
+        ignored=int(columns.ignore.sum()),
         areas=(small, medium - small, len(side) - medium),
         sides=tuple(np.quantile(share, QUANTILES).tolist()) if len(share) else (),
-        crowd=(min(crowd, default=0), float(np.median(crowd or [0])), max(crowd, default=0)),
-        sizes=dict(Counter(sample.size for sample in data.samples).most_common()),
+        crowd=(int(crowd.min()), float(np.median(crowd)), int(crowd.max()))
+        if len(crowd)
+        else (0, 0.0, 0),
+        sizes=dict(Counter(map(tuple, columns.sizes.tolist())).most_common()),
         defects=dict(data.defects),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -154,7 +154,7 @@ def predict(
     else:
         thresh = THRESH if thresh is None else thresh
         compute = model.detector(thresh=thresh, nms=nms, max_detections=MAX_DETECTIONS)
-    own = replace(dataset, samples=dataset.samples[world.rank :: world.size])
+    own = dataset.only(range(world.rank, len(dataset), world.size))
     parts = world.gather(predict_all(compute, own, on_progress, on_batch))
     dataset.gather_defects(world.gather)
     count = sum(map(len, parts))
@@ -191,11 +191,10 @@ def without_unreadable(found: Sequence[T | None], dataset: Dataset) -> tuple[lis
 
     Raises `DataError` if no picture can be read.
     """
-    pairs = zip(found, dataset.samples, strict=True)
-    kept = [(each, sample) for each, sample in pairs if each is not None]
+    kept = [index for index, each in enumerate(found) if each is not None]
     if not kept:
         raise dataset.unreadable()
-    return [each for each, _ in kept], replace(dataset, samples=tuple(s for _, s in kept))
+    return [each for each in found if each is not None], dataset.only(kept)
 
 
 def score(predictions: Predictions, dataset: Dataset) -> Metrics | Accuracy:

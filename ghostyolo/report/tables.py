@@ -90,8 +90,7 @@ def class_counts(datasets: Sequence[Dataset]) -> list[tuple[str, list[tuple[int,
         return []
     names, counts = datasets[0].names, []
     for dataset in datasets:
-        labels = [np.zeros(0, np.int64), *(sample.classes for sample in dataset.samples)]
-        counts.append(np.bincount(np.concatenate(labels), minlength=len(names)))
+        counts.append(np.bincount(dataset.columns.classes, minlength=len(names)))
     largest = max(1, *(int(column.max(initial=0)) for column in counts))
     return [
         (name, [(int(column[cls]), 100 * int(column[cls]) / largest) for column in counts])
@@ -101,7 +100,7 @@ def class_counts(datasets: Sequence[Dataset]) -> list[tuple[str, list[tuple[int,
 
 def picture_sizes(dataset: Dataset) -> str:
     """Return the sizes (WxH) of the pictures with the least and the largest area, or a dash."""
-    sizes = sorted((h * w, h, w) for h, w in (sample.size for sample in dataset.samples))
+    sizes = sorted((h * w, h, w) for h, w in np.unique(dataset.columns.sizes, axis=0).tolist())
     ends = [f"{w}x{h}" for _, h, w in (*sizes[:1], *sizes[-1:])]
     return " to ".join(dict.fromkeys(ends)) or "\N{EN DASH}"
 

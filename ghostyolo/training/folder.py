@@ -103,7 +103,8 @@ def create(config: TrainConfig) -> None:
     record[run_record.SUMS] = run_record.read(folder).get(run_record.SUMS, {})
     run_record.write(folder, record)
     if config.val:
-        lines = [os.fsencode(f"{os.path.abspath(sample.path)}\n") for sample in config.val.samples]
+        paths = config.val.columns.all_paths()
+        lines = [os.fsencode(f"{os.path.abspath(path)}\n") for path in paths]
         replace(folder / "val.txt", lines)
     names = "".join(f"{name}\n" for name in config.train.names)
     replace(folder / "model.names", [names.encode()])

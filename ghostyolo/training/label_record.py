@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ghostyolo.data import Dataset, Sample
+from ghostyolo.data import Dataset
+from ghostyolo.data.columns import Columns
 from ghostyolo.errors import OptionError, Span
 from ghostyolo.network.model_files import LAST
 
@@ -27,10 +28,12 @@ def record(data: Dataset) -> Record:
     The first digest is of the picture's id, so that it is the same in a folder of another name; the
     second is of its size, boxes and classes.
     """
-    rows = [(_digest(repr(s.image_id).encode()), _digest(_labels(s))) for s in data.samples]
+    columns = data.columns
+    ids = (_digest(repr(each).encode()) for each in columns.all_ids())
+    rows = list(zip(ids, map(_digest, _labels(columns)), strict=True))
     return {
         "classes": list(data.names),
-        "boxes": sum(len(sample.classes) for sample in data.samples),
+        "boxes": len(columns.classes),
         "pictures": torch.tensor(rows, dtype=torch.int64).reshape(-1, 2),
     }
 
@@ -57,12 +60,13 @@ def difference(before: Record, data: Dataset) -> str:
     now = record(data)
     rows = now["pictures"].tolist()
     old, new = dict(before["pictures"].tolist()), dict(rows)
-    changed = [s.path for s, (key, digest) in zip(data.samples, rows, strict=True)
-               if old.get(key, digest) != digest]  # fmt: skip
+    changed = [place for place, (key, digest) in enumerate(rows) if old.get(key, digest) != digest]
     numbers = {
         "more": len(new.keys() - old.keys()),
         "gone": len(old.keys() - new.keys()),
-        f"with other labels, such as {changed[0] if changed else ''}": len(changed),
+        f"with other labels, such as {data.samples[changed[0]].path if changed else ''}": len(
+            changed
+        ),
     }
     pictures = ", ".join(f"{count:,} {what}" for what, count in numbers.items() if count)
     found = [f"pictures: {pictures}"] if pictures else []
@@ -73,9 +77,14 @@ def difference(before: Record, data: Dataset) -> str:
     return "; ".join(found)
 
 
-def _labels(sample: Sample) -> bytes:
-    parts = (sample.boxes_xyxy_px, sample.classes, sample.ignore)
-    return repr(sample.size).encode() + b"".join(part.tobytes() for part in parts)
+def _labels(columns: Columns) -> Iterator[bytes]:
+    """Yield the size, boxes and classes of each picture."""
+    parts = (columns.boxes_xyxy_px, columns.classes, columns.ignore)
+    rows = [(part.tobytes(), part.dtype.itemsize * part[:1].size) for part in parts]
+    ends, sizes = columns.ends.tolist(), columns.sizes.tolist()
+    for (h, w), begin, end in zip(sizes, ends, ends[1:], strict=False):
+        own = [content[begin * length : end * length] for content, length in rows]
+        yield b"".join((repr((h, w)).encode(), *own))
 
 
 def _digest(content: bytes) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from ghostyolo import report
@@ -155,13 +156,14 @@ def _few_updates_warning(config: TrainConfig) -> str:
 def _crowded_warning(config: TrainConfig) -> str:
     """Return a warning if pictures have more boxes than a head learns from, else ""."""
     most = min(head.max for _, head in detection_heads(config.network) if isinstance(head, Yolo))
-    boxes = [(int((~sample.ignore).sum()), sample.path) for sample in config.train.samples]
-    crowded = [each for each in boxes if each[0] > most]
+    boxes = config.train.columns.trained
+    crowded = int((boxes > most).sum())
     if not crowded:
         return ""
-    highest, path = max(crowded)
+    highest = int(boxes.max())
+    path = max(config.train.samples[int(each)].path for each in np.flatnonzero(boxes == highest))
     return (
-        f"{len(crowded)} pictures have more boxes than the {most} that [yolo] max= lets a picture "
+        f"{crowded} pictures have more boxes than the {most} that [yolo] max= lets a picture "
         f"hold, such as {path} with {highest}: the others are not learned; set max={highest}"
     )
 
