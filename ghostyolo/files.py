@@ -147,6 +147,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ghostyolo")
 
 
+def least_recent(folder: Path, pattern: str, most: int, kept: Path) -> list[Path]:
+    """Return the least recently used files of a cache, without which it has `most` bytes.
+
+    kept: a file that is not among them.
+    """
+    found = []
+    for path in folder.glob(pattern):
+        with suppress(OSError):  # another process has deleted it
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    total, spare = 0, []
+    for _, size, path in sorted(found, reverse=True):
+        total += size
+        if total > most and path != kept:
+            spare.append(path)
+    return spare
+
+
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, and rename it to `path` once it is complete on disk.

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import (
     class_index,
     encodable,
@@ -49,23 +50,23 @@ def open_classification(
     """
     path, names = Path(path), given_names(names)
     of_boxes = (layout for layout in LAYOUTS if layout != darknet.LAYOUT)
-    is_folder = os.path.isdir(path)
+    is_folder = sources.is_folder(path)
     if is_folder and any(layout.find(path) for layout in of_boxes):
         message, hint = "its labels are boxes", "train a detector on it, or cut the boxes out"
         raise DataError(message, span=Span(str(path)), hint=f"{hint} with tools/crops.py")
-    lists = with_suffix(path, ".data") if os.path.exists(path) else []
+    lists = with_suffix(path, ".data") if sources.exists(path) else []
     if len(lists) == 1:
         return read_split(lambda name: open_lists(lists[0], name, names), split, by_class=True)
     if is_folder:
         return read_split(lambda name: _open_folders(path, name, names), split, by_class=True)
-    message = "is no data set for a classifier" if os.path.exists(path) else "does not exist"
+    message = "is no data set for a classifier" if sources.exists(path) else "does not exist"
     raise DataError(f"it {message}", span=Span(str(path)), hint=HINT)
 
 
 def is_undivided(path: str | Path) -> bool:
     """Return whether a data set has no splits: it is a folder of a folder for each class."""
     path = Path(path)
-    return os.path.isdir(path) and not with_suffix(path, ".data") and not _splits(path)
+    return sources.is_folder(path) and not with_suffix(path, ".data") and not _splits(path)
 
 
 def open_lists(path: Path, split: str, names: Sequence[str] | None) -> Dataset:

@@ -58,8 +58,8 @@ class Columns(NamedTuple):
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Columns:
         """Return the columns of samples."""
-        paths, path_ends = _joined([os.fsencode(row.path) for row in rows])
-        ids, id_ends = _joined([text_of_id(row.image_id).encode() for row in rows])
+        paths, path_ends = joined([os.fsencode(row.path) for row in rows])
+        ids, id_ends = joined([text_of_id(row.image_id).encode() for row in rows])
         return cls(
             paths=paths,
             path_ends=path_ends,
@@ -131,7 +131,7 @@ def split(content: np.ndarray, ends: np.ndarray) -> list[bytes]:
     return [whole[begin:end] for begin, end in zip(places, places[1:], strict=False)]
 
 
-def _joined(pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def joined(pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Return pieces of bytes one after the other, and their ends; see `split`."""
     return np.frombuffer(b"".join(pieces), np.uint8), _ends(map(len, pieces))
 

@@ -75,11 +75,22 @@ class Samples(Sequence[Sample]):
     """Samples that are made from columns when they are asked for.
 
     A slice, or an array of indices, is again such a sequence, over the same columns. index: (n,)
-    of the pictures in the columns, None for all of them. Its samples share the arrays.
+    of the pictures in the columns, None for all of them. origin: a function that another process
+    gets the columns from, in place of a copy, and its arguments. The samples share the arrays.
     """
 
-    def __init__(self, columns: Columns, index: np.ndarray | None = None) -> None:
-        self._columns, self._index = columns, index
+    def __init__(
+        self,
+        columns: Columns,
+        index: np.ndarray | None = None,
+        origin: tuple[Any, ...] | None = None,
+    ) -> None:
+        self._columns, self._index, self._origin = columns, index, origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._origin:
+            return _restored, (self._origin, self._index)
+        return Samples, (self.columns,)
 
     @property
     def columns(self) -> Columns:
@@ -96,7 +107,7 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, place: int | slice | np.ndarray) -> Sample | Samples:
         if isinstance(place, slice | np.ndarray):
             every = np.arange(len(self)) if self._index is None else self._index
-            return type(self)(self._columns, every[place])
+            return Samples(self._columns, every[place], self._origin)
         index = range(len(self))[place]
         return self._sample(index if self._index is None else int(self._index[index]))
 
@@ -112,6 +123,12 @@ class Samples(Sequence[Sample]):
             size=(h, w),
             image_id=data.image_id(index),
         )
+
+
+def _restored(origin: tuple[Any, ...], index: np.ndarray | None) -> Samples:
+    """Return samples that were sent from another process."""
+    function, *arguments = origin
+    return Samples(function(*arguments), index, origin)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import unknown_class
 from ghostyolo.data.columns import Columns
 from ghostyolo.data.dataset import RESIZED, UNREADABLE, Dataset, Sample, Samples, add_place
@@ -92,7 +93,7 @@ class DatasetBuilder:
     def _log_first(self, what: str, error: DataError) -> None:
         """Log an error unless `what` was logged before; log at most `MOST_LOGGED` of them."""
         if what not in self.logged and len(self.logged) < MOST_LOGGED:
-            logger.warning("%s", error)
+            sources.warn(logger, "%s", error)
         self.logged[what] = None
 
     def _size(self, path: str, stated: Size | None) -> Size | None:
@@ -101,7 +102,7 @@ class DatasetBuilder:
         self.listed[path] = None
         if twice:
             self.count_defect("picture listed twice", Span(path))
-        elif not os.path.isfile(path):
+        elif not sources.is_file(path):
             self.count_defect("missing picture", Span(path))
         elif stated and min(stated) > 0 and math.prod(stated) <= MAX_PIXELS:
             return stated

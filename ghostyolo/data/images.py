@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -16,6 +17,7 @@ from ghostyolo.data.header import (
     Header,
     Size,
     header_size,
+    is_plain_jpeg,
     overlong_chunk,
     read_header,
 )
@@ -25,6 +27,7 @@ from ghostyolo.files import opened, replace
 
 MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wrong
 JPEG = b"\xff\xd8"  # what its files begin with
+START = 4096  # bytes of a file; most headers are shorter
 GREY = 0.5  # the border that Darknet's letterbox leaves around a picture
 
 
@@ -121,7 +124,19 @@ def picture_size(path: str | Path) -> Size:
 
 
 def sideways(path: str | Path) -> Header | None:
-    """Return the header of a picture that its EXIF orientation turns by 90 degrees, else None."""
+    """Return the header of a picture that its EXIF orientation turns by 90 degrees, else None.
+
+    Most pictures are JPEGs without EXIF, for which the first bytes suffice.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if is_plain_jpeg(os.read(descriptor, START)):
+                return None
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return None
     try:
         with _opened(path) as file:
             header = read_header(file)

@@ -6,11 +6,11 @@ import logging
 import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 
-from ghostyolo import files
+from ghostyolo.data import sources
 from ghostyolo.errors import DataError, Span
 
 # Pictures that OpenCV may be unable to read are included, so that they are counted as unreadable.
@@ -31,7 +31,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     file cannot be read.
     """
     try:
-        content = files.read(path)
+        content = sources.read(path)
     except OSError as error:
         raise cannot_read(path, error) from error
     if content[:2] in UTF16:
@@ -47,11 +47,12 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
     most: bytes. Raises DataError if the file cannot be read.
     """
     try:
-        text, encoding = decode(files.read(path, most))
+        text, encoding = decode(sources.read(path, most))
     except OSError as error:
         raise cannot_read(path, error) from error
     if encoding != "utf-8":
-        logger.warning("%s: is not UTF-8, read as %s; save it as UTF-8", path, encoding)
+        message = "%s: is not UTF-8, read as %s; save it as UTF-8"
+        sources.warn(logger, message, path, encoding)
     return text
 
 
@@ -84,10 +85,9 @@ def locate(entry: str, folders: Iterable[Path]) -> str:
     data/obj.names for obj.names: if a path does not exist, it is sought without that first folder.
     """
     entry, folders = entry.replace("\\", "/"), tuple(folders)
-    paths = [str(folder / entry) for folder in folders]
-    if entry.startswith(STRAY):
-        paths += [str(folder / entry.partition("/")[2]) for folder in folders]
-    return next(filter(os.path.exists, paths), paths[0])
+    wanted = [entry, entry.partition("/")[2]] if entry.startswith(STRAY) else [entry]
+    paths = (str(folder / each) for each in wanted for folder in folders)  # made when sought
+    return next(filter(sources.exists, paths), "") or str(folders[0] / entry)
 
 
 def image_ids(paths: Sequence[str]) -> list[str]:
@@ -111,18 +111,9 @@ def swap_folder(path: str, old: str, new: str) -> str:
 
 def pictures_below(folder: Path) -> list[str]:
     """Return the pictures in a folder and its subfolders, sorted by path."""
-    return sorted(p for p in paths_below(folder) if os.path.splitext(p)[1].lower() in SUFFIXES)
-
-
-def paths_below(folder: Path) -> Iterator[str]:
-    """Yield the files and folders below a folder, without what goes meanwhile."""
-    for place, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            yield os.path.join(place, name)
+    return sorted(p for p in sources.below(folder) if os.path.splitext(p)[1].lower() in SUFFIXES)
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, sorted by name; () if it is no folder."""
-    if not path.is_dir():
-        return []
-    return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
+    """Return the folders in a folder that are not hidden, sorted by name; [] if it is no folder."""
+    return [each for each in sources.entries(path) if each.is_dir() and each.name[0] != "."]

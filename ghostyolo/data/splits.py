@@ -7,9 +7,9 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
+from ghostyolo.data import sources
 from ghostyolo.errors import DataError, Span
 
 KNOWN = ("train", "val", "test")
@@ -93,11 +93,11 @@ def warn_of_drawn(
         warn_of_val(str(path), "no splits", held, f"its {whole} pictures", whole - held, remedy)
 
 
-@cache
 def warn_of_val(path: str, why: str, held: int, whole: str, rest: int, remedy: str) -> None:
     """Log once, not for each split, that pictures were drawn for val."""
-    logger.warning(
+    sources.warn(
+        logger,
         "%s: %s, so val is %d of %s, chosen by their names, and training uses the other %d; "
         "to choose yourself, %s (train --val-split none uses all)",
-        path, why, held, whole, rest, remedy,
+        path, why, held, whole, rest, remedy, once=True,
     )  # fmt: skip

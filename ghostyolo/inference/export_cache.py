@@ -21,7 +21,7 @@ from typing import Any
 
 import ghostyolo
 from ghostyolo.errors import OptionError, Span, WeightsError
-from ghostyolo.files import cache_folder, opened, replace
+from ghostyolo.files import cache_folder, least_recent, opened, replace
 from ghostyolo.network import Network, dumps, run_record
 
 MOST_BYTES = 2 << 30
@@ -51,7 +51,9 @@ def exported(network: Network, weights: str | Path | None, batch: int) -> Path:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-    _delete_least_recent(path)
+    for old in least_recent(path.parent, "*.onnx", MOST_BYTES, kept=path):
+        old.unlink(missing_ok=True)
+        old.with_suffix(".json").unlink(missing_ok=True)
     return path
 
 
@@ -129,17 +131,3 @@ def _code_version() -> str:
     root = Path(__file__).parents[1]
     files = sorted(file for part in CODE for file in (root / part).glob("*.py"))
     return " ".join(f"{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
-
-
-def _delete_least_recent(kept: Path) -> None:
-    """Delete the least recently used files, but not `kept`, until `MOST_BYTES` remain."""
-    files = []
-    for path in kept.parent.glob("*.onnx"):
-        with suppress(OSError):  # another process has deleted it
-            files.append((path.stat().st_mtime, path.stat().st_size, path))
-    total = 0
-    for _, size, path in sorted(files, reverse=True):
-        total += size
-        if total > MOST_BYTES and path != kept:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".json").unlink(missing_ok=True)

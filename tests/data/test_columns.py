@@ -76,6 +76,6 @@ def test_a_data_set_takes_any_sequence(kind: type) -> None:
     assert_same(data.only([4, 2]).samples, [rows[4], rows[2]])
     assert_same(data.only([]).samples, [])
     wrong = next(each.path for each in rows if 8 in each.classes)
-    with pytest.raises(ValueError, match="has a class outside 0..7") as caught:
+    with pytest.raises(ValueError, match=r"has a class outside 0\.\.7") as caught:
         Dataset(tuple("abcdefgh"), kind(rows), "train", "x")
     assert str(caught.value).startswith(wrong)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import given_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import read_split
@@ -94,9 +93,9 @@ def recognise(path: Path) -> tuple[Path, Layout]:
 
     Raises DataError if there is none, or if several files of one layout describe it.
     """
-    exists = os.path.exists(path)  # not Path.exists, which raises for a name that is too long
-    special = exists and not (path.is_file() or path.is_dir())
-    if not exists or special or not (path.is_dir() or any(each.find(path) for each in LAYOUTS)):
+    exists, is_folder = sources.exists(path), sources.is_folder(path)
+    special = exists and not (is_folder or sources.is_file(path))
+    if not exists or special or not (is_folder or any(each.find(path) for each in LAYOUTS)):
         message = "it is not a data set" if exists else "it does not exist"
         message = "it is a device or pipe, not a file" if special else message
         raise DataError(message, span=Span(str(path)), hint=f"give a {DATA_HELP}; {ASK}")
@@ -110,7 +109,7 @@ def recognise(path: Path) -> tuple[Path, Layout]:
         message = f"several descriptions: {', '.join(alike)}"
         raise DataError(message, span=Span(str(path)), hint="give one")
     others = [each.name if each != path else other.name for each, other in found[1:]]
-    if others and path.is_dir():
+    if others and is_folder:
         _warn_of_others(path, layout.name, ", ".join(others))
     return description, layout
 
@@ -135,8 +134,7 @@ def _inside(path: Path) -> near_misses.Cause:
     return f"{names} in it {'are' if found[1:] else 'is'}", f"give {found[0]}"
 
 
-@cache
 def _warn_of_others(path: Path, first: str, others: str) -> None:
     """Log once, not for each split, that a folder is described in several ways."""
     hint = "give a file itself to read that one"
-    logger.warning("%s: read as %s; also there: %s; %s", path, first, others, hint)
+    sources.warn(logger, "%s: read as %s; also there: %s; %s", path, first, others, hint, once=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ghostyolo.data import sources
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
 from ghostyolo.errors import Span
@@ -62,13 +62,13 @@ class LabelFormat(NamedTuple):
     names: Callable[[Iterable[Path]], tuple[str, ...] | None]
 
 
-@cache
 def warn_of_key(span: Span, key: str, why: str) -> None:
     """Log once, not for each split, that a key of a description has no effect."""
-    logger.warning("%s: key '%s' %s", span, key, why)
+    sources.warn(logger, "%s: key '%s' %s", span, key, why, once=True)
 
 
 def with_suffix(path: Path, *suffixes: str) -> list[Path]:
     """Return the file at a path, or the files in a folder, that have one of these suffixes."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    files = sources.entries(path) if sources.is_folder(path) else [path]
+    wanted = (file for file in files if file.suffix.lower() in suffixes)
+    return [file for file in wanted if sources.is_file(file)]

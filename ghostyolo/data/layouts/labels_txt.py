@@ -6,9 +6,9 @@ Source: AlexeyAB/darknet src/data.c read_boxes; polygons: docs.ultralytics.com/d
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 
+from ghostyolo.data import sources
 from ghostyolo.data.dataset_builder import MALFORMED, MISSING, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import LabelFormat
 from ghostyolo.data.layouts.long_rows import KeypointShape, LongRows
@@ -48,7 +48,7 @@ def read_labels(
     A line is class, cx, cy, w, h, relative to the picture's size. A longer line is a polygon (class
     x y x y ...), of which the enclosing box is taken, or a box with keypoints, see `LongRows`.
     """
-    path = next(filter(os.path.isfile, files), None)
+    path = next(filter(sources.is_file, files), None)
     if path is None:
         builder.count_defect(MISSING, Span(files[0]))
         return

@@ -5,7 +5,6 @@ Source: the VOC2012 development kit, section 4 (annotation files; boxes of whole
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from xml.parsers.expat import ErrorString
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from ghostyolo import files
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import class_index
 from ghostyolo.data.dataset_builder import MALFORMED, MISSING, DatasetBuilder, Label
 from ghostyolo.data.layouts.base import LabelFormat
@@ -45,7 +44,7 @@ def add_pictures(
     index = class_index(builder.names)
     for picture, image_id in zip(pictures, image_ids(pictures), strict=True):
         likely = candidates(picture)
-        file = next(filter(os.path.isfile, likely), likely[0])
+        file = next(filter(sources.is_file, likely), likely[0])
         add_picture(builder, picture, image_id, Path(file), index)
 
 
@@ -53,7 +52,7 @@ def add_picture(
     builder: DatasetBuilder, picture: str, image_id: str, file: Path, index: dict[str, int]
 ) -> None:
     """Add a picture with the boxes of its XML file; without a file it is left out and counted."""
-    if not os.path.exists(file):
+    if not sources.exists(file):
         builder.leave_out(picture, MISSING, Span(str(file)))
         return
     try:
@@ -99,7 +98,7 @@ def read_annotation(path: Path) -> Element:
     parser = DefusedXMLParser(target=builder)
     builder.parser = parser.parser
     try:
-        text = _decoded(files.read(path, MOST_BYTES), Span(str(path)))
+        text = _decoded(sources.read(path, MOST_BYTES), Span(str(path)))
         parser.feed(text)
         root = parser.close()
     except OSError as error:

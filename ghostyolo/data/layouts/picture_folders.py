@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import NoNamesError, read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
@@ -18,7 +19,6 @@ from ghostyolo.data.layouts import labels_txt, labels_xml
 from ghostyolo.data.layouts.base import Layout
 from ghostyolo.data.paths import (
     SUFFIXES,
-    paths_below,
     pictures_below,
     read_list,
     subfolders,
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
 
 def find(path: Path) -> list[Path]:
     """Return the folder if a picture in it has a label file."""
-    return [path] if path.is_dir() and readings(path) else []
+    return [path] if sources.is_folder(path) and readings(path) else []
 
 
 def splits(root: Path) -> Sequence[str]:
@@ -67,7 +67,7 @@ def open_folders(root: Path, split: str, names: Sequence[str] | None) -> Dataset
     names = names or _names(root, found)
     if names is None:
         files = (file for picture in everything for file in label_files(root, picture, suffix))
-        names = label_format.names(Path(file) for file in files if os.path.isfile(file))
+        names = label_format.names(Path(file) for file in files if sources.is_file(file))
     if names is None:
         message = f"its classes have no names: no {', '.join(NAMES)} beside pictures or labels"
         raise NoNamesError(message, span=span, hint="give --names FILE, one name a line")
@@ -139,7 +139,7 @@ def _split_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 def _lists(root: Path) -> dict[str, list[str]]:
     """Return the pictures in train.txt, val.txt ..., unless that is the label file of train.jpg."""
-    files = [path for path in sorted(root.glob("*.txt")) if is_split(path.stem)]
+    files = [path for path in sources.entries(root, "*.txt") if is_split(path.stem)]
     found = {path.stem: read_list(str(path), [root]) for path in files}
     return {
         split: pictures
@@ -151,14 +151,14 @@ def _lists(root: Path) -> dict[str, list[str]]:
 def _whole_readings(root: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
     for name in PICTURES:
         yield name, {"": pictures_below(root / name)}
-    beside = sorted(str(path) for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+    beside = [str(path) for path in sources.entries(root) if path.suffix.lower() in SUFFIXES]
     yield "the folder itself", {"": beside}
 
 
 def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) -> list[Reading]:
     """Return the readings in which at least one picture has a label file."""
     found = []
-    below = {os.path.splitext(path)[1] for path in paths_below(root)}
+    below = {os.path.splitext(path)[1] for path in sources.below(root)}
     suffixes = [suffix for suffix in FORMATS if suffix in below]
     for place, pictures in readings:
         seen: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _labelled(root: Path, readings: Iterable[tuple[str, dict[str, list[str]]]]) 
 
 def _first_labelled(root: Path, pictures: Sequence[str], suffix: str) -> str | None:
     for picture in pictures:
-        if any(map(os.path.isfile, label_files(root, picture, suffix))):
+        if any(map(sources.is_file, label_files(root, picture, suffix))):
             return picture
     return None
 
@@ -193,7 +193,7 @@ def _names(root: Path, found: Reading) -> tuple[str, ...] | None:
             if picture := _first_labelled(root, pictures, suffix):
                 beside = (picture, *label_files(root, picture, suffix))
                 folders |= dict.fromkeys(Path(file).parent for file in beside)
-    files = [file for folder in folders for name in NAMES for file in sorted(folder.glob(name))]
+    files = [file for folder in folders for name in NAMES for file in sources.entries(folder, name)]
     lists = {read_names(file): file for file in files}
     if len(lists) > 1:
         one, other, *_ = lists.values()
@@ -204,7 +204,7 @@ def _names(root: Path, found: Reading) -> tuple[str, ...] | None:
 
 def _own(folder: Path) -> Path:
     """Return the folder with the pictures of a split: its folder images, or itself without one."""
-    return next((folder / name for name in PICTURES if (folder / name).is_dir()), folder)
+    return next((folder / name for name in PICTURES if sources.is_folder(folder / name)), folder)
 
 
 LAYOUT = Layout(

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import class_index, read_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
@@ -21,15 +22,16 @@ from ghostyolo.errors import DataError, Span
 
 def roots(folder: Path) -> list[Path]:
     """Return the VOC folders at a path: the path itself, or VOC2007, VOC2012 ... of a VOCdevkit."""
-    years = (folder.glob(pattern) for pattern in ("VOC20??", "VOCdevkit/VOC20??"))
+    years = (sources.entries(place, "VOC20??") for place in (folder, folder / "VOCdevkit"))
     candidates = [folder, *sorted(year for found in years for year in found)]
-    found = [p for p in candidates if (p / "Annotations").is_dir() and (p / "ImageSets").is_dir()]
+    needed = "Annotations", "ImageSets"
+    found = [p for p in candidates if all(sources.is_folder(p / name) for name in needed)]
     return found[:1] if folder in found else found
 
 
 def splits(folder: Path) -> list[str]:
     """Return the splits of a folder; lists of a single class such as `dog_train` are no splits."""
-    lists = (path for root in roots(folder) for path in _main(root).glob("*.txt"))
+    lists = (path for root in roots(folder) for path in sources.entries(_main(root), "*.txt"))
     stems = {path.stem for path in lists}
     return sorted(s for s in stems if "_" not in s or s.rpartition("_")[2] not in stems)
 
@@ -46,13 +48,13 @@ def open_voc(folder: Path, split: str, names: Sequence[str] | None) -> Dataset:
     own = find_split(
         split, splits(folder), Span(str(_main(places[0]) if len(places) == 1 else folder))
     )
-    files = (path for root in places for path in sorted((root / "Annotations").glob("*.xml")))
+    files = (path for root in places for path in sources.entries(root / "Annotations", "*.xml"))
     names = names or _names_file(folder) or collect_names(files)
     index = class_index(names)
     builder = DatasetBuilder(names, split, str(folder), folder)
     seen: set[str] = set()
     for root in places:
-        if not (lists := _main(root) / f"{own}.txt").is_file():
+        if not sources.is_file(lists := _main(root) / f"{own}.txt"):
             continue
         pictures = _pictures(root / "JPEGImages")
         for line in filter(None, read_lines(lists)):
@@ -71,16 +73,16 @@ def _main(root: Path) -> Path:
 
 
 def _names_file(folder: Path) -> tuple[str, ...] | None:
-    files = list(folder.glob("*.names"))
+    files = sources.entries(folder, "*.names")
     return read_names(files[0]) if len(files) == 1 else None
 
 
 def _pictures(folder: Path) -> dict[str, str]:
     """Return the path of each picture by its id; the folder may have other files too."""
-    if not folder.is_dir():
+    if not sources.is_folder(folder):
         hint = "put the pictures there"
         raise DataError("no folder of pictures", span=Span(str(folder)), hint=hint)
-    files = sorted(entry.path for entry in os.scandir(folder))
+    files = list(map(str, sources.entries(folder)))
     files.sort(key=lambda path: os.path.splitext(path)[1].lower() in SUFFIXES)  # pictures last
     return {os.path.splitext(os.path.basename(path))[0]: path for path in files}
 

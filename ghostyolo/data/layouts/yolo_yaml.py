@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ghostyolo.data import sources
 from ghostyolo.data.class_names import NoNamesError, encodable
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.dataset_builder import DatasetBuilder
@@ -117,9 +118,9 @@ def _pictures(entry: Entry, folders: Sequence[Path]) -> list[str]:
     pictures: list[str] = []
     for value in values:
         found = locate(_text(value, entry.span), folders)
-        if os.path.isdir(found):
+        if sources.is_folder(found):
             pictures += pictures_below(Path(found))
-        elif os.path.isfile(found):
+        elif sources.is_file(found):
             pictures += read_list(found, folders)
         else:
             hint = f"it was looked for at {found}"
