@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ghostyolo.errors import GhostyoloError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
 AUTO = "auto"  # the device: an accelerator if torch finds one, else the CPU
 LOST = "another process of this run has stopped"
 
@@ -73,6 +74,25 @@ class World:
         with _answered():
             _torch()[1].all_gather_object(values, value)
         return values
+
+    def once(self, read: Callable[[], T], environment: Mapping[str, str] = os.environ) -> T:
+        """Return `read()` of the first process of each machine on all of its processes.
+
+        Raises its error, a `GhostyoloError`, on all of them, and `PeerError`.
+        """
+        if self.size == 1:
+            return read()
+        local = _number(environment, "LOCAL_RANK", 0)
+        found: tuple[T | None, GhostyoloError | None] = None, None
+        if local == 0:
+            try:
+                found = read(), None
+            except GhostyoloError as error:
+                found = None, error
+        found = self.gather(found)[self.rank - local]
+        if found[1]:
+            raise found[1]
+        return cast("T", found[0])
 
     def wait(self) -> None:
         """Wait until every rank has called this. Raises `PeerError`."""

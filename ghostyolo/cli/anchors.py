@@ -19,7 +19,7 @@ def options(p: Parser) -> None:
     """Declare what anchors takes."""
     p.epilog = ABOUT
     shared.add_data(p, "train")
-    shared.add_outside(p)
+    shared.add_reading(p)
     shared.add_cfg(p)
     group = p.group("clustering")
     text = "number of anchors (the cfg's)"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.network import dumps
 
     network = shared.read_network(args)
-    names = ("num", "seed", "allow_outside")
+    names = ("num", "seed", "allow_outside", "no_cache")
     options = {name: getattr(args, name) for name in names}
     found = fit_anchors(network, args.data, args.split, args.names, **options)
     if args.out:

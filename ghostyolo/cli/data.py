@@ -25,7 +25,7 @@ def options(p: Parser) -> None:
     text = "split of DATA; may be repeated (all splits)"
     group.add_argument("--split", action="append", help=text)
     shared.add_names(p, "data", "those of DATA")
-    shared.add_outside(p)
+    shared.add_reading(p)
     group = p.group("sheet")
     group.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
     group.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         args.names,
         lambda data, pictures: watch(pictures, len(data), "picture", data.split),
         allow_outside=args.allow_outside,
+        no_cache=args.no_cache,
     )
     if args.sheet:
         from ghostyolo.data.sheet import write_sheet

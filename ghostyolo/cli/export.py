@@ -65,7 +65,7 @@ def options(p: Parser) -> None:
     group.add_argument("--int8", nargs="+", metavar="PICTURES", help=text)
     text = "measure the AP of CFG and OUT on split val of DATA"
     group.add_argument("--val", metavar="DATA", help=text)
-    shared.add_outside(p, "8 bits and accuracy")
+    shared.add_reading(p, "8 bits and accuracy")
     shared.add_quiet(p)
 
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
     names = (
         "weights", "format", "batch", "dynamic", "decode", "nms", "thresh", "iou", "most", "names",
-        "opset", "int8", "val", "allow_outside", "sample", "strict",
+        "opset", "int8", "val", "allow_outside", "no_cache", "sample", "strict",
     )  # fmt: skip
     options = {name: getattr(args, name) for name in names}
     network = shared.read_network(args)

@@ -159,11 +159,12 @@ def add_data(p: Parser, split: str, more: str = "") -> None:
     add_names(p, "data", "those of DATA")
 
 
-def add_outside(p: Parser, group: str = "data") -> None:
-    """Declare that pictures may lie outside of DATA."""
-    from ghostyolo.data.splits import OUTSIDE_HELP
+def add_reading(p: Parser, group: str = "data") -> None:
+    """Declare how DATA is read: pictures outside of it, and its index."""
+    from ghostyolo.data.splits import NO_CACHE_HELP, OUTSIDE_HELP
 
     p.group(group).add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
+    p.group(group).add_argument("--no-cache", action="store_true", help=NO_CACHE_HELP)
 
 
 def add_input(p: Parser, default: str) -> None:

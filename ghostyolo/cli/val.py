@@ -17,7 +17,7 @@ def options(p: Parser) -> None:
 
     model_argument.add_model(p, exported=True)
     shared.add_data(p, "val", shared.OR_CLASS_FOLDERS)
-    shared.add_outside(p)
+    shared.add_reading(p)
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)
     shared.add_json(p)
@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> None:
     from ghostyolo.jobs.val import val
 
     names = (
-        "names", "thresh", "nms", "allow_outside", "runtime", "batch", "threads", "device",
-        "report",
+        "names", "thresh", "nms", "allow_outside", "no_cache", "runtime", "batch", "threads",
+        "device", "report",
     )  # fmt: skip
     model_argument.show_preparation(args)
     model, size = model_argument.source(args)

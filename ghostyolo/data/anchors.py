@@ -93,19 +93,20 @@ def fit_anchors(
     num: int | None = None,
     seed: int = 0,
     allow_outside: bool = False,
+    no_cache: bool = False,
 ) -> FittedAnchors:
     """Cluster the boxes of a data set into `num` anchors, by default as many as the network has.
 
-    split, names, allow_outside: see `open_dataset`. Raises `CfgError` for a network without
-    anchors, `OptionError` for fewer anchors than heads or a seed below 0, `DataError` for data that
-    cannot be used.
+    split, names, allow_outside, no_cache: see `open_dataset`. Raises `CfgError` for a network
+    without anchors, `OptionError` for fewer anchors than heads or a seed below 0, `DataError` for
+    data that cannot be used.
     """
     if seed < 0:
         raise OptionError(f"--seed {seed}", hint="use 0 or more")
     heads = anchor_heads(network)
     num = num or sum(len(head.anchors) for head in heads)
     anchors_per_head(heads, num)  # raises before the data is read
-    dataset = open_dataset(data, split, names, allow_outside=allow_outside)
+    dataset = open_dataset(data, split, names, allow_outside=allow_outside, no_cache=no_cache)
     dataset.log_defects()
     before, after = propose(dataset, network, num, seed)
     changed = with_anchors(network, after.anchors)

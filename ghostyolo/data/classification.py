@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ghostyolo.data import sources
+from ghostyolo.data import index, sources
 from ghostyolo.data.class_names import (
     class_index,
     encodable,
@@ -37,6 +37,7 @@ def open_classification(
     names: str | Path | Sequence[str] | None = None,
     *,
     allow_outside: bool = False,
+    no_cache: bool = False,
 ) -> Dataset:
     """Read one split of a data set for classifiers, recognising its layout.
 
@@ -44,11 +45,16 @@ def open_classification(
     names: the classes in their order, or a file that lists them; by default those of the data set.
     A folder without splits is split here, always in the same way, which is logged; so is a data set
     with train but without val, see `hold_out`. allow_outside: as for `open_dataset`; none of these
-    layouts refuses pictures outside.
+    layouts refuses pictures outside. no_cache: see `open_dataset`.
 
     Raises DataError if it has neither layout, lacks the split, or has no usable picture.
     """
-    path, names = Path(path), given_names(names)
+    known = given_names(names)
+    asked = "classes", str(path), split, known
+    return index.opened(lambda: _open(Path(path), split, known), *asked, no_cache=no_cache)
+
+
+def _open(path: Path, split: str, names: tuple[str, ...] | None) -> Dataset:
     of_boxes = (layout for layout in LAYOUTS if layout != darknet.LAYOUT)
     is_folder = sources.is_folder(path)
     if is_folder and any(layout.find(path) for layout in of_boxes):

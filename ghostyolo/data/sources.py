@@ -11,15 +11,17 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from ghostyolo import files
+from ghostyolo.errors import DataError
 
+T = TypeVar("T")
 AnyPath = str | os.PathLike[str]
 State = tuple[int, int]  # size in bytes, and time of the last change in ns
 GONE = (-1, -1)  # of what is not there
@@ -38,12 +40,14 @@ class Warned(NamedTuple):
 class Sources:
     """The states of what was looked at, by path, and the warnings that were logged.
 
-    began: the time in ns. steady: whether all of it is files and folders, not pipes.
+    parsed: see `parse_once`. began: the time in ns. steady: whether all of it is files and folders,
+    not pipes.
     """
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.warned: list[Warned] = []
+        self.parsed: dict[Path, Any] = {}
         self.began, self.steady = time.time_ns(), True
 
     def see(self, path: AnyPath) -> State:
@@ -155,6 +159,22 @@ def read(path: AnyPath, most: int = files.MOST_BYTES) -> bytes:
     """Return the bytes of a file, see `files.read`."""
     _seen(path)
     return files.read(path, most)
+
+
+def parse_once(path: Path, parse: Callable[[Path], T]) -> T:
+    """Return `parse(path)` or raise its `DataError`, from before if it was parsed while noted."""
+    sources = _active.get()
+    if sources is None:
+        return parse(path)
+    if path not in sources.parsed:
+        try:
+            sources.parsed[path] = parse(path)
+        except DataError as error:
+            sources.parsed[path] = error
+    found = sources.parsed[path]
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 def _seen(path: AnyPath) -> State:

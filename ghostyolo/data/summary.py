@@ -134,16 +134,19 @@ def summarise(
     progress: Progress = lambda dataset, pictures: pictures,
     *,
     allow_outside: bool = False,
+    no_cache: bool = False,
 ) -> Summary:
     """Read all labels and pictures of a data set, and count what it holds.
 
-    which: names of splits, by default all. names, allow_outside: see `open_dataset`. progress:
-    yields the items that it gets, one for each picture of a split, as they are read.
+    which: names of splits, by default all. names, allow_outside, no_cache: see `open_dataset`.
+    progress: yields the items that it gets, one for each picture of a split, as they are read.
 
     A split that cannot be read is logged and left out. Raises DataError if `which` names it or if
     no split can be read.
     """
-    datasets, complete = _open_splits(path, which, names, allow_outside)
+    datasets, complete = _open_splits(
+        path, which, names, allow_outside=allow_outside, no_cache=no_cache
+    )
     joint = {} if which else unions(datasets)
     datasets = [data for data in datasets if data.split not in joint]
     datasets = [without_unreadable(data, progress) for data in datasets]
@@ -156,14 +159,14 @@ def _open_splits(
     path: str | Path,
     which: Sequence[str] | None,
     names: str | Path | Sequence[str] | None,
-    allow_outside: bool,
+    **options: bool,
 ) -> tuple[list[Dataset], bool]:
     """Return the splits, and whether all could be read."""
     datasets: list[Dataset] = []
     failures: list[DataError] = []
     for split in dict.fromkeys(which or splits(path)):
         try:
-            datasets.append(open_dataset(path, split, names, allow_outside=allow_outside))
+            datasets.append(open_dataset(path, split, names, **options))
         except DataError as error:
             failures.append(error)
             continue

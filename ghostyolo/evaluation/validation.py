@@ -91,12 +91,14 @@ def validate(
     thresh: float | None = None,
     nms: float | None = None,
     allow_outside: bool = False,
+    no_cache: bool = False,
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Validation:
     """Measure the average precision of a detector, or the accuracy of a classifier.
 
-    data: a data set, or the path of one, which is opened with `split`, `names` and `allow_outside`.
+    data: a data set, or the path of one, which is opened with `split`, `names`,
+    `allow_outside` and `no_cache`.
     trained: the class names that the network was trained with and where they are from; a data set
     with the same classes must have them in the same order, unless `names` are given; one that does
     not name its classes gets them. thresh, nms: the confidence threshold (THRESH) and the IoU
@@ -114,9 +116,11 @@ def validate(
         dataset = data
     else:
         read = partial(
-            open_classification if classifies else open_dataset, allow_outside=allow_outside
+            open_classification if classifies else open_dataset,
+            allow_outside=allow_outside,
+            no_cache=no_cache,
         )
-        dataset = read_named(read, data, split, names, trained)
+        dataset = world.once(lambda: read_named(read, data, split, names, trained))
         dataset.log_defects()
     check_classes(model.network, dataset)
     if not names:

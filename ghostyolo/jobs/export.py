@@ -83,6 +83,7 @@ def export(
     int8: Sequence[str | Path] | None = None,
     val: str | Path | Dataset | None = None,
     allow_outside: bool = False,
+    no_cache: bool = False,
     sample: str = "",
     strict: bool = False,
     on_progress: OnProgress = lambda done, total: None,
@@ -94,13 +95,12 @@ def export(
     its suffix tells the format, unless `format` does. size: (h, w) of the input. dynamic: "size",
     which is also True, or "batch". decode: "xyxy", also True, or "cxcywh". thresh, iou, most: of
     nms. names: class names, or a file of them (those of the model). int8: pictures, or folders of
-    them, that ranges are measured on. val: the data set, on whose split val to score both, see
-    `open_dataset` for `allow_outside`. sample: "python" or "cpp", for a program beside the file.
+    them, that ranges are measured on. val: the data set, on whose split val to score both.
+    allow_outside, no_cache: see `open_dataset`. sample: "python" or "cpp", a program beside it.
 
     Logs a warning for fewer than 100 different pictures, for outputs that depart from the model's
     by more than the tolerance in docs/export.md, and for suppression that is not the cfg's; strict:
-    raises it as `OptionError`, and nothing is written. Raises `OptionError`, `CfgError`,
-    `WeightsError` and `DataError`. Nothing is written if the options do not fit together.
+    raises it as `OptionError`, and nothing is written. Raises all kinds of `GhostyoloError`.
 
     >>> result = ghostyolo.export("runs/train/first", "first.onnx", decode=True)
     >>> result.files[0].name, result.layout, result.deviation.relative < 1e-4
@@ -119,9 +119,9 @@ def export(
         opset=opset,
     )
     pictures = find_pictures(int8) if int8 else None
-    scored_on = _dataset(model, val, names, allow_outside) if val else None
-    path, name = Path(path), format_of(Path(path), format)
-    tell = _fail if strict else _warn
+    read = partial(open_dataset, allow_outside=allow_outside, no_cache=no_cache)
+    scored_on = _dataset(model, val, names, read) if val else None
+    path, name, tell = Path(path), format_of(Path(path), format), _fail if strict else _warn
     with locked(path), told(batch=batch, size=model.network.options.size):
         return _export(model, path, settings, name, pictures, sample, scored_on, tell, on_progress)
 
@@ -212,13 +212,12 @@ def _dataset(
     model: Model,
     data: str | Path | Dataset,
     names: str | Path | Sequence[str] | None,
-    allow_outside: bool,
+    read: Callable[..., Dataset],
 ) -> Dataset:
     """Return the data set to score on, or its split val. Raises `OptionError` for other classes."""
     if isinstance(data, Dataset):
         dataset = data
     else:
-        read = partial(open_dataset, allow_outside=allow_outside)
         dataset = read_named(read, data, "val", names, (model.names, "the model"))
     check_classes(model.network, dataset, "give the data that belongs to the cfg")
     dataset.log_defects()

@@ -36,6 +36,7 @@ def val(
     thresh: float | None = None,
     nms: float | None = None,
     allow_outside: bool = False,
+    no_cache: bool = False,
     runtime: str = AUTO,
     size: tuple[int, int] | None = None,
     batch: int | None = None,
@@ -49,11 +50,10 @@ def val(
 
     It does what `ghostyolo val` does. model: a `Model`, which torch computes where it is; or the
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
-    exported file, which the same runtime computes as in the command. data: a data set, or the path
-    of one. split, names, allow_outside: see `open_dataset`. thresh, nms: the thresholds of
-    confidences and of the IoU in non-maximum suppression. size: (h, w) of the input. batch:
-    pictures computed at once. report: an HTML page to write. command: the words of the command
-    line, for the page. on_progress: is called with the numbers of pictures done and of all.
+    exported file, computed by the same runtime as in the command. data: a data set, or its path.
+    split, names, allow_outside, no_cache: see `open_dataset`. thresh, nms: of confidences, and of
+    the IoU in suppression. size: (h, w) of the input. batch: pictures computed at once. report: a
+    page to write, command: its command line. on_progress: gets the numbers done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 
@@ -68,7 +68,7 @@ def val(
         with _opened(model, weights, runtime, world, options) as (opened, title, trained):
             result = validate(
                 opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
-                allow_outside=allow_outside, world=world,
+                allow_outside=allow_outside, no_cache=no_cache, world=world,
                 on_progress=on_progress if world.first else lambda done, total: None,
             )  # fmt: skip
         result = replace(result, runtime=title, rank=world.rank)

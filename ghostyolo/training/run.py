@@ -17,7 +17,7 @@ from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import check_classes
 from ghostyolo.data.hold_out import remaining
-from ghostyolo.distributed import World, joined, pick_device
+from ghostyolo.distributed import ALONE, World, joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.files import replace
@@ -143,7 +143,7 @@ def _threads(count: int | None) -> Iterator[None]:
 def _train(cfg: str | Path | Network, data: str | Path, chosen: TrainOptions) -> Run:
     """Train as `train` describes."""
     with joined(chosen.device) as world:
-        config = prepare(cfg, data, chosen, pick_device(world.device))
+        config = prepare(cfg, data, chosen, pick_device(world.device), world)
         state = _observed(config, chosen, world)
     if not world.first:
         return Run(config.folder, state, rank=world.rank)
@@ -198,7 +198,11 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
 
 
 def prepare(
-    cfg: str | Path | Network, data: str | Path, options: TrainOptions, device: str
+    cfg: str | Path | Network,
+    data: str | Path,
+    options: TrainOptions,
+    device: str,
+    world: World = ALONE,
 ) -> TrainConfig:
     """Return the configuration of a run; opens the data sets.
 
@@ -207,11 +211,7 @@ def prepare(
     network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), model_name(cfg))
     task = task_of(network)
     task.check_loss(options.loss)
-    undivided = options.val_split == "none" and options.split == "train" and task.is_undivided(data)
-    split, outside = "all" if undivided else options.split, options.allow_outside
-    train = task.read(data, split, options.names, allow_outside=outside)
-    val = _validation_set(network, data, options, train)
-    train = remaining(train, val)
+    train, val = world.once(lambda: _opened(network, data, options))
     if options.adapt:
         network = adapted(network, train, options)
     check_classes(network, train, "give --adapt to rewrite the last layers for these")
@@ -238,6 +238,18 @@ def prepare(
     )
 
 
+def _opened(
+    network: Network, data: str | Path, options: TrainOptions
+) -> tuple[Dataset, Dataset | None]:
+    """Return the data sets to train and to validate on."""
+    task = task_of(network)
+    undivided = options.val_split == "none" and options.split == "train" and task.is_undivided(data)
+    split, outside = "all" if undivided else options.split, options.allow_outside
+    train = task.read(data, split, options.names, allow_outside=outside, no_cache=options.no_cache)
+    val = _validation_set(network, data, options, train)
+    return remaining(train, val), val
+
+
 def _validation_set(
     network: Network, data: str | Path, options: TrainOptions, train: Dataset
 ) -> Dataset | None:
@@ -245,7 +257,9 @@ def _validation_set(
         return None
     try:
         names, outside = options.names or train.names, options.allow_outside
-        return task_of(network).read(data, options.val_split, names, allow_outside=outside)
+        return task_of(network).read(
+            data, options.val_split, names, allow_outside=outside, no_cache=options.no_cache
+        )
     except DataError as error:
         found = error.diagnostic
         hint = str(found.hint).replace("--split", "--val-split")

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from ghostyolo import cli
+from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.distributed import PeerError, World, joined, own_device
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import DataError, OptionError
 from ghostyolo.training.gradient import update_config
 from ghostyolo.training.loop import fit
 from support import runs, tiny
@@ -52,6 +53,26 @@ def talks(world: World, data: Path, folder: Path) -> None:
         torch.testing.assert_close(own, others[0] + others[1])  # of equals
     assert world.gather(world.rank) == [0, 1]
     assert [world.any(flag) for flag in (False, world.rank == 1, True)] == [False, True, True]
+
+
+def reads_once(world: World, data: Path, folder: Path) -> None:
+    """Read on the first process of a machine; have its data set, or its error, on all."""
+    read: list[int] = []
+
+    def opened() -> Dataset:
+        read.append(world.rank)
+        return open_dataset(data, "val")
+
+    def refused() -> Dataset:
+        return open_dataset(data, "nothing")
+
+    machine = {"LOCAL_RANK": str(world.rank)}
+    found = world.once(opened, machine)
+    assert read == [0] * (world.rank == 0) and repr(found) == repr(open_dataset(data, "val"))
+    with pytest.raises(DataError, match="there is no split 'nothing'"):
+        world.once(refused, machine)
+    world.once(opened, {"LOCAL_RANK": "0"})  # each is the first on a machine of its own
+    assert read[-1] == world.rank
 
 
 def agrees(world: World, data: Path, folder: Path) -> None:
@@ -95,7 +116,13 @@ def is_left(world: World, data: Path, folder: Path) -> None:
         [world.total([torch.ones(3)]) for _ in range(10)]
 
 
-SCENES: tuple[Callable[[World, Path, Path], None], ...] = (talks, agrees, goes_on, is_left)
+SCENES: tuple[Callable[[World, Path, Path], None], ...] = (
+    talks,
+    reads_once,
+    agrees,
+    goes_on,
+    is_left,
+)
 
 
 def play(data: Path, folder: Path) -> int:
@@ -141,7 +168,7 @@ def test_two_processes_agree_and_resume(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     said = done.stdout.split()
-    assert sorted(said) == sorted(2 * [scene.__name__ for scene in SCENES[:3]] + ["is_left"])
+    assert sorted(said) == sorted(2 * [scene.__name__ for scene in SCENES[:4]] + ["is_left"])
 
 
 def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None:

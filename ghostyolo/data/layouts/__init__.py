@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ghostyolo.data import sources
+from ghostyolo.data import index, sources
 from ghostyolo.data.class_names import given_names
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import read_split
@@ -33,6 +33,7 @@ def open_dataset(
     names: str | Path | Sequence[str] | None = None,
     *,
     allow_outside: bool = False,
+    no_cache: bool = False,
 ) -> Dataset:
     """Read one split of a data set, recognising its layout.
 
@@ -43,7 +44,7 @@ def open_dataset(
     see `hold_out`.
     names: the classes, or a file that lists them; by default those of the data set. allow_outside:
     whether files of COCO and VOC may name pictures outside the folder; Darknet's lists and a .yaml
-    always may.
+    always may. no_cache: read the files anew, without the data set's index, see `index`.
 
     Raises DataError if the path is none of these, lacks the split, can be read in two ways, has no
     usable picture or label, or names pictures outside.
@@ -51,16 +52,21 @@ def open_dataset(
     >>> ghostyolo.open_dataset("DATA", "val").names
     ('ring', 'checker', 'triangle', 'cross', 'star', 'blob')
     """
-    description, layout = recognise(Path(path))
     known = given_names(names)
 
-    def read(name: str) -> Dataset:
-        found = layout.read(description, name, known)
-        if found.outside and not allow_outside:
-            raise _outside(found, description)
-        return found
+    def read() -> Dataset:
+        description, layout = recognise(Path(path))
 
-    return read_split(read, split)
+        def read_one(name: str) -> Dataset:
+            found = layout.read(description, name, known)
+            if found.outside and not allow_outside:
+                raise _outside(found, description)
+            return found
+
+        return read_split(read_one, split)
+
+    asked = "boxes", str(path), split, known, allow_outside
+    return index.opened(read, *asked, no_cache=no_cache)
 
 
 def _outside(dataset: Dataset, description: Path) -> DataError:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers.expat import ErrorString
 
@@ -29,7 +29,6 @@ ENCODING = re.compile(
     rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([\w.:-]{1,40})["']"""
 )
 MOST_BYTES, MOST_DEPTH = 256 << 20, 64
-REPLACED = "replaced"  # the attribute of a root whose text has replaced bytes
 LINE = "line"  # the attribute with the line where an element begins
 
 
@@ -56,15 +55,33 @@ def add_picture(
         builder.leave_out(picture, MISSING, Span(str(file)))
         return
     try:
-        annotation = read_annotation(file)
+        annotation = sources.parse_once(file, read_annotation)
     except DataError as error:
         builder.listed[picture] = None
         builder.count_unreadable_labels(error)
         return
-    if REPLACED in annotation.attrib:
+    if annotation.replaced:
         builder.count_defect("bytes that do not fit the encoding", Span(str(file)))
     labels = _labels(annotation, file, index, builder)
-    builder.add(picture, image_id, labels, _size(annotation))
+    builder.add(picture, image_id, labels, annotation.size)
+
+
+class Item(NamedTuple):
+    """An object of an annotation: its corners as texts, and the line where it begins."""
+
+    name: str
+    corners: tuple[str, ...]
+    difficult: bool
+    line: int
+
+
+class Annotation(NamedTuple):
+    """What one XML file says. size: (h, w) if it has one. replaced: whether bytes did not fit."""
+
+    size: tuple[int, int] | None
+    database: str
+    items: list[Item]
+    replaced: bool
 
 
 class DeepError(Exception):
@@ -89,7 +106,7 @@ class _LineBuilder(TreeBuilder):
         return super().end(tag)
 
 
-def read_annotation(path: Path) -> Element:
+def read_annotation(path: Path) -> Annotation:
     """Parse one XML file. Raises DataError with the line if it is no annotation.
 
     It may be in any encoding that it declares and Python knows; bytes that do not fit are replaced.
@@ -113,12 +130,21 @@ def read_annotation(path: Path) -> Element:
     except DefusedXmlException as error:
         hint = "remove the entity declarations"
         raise DataError("XML with entities is refused", span=Span(str(path)), hint=hint) from error
+    finally:
+        del builder.parser, parser  # a cycle of references, which only the collector would free
     if root.tag != "annotation":
         message, hint = f"<{root.tag}> instead of <annotation>", "remove the file from Annotations"
-        raise DataError(message, span=_span(path, root), hint=hint)
-    if "\ufffd" in text:
-        root.set(REPLACED, "")
-    return root
+        raise DataError(message, span=Span(str(path), int(root.get(LINE, 0))), hint=hint)
+    items = [
+        Item(
+            name=_text(item, "name"),
+            corners=tuple(_text(item, corner) for corner in CORNERS),
+            difficult=_text(item, "difficult") == "1",
+            line=int(item.get(LINE, 0)),
+        )
+        for item in root.findall("object")
+    ]
+    return Annotation(_size(root), _text(root, "source/database"), items, "\ufffd" in text)
 
 
 def _decoded(content: bytes, span: Span) -> str:
@@ -138,10 +164,6 @@ def _text(element: Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _span(path: Path, element: Element) -> Span:
-    return Span(str(path), int(element.get(LINE, 0)))
-
-
 def _size(annotation: Element) -> tuple[int, int] | None:
     with suppress(ValueError):
         return int(_text(annotation, "size/height")), int(_text(annotation, "size/width"))
@@ -149,22 +171,22 @@ def _size(annotation: Element) -> tuple[int, int] | None:
 
 
 def _labels(
-    annotation: Element, path: Path, index: dict[str, int], builder: DatasetBuilder
+    annotation: Annotation, path: Path, index: dict[str, int], builder: DatasetBuilder
 ) -> Iterable[Label]:
     """Yield the boxes. PASCAL's own files count pixels from 1; all others are read from 0."""
-    first = float(bool(PASCAL_DATABASE.search(_text(annotation, "source/database"))))
-    for item in annotation.findall("object"):
-        name, span = _text(item, "name"), _span(path, item)
-        if name not in index:
-            builder.count_unknown_class(f"'{name}'", span)
+    first = float(bool(PASCAL_DATABASE.search(annotation.database)))
+    for item in annotation.items:
+        span = Span(str(path), item.line)
+        if item.name not in index:
+            builder.count_unknown_class(f"'{item.name}'", span)
             continue
         try:
-            x1, y1, x2, y2 = (float(_text(item, corner)) for corner in CORNERS)
+            x1, y1, x2, y2 = map(float, item.corners)
         except ValueError:
             builder.count_defect(MALFORMED, span)
             continue
-        ignore = _text(item, "difficult") == "1"
-        yield Label((x1 - first, y1 - first, x2, y2), index[name], span, ignore)
+        box = (x1 - first, y1 - first, x2, y2)
+        yield Label(box, index[item.name], span, item.difficult)
 
 
 def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -172,7 +194,7 @@ def collect_names(paths: Iterable[Path]) -> tuple[str, ...]:
     found: set[str] = set()
     for path in paths:
         with suppress(DataError):  # counted when its split is read
-            found |= {_text(item, "name") for item in read_annotation(path).findall("object")}
+            found |= {item.name for item in sources.parse_once(path, read_annotation).items}
     return tuple(sorted(found - {""}))
 
 
