@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AUTO = "auto"  # the device: an accelerator if torch finds one, else the CPU
 LOST = "another process of this run has stopped"
+LOST_HINT = "look for its error above, and start again; a training goes on with --resume"
 
 
 class PeerError(GhostyoloError):
@@ -117,6 +120,8 @@ def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> I
     """Join the process group if torchrun started several processes, and leave it at the end.
 
     device: a name that `pick_device` accepts; several processes get one GPU each, see `own_device`.
+    Inside the block of several processes SIGTERM raises KeyboardInterrupt, as Ctrl-C does: torchrun
+    sends it when another process has failed, and no file is to be left half written.
     Raises `OptionError`, `PeerError`.
     """
     if _number(environment, "WORLD_SIZE", 1) == 1:
@@ -129,9 +134,31 @@ def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> I
         torch.cuda.set_device(own)
     with _answered():
         distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
-    yield World(distributed.get_rank(), distributed.get_world_size(), device)
+    with _interrupted_by_sigterm():
+        yield World(distributed.get_rank(), distributed.get_world_size(), device)
     # Not after a failure: it could wait for other ranks forever.
     distributed.destroy_process_group()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Raise KeyboardInterrupt with the number of the signal at SIGTERM; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process, before = os.getpid(), signal.getsignal(signal.SIGTERM)
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() == process:
+            raise KeyboardInterrupt(number)
+        signal.signal(number, signal.SIG_DFL)  # a worker process, which its parent terminates
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def own_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -156,7 +183,7 @@ def _answered() -> Iterator[None]:
     except _torch()[0].OutOfMemoryError:
         raise
     except RuntimeError as error:  # base class of the errors of gloo, NCCL and the store
-        raise PeerError(LOST, hint="look for its error above, then --resume") from error
+        raise PeerError(LOST, hint=LOST_HINT) from error
 
 
 def pick_device(name: str) -> str:

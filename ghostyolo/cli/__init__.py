@@ -89,8 +89,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ghostyolo: {missing_package(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("ghostyolo: interrupted", file=sys.stderr)
-        return SIGNALLED + int(stop.args[0] if stop.args else signal.SIGINT)
+        number = stop.args[0] if stop.args else signal.SIGINT
+        by = " by SIGTERM" if number == signal.SIGTERM else ""
+        print(f"ghostyolo: interrupted{by}", file=sys.stderr)
+        return SIGNALLED + int(number)
     except BrokenPipeError:
         sys.stderr.close()
         return 1

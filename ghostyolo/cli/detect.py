@@ -72,11 +72,12 @@ def run(args: argparse.Namespace) -> int:
     with joined(args.device) as world:
         args.device, args.quiet = world.device, args.quiet or not world.first
         with model_argument.open_model(args) as runtime:
+            names = world.once(partial(model_argument.class_names, args, runtime))
             job = DetectionJob(
                 runtime.detector(thresh=args.thresh, nms=args.nms),
                 found,
                 _outputs(args, drawn=not printed),
-                names=model_argument.class_names(args, runtime),
+                names=names,
                 batch=args.batch,
                 limit=args.limit,
                 world=world,

@@ -121,7 +121,8 @@ class DetectionJob:
     def _run(self) -> Done:
         world, found = self.world, Counter[str]()
         rows = self._of_all_ranks() if world.size > 1 else None
-        with self.outputs.writing(self.folder, self.names, self.detector.classes) as write:
+        outputs = self.outputs if world.first else Outputs()  # writes nothing
+        with outputs.writing(self.folder, self.names, self.detector.classes) as write:
 
             def add(row: Row) -> None:
                 found.update(pictures=1, detections=len(row["detections"]))

@@ -1,4 +1,4 @@
-"""Two processes train what one trains, and end together. As a script: two processes that do so."""
+"""Several processes do what one does, and end together. As a script: processes that do so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ghostyolo.distributed import PeerError, World, joined, own_device
 from ghostyolo.errors import DataError, OptionError
 from ghostyolo.training.gradient import update_config
 from ghostyolo.training.loop import fit
-from support import runs, tiny
+from support import processes, runs, tiny
 
 ALIKE = 1e-4  # of a loss, and of the largest weight of a layer
 CHANGES = (("batch=2", "batch=4"), ("subdivisions=1", "subdivisions=2"))
@@ -147,6 +147,54 @@ def play(data: Path, folder: Path) -> int:
     return sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 for child in children)
 
 
+# --- commands of one process and of four, started by the script
+
+FOUR = 4
+
+
+def commands(data: Path, folder: Path, count: int) -> dict[str, list[object]]:
+    """Return the words of each command: four processes have more pictures, or fewer, to share."""
+    out = folder / f"of{count}"
+    model = [folder / "tiny.cfg", folder / "tiny.weights"]
+    training = ["--loss", "darknet", "--val-every", 1, "--workers", 0, "--project", out]
+    detecting = ["--runtime", "torch", "--project", out, "--name"]
+    files = ["--json", "--jsonl", out / "x.jsonl", "--csv", out / "x.csv", "--coco", out / "x.json"]
+    few = sorted((data / "JPEGImages").iterdir())[0]
+    return {
+        "train": ["train", folder / "plain.cfg", data, *training],
+        "val": ["val", *model, folder / "torn", "--runtime", "torch", "--json"],
+        "detect": ["detect", *model, folder / "pictures", *detecting, "all", *files],
+        "few": ["detect", *model, few, *detecting, "few"],
+    }
+
+
+def play_commands(data: Path, folder: Path) -> int:
+    """Run the commands; print their exit codes."""
+    torch.set_num_threads(1)
+    for count in (1, FOUR):
+        (folder / f"of{count}").mkdir()
+        for name, words in commands(data, folder, count).items():
+            children = processes.start(words, count, folder / f"{name}{count}")
+            sys.stdout.write(f"{name} {processes.codes(children)}\n")
+    return 0
+
+
+def play_failures(data: Path, folder: Path) -> int:
+    """Kill one of two processes that detect, then ask both to end; print the exit codes."""
+    torch.set_num_threads(1)
+    model = [folder / "tiny.cfg", folder / "tiny.weights"]
+    for name, killed, number in (("killed", 1, signal.SIGKILL), ("asked", 2, signal.SIGTERM)):
+        options = ["--runtime", "torch", "--project", folder, "--name", name]
+        words = ["detect", *model, folder / "many", *options, "--jsonl", folder / f"{name}.jsonl"]
+        children = processes.start(words, 2, folder / name)
+        while not list((folder / name).glob("*.jpg")):
+            time.sleep(0.01)
+        for child in children[-killed:]:
+            os.kill(child, number)
+        sys.stdout.write(f"{name} {processes.codes(children)}\n")
+    return 0
+
+
 # --- the tests
 
 
@@ -164,11 +212,8 @@ def torchrun(*words: object, command: str = "train", **options: Any) -> subproce
 
 
 def test_two_processes_agree_and_resume(data: Path, tmp_path: Path) -> None:
-    words = [sys.executable, __file__, str(data), str(tmp_path)]
-    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.split()
-    assert sorted(said) == sorted(2 * [scene.__name__ for scene in SCENES[:4]] + ["is_left"])
+    lines = script(play, data, tmp_path)
+    assert sorted(lines) == sorted(2 * [scene.__name__ for scene in SCENES[:4]] + ["is_left"])
 
 
 def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None:
@@ -182,36 +227,81 @@ def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None
     assert out.count("last.weights") == 1  # one of them speaks
     assert err.count("train 5/5 iterations") == 1
     assert cli.main(["train", *map(str, words), "0", "--name", "one"]) == 0
-    one, two = (runs.checkpoint(tmp_path / name) for name in ("one", "two"))
-    assert two["iteration"] == 5
-    for a, b in zip(one["rows"], two["rows"], strict=True):
-        assert a == pytest.approx(b, rel=ALIKE, abs=ALIKE)
-    assert one["parts"] == pytest.approx(two["parts"], rel=ALIKE)
-    for name, tensor in one["model"].items():
-        apart = (tensor - two["model"][name]).abs().max() / tensor.abs().max()
+    same_training(tmp_path / "one", tmp_path / "two")
+
+
+def script(play: Callable[[Path, Path], int], data: Path, folder: Path) -> list[str]:
+    """Run a function of this file in a process of its own; return the lines that it prints."""
+    words = [sys.executable, __file__, play.__name__, str(data), str(folder)]
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_four_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
+    """Also with pictures that cannot be read, and with fewer pictures than processes."""
+    (tmp_path / "plain.cfg").write_text(PLAIN)
+    tiny.write(tmp_path)
+    tiny.eager_weights(tmp_path)
+    pictures, torn = tmp_path / "pictures", shutil.copytree(data, tmp_path / "torn")
+    pictures.mkdir()
+    for number, path in enumerate(sorted((data / "JPEGImages").iterdir())[:7]):
+        shutil.copy(path, pictures / f"{number}.jpg")
+    for path in (pictures / "2a.jpg", pictures / "6a.jpg", *torn.glob("JPEGImages/val*1.jpg")):
+        path.write_text("broken")
+    fine, failed = {count: str(count * [0]) for count in (1, FOUR)}, [1] + (FOUR - 1) * [0]
+    expected = [
+        f"{name} {fine[count] if name != 'detect' else failed[:count]}"
+        for count in (1, FOUR)
+        for name in ("train", "val", "detect", "few")
+    ]
+    assert script(play_commands, data, tmp_path) == expected
+    one, four = tmp_path / "of1", tmp_path / f"of{FOUR}"
+    same_training(one / "plain", four / "plain")
+    for name in ("val", "detect"):
+        assert (tmp_path / f"{name}1.0.out").read_text() == said(tmp_path, name, "out")
+    assert said(tmp_path, "detect", "err").count("not a picture") == 2
+    assert said(tmp_path, "val", "err").count("not a picture") == 1
+    written = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    written = [path for path in written if path.parts[0] != "plain"]
+    assert len(written) == 7 + 1 + 3 + 2  # pictures, detections.json, files; of few
+    for path in written:
+        assert (one / path).read_bytes() == (four / path).read_bytes(), path
+
+
+def said(folder: Path, name: str, ending: str) -> str:
+    """Return what four processes wrote, one after another."""
+    return "".join((folder / f"{name}{FOUR}.{n}.{ending}").read_text() for n in range(FOUR))
+
+
+def same_training(one: Path, other: Path) -> None:
+    """Compare losses, weights and scores of two runs of five updates."""
+    a, b = runs.checkpoint(one), runs.checkpoint(other)
+    assert a["iteration"] == b["iteration"] == 5
+    for mine, its in zip(a["rows"], b["rows"], strict=True):
+        assert mine == pytest.approx(its, rel=ALIKE, abs=ALIKE)
+    assert a["parts"] == pytest.approx(b["parts"], rel=ALIKE)
+    for name, tensor in a["model"].items():
+        apart = (tensor - b["model"][name]).abs().max() / tensor.abs().max()
         assert apart < ALIKE, name
 
 
-def test_torchrun_detects_as_one_process_does(data: Path, tmp_path: Path) -> None:
-    """Each its share of the pictures, a broken one among them; the first makes the folder."""
-    weights, pictures = tiny.eager_weights(tmp_path), tmp_path / "pictures"
-    pictures.mkdir()
-    for number, path in enumerate(sorted((data / "JPEGImages").iterdir())[:5]):
-        shutil.copy(path, pictures / f"{number}.jpg")
-    (pictures / "2a.jpg").write_text("broken")
-    words = (tiny.write(tmp_path), weights, pictures, "--runtime", "torch", "--jsonl")
-    options = ("--project", tmp_path / "out")
-    process = torchrun(*words, tmp_path / "two.jsonl", *options, command="detect")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert err.count("2a.jpg: not a picture") == 1
-    one = [*words, tmp_path / "one.jsonl", *options]
-    assert cli.main(["detect", *map(str, one)]) == 1
-    rows = [(tmp_path / f"{name}.jsonl").read_text() for name in ("one", "two")]
-    assert rows[0] == rows[1]
-    assert rows[0].count("\n") == 5
-    for folder in ("tiny", "tiny-2"):
-        assert len(list((tmp_path / "out" / folder).iterdir())) == 6
+def test_detection_that_is_killed_or_asked_to_end_leaves_nothing_half_written(
+    data: Path, tmp_path: Path
+) -> None:
+    tiny.write(tmp_path)
+    tiny.eager_weights(tmp_path)
+    (tmp_path / "many").mkdir()
+    path = next((data / "JPEGImages").iterdir())
+    for number in range(200):
+        os.link(path, tmp_path / "many" / f"{number}.jpg")
+    assert script(play_failures, data, tmp_path) == ["killed [1, -9]", "asked [143, 143]"]
+    lost = (tmp_path / "killed.0.err").read_text()
+    assert lost.endswith("start again; a training goes on with --resume\n")
+    for rank in (0, 1):
+        assert "ghostyolo: interrupted by SIGTERM\n" in (tmp_path / f"asked.{rank}.err").read_text()
+    assert not list((tmp_path / "asked").glob("*.part"))
+    assert not (tmp_path / "killed.jsonl").exists()
 
 
 def test_signal_to_torchrun_saves_the_run(data: Path, tmp_path: Path) -> None:
@@ -306,4 +396,4 @@ def test_batch_that_cannot_be_divided_is_refused(
 
 
 if __name__ == "__main__":
-    sys.exit(play(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(globals()[sys.argv[1]](*map(Path, sys.argv[2:])))
