@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bars import row, show
 
 from ghostyolo.augment.batches import Batches
-from ghostyolo.data import open_dataset
+from ghostyolo.data import Dataset, open_dataset
 from ghostyolo.distributed import World
 from ghostyolo.network import passes
 from ghostyolo.sample_data.painter import write_dataset
@@ -143,7 +143,7 @@ def beside_a_peer(
     config: TrainConfig, folder: Path, args: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Train epochs of both in turns and compare pictures a second."""
-    yaml = yolo_layout(config, folder / "yolo")
+    yaml = yolo_layout(config.train, folder / "yolo")
     ours, theirs = [], []
     for _ in range(2):
         theirs += peer_epochs(args.peer, yaml, args)
@@ -184,16 +184,16 @@ def peer_epochs(python: str, yaml: Path, args: argparse.Namespace) -> list[float
     return [float(word) for word in lines[-1].split()[1:]]
 
 
-def yolo_layout(config: TrainConfig, folder: Path) -> Path:
+def yolo_layout(dataset: Dataset, folder: Path) -> Path:
     """Write the pictures and labels as YOLO's readers want them; return the .yaml."""
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
-    for sample in config.train.samples:
+    for sample in dataset.samples:
         picture = Path(sample.path)
         (folder / "images" / picture.name).symlink_to(picture.resolve())
         label = folder / "labels" / f"{picture.stem}.txt"
         label.write_text("".join(lines_of(sample)))
-    names = "".join(f"  {index}: {name}\n" for index, name in enumerate(config.train.names))
+    names = "".join(f"  {index}: {name}\n" for index, name in enumerate(dataset.names))
     yaml = folder / "data.yaml"
     yaml.write_text(f"path: {folder.resolve()}\ntrain: images\nval: images\nnames:\n{names}")
     return yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -19,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ghostyolo.augment import Rng
-from ghostyolo.augment.cache import Cache, Fault
+from ghostyolo.augment.cache import Cache, Fault, decoded
 from ghostyolo.augment.mosaic import Picture, compose
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
@@ -34,6 +35,10 @@ T = TypeVar("T")
 Compose = Callable[[Picture, Callable[[], Picture], Size, Any, Rng], tuple[np.ndarray, np.ndarray]]
 
 CACHE_BYTES = 512 * 2**20
+# Of a larger set, the other pictures of a mosaic are those at the same place of that many earlier
+# batches, so many pictures at least. Each picture is seen four times in the course of them, on
+# average, where it else is in the course of an epoch. ultralytics takes them from 8 batches too.
+RECENT_BATCHES, RECENT_PICTURES = 8, 512
 AHEAD = 2  # batches prepared in advance by each worker
 ORDER, AUGMENT = 0, 1  # streams of random numbers
 UNSHARED = (
@@ -48,22 +53,27 @@ START = "fork" if sys.platform == "linux" else None
 class Batches:
     """The batches of a training run.
 
-    Batch i does not depend on the order of requests or on the number of workers: the order of epoch
-    e is drawn from (seed, e), the augmentation of a picture from (seed, i, place in the batch).
-    Each picture comes once in an epoch, and a batch may contain the end of one epoch and the start
-    of the next; the further pictures of a mosaic or a mixup are drawn from the whole data set. A
-    picture that cannot be read is replaced by the next one of the data set, counted in its
-    `defects` and logged once.
+    Batch i does not depend on the order of requests, on the number of workers or on what is kept in
+    memory: the order of epoch e is drawn from (seed, e), the augmentation of a picture from (seed,
+    i, place in the batch). Each picture comes once in an epoch, and a batch may contain the end of
+    one epoch and the start of the next. The further pictures of a mosaic or a mixup are drawn from
+    the whole data set if its decoded pictures fit into `CACHE_BYTES`, else from the pictures at the
+    same place of the `recent` batches before, which need not be decoded again. A picture that
+    cannot be read is replaced by the next one of the data set, counted in its `defects` and logged
+    once.
 
     settings: of the augmentation, or a function that returns them for an iteration. compose:
     augments a picture by them; that of `mosaic` is for detectors. batch: the batch size. size:
     (h, w) of the network's input, or a function that returns it for an iteration. workers: number
     of processes, each of one thread; 0 prepares batches when they are requested. cache_bytes: the
-    size of decoded pictures to keep, for all workers together. shard: (rank, world_size) of a
-    process of distributed training, for which each batch has only the rank-th of world_size equal
-    parts; all parts together are the batch of a single process. levels: return images as uint8, to
-    be divided by 255 on the GPU, which copies a quarter of the bytes. pin_memory: use pinned memory
-    if there is a GPU. channels: of the network's input, 1 for shades of grey.
+    size of decoded pictures to keep for the whole run, for all workers together (`CACHE_BYTES` if
+    all fit into it, else 0). window_bytes: the size of those to keep for `recent` batches (as many
+    as these have). recent: number of batches, 0 for the whole set (by the size of the set). shard:
+    (rank, world_size) of a process of distributed training, for which each batch has only the
+    rank-th of world_size equal parts; all parts together are the batch of a single process. levels:
+    return images as uint8, to be divided by 255 on the GPU, which copies a quarter of the bytes.
+    pin_memory: use pinned memory if there is a GPU. channels: of the network's input, 1 for shades
+    of grey.
 
     Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
@@ -76,8 +86,10 @@ class Batches:
         size: Size | Callable[[int], Size],
         seed: int = 0,
         workers: int = 0,
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int | None = None,
         *,
+        window_bytes: int | None = None,
+        recent: int | None = None,
         shard: tuple[int, int] = (0, 1),
         levels: bool = False,
         pin_memory: bool = False,
@@ -91,10 +103,16 @@ class Batches:
             raise DataError("no picture", span=Span(dataset.path), hint="choose another split")
         self.dataset, self.settings, self.batch = dataset, settings, batch
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
-        cache = Cache(dataset, cache_bytes, max(1, workers))
-        dtype = torch.uint8 if levels else torch.float32
+        places, dtype = _places(batch, shard), torch.uint8 if levels else torch.float32
+        fits = int(decoded(dataset).sum()) <= CACHE_BYTES
+        if recent is None:
+            recent = 0 if fits else max(RECENT_BATCHES, math.ceil(RECENT_PICTURES / batch))
+        if cache_bytes is None:
+            cache_bytes = CACHE_BYTES if fits else 0
+        held = (recent + 1 + AHEAD * workers) * len(places) if recent else 0
+        cache = Cache(dataset, cache_bytes, held, window_bytes, max(1, workers))
         self._told = False  # that shared memory is too small
-        self._maker = _Maker(cache, batch, seed, _places(batch, shard), dtype, compose, channels)
+        self._maker = _Maker(cache, batch, seed, places, recent, dtype, compose, channels)
 
     def batch_at(self, iteration: int) -> Batch:
         """Return batch number `iteration` (from 0).
@@ -180,6 +198,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
     batch: int
     seed: int
     places: range
+    recent: int
     dtype: torch.dtype
     compose: Compose
     channels: int
@@ -199,8 +218,8 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
 
     def samples(self, iteration: int) -> list[Sample]:
         """Return the samples of a batch, before any mosaic or mixup."""
-        first, samples = iteration * self.batch, self.cache.dataset.samples
-        return [samples[self._index(first + place)] for place in self.places]
+        samples = self.cache.dataset.samples
+        return [samples[self._index(iteration, place)] for place in self.places]
 
     def _made(self, task: _Task) -> tuple[torch.Tensor, np.ndarray]:
         shape = (len(self.places), self.channels, *task.size)
@@ -208,19 +227,34 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         truths = []
         for slot, place in enumerate(self.places):
             rng = np.random.default_rng((self.seed, AUGMENT, task.iteration, place))
-            first = self._picture(self._index(task.iteration * self.batch + place))
-            partner = partial(self._partner, rng)
+            first = self._at(task.iteration, place)
+            partner = partial(next, self._partners(task.iteration, place, rng))
             changed, rows = self.compose(first, partner, task.size, task.settings, rng)
             to_planes(changed, out=images[slot].numpy())
             truths.append(np.column_stack((np.full(len(rows), slot), rows)))
         return images, np.concatenate(truths).astype(np.float32)
 
-    def _partner(self, rng: Rng) -> Picture:
-        return self._picture(int(rng.integers(len(self.cache.dataset))))
+    def _partners(self, iteration: int, place: int, rng: Rng) -> Iterator[Picture]:
+        """Yield the further pictures of a mosaic: any, or those of recent batches at its place.
 
-    def _picture(self, index: int) -> Picture:
+        Places belong to processes, so that all of these pictures have been read by this one. The
+        first batches of a run take those of each other.
+        """
+        while not self.recent:
+            yield self._picture(int(rng.integers(len(self.cache.dataset))))
+        first = max(0, iteration - self.recent)
+        while True:
+            for step in rng.permutation(self.recent).tolist():
+                yield self._at(first + step + (first + step >= iteration), place)
+
+    def _at(self, iteration: int, place: int) -> Picture:
+        """Return the picture at a place of a batch."""
+        position = iteration * len(self.places) + place - self.places.start
+        return self._picture(self._index(iteration, place), position)
+
+    def _picture(self, index: int, position: int = 0) -> Picture:
         """Return a picture, or the next picture that can be read, with the boxes to train on."""
-        sample, image = self.cache.read(index)
+        sample, image = self.cache.read(index, position)
         image = grey(image) if self.channels == 1 else image
         trained = ~sample.ignore
         boxes = sample.boxes_xyxy_px[trained]
@@ -228,10 +262,10 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
             boxes = np.minimum(boxes, image.shape[1::-1] * 2)
         return Picture(image, boxes, sample.classes[trained])
 
-    def _index(self, position: int) -> int:
-        """Return the index of the sample at a position in the sequence of all epochs."""
-        epoch, place = divmod(position, len(self.cache.dataset))
-        return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[place])
+    def _index(self, iteration: int, place: int) -> int:
+        """Return the index of the sample at a place of a batch, before any mosaic or mixup."""
+        epoch, step = divmod(iteration * self.batch + place, len(self.cache.dataset))
+        return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[step])
 
 
 def _shared(images: torch.Tensor) -> torch.Tensor | np.ndarray:

@@ -7,6 +7,8 @@ image_data_augmentation. For mosaics and mixups see `mosaic`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
 
 HUES = 180  # of an 8-bit HSV picture in OpenCV
+LEVELS = np.arange(256.0)[:, None]
 BACKGROUND = 17  # kernel size of the blur of the background
 SHARPEST = 8  # least ratio of the smallest side of a box to the kernel size of a whole blur
 
@@ -128,37 +131,50 @@ def draw_crop(source: Size, size: Size, settings: Augmentation, rng: Rng) -> np.
 
     source, size: (h, w) of the picture and of the network's input.
     """
-    sides = np.array(source[::-1])
-    jitter = np.trunc(sides * settings.jitter)
-    low, high = np.trunc(rng.uniform(-jitter, jitter, (2, 2)))
+    draws = rng.random(6).tolist()  # with single numbers this is ten times as fast as with arrays
     smaller, larger = sorted((settings.resize, 1 / settings.resize))
     out, into = (1 - 1 / smaller) / 2, (1 - 1 / larger) / 2  # fractions of a side; out < 0 < into
-    span = (out, 0.0) if settings.resize < 1 else (out, into)
-    low, high = (edge + np.trunc(sides * rng.uniform(*span)) for edge in (low, high))
-    if settings.letter_box:
-        missing = max(sides / size[::-1]) * np.array(size[::-1]) - sides
-        low, high = low - np.trunc(missing / 2), high - np.trunc(missing / 2)
-    end = np.maximum(sides - high, low + 1)
-    return np.concatenate((low, end)).astype(int)
+    span = -out if settings.resize < 1 else into - out
+    grown = [out + span * draw for draw in draws[4:]]  # at the beginning of the sides, at their end
+    scale = max(side / net for side, net in zip(source, size, strict=True))
+    low, high = [], []
+    for axis in (1, 0):
+        side, jitter = source[axis], math.trunc(source[axis] * settings.jitter)
+        edges = [math.trunc(2 * jitter * draw - jitter) for draw in draws[1 - axis : 4 : 2]]
+        edges = [edge + math.trunc(side * part) for edge, part in zip(edges, grown, strict=True)]
+        if settings.letter_box:
+            missing = math.trunc((scale * size[axis] - side) / 2)
+            edges = [edge - missing for edge in edges]
+        low.append(edges[0])
+        high.append(max(side - edges[1], edges[0] + 1))
+    return np.array(low + high)
 
 
 def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]:
     """Draw the shift of the hue, the factor of the saturation and that of the exposure."""
-    hue = rng.uniform(-settings.hue, settings.hue)
-    factors = rng.uniform(1, (settings.saturation, settings.exposure))
-    saturation, exposure = np.where(rng.random(2) < 0.5, factors, 1 / factors)
-    return hue, float(saturation), float(exposure)
+    hue, *draws = rng.random(5).tolist()
+    largest = settings.saturation, settings.exposure
+    factors = [1 + (most - 1) * draw for most, draw in zip(largest, draws[:2], strict=True)]
+    saturation, exposure = (
+        factor if draw < 0.5 else 1 / factor
+        for factor, draw in zip(factors, draws[2:], strict=True)
+    )
+    return 2 * settings.hue * hue - settings.hue, saturation, exposure
 
 
-def cut(image: np.ndarray, crop: np.ndarray, size: Size) -> np.ndarray:
+def cut(image: np.ndarray, crop: Sequence[int] | np.ndarray, size: Size) -> np.ndarray:
     """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour."""
     h, w = image.shape[:2]
-    x1, y1, x2, y2 = inside = np.clip(crop, 0, (w, h, w, h))
-    left, top, right, bottom = map(int, np.abs(crop - inside))
+    edges = list(map(int, crop))
+    x1, y1, x2, y2 = (
+        min(max(edge, 0), side) for edge, side in zip(edges, (w, h, w, h), strict=True)
+    )
     part = image[y1:y2, x1:x2]
-    if left or top or right or bottom:
+    left, top, right, bottom = edges
+    beyond = abs(top - y1), abs(bottom - y2), abs(left - x1), abs(right - x2)
+    if any(beyond):
         mean = np.rint(cv2.mean(image)).tolist()
-        part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=mean)
+        part = cv2.copyMakeBorder(part, *beyond, cv2.BORDER_CONSTANT, value=mean)
     return cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
@@ -169,9 +185,8 @@ def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) 
     """
     if (hue, saturation, exposure) == (0, 1, 1):
         return image
-    levels = np.arange(256, dtype=np.float64)
-    tables = (np.rint(levels + hue * HUES) % HUES, levels * saturation, levels * exposure)
-    table = np.clip(np.rint(np.stack(tables, -1)), 0, 255).astype(np.uint8)
+    table = np.minimum(np.rint(LEVELS * (1, saturation, exposure)), 255).astype(np.uint8)
+    table[:, 0] = np.rint(LEVELS[:, 0] + hue * HUES) % HUES
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 

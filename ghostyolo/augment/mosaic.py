@@ -17,6 +17,7 @@ from ghostyolo.augment.detection import Augmentation, augment, cut, draw_crop, f
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 
+Crop = list[int]  # left, top, right, bottom: in whole pixels of the picture, also beyond it
 CUT = 0.2, 0.8  # range of the point where the four pictures meet, as fractions of a side
 
 
@@ -31,19 +32,19 @@ class Picture(NamedTuple):
 class Quarter(NamedTuple):
     """The place of one of four pictures: two corners and the mosaic's size, (x, y) in pixels."""
 
-    start: np.ndarray
-    end: np.ndarray
-    net: np.ndarray
+    start: tuple[int, int]
+    end: tuple[int, int]
+    net: tuple[int, int]
 
     @property
-    def length(self) -> np.ndarray:
+    def length(self) -> tuple[int, int]:
         """Return width and height."""
-        return self.end - self.start
+        return self.end[0] - self.start[0], self.end[1] - self.start[1]
 
     @property
-    def far(self) -> np.ndarray:
+    def far(self) -> tuple[bool, bool]:
         """Return whether the quarter begins where the four meet, along x and along y."""
-        return self.start > 0
+        return self.start[0] > 0, self.start[1] > 0
 
 
 def compose(
@@ -103,21 +104,20 @@ def mosaic(
     Returns as `augment` does, with indices among the boxes of the upper left, then of the upper
     right, the lower left and the lower right picture.
     """
-    net = np.array(size[::-1])
-    low, high = (np.trunc(net * share).astype(int) for share in CUT)
-    cross = np.clip(rng.integers(low, high, endpoint=True), 1, net - 1)
+    w, h = net = size[::-1]
+    low, high = (np.trunc(np.array(net) * share).astype(int) for share in CUT)
+    drawn = rng.integers(low, high, endpoint=True).tolist()
+    x, y = (min(max(place, 1), side - 1) for place, side in zip(drawn, net, strict=True))
     canvas = np.empty((*size, 3), np.uint8)
     boxes, indices, first = [], [], 0
-    for place, picture in enumerate(pictures):
-        far = np.array([place % 2 == 1, place >= 2])
-        quarter = Quarter(np.where(far, cross, 0), np.where(far, net, cross), net)
-        part, moved, kept = fill(quarter, picture, settings, rng)
-        (x1, y1), (x2, y2) = quarter.start, quarter.end
-        canvas[y1:y2, x1:x2] = part
+    corners = ((0, 0), (x, y)), ((x, 0), (w, y)), ((0, y), (x, h)), ((x, y), (w, h))
+    for (start, end), picture in zip(corners, pictures, strict=True):
+        part, moved, kept = fill(Quarter(start, end, net), picture, settings, rng)
+        canvas[start[1] : end[1], start[0] : end[0]] = part
         boxes.append(moved)
         indices.append(first + kept)
         first += len(picture.boxes_xyxy_px)
-    cxcywh = xyxy_to_cxcywh(np.concatenate(boxes) / np.tile(net, 2))
+    cxcywh = xyxy_to_cxcywh(np.concatenate(boxes) / (net * 2))
     return canvas, cxcywh.astype(np.float32), np.concatenate(indices)
 
 
@@ -128,72 +128,85 @@ def fill(
 
     Returns also the indices of these boxes in the picture. Boxes are xyxy in pixels of the mosaic.
     """
-    w, h = quarter.net.tolist()
-    crop = draw_crop(picture.image.shape[:2], (h, w), settings, rng)
+    h, w = picture.image.shape[:2]
+    crop = draw_crop((h, w), quarter.net[::-1], settings, rng).tolist()
     flip = settings.flip and rng.random() < 0.5
-    sides = np.array(picture.image.shape[1::-1])
-    far = quarter.far ^ (flip, False)  # the side of the unflipped picture at the meeting point
+    far = quarter.far[0] ^ flip, quarter.far[1]  # of the unflipped picture, at the meeting point
     if rng.random() < 0.5:
-        crop = _to_corner(crop, sides, far)
-    window = _window(crop, sides, quarter, ~far)
+        crop = _to_corner(crop, (w, h), far)
+    window = _window(crop, (w, h), quarter, far)
     boxes, kept = _place(picture.boxes_xyxy_px, crop, window, flip, quarter, settings)
-    local = np.clip(boxes.reshape(-1, 2, 2) - quarter.start, 0, quarter.length).reshape(-1, 4)
-    w, h = quarter.length.tolist()
-    part = finish(cut(picture.image, window, (h, w)), local, flip, settings, rng)
-    return part, boxes, kept
+    local = boxes.reshape(-1, 2, 2) - quarter.start
+    local = np.minimum(np.maximum(local, 0), quarter.length).reshape(-1, 4)
+    part = cut(picture.image, window, quarter.length[::-1])
+    return finish(part, local, flip, settings, rng), boxes, kept
 
 
-def _to_corner(crop: np.ndarray, sides: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _to_corner(crop: Crop, sides: tuple[int, int], far: tuple[bool, bool]) -> Crop:
     """Move a crop to the end of the picture or to its beginning, along x and along y."""
-    length = crop[2:] - crop[:2]
-    low = np.where(end, sides - length, 0)
-    return np.concatenate((low, low + length))
+    left, top, right, bottom = crop
+    w, h = right - left, bottom - top
+    x, y = sides[0] - w if far[0] else 0, sides[1] - h if far[1] else 0
+    return [x, y, x + w, y + h]
 
 
-def _window(crop: np.ndarray, sides: np.ndarray, quarter: Quarter, end: np.ndarray) -> np.ndarray:
+def _window(crop: Crop, sides: tuple[int, int], quarter: Quarter, far: tuple[bool, bool]) -> Crop:
     """Return the part of a crop that a quarter shows: left, top, right, bottom in whole pixels.
 
-    sides: of the picture. end: whether to take the end of the crop, along x and y. The margin of
-    the crop beyond the picture on that side is skipped; its size is that of a crop as large as the
-    picture. Rounding to whole pixels moves the part by at most half a pixel, and saves resizing
-    pixels that are not shown.
+    sides: of the picture. far: whether to take the beginning of the crop, along x and y, else its
+    end. The margin of the crop beyond the picture on that side is skipped; its size is that of a
+    crop as large as the picture. Rounding to whole pixels moves the part by at most half a pixel,
+    and saves resizing pixels that are not shown.
     """
-    low, high = crop[:2], crop[2:]
-    margin = np.maximum(np.where(end, high - sides, -low), 0) * quarter.net // sides
-    margin = np.minimum(margin, quarter.net - quarter.length)
-    begin = np.where(end, quarter.net - quarter.length - margin, margin)
-    scale = (high - low) / quarter.net
-    first = np.rint(low + begin * scale)
-    last = np.maximum(np.rint(low + (begin + quarter.length) * scale), first + 1)
-    return np.concatenate((first, last)).astype(int)
+    window = [0, 0, 0, 0]
+    for axis in (0, 1):
+        low, high, side = crop[axis], crop[axis + 2], sides[axis]
+        net, length = quarter.net[axis], quarter.length[axis]
+        margin = max(-low if far[axis] else high - side, 0) * net // side
+        margin = min(margin, net - length)
+        begin = margin if far[axis] else net - length - margin
+        scale = (high - low) / net
+        window[axis] = round(low + begin * scale)
+        window[axis + 2] = max(round(low + (begin + length) * scale), window[axis] + 1)
+    return window
 
 
 def _place(
     boxes_xyxy_px: np.ndarray,
-    crop: np.ndarray,
-    window: np.ndarray,
+    crop: Crop,
+    window: Crop,
     flip: bool,
     quarter: Quarter,
     settings: Augmentation,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the boxes in a quarter, in pixels of the mosaic, and their indices."""
     corners = boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64)
-    clipped = np.clip(corners, crop[:2], crop[2:])
+    if not len(corners):
+        return corners.reshape(-1, 4), np.empty(0, int)
+    low, high, net = np.array(crop[:2]), np.array(crop[2:]), np.array(quarter.net)
+    clipped = np.minimum(np.maximum(corners, low), high)
     # in width and height, as if the picture filled the mosaic
-    fits = _sides(clipped) * quarter.net / (crop[2:] - crop[:2]) >= 1
-    scale = quarter.length / (window[2:] - window[:2])
-    placed = (clipped - window[:2]) * scale
+    fits = _sides(clipped) * net / (high - low) >= 1
+    begin, length = np.array(window[:2]), np.array(quarter.length)
+    scale = length / (np.array(window[2:]) - begin)
+    placed = (clipped - begin) * scale
     if flip:
-        placed[..., 0] = quarter.length[0] - placed[:, ::-1, 0]
+        placed[..., 0] = length[0] - placed[:, ::-1, 0]
     placed += quarter.start
-    seen = np.clip(placed, quarter.start, quarter.end)
-    bounded = seen if settings.mosaic_bound else np.clip(placed, 0, quarter.net)
-    large = _sides(bounded) >= 1
-    visible = _sides(seen).prod(1) > settings.min_visible * (_sides(corners) * scale).prod(1)
-    kept = np.flatnonzero(fits.all(1) & large.all(1) & visible)
+    seen = np.minimum(np.maximum(placed, quarter.start), quarter.end)
+    bounded = seen if settings.mosaic_bound else np.minimum(np.maximum(placed, 0), net)
+    fits &= _sides(bounded) >= 1
+    visible = _area(seen) > settings.min_visible * _area(corners * scale)
+    kept = np.flatnonzero(fits[:, 0] & fits[:, 1] & visible)
     return bounded[kept].reshape(-1, 4), kept
 
 
 def _sides(corners: np.ndarray) -> np.ndarray:
     """Return width and height of boxes (n, 2, 2)."""
     return corners[:, 1] - corners[:, 0]
+
+
+def _area(corners: np.ndarray) -> np.ndarray:
+    """Return the area of boxes (n, 2, 2)."""
+    sides = _sides(corners)
+    return sides[:, 0] * sides[:, 1]

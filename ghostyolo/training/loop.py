@@ -7,6 +7,7 @@ everything that changes during the run and is what a checkpoint saves and restor
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -189,12 +190,20 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         config.sizes(),
         config.seed,
         config.workers,
+        window_bytes=_window_bytes(),
         shard=(world.rank, world.size),
         levels=gpu,
         pin_memory=gpu,
         compose=config.task.compose,
         channels=config.network.options.channels,
     )
+
+
+def _window_bytes() -> int | None:
+    """Return how much recently decoded pictures may take: a quarter of the free memory."""
+    free = out_of_memory.free()
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun tells it
+    return None if free is None else free // 4 // processes
 
 
 def _out_of_patience(state: State, config: TrainConfig) -> bool:

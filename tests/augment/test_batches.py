@@ -80,6 +80,45 @@ def test_order_and_content_do_not_depend_on_the_workers(dataset, workers):
     assert all(same(batch, alone.batch_at(i)) for i, batch in enumerate(batches, 2))
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_partners_from_recent_batches_do_not_depend_on_workers_memory_or_a_restart(
+    dataset, workers
+):
+    first = Batches(dataset, MIXED, 3, SIZE, 5, recent=4)
+    straight = [first.batch_at(i) for i in range(13)]
+    assert not same(straight[9], Batches(dataset, MIXED, 3, SIZE, 5).batch_at(9))
+    for memory in ({}, {"window_bytes": 0}, {"window_bytes": 3 * 3000}, {"cache_bytes": 9000}):
+        batches = Batches(dataset, MIXED, 3, SIZE, 5, workers, recent=4, **memory)
+        assert all(map(same, batches.iterate(0, 6), straight))
+        assert all(map(same, batches.iterate(2, 13), straight[2:]))
+
+
+@pytest.mark.parametrize("iteration", [0, 2, 9])
+def test_partners_are_the_first_pictures_of_recent_batches_at_the_same_place(dataset, iteration):
+    batches = Batches(dataset, Augmentation(mosaic=1), 3, SIZE, recent=4)
+    firsts = [grey(Batches(dataset, NONE, 3, SIZE).batch_at(i)) for i in range(12)]
+    around = [i for i in range(max(0, iteration - 4), max(iteration, 5)) if i != iteration]
+    for place, image in enumerate(batches.batch_at(iteration)[0]):
+        shown = set((image * 255 / 30).round().int().unique().tolist())
+        assert firsts[iteration][place] in shown
+        assert shown <= {firsts[iteration][place], *(firsts[i][place] for i in around)}
+
+
+def test_recent_pictures_are_decoded_once_and_a_large_set_uses_them(dataset, monkeypatch):
+    read = []
+    plane = np.zeros((24, 36, 3), np.uint8)
+    source = "ghostyolo.data.dataset.inspect_image"
+    monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
+    monkeypatch.setattr("ghostyolo.augment.batches.CACHE_BYTES", 7 * plane.nbytes - 1)
+    assert Batches(dataset, NONE, 7, SIZE)._maker.recent == 74  # batches of 7 make 512 pictures
+    batches = Batches(dataset, Augmentation(mosaic=1), 7, SIZE, recent=4)
+    for i in range(20):
+        batches.batch_at(i)
+    assert len(read) <= 20 * 7
+    monkeypatch.undo()
+    assert Batches(dataset, NONE, 7, SIZE)._maker.recent == 0
+
+
 def test_every_picture_comes_once_an_epoch_in_changing_order(dataset):
     batches = Batches(dataset, NONE, 3, SIZE)
     shown = [cls for i in range(7) for cls in grey(batches.batch_at(i))]
@@ -170,7 +209,7 @@ def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
     source = "ghostyolo.data.dataset.inspect_image"
     plane = np.zeros((24, 36, 3), np.uint8)
     monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
-    for room, expected in ((0, 21), (plane.nbytes * 3 + 3, 7 + 4 + 4), (2**20, 7)):
+    for room, expected in ((0, 21), ((plane.nbytes + 127) // 64 * 64 * 3, 7 + 4 + 4), (2**20, 7)):
         read.clear()
         batches = Batches(dataset, NONE, 7, SIZE, cache_bytes=room)
         for i in range(3):
@@ -189,14 +228,17 @@ def test_forked_workers_share_what_one_of_them_decoded(dataset):
 def test_what_a_worker_holds_can_be_sent_to_a_process_that_is_not_forked(dataset):
     batches = Batches(dataset, lambda i: MIXED, 3, lambda i: SIZE, workers=2, cache_bytes=20_000)
     maker = pickle.loads(pickle.dumps(batches._maker))
-    assert maker.cache.room == 10_000 and len(maker.cache.places) == 3
+    assert maker.cache.room == 10_000 and len(maker.cache.kept) == 3
     task = pickle.loads(pickle.dumps(batches._task(4)))
     assert same((maker[task].images,), batches.batch_at(4)[:1])
 
 
-def test_shards_together_are_the_batch_of_one_process(dataset):
-    whole = Batches(dataset, MIXED, 6, SIZE).batch_at(5)
-    parts = [Batches(dataset, MIXED, 6, SIZE, shard=(r, 3)).batch_at(5) for r in range(3)]
+@pytest.mark.parametrize("recent", [0, 4])
+def test_shards_together_are_the_batch_of_one_process(dataset, recent):
+    whole = Batches(dataset, MIXED, 6, SIZE, recent=recent).batch_at(5)
+    parts = [
+        Batches(dataset, MIXED, 6, SIZE, recent=recent, shard=(r, 3)).batch_at(5) for r in range(3)
+    ]
     assert torch.equal(torch.cat([images for images, _ in parts]), whole[0])
     for rank, (_, truths) in enumerate(parts):
         truths[:, 0] += 2 * rank

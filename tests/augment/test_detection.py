@@ -303,9 +303,12 @@ def test_a_quarter_is_the_part_that_darknet_copies(place, seed):
     image = np.concatenate((ramp / (1, 1.4), ramp[..., :1] / 2 + 30), -1).astype(np.uint8)
     picture = Picture(image, np.zeros((0, 4), np.float32), np.zeros(0, int))
     settings = Augmentation(jitter=0.3, resize=1.5, flip=True)
-    size, net, cross = (160, 224), np.array([224, 160]), np.array([90, 100])
-    far = np.array([place % 2 == 1, place >= 2])
-    quarter = Quarter(np.where(far, cross, 0), np.where(far, net, cross), net)
+    size, cross = (160, 224), (90, 100)
+    (left, right), (top, bottom) = (
+        ((0, 90), (90, 224))[place % 2],
+        ((0, 100), (100, 160))[place // 2],
+    )
+    quarter = Quarter((left, top), (right, bottom), size[::-1])
     part, _, _ = fill(quarter, picture, settings, generator(seed))
     expected = darknets_quarter(picture, place, cross, size, settings, generator(seed))
     assert part.shape == expected.shape

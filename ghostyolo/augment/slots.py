@@ -1,0 +1,103 @@
+"""Slots for decoded pictures, in memory that all forked workers share."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from typing import TypeVar
+
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+HEAD = 64  # bytes before the pixels of a slot: the key of its picture, height and width; aligned
+
+
+Bytes = TypeVar("Bytes", int, np.ndarray)
+
+
+class Slots:
+    """Memory for one picture each, which may be replaced by another.
+
+    A slot states the key of its picture, not 0. A process that writes sets it to 0 first and to the
+    key last; one that reads looks at it before and after copying the pixels, and takes the slot to
+    be empty if it has changed. Only one process at a time writes into a slot: the lock is the
+    kernel's, which ends it with the process, and nobody waits for it.
+
+    capacities: bytes of the largest picture of each slot. lasting: a slot keeps its first picture,
+    which is then read without a copy. Memory is taken when a slot is first written.
+    """
+
+    def __init__(self, capacities: np.ndarray, *, lasting: bool = False) -> None:
+        self.capacities, self.lasting = capacities, lasting
+        self.ends = np.cumsum(lengths(capacities))
+        self.memory = mmap.mmap(-1, int(self.ends[-1])) if len(self) else None
+        # Of this file, which stays empty, bytes are locked. It closes with the object.
+        shared = fcntl and hasattr(os, "memfd_create")
+        self.locks = FileIO(os.memfd_create("locks"), "w") if shared else None
+
+    def __len__(self) -> int:
+        return len(self.capacities)
+
+    def get(self, slot: int, key: int) -> np.ndarray | None:
+        """Return a picture, uint8 (h, w, 3), None if the slot does not hold it."""
+        head, pixels = self._parts(slot)
+        found, h, w = head.tolist()
+        if found != key or 3 * h * w > len(pixels):
+            return None
+        image = pixels[: 3 * h * w].reshape(h, w, 3)
+        if self.lasting:
+            return image
+        image = image.copy()
+        return image if head.tolist() == [key, h, w] else None
+
+    def put(self, slot: int, key: int, image: np.ndarray) -> None:
+        """Write a picture into a slot, unless it is too large or another process writes there."""
+        head, pixels = self._parts(slot)
+        if image.nbytes > len(pixels) or head[0] == key:
+            return
+        with self._alone(slot) as alone:
+            if alone:
+                head[0] = 0
+                pixels[: image.nbytes] = image.reshape(-1)
+                head[1:] = image.shape[:2]
+                head[0] = key
+
+    def _parts(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the key, height and width of a slot, and the bytes for its pixels."""
+        capacity = int(self.capacities[slot])
+        begin = int(self.ends[slot]) - _rounded(capacity)
+        assert self.memory is not None
+        head = np.frombuffer(self.memory, np.int64, 3, begin - HEAD)
+        return head, np.frombuffer(self.memory, np.uint8, capacity, begin)
+
+    @contextmanager
+    def _alone(self, slot: int) -> Iterator[bool]:
+        """Keep other processes from writing into a slot; yield False if one is doing so."""
+        if self.locks is None:
+            yield True
+            return
+        try:
+            fcntl.lockf(self.locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.lockf(self.locks, fcntl.LOCK_UN, 1, slot)
+
+
+def lengths(capacities: np.ndarray) -> np.ndarray:
+    """Return the bytes of slots for pictures of so many bytes."""
+    return HEAD + _rounded(capacities)
+
+
+def _rounded(capacity: Bytes) -> Bytes:
+    return -(-capacity // HEAD) * HEAD
