@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import sys
-import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from ghostyolo.augment import Rng
+from ghostyolo.augment import workers as processes
 from ghostyolo.augment.cache import Cache, Fault, decoded
 from ghostyolo.augment.mosaic import Picture, compose
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import grey, to_planes
-from ghostyolo.errors import DataError, GhostyoloError, OptionError, Span
+from ghostyolo.errors import DataError, OptionError, Span
 
 logger = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor]
-T = TypeVar("T")
 # (picture, function that returns another picture, (h, w), settings, rng) -> the changed picture,
 # uint8 RGB (h, w, 3), and its truths, rows (k, columns)
 Compose = Callable[[Picture, Callable[[], Picture], Size, Any, Rng], tuple[np.ndarray, np.ndarray]]
@@ -45,9 +40,6 @@ UNSHARED = (
     "shared memory (/dev/shm) has no room for the batches of the workers, %.0f MB each, so they "
     "take a slower way; enlarge it (docker run --shm-size=2g), or give fewer --workers"
 )
-# Forked workers start at once and share the cache. Locks held by threads of torch or OpenCV do not
-# matter, as workers use neither. Forking is not safe with the frameworks of macOS.
-START = "fork" if sys.platform == "linux" else None
 
 
 class Batches:
@@ -134,20 +126,20 @@ class Batches:
         """
         several = {}
         if self.workers:
-            several = {"prefetch_factor": AHEAD, "multiprocessing_context": START}
+            several = {"prefetch_factor": AHEAD, "multiprocessing_context": processes.START}
         loader = DataLoader(
             self._maker,
             batch_size=None,
             sampler=map(self._task, range(start, stop)),
             num_workers=self.workers,
-            collate_fn=_unchanged,
-            worker_init_fn=_begin_worker,
+            collate_fn=processes.unchanged,
+            worker_init_fn=processes.begin,
             pin_memory=self.pin_memory and torch.cuda.is_available(),
             generator=torch.Generator(),  # the default would draw from the global generator
             **several,  # type: ignore[arg-type]
         )
-        with closing(_outcomes(loader)) as outcomes:
-            for prepared in outcomes:
+        with closing(processes.outcomes(loader)) as found:
+            for prepared in found:
                 yield self._checked(prepared)
 
     def _task(self, iteration: int) -> _Task:
@@ -295,59 +287,3 @@ def _places(batch: int, shard: tuple[int, int]) -> range:
         raise OptionError(message, hint=f"use a multiple of {world}")
     part = batch // world
     return range(rank * part, (rank + 1) * part)
-
-
-def _outcomes(loader: DataLoader[_Prepared]) -> Generator[_Prepared, None, None]:
-    """Yield the batches of the workers; end the workers at the end, on an error and on closing."""
-    outcomes: Any = _started(loader)
-    try:
-        yield from outcomes
-    except (RuntimeError, OSError, EOFError) as error:  # a worker may have been killed
-        workers = outcomes._workers if loader.num_workers else []
-        if not workers or not wait([worker.sentinel for worker in workers], timeout=1):
-            raise  # all workers are alive
-        message = "a worker that prepares pictures was killed"
-        hint = "if memory ran out, use fewer workers or a smaller batch"
-        raise GhostyoloError(message, hint=hint) from error
-    finally:
-        if loader.num_workers:
-            outcomes._shutdown_workers()
-
-
-def _started(loader: DataLoader[_Prepared]) -> Iterator[_Prepared]:
-    """Start the workers.
-
-    torch installs a signal handler that raises an error at any line of the main thread when a
-    worker dies. Without it the error is raised where the next batch is awaited.
-    """
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        return iter(loader)
-    before = signal.getsignal(signal.SIGCHLD)
-    outcomes = iter(loader)
-    if before is not None:
-        signal.signal(signal.SIGCHLD, before)
-    return outcomes
-
-
-def _begin_worker(_: int) -> None:
-    """Use one thread, and ignore Ctrl-C: the parent may need another batch before it ends.
-
-    torch's loader limits torch itself to one thread.
-    """
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.excepthook = _print_unless_disconnected
-
-
-def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print an error, except that of the sending thread after the parent was interrupted.
-
-    Errors in the making of batches are sent to the parent.
-    """
-    if not issubclass(kind, EOFError | ConnectionError):
-        sys.__excepthook__(kind, error, trace)
-
-
-def _unchanged(value: T) -> T:
-    """Return a worker's batch as it is, without collating it."""
-    return value
