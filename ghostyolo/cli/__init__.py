@@ -81,7 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
-        return int(args.run(args) or 0)
+        from ghostyolo.cli import shared
+
+        with shared.reading(args):
+            return int(args.run(args) or 0)
     except GhostyoloError as error:
         print(f"ghostyolo: {error}", file=sys.stderr)
         return 1

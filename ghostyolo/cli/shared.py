@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ghostyolo.errors import CfgError, Findings, OptionError, printable
@@ -17,6 +17,7 @@ from ghostyolo.network.net_options import parse_size
 from ghostyolo.syntax.arguments import Parser
 
 if TYPE_CHECKING:
+    from ghostyolo.cli.progress import Progress
     from ghostyolo.model.model import Model
 
 T = TypeVar("T")
@@ -122,6 +123,33 @@ def progress(
         yield (lambda done, total: None) if args.quiet else advance
     finally:
         shown.close()
+
+
+@contextmanager
+def reading(args: argparse.Namespace) -> Iterator[None]:
+    """Show how many pictures of a data set have been read, where that is long."""
+    from ghostyolo.data import sources
+
+    shown: Progress | None = None
+
+    def on_read(count: int, finished: bool) -> None:
+        from ghostyolo.cli.progress import Progress
+
+        nonlocal shown
+        if shown is None and not finished:
+            shown = Progress(0, "read", "picture", start=count)
+        if shown:
+            shown.advance_to(count)
+        if shown and finished:
+            shown.close()
+            shown = None
+
+    with nullcontext() if getattr(args, "quiet", False) else sources.watched(on_read):
+        try:
+            yield
+        finally:
+            if shown:
+                shown.close()
 
 
 def watched(

@@ -125,6 +125,7 @@ class DatasetBuilder:
         stated: the (h, w) in its label file, used without decoding the picture if positive.
         """
         size = self._size(path, stated)
+        sources.tell_read(len(self.listed))
         if size is None:
             return
         if size == stated:
@@ -156,6 +157,7 @@ class DatasetBuilder:
 
     def finish(self) -> Dataset:
         """Return the data set. Raises DataError if no picture or no label can be used."""
+        sources.tell_read(len(self.listed), finished=True)
         self._check_used()
         root = self.root
         outside = tuple(path for path in self.listed if not os.path.abspath(path).startswith(root))

@@ -25,6 +25,7 @@ T = TypeVar("T")
 AnyPath = str | os.PathLike[str]
 State = tuple[int, int]  # size in bytes, and time of the last change in ns
 GONE = (-1, -1)  # of what is not there
+TOLD = 1000
 FOLDER = (-2, 0)  # of a folder whose entries were not listed; else with the time
 OTHER = (-3, 0)  # of a device or a pipe
 
@@ -75,6 +76,9 @@ class Sources:
 
 _active: ContextVar[Sources | None] = ContextVar("sources", default=None)
 _said: set[str] = set()
+# Gets the number of pictures read so far, and whether these are all.
+OnRead = Callable[[int, bool], None]
+_on_read: ContextVar[OnRead | None] = ContextVar("on_read", default=None)
 
 
 @contextmanager
@@ -86,6 +90,22 @@ def noted() -> Iterator[Sources]:
         yield sources
     finally:
         _active.reset(token)
+
+
+@contextmanager
+def watched(on_read: OnRead) -> Iterator[None]:
+    """Tell of every thousandth picture that is read."""
+    token = _on_read.set(on_read)
+    try:
+        yield
+    finally:
+        _on_read.reset(token)
+
+
+def tell_read(count: int, *, finished: bool = False) -> None:
+    """Tell whoever watches how many pictures have been read."""
+    if (on_read := _on_read.get()) and (finished or count % TOLD == 0):
+        on_read(count, finished)
 
 
 def warn(source: logging.Logger, message: str, *args: object, once: bool = False) -> None:

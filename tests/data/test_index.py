@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ghostyolo import files, open_dataset
-from ghostyolo.data import Dataset, index, open_classification
+from ghostyolo.data import Dataset, index, open_classification, sources
 from ghostyolo.errors import DataError
 
 NAMES = ("cat", "dog")
@@ -379,3 +379,13 @@ def test_processes_that_build_it_at_once_agree(tmp_path: Path, cache: Path) -> N
         each.join()
     assert found == [everything(open_dataset(root, "val", no_cache=True))] * 3
     assert [path.suffix for path in cache.iterdir()] == [".index"]
+
+
+def test_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every so many pictures, and at the end; nothing where the index is used."""
+    root, told = labelled(tmp_path / "data"), list[tuple[int, bool]]()
+    monkeypatch.setattr(sources, "TOLD", 2)
+    for _ in range(2):
+        with sources.watched(lambda count, finished: told.append((count, finished))):
+            open_dataset(root, "val")
+    assert told == [(2, False), (4, False), (4, True)]
