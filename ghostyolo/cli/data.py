@@ -17,6 +17,7 @@ EXAMPLES = ("DATA --sheet sheet.png", "DATA --split train --names my.names")
 def options(p: Parser) -> None:
     """Declare what data takes."""
     from ghostyolo.data.layouts import DATA_HELP
+    from ghostyolo.data.splits import LIMIT_HELP
 
     p.epilog = f"what marks DATA, the first that is there counts:\n{_layouts()}\n\n{ABOUT}"
 
@@ -26,6 +27,7 @@ def options(p: Parser) -> None:
     group.add_argument("--split", action="append", help=text)
     shared.add_names(p, "data", "those of DATA")
     shared.add_reading(p)
+    shared.add_limit(p, "data", LIMIT_HELP)
     group = p.group("sheet")
     group.add_argument("--sheet", metavar="FILE", help="draw labelled pictures on a .jpg or .png")
     group.add_argument("--seed", type=int, default=0, help="seed of the choice of pictures (0)")
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         lambda data, pictures: watch(pictures, len(data), "picture", data.split),
         allow_outside=args.allow_outside,
         no_cache=args.no_cache,
+        limit=args.limit,
     )
     if args.sheet:
         from ghostyolo.data.sheet import write_sheet

@@ -18,6 +18,7 @@ class TrainProgress(Observer):
     """Shows a training run: a bar with the loss, and a line for each validation."""
 
     progress: Progress | None = None
+    validation: Progress | None = None
 
     def started(self, config: TrainConfig, state: State) -> None:
         """Show the bar."""
@@ -31,6 +32,18 @@ class TrainProgress(Observer):
         if len(state.parts) > 1:
             notes += [f"{name} {part:.2f}" for name, part in state.parts.items()]
         self.progress.advance_to(state.iteration, *notes)
+
+    def validating(self, done: int, total: int) -> None:
+        """Show a validation of its own, above which the line of its scores will stand."""
+        assert self.progress is not None
+        if self.validation is None:
+            self.progress.clear()
+            self.validation = Progress(total, "validate", "picture", end=False)
+        self.validation.advance_to(done)
+        if done == total:
+            self.validation.clear()
+            self.validation.close()
+            self.validation = None
 
     def validated(self, row: dict[str, float]) -> None:
         """Show the scores of a validation."""

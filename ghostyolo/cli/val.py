@@ -12,12 +12,14 @@ EXAMPLES = ("runs/train/first DATA --split test", "my.cfg best.weights DATA --re
 
 def options(p: Parser) -> None:
     """Declare the arguments of val."""
+    from ghostyolo.data.splits import LIMIT_HELP
     from ghostyolo.evaluation.validation import THRESH
     from ghostyolo.model.detector import NMS
 
     model_argument.add_model(p, exported=True)
     shared.add_data(p, "val", shared.OR_CLASS_FOLDERS)
     shared.add_reading(p)
+    shared.add_limit(p, "data", LIMIT_HELP)
     shared.add_thresholds(p, THRESH, NMS)
     model_argument.add_runtime(p)
     shared.add_json(p)
@@ -28,11 +30,12 @@ def options(p: Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure the average precision of a detector, or the accuracy of a classifier."""
+    from ghostyolo.cli.progress_bar import speed
     from ghostyolo.jobs.val import val
 
     names = (
-        "names", "thresh", "nms", "allow_outside", "no_cache", "runtime", "batch", "threads",
-        "device", "report",
+        "names", "thresh", "nms", "allow_outside", "no_cache", "limit", "runtime", "batch",
+        "threads", "device", "report",
     )  # fmt: skip
     model_argument.show_preparation(args)
     model, size = model_argument.source(args)
@@ -49,10 +52,14 @@ def run(args: argparse.Namespace) -> None:
         )
     if result.rank:
         return
-    model_argument.print_runtime(args, result.runtime)
-    shared.say(
-        shared.json_text(result.metrics.as_dict()) if args.json else result.metrics.table(),
-        keep="\n",
-    )
+    done = speed(len(result.dataset), result.seconds)
+    model_argument.print_runtime(args, result.runtime, done)
+    few = {"limited": result.limited} if result.limited else {}
+    if args.json:
+        shared.say(shared.json_text({**result.metrics.as_dict(), **few}))
+    else:
+        shared.say(result.metrics.table(), keep="\n")
+        if few:
+            shared.say(f"these scores are {result.limited}")
     if args.report and not args.json:
         shared.say(f"report: {args.report}")

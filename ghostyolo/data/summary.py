@@ -16,6 +16,7 @@ from ghostyolo.data.anchors import suggest_anchors
 from ghostyolo.data.dataset import UNREADABLE, Dataset
 from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import open_dataset, splits
+from ghostyolo.data.limit import limited
 from ghostyolo.data.prefetch import mapped
 from ghostyolo.errors import DataError, printable
 
@@ -135,11 +136,13 @@ def summarise(
     *,
     allow_outside: bool = False,
     no_cache: bool = False,
+    limit: int | None = None,
 ) -> Summary:
     """Read all labels and pictures of a data set, and count what it holds.
 
     which: names of splits, by default all. names, allow_outside, no_cache: see `open_dataset`.
     progress: yields the items that it gets, one for each picture of a split, as they are read.
+    limit: the most pictures of a split, see `limited`.
 
     A split that cannot be read is logged and left out. Raises DataError if `which` names it or if
     no split can be read.
@@ -149,7 +152,7 @@ def summarise(
     )
     joint = {} if which else unions(datasets)
     datasets = [data for data in datasets if data.split not in joint]
-    datasets = [without_unreadable(data, progress) for data in datasets]
+    datasets = [without_unreadable(limited(data, limit), progress) for data in datasets]
     found = copies(datasets)
     rows = [summarise_split(data) for data in datasets]
     return Summary(str(path), datasets, rows, joint, found, suggest_anchors(datasets[0]), complete)

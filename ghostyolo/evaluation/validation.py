@@ -16,6 +16,7 @@ import numpy as np
 
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes, read_named
+from ghostyolo.data.limit import limited, words
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import printable
 from ghostyolo.evaluation import accuracy, average_precision
@@ -59,7 +60,8 @@ class Validation:
 
     dataset: without the pictures that cannot be read. predictions: one for each of its samples.
     metrics: the scores of the predictions. seconds: by phase, in order. runtime: the name and
-    version of what computed, "" if that is not known. rank: of this process, of several.
+    version of what computed, "" if that is not known. rank: of this process, of several. limited:
+    "limited to 10 of 500 pictures" if so, "" for the whole split.
     """
 
     network: Network
@@ -69,6 +71,7 @@ class Validation:
     seconds: Mapping[str, float]
     runtime: str = ""
     rank: int = 0
+    limited: str = ""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -78,7 +81,8 @@ class Validation:
     def __repr__(self) -> str:
         where = f"{len(self.dataset)} pictures of {self.dataset.path}, split {self.dataset.split}"
         by = f", computed in {self.runtime}" if self.runtime else ""
-        return f"{self.metrics.table()}\n{printable(where)}{by}"
+        few = f", {self.limited}" if self.limited else ""
+        return f"{self.metrics.table()}\n{printable(where)}{by}{few}"
 
 
 def validate(
@@ -92,6 +96,7 @@ def validate(
     nms: float | None = None,
     allow_outside: bool = False,
     no_cache: bool = False,
+    limit: int | None = None,
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Validation:
@@ -102,8 +107,8 @@ def validate(
     trained: the class names that the network was trained with and where they are from; a data set
     with the same classes must have them in the same order, unless `names` are given; one that does
     not name its classes gets them. thresh, nms: the confidence threshold (THRESH) and the IoU
-    threshold of non-maximum suppression (NMS) of a detector. world: the processes that share the
-    pictures.
+    threshold of non-maximum suppression (NMS) of a detector. limit: see `limited`. world: the
+    processes that share the pictures.
 
     Raises `DataError` if the data set cannot be opened, `OptionError` if its classes differ from
     the network's, or if thresholds are given for a classifier.
@@ -125,6 +130,7 @@ def validate(
     check_classes(model.network, dataset)
     if not names:
         check_class_order(trained[0], dataset, trained[1])
+    few, dataset = words(limit, len(dataset)), limited(dataset, limit)
     clock.append(time.monotonic())
     predictions, dataset = predict(
         model, dataset, thresh=thresh, nms=nms, world=world, on_progress=on_progress
@@ -135,7 +141,7 @@ def validate(
     phases = ("reading", "classifying" if classifies else "detecting", "scoring")
     spent = zip(phases, clock, clock[1:], strict=False)
     seconds = {phase: end - start for phase, start, end in spent}
-    return Validation(model.network, dataset, predictions, metrics, seconds)
+    return Validation(model.network, dataset, predictions, metrics, seconds, limited=few)
 
 
 def predict(

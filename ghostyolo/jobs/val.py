@@ -37,6 +37,7 @@ def val(
     nms: float | None = None,
     allow_outside: bool = False,
     no_cache: bool = False,
+    limit: int | None = None,
     runtime: str = AUTO,
     size: tuple[int, int] | None = None,
     batch: int | None = None,
@@ -52,8 +53,9 @@ def val(
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
     exported file, computed by the same runtime as in the command. data: a data set, or its path.
     split, names, allow_outside, no_cache: see `open_dataset`. thresh, nms: of confidences, and of
-    the IoU in suppression. size: (h, w) of the input. batch: pictures computed at once. report: a
-    page to write, command: its command line. on_progress: gets the numbers done and of all.
+    the IoU in suppression. limit: see `limited`. size: (h, w) of the input. batch: pictures
+    computed at once. report: a page to write, command: its command line. on_progress: gets the
+    numbers done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 
@@ -68,14 +70,14 @@ def val(
         with _opened(model, weights, runtime, world, options) as (opened, title, trained):
             result = validate(
                 opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
-                allow_outside=allow_outside, no_cache=no_cache, world=world,
+                allow_outside=allow_outside, no_cache=no_cache, limit=limit, world=world,
                 on_progress=on_progress if world.first else lambda done, total: None,
             )  # fmt: skip
         result = replace(result, runtime=title, rank=world.rank)
     if report and world.first:
         used = str(model.device) if isinstance(model, Model) else pick_device(world.device)
         page = pages.RunReport(
-            title=_title(model),
+            title=", ".join(filter(None, (_title(model), result.limited))),
             network=result.network,
             command=command,
             seconds=result.seconds,

@@ -271,12 +271,14 @@ def classify_files(
     *,
     top: int = 5,
     batch: int = 1,
+    timer: Timer | None = None,
 ) -> Iterator[Row | None]:
     """Yield the row of each picture, with its `top` most probable classes.
 
-    A picture that cannot be read is logged as a warning and yields None.
+    A picture that cannot be read is logged as a warning and yields None. timer: see
+    `predict_images`.
     """
-    for item in predict_files(classifier, paths, batch=batch):
+    for item in predict_files(classifier, paths, batch=batch, timer=timer):
         if isinstance(item, DataError):
             logger.warning("%s", item)
             yield None

@@ -49,7 +49,8 @@ class TrainConfig:
     iterations; 0 for the end of the run only. bn_momentum: weight of a new batch in the running
     statistics. amp: see `precision.dtype_of`. compile: whether torch compiles the forward pass.
     patience: number of validations without a better score after which the run ends; 0 for never.
-    teacher: it has the same heads as the network.
+    teacher: it has the same heads as the network. limit: the most pictures of each data set, which
+    has been applied to them; None for all.
     """
 
     network: Network
@@ -68,6 +69,7 @@ class TrainConfig:
     compile: bool = False
     patience: int = 0
     teacher: Teacher | None = None
+    limit: int | None = None
 
     @property
     def iterations(self) -> int:

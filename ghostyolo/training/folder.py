@@ -51,6 +51,11 @@ def check_schema(config: TrainConfig) -> None:
         message = f"its schema is {schema}, this program reads {SCHEMA}"
         hint = "resume with the ghostyolo that wrote it"
         raise OptionError(message, span=Span(str(path)), hint=hint)
+    if config.checkpoint.exists() and record.get("limit") != config.limit:
+        own, given = record.get("limit"), config.limit or "none"
+        has = f"a limit of {own} pictures" if own else "no limit of pictures"
+        hint = f"resume with --limit {own}" if own else "resume without --limit"
+        raise OptionError(f"the run has {has}, not {given}", span=Span(str(path)), hint=hint)
     if config.checkpoint.exists() and run_record.SUMS not in record:
         message = "%s: its weights have no checksums, so changes of them cannot be noticed; "
         logger.warning(message + "an older version wrote them, new ones get checksums", path)
@@ -100,6 +105,7 @@ def create(config: TrainConfig) -> None:
     replace(folder / CFG, [dumps(config.network).encode()])
     record = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
     record |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
+    record |= {"limit": config.limit} if config.limit else {}
     record[run_record.SUMS] = run_record.read(folder).get(run_record.SUMS, {})
     run_record.write(folder, record)
     if config.val:

@@ -98,7 +98,7 @@ def _trained(
         state.advance(parts)
         speed = config.batch / timer.lap("network")
         if config.validates(state.iteration):
-            row = _validate(state, config, update, rate)
+            row = _validate(state, config, update, rate, observers)
             timer.lap("validation")
             for observer in observers:
                 observer.validated(row)
@@ -211,7 +211,11 @@ def _out_of_patience(state: State, config: TrainConfig) -> bool:
 
 
 def _validate(
-    state: State, config: TrainConfig, update: UpdateConfig, rate: float
+    state: State,
+    config: TrainConfig,
+    update: UpdateConfig,
+    rate: float,
+    observers: Sequence[Observer],
 ) -> dict[str, float]:
     """Score the model on val, add a row to results.csv, save the weights if they are the best."""
     world = update.world
@@ -224,7 +228,7 @@ def _validate(
     }
     with state.averaged():
         if config.val is not None:
-            row |= _scores(state.model, config.val, update)
+            row |= _scores(state.model, config.val, update, observers)
         best = state.record_score(config.task.mean_score(row))
         if world.first and (best or config.val is None):
             state.save_weights(config.folder / BEST, config.batch)
@@ -235,10 +239,19 @@ def _validate(
     return row
 
 
-def _scores(model: Model, val: Dataset, update: UpdateConfig) -> dict[str, float]:
+def _scores(
+    model: Model, val: Dataset, update: UpdateConfig, observers: Sequence[Observer]
+) -> dict[str, float]:
     """Return the loss and the scores of a model on val, the same on all ranks."""
     world, loss = update.world, ValidationLoss(model.eval(), update)
-    found, val = validation.predict(loss, val, world=world, on_batch=loss.expect)
+
+    def on_progress(done: int, total: int) -> None:
+        for observer in observers:
+            observer.validating(done, total)
+
+    found, val = validation.predict(
+        loss, val, world=world, on_batch=loss.expect, on_progress=on_progress
+    )
     model.train()
     mean = loss.mean(world)
     scores = validation.score(found, val).row() if world.first else {}

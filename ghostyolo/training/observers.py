@@ -43,6 +43,9 @@ class Observer:
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
         """Is called after each update; raise KeyboardInterrupt to save the run and stop."""
 
+    def validating(self, done: int, total: int) -> None:
+        """Is called during a validation with the number of its pictures done, and of all."""
+
     def validated(self, row: dict[str, float]) -> None:
         """Is called after each validation with its row of results.csv."""
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.data.splits import NO_CACHE_HELP, OUTSIDE_HELP
+from ghostyolo.data.splits import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
@@ -62,6 +62,7 @@ class TrainOptions:
     )
     allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     no_cache: bool = _option(False, NO_CACHE_HELP, group="data")
+    limit: int | None = _count(None, LIMIT_HELP, group="data")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(
         None, "start from this .weights file, or from a run's folder", metavar="FILE", group="model"

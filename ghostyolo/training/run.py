@@ -17,6 +17,7 @@ from ghostyolo import report
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import check_classes
 from ghostyolo.data.hold_out import remaining
+from ghostyolo.data.limit import limited
 from ghostyolo.distributed import ALONE, World, joined, pick_device
 from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
@@ -179,7 +180,8 @@ def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> 
         best = Model(config.network, config.folder / BEST).to(config.device)
         validation = validate(best, config.val)
     page = report.RunReport(
-        title=config.folder.name,
+        title=config.folder.name
+        + (f", limited to {config.limit} pictures of each split" if config.limit else ""),
         network=config.network,
         command=command,
         rows=state.rows,
@@ -223,6 +225,7 @@ def prepare(
         raise OptionError("--patience needs a validation set", hint="give --val-split")
     unchanged = (
         "loss", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
+        "limit",
     )  # fmt: skip
     return TrainConfig(
         network=network,
@@ -247,7 +250,8 @@ def _opened(
     split, outside = "all" if undivided else options.split, options.allow_outside
     train = task.read(data, split, options.names, allow_outside=outside, no_cache=options.no_cache)
     val = _validation_set(network, data, options, train)
-    return remaining(train, val), val
+    train = limited(remaining(train, val), options.limit)
+    return train, val and limited(val, options.limit)
 
 
 def _validation_set(
