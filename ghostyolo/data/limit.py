@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
         return dataset
     logger.warning("%s %s: %s", dataset.path, dataset.split, words(limit, len(dataset)))
     drawn = np.random.default_rng(SEED).permutation(len(dataset))[:limit]
-    return replace(dataset, samples=tuple(dataset.samples[index] for index in np.sort(drawn)))
+    return dataset.only(np.sort(drawn))
 
 
 def words(limit: int | None, whole: int) -> str:

@@ -76,17 +76,7 @@ def val(
         result = replace(result, runtime=title, rank=world.rank)
     if report and world.first:
         used = str(model.device) if isinstance(model, Model) else pick_device(world.device)
-        page = pages.RunReport(
-            title=", ".join(filter(None, (_title(model), result.limited))),
-            network=result.network,
-            command=command,
-            seconds=result.seconds,
-            validation=result,
-            weights=str(weights or ("" if isinstance(model, Model | Network) else model)),
-            versions={**versions(used), "runtime": title},
-            date=time.strftime("%Y-%m-%d %H:%M"),
-        )
-        pages.write(report, page)
+        _write_page(report, result, model, weights, command, used)
     return result
 
 
@@ -113,6 +103,28 @@ def _opened(
         source = weights or str(model)
         names = opened.class_names or names_beside(opened.network, source)
         yield opened, opened.title, (names, source)
+
+
+def _write_page(
+    path: str | Path,
+    result: Validation,
+    model: ModelArgument,
+    weights: str | Path | None,
+    command: Sequence[str],
+    device: str,
+) -> None:
+    """Write the page of a validation. device: that torch computed on."""
+    page = pages.RunReport(
+        title=", ".join(filter(None, (_title(model), result.limited))),
+        network=result.network,
+        command=command,
+        seconds=result.seconds,
+        validation=result,
+        weights=str(weights or ("" if isinstance(model, Model | Network) else model)),
+        versions={**versions(device), "runtime": result.runtime},
+        date=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    pages.write(path, page)
 
 
 def _title(model: ModelArgument) -> str:
