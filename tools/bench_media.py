@@ -6,9 +6,9 @@ runs the real command on hard links of 20 painted JPEGs of 640x480 (or of --jpeg
 1080p video of 25 frames a second (15,000 frames are ten minutes), on a picture of 12,000 x 9,000
 and on one from standard input. For each it prints the time of the command over that of the network
 alone on as many inputs, both less their start, the pictures a second, where the time went, and how
-much the process's resident memory grew after the first minute (after a fifth of a shorter run). The
-network runs before and after the command, so that other load slows both alike; where a machine is
-busy, --threads 1 and the ratio of processor time, printed beside, are what can be compared.
+much the process's resident memory grew after the first minute (the first half of a shorter run).
+The network runs before and after the command, so that other load slows both alike; where a machine
+is busy, --threads 1 and the ratio of processor time, printed beside, are what can be compared.
 --drawn also measures annotated pictures and videos. Without CFG it is the 80-class GhostNet
 detector at 416x416 with random weights, and a threshold at which it finds about nothing.
 """
@@ -60,8 +60,8 @@ class Watched(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """Return the growth of the memory in MB after the first minute, or a fifth of the time."""
-        settled = min(FIRST_MINUTE, self.seconds / 5)
+        """Return the growth of the memory in MB after the first minute, or half of the time."""
+        settled = min(FIRST_MINUTE, self.seconds / 2)
         later = [mb for second, mb in self.rss if second > settled]
         return max(later) - later[0] if later else 0.0
 
