@@ -34,6 +34,11 @@ class PeerError(GhostyoloError):
     """Another process of the run does not respond."""
 
 
+def local_processes() -> int:
+    """Return the number of processes of this run on this machine, as torchrun tells it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @dataclass(frozen=True)
 class World:
     """This process's rank and device, the world size, and the collective operations.

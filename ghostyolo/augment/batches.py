@@ -32,8 +32,9 @@ Compose = Callable[[Picture, Callable[[], Picture], Size, Any, Rng], tuple[np.nd
 CACHE_BYTES = 512 * 2**20
 # Of a larger set, the other pictures of a mosaic are those at the same place of that many earlier
 # batches, so many pictures at least. Each picture is seen four times in the course of them, on
-# average, where it else is in the course of an epoch. ultralytics takes them from 8 batches too.
-RECENT_BATCHES, RECENT_PICTURES = 8, 512
+# average, where it else is in the course of an epoch. 8 batches of 4, a window of 32 pictures, were
+# too few on BCCD, see docs/experiments.md: they lie within the memory of a momentum of .9.
+RECENT_BATCHES, RECENT_PICTURES = 16, 1024
 AHEAD = 2  # batches prepared in advance by each worker
 ORDER, AUGMENT = 0, 1  # streams of random numbers
 UNSHARED = (

@@ -7,7 +7,6 @@ everything that changes during the run and is what a checkpoint saves and restor
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,6 +30,7 @@ from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.gradient import UpdateConfig, check_memory, gradient, update_config
+from ghostyolo.training.machine import window_bytes
 from ghostyolo.training.observers import Observer
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
@@ -39,6 +39,8 @@ from ghostyolo.training.validation_loss import ValidationLoss
 # On 400 painted pictures of six classes at 192x192, runs of 50, 100 and 200 updates of 4 pictures
 # ended at an AP50 of .004, .069 and .175.
 FEW_UPDATES = 200
+WAITING = 0.2  # of the time of an update, from which on the loader bounds the run
+SHORT = 10  # seconds of waiting that are not worth a warning
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ def _trained(
             timer.lap("validation")
             for observer in observers:
                 observer.validated(row)
+            if world.first and len(state.rows) == 1 and (line := _waiting_warning(state, config)):
+                logger.warning("%s", line)
         if config.saves(state.iteration):
             _save(state, config, world)
         stop = _interrupted(observers, state, rate, speed)
@@ -154,6 +158,17 @@ def _few_updates_warning(config: TrainConfig) -> str:
     return f"this run has {count}, and little is learned in fewer than {FEW_UPDATES}; {hint}"
 
 
+def _waiting_warning(state: State, config: TrainConfig) -> str:
+    """Return a warning if the network waits for its pictures, else ""."""
+    waited, computed = (state.seconds.get(phase, 0.0) for phase in ("pictures", "network"))
+    if waited < max(WAITING * (waited + computed), SHORT):
+        return ""
+    share = f"{waited / (waited + computed):.0%} of the time of an update is waiting for pictures"
+    if not config.workers:
+        return f"{share}, which this process prepares itself; give --workers"
+    return f"{share}, not computing; give more --workers than {config.workers} if there are cores"
+
+
 def _crowded_warning(config: TrainConfig) -> str:
     """Return a warning if pictures have more boxes than a head learns from, else ""."""
     most = min(head.max for _, head in detection_heads(config.network) if isinstance(head, Yolo))
@@ -190,20 +205,13 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         config.sizes(),
         config.seed,
         config.workers,
-        window_bytes=_window_bytes(),
+        window_bytes=window_bytes(),
         shard=(world.rank, world.size),
         levels=gpu,
         pin_memory=gpu,
         compose=config.task.compose,
         channels=config.network.options.channels,
     )
-
-
-def _window_bytes() -> int | None:
-    """Return how much recently decoded pictures may take: a quarter of the free memory."""
-    free = out_of_memory.free()
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun tells it
-    return None if free is None else free // 4 // processes
 
 
 def _out_of_patience(state: State, config: TrainConfig) -> bool:

@@ -24,7 +24,11 @@ AMP = ("auto", "off", "bf16", "fp16")
 PROJECT = "runs/train"
 VALIDATIONS = 20  # of a run, if val_every is not given
 MAX_WORKERS = 4
-WORKERS = f"one for every four threads, up to {MAX_WORKERS}; with a GPU {MAX_WORKERS}"
+MAX_WORKERS_OF_GPU = 16
+WORKERS = (
+    f"one for every four threads, up to {MAX_WORKERS}; with a GPU one for every processor that its "
+    f"process may use, up to {MAX_WORKERS_OF_GPU}"
+)
 BN_MOMENTUM = 0.1
 
 

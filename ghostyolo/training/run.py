@@ -34,8 +34,9 @@ from ghostyolo.training.adaptation import adapted
 from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.freezing import frozen
 from ghostyolo.training.loop import fit
+from ghostyolo.training.machine import default_workers
 from ghostyolo.training.observers import BatchPictures, TensorBoard, deferred_signals
-from ghostyolo.training.options import MAX_WORKERS, PROJECT, VALIDATIONS, TrainOptions
+from ghostyolo.training.options import PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
 from ghostyolo.training.task import task_of
@@ -232,7 +233,7 @@ def prepare(
         train=train,
         val=val,
         folder=Path(options.folder or Path(PROJECT, stem)),
-        workers=_workers(device) if options.workers is None else options.workers,
+        workers=default_workers(device) if options.workers is None else options.workers,
         device=device,
         val_every=options.val_every or max(1, round(epochs / VALIDATIONS)),
         weights=None if options.weights is None else weights_path(options.weights),
@@ -293,15 +294,6 @@ def net_options(net: NetOptions, pictures: int, options: TrainOptions) -> NetOpt
     if options.epochs is None:
         return net
     return stretched(net, math.ceil(options.epochs * pictures / net.batch))
-
-
-def _workers(device: str) -> int:
-    """Return the number of worker processes that keep the device busy.
-
-    On a CPU, training on a picture takes all cores twenty times as long as preparing it takes one
-    core.
-    """
-    return min(MAX_WORKERS, torch.get_num_threads() // 4) if device == "cpu" else MAX_WORKERS
 
 
 def _teacher(options: TrainOptions, network: Network) -> Teacher | None:

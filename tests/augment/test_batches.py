@@ -110,7 +110,7 @@ def test_recent_pictures_are_decoded_once_and_a_large_set_uses_them(dataset, mon
     source = "ghostyolo.data.dataset.inspect_image"
     monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
     monkeypatch.setattr("ghostyolo.augment.batches.CACHE_BYTES", 7 * plane.nbytes - 1)
-    assert Batches(dataset, NONE, 7, SIZE)._maker.recent == 74  # batches of 7 make 512 pictures
+    assert Batches(dataset, NONE, 7, SIZE)._maker.recent == 147  # batches of 7 make 1,024 pictures
     batches = Batches(dataset, Augmentation(mosaic=1), 7, SIZE, recent=4)
     for i in range(20):
         batches.batch_at(i)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from ghostyolo.network import Network, load, loads, passes, weights_file
 from ghostyolo.training import augmentation
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.gradient import UpdateConfig, gradient
-from ghostyolo.training.loop import fit
+from ghostyolo.training.loop import _waiting_warning, fit
 from ghostyolo.training.nan_diagnosis import NanError
 from ghostyolo.training.schedule import input_size, learning_rate, stretched
 from ghostyolo.training.state import State, initial_state, optimizer, set_learning_rate
@@ -227,7 +228,7 @@ import torch
 from ghostyolo.data import open_dataset
 from ghostyolo.network import load
 from ghostyolo.training.config import TrainConfig
-from ghostyolo.training.loop import fit
+from ghostyolo.training.loop import _waiting_warning, fit
 cfg, data, folder = map(Path, sys.argv[1:])
 config = TrainConfig(load(cfg), open_dataset(data, "train"), None, folder, "darknet", workers=2)
 fit(config, resume=True)
@@ -523,3 +524,19 @@ def test_sizes_of_multi_scale_training(random: float) -> None:
     for iteration in (0, 9, 901, 999):
         assert input_size(net, random, iteration, rng) == largest
     assert input_size(net, 0, 5, rng) == (320, 416)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "network", "workers", "told"),
+    [
+        (50.0, 50.0, 0, "50% of the time of an update is waiting for pictures, which this process"),
+        (30.0, 70.0, 3, "30% of the time of an update .* give more --workers than 3"),
+        (10.0, 90.0, 0, "^$"),
+        (5.0, 5.0, 0, "^$"),
+    ],
+)
+def test_a_run_that_waits_for_its_pictures_says_so(config, pictures, network, workers, told):
+    configuration = config(workers=workers)
+    state = initial_state(configuration)
+    state.seconds |= {"pictures": pictures, "network": network}
+    assert re.search(told, _waiting_warning(state, configuration))
