@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from typing import Any
 
 import ghostyolo
-from ghostyolo.errors import GhostyoloError, missing_package, printable
+from ghostyolo.errors import GhostyoloError, OptionError, missing_package, printable
 from ghostyolo.syntax.arguments import Parser, did_you_mean
 
 LOG_FORMAT = "ghostyolo: %(message)s"
@@ -51,6 +52,7 @@ COMMANDS = {
         "ghostify": "replace the convolutions of a cfg by ghost modules",
     },
 }
+SEVERAL = ("train", "val", "detect")  # the commands that several processes share
 ABOUTS = {name: text for group in COMMANDS.values() for name, text in group.items()}
 EXAMPLES = (
     "gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg",
@@ -81,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
+        _check_processes(args.words[0], os.environ)
         from ghostyolo.cli import shared
 
         with shared.reading(args):
@@ -106,6 +109,19 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"ghostyolo: {lack}", file=sys.stderr)
         return 1
+
+
+def _check_processes(command: str, environment: Mapping[str, str]) -> None:
+    """Raise `OptionError` if torchrun started several processes of a command for one.
+
+    Only the first says so; the others end at once.
+    """
+    if environment.get("WORLD_SIZE", "1") in ("", "1") or command in SEVERAL:
+        return
+    if environment.get("RANK", "0") != "0":
+        raise SystemExit(1)
+    hint = f"start it without torchrun, which is for {', '.join(SEVERAL)}"
+    raise OptionError(f"{command} is for one process", hint=hint)
 
 
 def parse(words: list[str]) -> argparse.Namespace:

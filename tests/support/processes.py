@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ghostyolo import cli
@@ -24,7 +24,7 @@ IMPORTED = (
     "ghostyolo.runtime.pytorch",
     "ghostyolo.training.run",
 )
-SECONDS = 60.0  # after which processes that have not ended hang
+SECONDS = 120.0  # after which processes that have not ended hang
 
 
 def start(words: Sequence[object], count: int, said: Path) -> list[int]:
@@ -52,22 +52,31 @@ def start(words: Sequence[object], count: int, said: Path) -> list[int]:
     return children
 
 
-def codes(children: Sequence[int]) -> list[int]:
+def codes(children: Sequence[int], asked_after: float = SECONDS) -> list[int]:
     """Wait for processes and return their exit codes, minus the signal of killed ones.
 
+    asked_after: seconds until those that are left get SIGTERM, as from torchrun.
     Raises `TimeoutError`, after killing them, when some do not end.
     """
     found: dict[int, int] = {}
-    end = time.monotonic() + SECONDS
+    start, asked = time.monotonic(), False
     while len(found) < len(children):
         for child in set(children) - found.keys():
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 found[child] = os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            for child in set(children) - found.keys():
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-            raise TimeoutError(f"{len(children) - len(found)} processes did not end")
+        left = set(children) - found.keys()
+        passed = time.monotonic() - start
+        if passed > asked_after and not asked:
+            asked = True
+            _send(left, signal.SIGTERM)
+        if passed > SECONDS:
+            _send(left, signal.SIGKILL)
+            raise TimeoutError(f"{len(left)} processes did not end")
         time.sleep(0.01)
     return [found[child] for child in children]
+
+
+def _send(children: Iterable[int], number: int) -> None:
+    for child in children:
+        os.kill(child, number)

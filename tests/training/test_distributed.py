@@ -233,7 +233,7 @@ def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None
 def script(play: Callable[[Path, Path], int], data: Path, folder: Path) -> list[str]:
     """Run a function of this file in a process of its own; return the lines that it prints."""
     words = [sys.executable, __file__, play.__name__, str(data), str(folder)]
-    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -267,6 +267,18 @@ def test_four_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
     assert len(written) == 7 + 1 + 3 + 2  # pictures, detections.json, files; of few
     for path in written:
         assert (one / path).read_bytes() == (four / path).read_bytes(), path
+
+
+def test_command_for_one_process_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    code, _, err = invoke("env")
+    assert code == 1 and err.startswith("ghostyolo: env is for one process; start it without")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="1"):
+        invoke("env")
 
 
 def said(folder: Path, name: str, ending: str) -> str:
