@@ -22,8 +22,8 @@ import numpy as np
 
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.drawing import class_name
-from ghostyolo.errors import UNPRINTABLE, printable
-from ghostyolo.files import appending, replace
+from ghostyolo.errors import UNPRINTABLE, OptionError, printable
+from ghostyolo.files import HINT, appending, replace
 from ghostyolo.prediction.predict import Prediction, Row
 from ghostyolo.prediction.sources import STDIN, Sources
 
@@ -87,8 +87,13 @@ def _to(target: str | Path | BinaryIO) -> AbstractContextManager[Append]:
 
 def _flushed(stream: BinaryIO) -> Append:
     def append(data: bytes) -> None:
-        stream.write(data)
-        stream.flush()
+        try:
+            stream.write(data)
+            stream.flush()
+        except BrokenPipeError:  # the reader has seen enough
+            raise
+        except OSError as error:
+            raise OptionError(f"cannot write the rows: {error.strerror}", hint=HINT) from None
 
     return append
 

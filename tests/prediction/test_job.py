@@ -191,6 +191,16 @@ def test_full_disk_is_told_of_the_file_that_it_hit(
     assert json.loads((tmp_path / "out/x.json").read_text()) == []
 
 
+def test_stream_without_room_is_told() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    told = pytest.raises(OptionError, match="cannot write the rows: No space left on device")
+    with told, writers.json_list(Full()):
+        pass
+
+
 @pytest.mark.parametrize("letterbox", [0, 1])
 @pytest.mark.parametrize("channels", [3, 1])
 def test_frames_become_the_same_input_as_pictures(
