@@ -13,6 +13,7 @@ from ghostyolo.cli import shared
 from ghostyolo.errors import Findings, OptionError
 from ghostyolo.network import load
 from ghostyolo.network.model_files import model_name
+from ghostyolo.runtime import threads
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.training.options import PROJECT, TrainOptions
 
@@ -65,6 +66,7 @@ def _details(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Train the network of a cfg on a data set."""
+    threads.share_processors()
     from ghostyolo.cli.progress import TrainProgress
     from ghostyolo.training.folder import FILES
     from ghostyolo.training.run import train

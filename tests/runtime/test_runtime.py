@@ -398,3 +398,39 @@ def test_error_of_a_library_is_its_reason_and_says_what_helps() -> None:
         library_errors("OpenVINO", "x.xml", RuntimeError),
     ):
         raise RuntimeError(reason)
+
+
+@pytest.mark.parametrize(
+    ("idle", "given", "want"),
+    [
+        (0.0, {}, "10000"),
+        (1.2, {}, "10000"),
+        (1.9, {}, None),
+        (0.0, {"OMP_WAIT_POLICY": "a"}, None),
+    ],
+)
+def test_threads_wait_asleep_beside_other_programs(
+    idle: float, given: dict[str, str], want: str | None, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Two processors have done 200 ticks since the last look, `idle` processors nothing."""
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that what is set here is undone
+        monkeypatch.delenv(name)
+    for name, value in {**given, "OMP_NUM_THREADS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(threads.sys.modules, "torch")
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    monkeypatch.setattr(threads, "STAT", tmp_path / "stat")
+    line = "cpu{0} {1} 0 0 {2} 0 0 0 0 0 0\n"
+
+    def write(busy: float, free: float) -> None:
+        rows = (line.format(cpu, int(busy), int(free)) for cpu in (" ", 0, 1, 3))
+        threads.STAT.write_text("".join(rows) + "intr 1 2\n")
+
+    write(1000, 50)
+    monkeypatch.setattr(threads.time, "sleep", lambda _: write(1100 - 50 * idle, 50 + 50 * idle))
+    assert threads.share_processors() == (want is not None)
+    assert threads.os.environ.get("GOMP_SPINCOUNT") == want
+    threads.STAT.unlink()
+    assert threads.idle_processors() == float("inf")
