@@ -64,7 +64,10 @@ def opened(read: Callable[[], Dataset], *asked: object, no_cache: bool = False) 
 
 def _path(asked: object) -> Path:
     """Return the path of the index of what is asked for."""
-    text = repr((os.getcwd(), asked, _code_version()))
+    here = ""
+    with suppress(OSError):  # it has been deleted
+        here = os.getcwd()
+    text = repr((here, asked, _code_version()))
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
     return files.cache_folder() / "data-sets" / f"{digest.hexdigest()}.index"
 
