@@ -13,7 +13,7 @@ from ghostyolo.prediction.sources import VIDEOS
 from support import ROOT
 from support.examples import PAGES
 
-FOREIGN = {"--no-compile", "--opencv", "--shm-size"}  # of pip, tools/test.py and docker
+FOREIGN = {"--no-compile", "--shm-size"}  # of pip and docker
 
 
 def prose(path: Path) -> str:
@@ -31,8 +31,12 @@ def anchors(path: Path) -> set[str]:
 def test_options_and_commands_in_the_text_exist(page: str) -> None:
     parsers = [cli.parser(name)[0] for name in cli.ABOUTS]
     known = {option for parser in parsers for option in parser._option_string_actions} | FOREIGN
-    code = "\n".join(re.findall("`([^`]+)`", prose(ROOT / page)))
-    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) <= known
+    spans = re.findall("`([^`]+)`", prose(ROOT / page))
+    for span in spans:
+        tools = [(ROOT / tool).read_text() for tool in re.findall(r"\btools/\w+\.py", span)]
+        options = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span))
+        assert all(f'"{option}"' in "".join(tools) for option in options - known), span
+    code = "\n".join(spans)
     assert set(re.findall(r"^ghostyolo ([a-z][\w-]*)", code, re.MULTILINE)) <= set(cli.ABOUTS)
 
 

@@ -904,10 +904,13 @@ def ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize(("number", "want"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "want", "by"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")]
+)
 def test_signal_leaves_a_run_that_goes_on(
     number: signal.Signals,
     want: int,
+    by: str,
     run: Command,
     cfg: Path,
     data: Path,
@@ -932,7 +935,7 @@ def test_signal_leaves_a_run_that_goes_on(
     assert err.splitlines()[-3:] == [
         "ghostyolo: stopping after this iteration; press Ctrl-C again to stop now",
         "ghostyolo: --resume continues runs/train/parts",
-        "ghostyolo: interrupted",
+        f"ghostyolo: interrupted{by}",
     ]
     assert run(*words, "--name", "parts", "--resume")[0] == 0
     for name in ("last.weights", "best.weights", "results.csv"):
