@@ -163,7 +163,9 @@ def nms(
     while len(rest):
         starts = np.flatnonzero(np.concatenate(([True], np.diff(classes[rest]) != 0)))
         sizes = np.diff(starts, append=len(rest))
-        ranks = np.arange(min(sizes.max(), max(1, math.isqrt(PAIRS // len(starts)))))
+        ranks = np.arange(
+            min(sizes.max(), max(1, math.isqrt(max(PAIRS, len(rest)) // len(starts))))
+        )
         leaders = rest[np.minimum(starts[:, None] + ranks, len(rest) - 1)]  # (classes, ranks)
         found = boxes[:, leaders]
         keep = ~_suppressed(np.triu(exceeds(found[..., None], found[..., None, :]), 1))
