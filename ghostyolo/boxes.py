@@ -155,7 +155,6 @@ def nms(
 
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
-
     exceeds = partial(_exceeds, iou_thresh=iou_thresh, diou_exponent=diou_exponent)
     boxes = np.ascontiguousarray(boxes_xyxy.T)
     rest = np.lexsort((-scores, classes))

@@ -128,10 +128,9 @@ def open_coco(path: Path, split: str, names: Sequence[str] | None) -> Dataset:
     text = {key_of(record.id): isinstance(record.id, str) for record in pictures}
     labels: dict[str, list[Label]] = defaultdict(list)
     for record in annotations:
-        category, image = (
-            (key_of(record.category_id), key_of(record.image_id)) if record else ("", "")
-        )
-        if record is None or not category or not image:
+        category = key_of(record.category_id) if record else ""
+        image = key_of(record.image_id) if record else ""
+        if not (record and category and image):
             builder.count_defect(MALFORMED, span)
             continue
         cls = classes.get(category, -1)
