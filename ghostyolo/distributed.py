@@ -35,8 +35,16 @@ class PeerError(GhostyoloError):
 
 
 def local_processes() -> int:
-    """Return the number of processes of this run on this machine, as torchrun tells it."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    """Return the number of processes of this run on this machine. Raises `OptionError`."""
+    return _number(os.environ, "LOCAL_WORLD_SIZE", 1)
+
+
+def rank_and_size(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return the rank of this process and the world size, as torchrun tells them; 0 and 1 alone.
+
+    Raises `OptionError` if they are not numbers.
+    """
+    return _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> I
     sends it when another process has failed, and no file is to be left half written.
     Raises `OptionError`, `PeerError`.
     """
-    if _number(environment, "WORLD_SIZE", 1) == 1:
+    if rank_and_size(environment)[1] == 1:
         yield World(device=device)
         return
     torch, distributed = _torch()
@@ -139,14 +147,14 @@ def joined(device: str = AUTO, environment: Mapping[str, str] = os.environ) -> I
         torch.cuda.set_device(own)
     with _answered():
         distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
-    with _interrupted_by_sigterm():
+    with interrupted_by_sigterm():
         yield World(distributed.get_rank(), distributed.get_world_size(), device)
     # Not after a failure: it could wait for other ranks forever.
     distributed.destroy_process_group()
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def interrupted_by_sigterm() -> Iterator[None]:
     """Raise KeyboardInterrupt with the number of the signal at SIGTERM; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -171,7 +179,7 @@ def own_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
 
     Raises `OptionError` if there are more processes than GPUs.
     """
-    if _number(environment, "WORLD_SIZE", 1) == 1 or device != "cuda":
+    if rank_and_size(environment)[1] == 1 or device != "cuda":
         return device
     local, there = _number(environment, "LOCAL_RANK", 0), _torch()[0].cuda.device_count()
     if local >= there:

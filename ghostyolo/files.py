@@ -206,6 +206,8 @@ def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[bytes], None]]
         file = stack.enter_context(writing(path))
 
         def append(data: bytes) -> None:
+            if failed:  # what was not told: an error that followed hid it
+                raise failed[0]
             try:
                 file.write(data)
                 file.flush()
@@ -216,10 +218,11 @@ def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[bytes], None]]
         try:
             yield append
         except BaseException:
-            if failed:
-                raise failed[0] from None  # `writing` drops the file and names it
-            stack.close()
-            raise
+            if not failed:
+                stack.close()
+                raise
+        if failed:
+            raise failed[0]  # `writing` drops the file and names it
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Kill detect, export and data at random moments, and fill the disk that they and train write to.
 
 python tools/kill_commands.py [--trials 50]. After each trial every file that has its final name is
-whole, and the inputs are unchanged; the same command then succeeds and leaves nothing else.
+whole, and the inputs are unchanged; the same command then succeeds and leaves nothing else. Every
+other kill is a SIGTERM, after which nothing half written is left either.
 `kill_runs.py` kills train. Full disks are file systems that root mounts, or a limit of the size of
 files. Linux.
 """
@@ -9,8 +10,10 @@ files. Linux.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -40,6 +43,7 @@ FRAMES, TRACEBACK = 40, 3
 # The files that are not the same each time: with times, dates, or rounding of the threads.
 VARYING = ("report.html", "results.csv", "checkpoint.pt", "curve.png", "run.json", ".onnx")
 KILLED = ("detect", "export", "data")
+TEMPORARY = re.compile(r"\.(part|lock)(\.|$)")
 Files = dict[str, bytes]
 
 
@@ -59,7 +63,9 @@ def main() -> int:
         for trial in range(args.trials):
             name = KILLED[trial % len(KILLED)]
             seconds, made = whole(name)
-            counts[_killed(folder / "out", inputs[name], made, rng.uniform(0, seconds))] += 1
+            ending = (signal.SIGKILL, signal.SIGTERM)[trial // len(KILLED) % 2]
+            moment = rng.uniform(0, seconds)
+            counts[_killed(folder / "out", inputs[name], made, moment, ending)] += 1
             name = (*KILLED, "train")[trial % 4]
             counts[_full(folder / "out", inputs[name], whole(name)[1], rng)] += 1
             if _files(folder) != before:
@@ -98,25 +104,32 @@ def _files(folder: Path) -> Files:
 
 
 def _whole(folder: Path, inputs: dict[str, list[str]], name: str) -> tuple[float, Files]:
-    """Return the seconds and the files of a command that nothing disturbs."""
+    """Return the seconds and the files of a command that nothing disturbs, at its second call."""
     out = folder / "out"
-    out.mkdir()
-    start = time.monotonic()
-    if _waited(_child(inputs[name])):
-        raise SystemExit(f"{name} failed, though nothing disturbed it")
-    seconds, made = time.monotonic() - start, _files(out)
+    for _ in range(2):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        start = time.monotonic()
+        if _waited(_child(inputs[name])):
+            raise SystemExit(f"{name} failed, though nothing disturbed it")
+        seconds = time.monotonic() - start
+    made = _files(out)
     shutil.rmtree(out)
     return seconds, made
 
 
-def _killed(out: Path, words: list[str], whole: Files, seconds: float) -> str:
-    """Kill a command after some time, check what it left, and call it again."""
+def _killed(
+    out: Path, words: list[str], whole: Files, seconds: float, ending: signal.Signals
+) -> str:
+    """Send a command a signal after some time, check what it left, and call it again."""
     out.mkdir()
     child = _child(words)
     time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    killed = _waited(child) < 0
-    _check(out, words, whole, "a kill")
+    os.kill(child, ending)
+    killed = _waited(child) not in (0, 1)
+    if ending == signal.SIGTERM:
+        _check_none_left(out, words, ending.name)
+    _check(out, words, whole, ending.name)
     if words[0] == "detect":
         shutil.rmtree(out)  # which must be empty
         out.mkdir()
@@ -124,7 +137,7 @@ def _killed(out: Path, words: list[str], whole: Files, seconds: float) -> str:
         raise SystemExit(f"{words[0]} failed after a kill, or left {sorted(_files(out))}")
     _check(out, words, whole, "a second call")
     shutil.rmtree(out)
-    return f"kills of {words[0]}" if killed else "kills that came too late"
+    return f"{ending.name} to {words[0]}" if killed else "signals that came too late"
 
 
 def _full(out: Path, words: list[str], whole: Files, rng: random.Random) -> str:
@@ -136,8 +149,7 @@ def _full(out: Path, words: list[str], whole: Files, rng: random.Random) -> str:
     try:
         status = _waited(_child(words, 0 if mounted else room // 4))
         _check(out, words, whole, "a full disk")
-        if left := [name for name in _files(out) if name.endswith((".part", ".lock"))]:
-            raise SystemExit(f"{words[0]} left {left} on a full disk")
+        _check_none_left(out, words, "a full disk")
         if not status and _files(out).keys() != whole.keys():
             raise SystemExit(f"{words[0]} ended well on a full disk, with {sorted(_files(out))}")
     finally:
@@ -147,17 +159,26 @@ def _full(out: Path, words: list[str], whole: Files, rng: random.Random) -> str:
     return f"full disks of {words[0]}" if status else "disks that were large enough"
 
 
+def _check_none_left(out: Path, words: list[str], after: str) -> None:
+    """Raise SystemExit if there is a file without its final name."""
+    if left := list(filter(TEMPORARY.search, _files(out))):
+        raise SystemExit(f"{words[0]} left {left} after {after}")
+
+
 def _check(out: Path, words: list[str], whole: Files, after: str) -> None:
     """Raise SystemExit if a file with its final name is not whole."""
     for name, content in _files(out).items():
-        if name.endswith((".part", ".lock")) or ".part." in name:
+        if TEMPORARY.search(name):
             continue
         right = content == whole.get(name)
         if name.endswith(VARYING):
             right = len(content) > 0
         elif name.endswith(".mp4"):
             frames = cv2.VideoCapture(str(out / name)).get(cv2.CAP_PROP_FRAME_COUNT)
-            right = frames == FRAMES
+            right = frames == FRAMES or (after == signal.SIGTERM.name and frames > 0)
+        elif name.endswith(".json") and after == signal.SIGTERM.name:
+            rows = json.loads(content)  # those until then
+            right = rows == json.loads(whole[name])[: len(rows)]
         elif words[0] == "train":
             right = name in whole  # of an earlier update
         if not right:
@@ -184,7 +205,7 @@ def _child(words: list[str], largest: int = 0) -> int:
 def _waited(child: int) -> int:
     """Return the exit code of a process, below 0 if a signal ended it."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in (0, 1, -signal.SIGKILL):
+    if code not in (0, 1, -signal.SIGKILL, -signal.SIGTERM, cli.SIGNALLED + signal.SIGTERM):
         raise SystemExit(f"a command ended with code {code}")
     return code
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Any
 
 import ghostyolo
+from ghostyolo.distributed import interrupted_by_sigterm, rank_and_size
 from ghostyolo.errors import GhostyoloError, OptionError, missing_package, printable
 from ghostyolo.syntax.arguments import Parser, did_you_mean
 
@@ -83,10 +83,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
-        _check_processes(args.words[0], os.environ)
+        _check_processes(args.words[0])
         from ghostyolo.cli import shared
 
-        with shared.reading(args):
+        with interrupted_by_sigterm(), shared.reading(args):
             return int(args.run(args) or 0)
     except GhostyoloError as error:
         print(f"ghostyolo: {error}", file=sys.stderr)
@@ -111,14 +111,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _check_processes(command: str, environment: Mapping[str, str]) -> None:
+def _check_processes(command: str) -> None:
     """Raise `OptionError` if torchrun started several processes of a command for one.
 
     Only the first says so; the others end at once.
     """
-    if environment.get("WORLD_SIZE", "1") in ("", "1") or command in SEVERAL:
+    rank, size = rank_and_size()
+    if size == 1 or command in SEVERAL:
         return
-    if environment.get("RANK", "0") != "0":
+    if rank:
         raise SystemExit(1)
     hint = f"start it without torchrun, which is for {', '.join(SEVERAL)}"
     raise OptionError(f"{command} is for one process", hint=hint)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from ghostyolo.augment.batches import Batches
 from ghostyolo.augment.detection import NONE, Augmentation
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError
+from support import runs
 
 SETTINGS = Augmentation(jitter=0.2, resize=1.3, flip=True, hue=0.1, saturation=1.5, exposure=1.5)
 MIXED = replace(SETTINGS, mosaic=0.5, mixup=0.5, blur=3, gaussian_noise=5)
@@ -343,11 +343,7 @@ def test_impossible_numbers_are_refused(dataset):
 def test_workers_do_without_shared_memory_if_it_is_too_small(dataset, caplog):
     """A limit of the size of files is one of shared memory too."""
     straight = list(Batches(dataset, NONE, 3, SIZE).iterate(0, 5))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
+    with runs.no_larger_than(4096):
         found = list(Batches(dataset, NONE, 3, SIZE, workers=2).iterate(0, 5))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert all(map(same, found, straight))
     assert sum("shared memory (/dev/shm) has no room" in line for line in caplog.messages) == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +83,14 @@ def same(a: Any, b: Any) -> bool:
 def checkpoint(folder: Path) -> dict[str, Any]:
     """Return what a run saved."""
     return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+@contextmanager
+def no_larger_than(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

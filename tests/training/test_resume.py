@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,17 +104,6 @@ def small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@contextmanager
-def no_larger_than(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, in bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def go(cfg: Path, data: Path, project: Path, *words: str) -> int:
     rest = ("--project", str(project), "--workers", "0", "--val-split", "none", *words)
     return cli.main(["train", str(cfg), str(data), "--save-every", "1", *rest])
@@ -158,7 +146,7 @@ def test_limit_of_a_files_size_is_one_line_of_error(
 ) -> None:
     """Of a first checkpoint as well: nothing half written stands where it would."""
     cfg = tiny.write(tmp_path)
-    with no_larger_than(29_000):
+    with runs.no_larger_than(29_000):
         code = go(cfg, data, tmp_path / "runs")
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
