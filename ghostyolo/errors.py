@@ -17,6 +17,7 @@ from typing import NamedTuple
 PACKAGES = {
     "cv2": "opencv-python, or opencv-python-headless if there is no display",
     "yaml": "pyyaml",
+    "huggingface_hub": "'ghostyolo[pretrained]'",
 }
 UNPRINTABLE = re.compile(
     "[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"

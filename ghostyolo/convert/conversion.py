@@ -163,6 +163,15 @@ def load_backbone(
     return replace(report, warning=str(shared[0])) if shared else report
 
 
+def load_first(model: Model, path: str | Path) -> Conversion:
+    """Fill a model from named tensors: whole if the names are ghostyolo's, else the first layers.
+
+    See `load` and `load_backbone`.
+    """
+    own = any(map(_OWN_NAME.match, named_tensors.read(path).tensors))
+    return load(model, path) if own else load_backbone(model, path)
+
+
 def save(model: Model, path: str | Path, *, kind: str = OWN, eps: float | None = None) -> None:
     """Write a model's weights in the format of the path's suffix.
 

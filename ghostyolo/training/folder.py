@@ -93,10 +93,10 @@ def locked(config: TrainConfig) -> Iterator[None]:
                 path.rmdir()
 
 
-def create(config: TrainConfig) -> None:
+def create(config: TrainConfig, start: str) -> None:
     """Create the folder; write run.json, model.cfg, model.names and val.txt, a list of pictures.
 
-    Raises `OptionError`.
+    start: SHA-256 of the file of `config.weights`, if any. Raises `OptionError`.
     """
     folder = make_folder(config.folder)
     for incomplete in folder.glob("*.part"):  # of a run that was killed
@@ -106,6 +106,7 @@ def create(config: TrainConfig) -> None:
     record = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
     record |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
     record |= {"limit": config.limit} if config.limit else {}
+    record |= {"start": {"weights": config.weights, "sha256": start}} if start else {}
     record[run_record.SUMS] = run_record.read(folder).get(run_record.SUMS, {})
     run_record.write(folder, record)
     if config.val:

@@ -82,7 +82,7 @@ def _trained(
         update = replace(update, run=torch.compile(state.model.run))
     batches = _batches(config, world)
     if world.first:
-        folder.create(config)
+        folder.create(config, state.start)
         _log_warnings(config, state)
     for observer in observers:
         observer.started(config, state)

@@ -69,7 +69,11 @@ class TrainOptions:
     limit: int | None = _count(None, LIMIT_HELP, group="data")
     adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
     weights: str | None = _option(
-        None, "start from this .weights file, or from a run's folder", metavar="FILE", group="model"
+        None,
+        "start from this .weights file, from a run's folder, from a published classifier's "
+        ".safetensors or .pth, or from timm:NAME, such as timm:ghostnet_100.in1k",
+        metavar="FILE",
+        group="model",
     )
     freeze: str | int | None = _option(
         None,

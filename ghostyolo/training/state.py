@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.amp import GradScaler
 
+from ghostyolo.convert.pretrained import load_start
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import OptionError, Span, WeightsError
 from ghostyolo.files import opened, replace
@@ -41,14 +42,15 @@ _KEYS = {"identity", "rng_states", *_PARTS, *_VALUES}
 
 @dataclass
 class State:
-    """Everything that changes during training; all of it but the network is in a checkpoint.
+    """Everything that changes during training; all of it but network and start is in a checkpoint.
 
     ema: the moving average of the weights, if the loss has one; it is validated and saved instead
     of the weights. scaler: of the gradient, in fp16. iteration: number of updates done. best:
     highest score on val. stale: number of validations since then. skipped: number of consecutive
     updates whose gradient overflowed fp16. parts: terms of the loss by name, smoothed as Darknet
     smooths the loss that it prints; `loss` is their sum. rows: of results.csv. seconds: time spent,
-    by phase. defects: of the training pictures, each as path and defect.
+    by phase. defects: of the training pictures, each as path and defect. start: SHA-256 of the file
+    that the weights started from, "" if they were random.
     """
 
     model: Model
@@ -63,6 +65,7 @@ class State:
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     defects: list[tuple[str, str]] = field(default_factory=list)
+    start: str = ""
 
     @property
     def loss(self) -> float:
@@ -205,9 +208,7 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     """Return the state before the first update, the same on all ranks."""
     model = Model(config.network)
     model.initialise_heads()  # before loading: a file of the backbone has no weights of the heads
-    if config.weights:
-        model.load_weights(config.weights)
-        model.seen = 0
+    start = load_start(model, config.weights) if config.weights else ""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = config.bn_momentum
@@ -220,7 +221,7 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     loss, amp = config.loss_config, precision.dtype_of(config.amp, config.device)
     ema = Ema(model, loss.ema * config.iterations) if loss.ema else None
     scaler = precision.scaler(amp, config.device)
-    return State(model, optimizer(model, loss), ema, scaler)
+    return State(model, optimizer(model, loss), ema, scaler, start=start)
 
 
 def optimizer(model: Model, loss: LossConfig) -> torch.optim.Optimizer:
