@@ -9,11 +9,14 @@ import importlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ghostyolo import cli
+from support import runs
 
 # What the commands import; else each process would import it.
 IMPORTED = (
@@ -27,10 +30,16 @@ IMPORTED = (
 SECONDS = 120.0  # after which processes that have not ended hang
 
 
-def start(words: Sequence[object], count: int, said: Path) -> list[int]:
+def start(
+    words: Sequence[object],
+    count: int,
+    said: Path,
+    prepare: Callable[[int], object] = lambda rank: None,
+) -> list[int]:
     """Start the processes and return their numbers, by rank.
 
-    A rank writes to the files `said`.0.out and .err, `said`.1.out ...
+    A rank writes to the files `said`.0.out and .err, `said`.1.out ... prepare: is called in each
+    process with its rank, before the command.
     """
     for name in IMPORTED:
         importlib.import_module(name)
@@ -48,8 +57,22 @@ def start(words: Sequence[object], count: int, said: Path) -> list[int]:
         for stream, ending in ((1, "out"), (2, "err")):
             path = f"{said}.{rank}.{ending}"
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        prepare(rank)
         os._exit(cli.main([*map(str, words)]))
     return children
+
+
+def script(file: str, *words: object) -> list[str]:
+    """Run a file of tests as a script, which may fork; return the lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, file, *map(str, words)],
+        env=runs.variables(),
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def codes(children: Sequence[int], asked_after: float = SECONDS) -> list[int]:

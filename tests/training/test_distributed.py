@@ -232,10 +232,7 @@ def test_torchrun_trains_as_one_process_does(data: Path, tmp_path: Path) -> None
 
 def script(play: Callable[[Path, Path], int], data: Path, folder: Path) -> list[str]:
     """Run a function of this file in a process of its own; return the lines that it prints."""
-    words = [sys.executable, __file__, play.__name__, str(data), str(folder)]
-    done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return processes.script(__file__, play.__name__, data, folder)
 
 
 def test_four_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
