@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from ghostyolo.cli import model_argument, shared
 from ghostyolo.ghostify.options import THRESHOLD
@@ -32,6 +33,7 @@ def options(p: Parser) -> None:
     text = "draw the best pairs side by side in a .png"
     p.group("output").add_argument("--out", metavar="FILE", help=text)
     shared.add_json(p)
+    shared.add_quiet(p)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> None:
 
     model = shared.read_model(shared.read_network(args), args)
     x = picture_input(model.network, args.input, hint="give a network that takes pictures")
-    found = analyse(model, x, layers=args.layer, threshold=args.threshold, dw=args.dw)
+    watch = partial(shared.watched, args, what="ghosts")
+    found = analyse(model, x, layers=args.layer, threshold=args.threshold, dw=args.dw, watch=watch)
     if args.out:
         write_figure(args.out, found)
     if args.json:

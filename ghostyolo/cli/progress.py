@@ -44,6 +44,7 @@ class TrainProgress(Observer):
             self.validation.clear()
             self.validation.close()
             self.validation = None
+            self.progress.show()
 
     def validated(self, row: dict[str, float]) -> None:
         """Show the scores of a validation."""

@@ -51,6 +51,10 @@ class Progress:
         """Print a line above the bar."""
         self.clear()
         print(line, file=sys.stderr, flush=True)
+        self.show()
+
+    def show(self) -> None:
+        """Show the bar again, if there is a terminal."""
         if self.terminal:
             self._draw()
 

@@ -7,7 +7,7 @@ one feature map to another).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -131,6 +131,10 @@ class GhostMaps:
         return "\n".join(lines)
 
 
+# Takes the results of layers as they come, their number and its unit, and passes them on.
+Watch = Callable[[Iterator[LayerGhosts], int, str], Iterable[LayerGhosts]]
+
+
 def analyse(
     model: Model,
     x: np.ndarray,
@@ -138,11 +142,13 @@ def analyse(
     layers: Sequence[int] | None = None,
     threshold: float = THRESHOLD,
     dw: int = 3,
+    watch: Watch = lambda items, total, unit: items,
 ) -> GhostMaps:
     """Run a model on x (1, C, h, w) and return the ghosts among its maps.
 
     layers: indices of the layers to compare, by default those of `candidates`. dw: size of the
-    linear images' kernels. Raises `OptionError` for an even kernel and for a layer with one map.
+    linear images' kernels. watch: passes the results of the layers on and shows progress. Raises
+    `OptionError` for an even kernel and for a layer with one map.
     """
     if dw < 1 or dw % 2 == 0:
         raise OptionError(f"--dw {dw}", hint="use an odd kernel, such as 3")
@@ -158,7 +164,8 @@ def analyse(
         image = torch.from_numpy(x).to(model.device)
         kept = model.run(image, frozenset(node.index for node in nodes))
     outputs = {node.index: kept[node.index].float().cpu() for node in nodes}
-    found = tuple(find_ghosts(network[index], maps, dw) for index, maps in outputs.items())
+    each = (find_ghosts(network[index], maps, dw) for index, maps in outputs.items())
+    found = tuple(watch(each, len(outputs), "layer"))
     shown = found if layers else tuple(most_redundant(found, threshold))
     worth = tuple(worth_replacing(network, found, threshold))
     return GhostMaps(found, shown, outputs, worth, threshold, dw)

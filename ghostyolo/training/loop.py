@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.gradient import UpdateConfig, check_memory, gradient, update_config
 from ghostyolo.training.machine import window_bytes
-from ghostyolo.training.observers import Observer
+from ghostyolo.training.observers import Observer, tell_validating
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
 from ghostyolo.training.validation_loss import ValidationLoss
@@ -252,14 +253,8 @@ def _scores(
 ) -> dict[str, float]:
     """Return the loss and the scores of a model on val, the same on all ranks."""
     world, loss = update.world, ValidationLoss(model.eval(), update)
-
-    def on_progress(done: int, total: int) -> None:
-        for observer in observers:
-            observer.validating(done, total)
-
-    found, val = validation.predict(
-        loss, val, world=world, on_batch=loss.expect, on_progress=on_progress
-    )
+    tell = partial(tell_validating, observers)
+    found, val = validation.predict(loss, val, world=world, on_batch=loss.expect, on_progress=tell)
     model.train()
     mean = loss.mean(world)
     scores = validation.score(found, val).row() if world.first else {}

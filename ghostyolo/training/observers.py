@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,12 @@ class Observer:
 
     def closed(self) -> None:
         """Is called at the end of the run, also after an error."""
+
+
+def tell_validating(observers: Sequence[Observer], done: int, total: int) -> None:
+    """Tell observers how many pictures of a validation are done, and of all."""
+    for observer in observers:
+        observer.validating(done, total)
 
 
 class TensorBoard(Observer):
@@ -113,6 +119,24 @@ class BatchPictures(Observer):
         path = self.folder / f"train_batch{state.iteration}.jpg"
         if state.iteration in self.drawn and not path.exists():
             replace(path, [report.batch_grid(images.numpy(), truths.numpy(), self.names)])
+
+
+@contextmanager
+def watched(
+    config: TrainConfig, given: Sequence[Observer] | None, *, tensorboard: bool
+) -> Iterator[Sequence[Observer]]:
+    """Yield the observers of a run, and close them at the end.
+
+    given: those of the caller, None for none at all, as on other ranks than 0.
+    """
+    watching = [] if given is None else [BatchPictures(), *given]
+    if given is not None and tensorboard:
+        watching.append(TensorBoard(config.folder / "tensorboard"))
+    try:
+        yield watching
+    finally:
+        for observer in watching:
+            observer.closed()
 
 
 class Interruption(Observer):

@@ -6,8 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol
 
@@ -35,7 +36,7 @@ from ghostyolo.training.config import Teacher, TrainConfig
 from ghostyolo.training.freezing import frozen
 from ghostyolo.training.loop import fit
 from ghostyolo.training.machine import default_workers
-from ghostyolo.training.observers import BatchPictures, TensorBoard, deferred_signals
+from ghostyolo.training.observers import Observer, deferred_signals, tell_validating, watched
 from ghostyolo.training.options import PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
@@ -144,42 +145,44 @@ def _threads(count: int | None) -> Iterator[None]:
 
 def _train(cfg: str | Path | Network, data: str | Path, chosen: TrainOptions) -> Run:
     """Train as `train` describes."""
-    with joined(chosen.device) as world:
-        config = prepare(cfg, data, chosen, pick_device(world.device), world)
-        state = _observed(config, chosen, world)
-    if not world.first:
-        return Run(config.folder, state, rank=world.rank)
-    if state.iteration < config.iterations:
-        waited = f"{' and '.join(config.task.scores)} no better in {state.stale} validations"
-        done = f"{state.iteration} of {config.iterations} iterations"
-        logger.warning("%s, stopped after %s", waited, done)
-    return Run(config.folder, state, _write_report(config, state, chosen.command))
+    with ExitStack() as stack:
+        with joined(chosen.device) as world:
+            config = prepare(cfg, data, chosen, pick_device(world.device), world)
+            given = chosen.observers if world.first else None
+            watching = stack.enter_context(watched(config, given, tensorboard=chosen.tensorboard))
+            state = _fitted(config, chosen, watching, world)
+        if not world.first:
+            return Run(config.folder, state, rank=world.rank)
+        if state.iteration < config.iterations:
+            waited = f"{' and '.join(config.task.scores)} no better in {state.stale} validations"
+            done = f"{state.iteration} of {config.iterations} iterations"
+            logger.warning("%s, stopped after %s", waited, done)
+        validation = _write_report(config, state, chosen.command, watching)
+    return Run(config.folder, state, validation)
 
 
-def _observed(config: TrainConfig, chosen: TrainOptions, world: World) -> State:
-    """Train, watched by the observers of a run."""
-    watching = [BatchPictures(), *chosen.observers] if world.first else []
-    if world.first and chosen.tensorboard:
-        watching.append(TensorBoard(config.folder / "tensorboard"))
+def _fitted(
+    config: TrainConfig, chosen: TrainOptions, watching: Sequence[Observer], world: World
+) -> State:
+    """Train until the end or a signal."""
     try:
         with deferred_signals() as interruption:
-            observing = (*watching, interruption)
-            return fit(config, *observing, resume=chosen.resume, world=world)
+            return fit(config, *watching, interruption, resume=chosen.resume, world=world)
     except KeyboardInterrupt:
         if world.first and config.checkpoint.exists():
             logger.warning("--resume continues %s", config.folder)
         raise
-    finally:
-        for observer in watching:
-            observer.closed()
 
 
-def _write_report(config: TrainConfig, state: State, command: Sequence[str]) -> Validation | None:
+def _write_report(
+    config: TrainConfig, state: State, command: Sequence[str], watching: Sequence[Observer]
+) -> Validation | None:
     """Write report.html and val_batch*.jpg; return their validation, of the best weights."""
     validation = None
     if config.val is not None:
         best = Model(config.network, config.folder / BEST).to(config.device)
-        validation = validate(best, config.val)
+        tell = partial(tell_validating, watching)
+        validation = validate(best, config.val, on_progress=tell)
     page = report.RunReport(
         title=config.folder.name
         + (f", limited to {config.limit} pictures of each split" if config.limit else ""),

@@ -10,16 +10,20 @@ import struct
 import sys
 import termios
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ghostyolo import cli
 from ghostyolo.cli import progress_bar as console
 from ghostyolo.cli import shared
 from ghostyolo.cli.progress import TrainProgress
 from ghostyolo.training.observers import Interruption
+from support import tiny
 
 
 def state(iteration: int) -> Any:
@@ -161,3 +165,34 @@ def test_output_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ["a.jpg: 1 dog", "b.jpg: 1 dog", "c.jpg: 1 dog"]
     assert bar.startswith("detect [####") and "] 3/3 pictures in 00:00, " in bar
     assert last == ""
+
+
+def test_bar_of_a_run_comes_back_after_the_validation_for_its_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal(80)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = train_progress(10)
+    progress.updated(state(10), 0.001, 3.21)
+    for done in (1, 2):
+        progress.validating(done, 2)
+    assert progress.validation is None
+    progress.closed()
+    bar, last = terminal.lines()
+    assert bar.startswith("train [####") and "] 10/10 iterations in 00:00, loss 1.50" in bar
+    assert last == ""
+
+
+def test_ghosts_shows_its_layers(
+    invoke: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = min((tiny.pictures(tmp_path / "shapes") / "JPEGImages").iterdir())
+    words = ["ghosts", tiny.write(tmp_path), tiny.eager_weights(tmp_path), picture, "--layer"]
+    terminal = Terminal(80)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        assert cli.main([*map(str, words), "0", "1"]) == 0
+    assert any(
+        line.startswith("ghosts [####") and "] 2/2 layers" in line for line in terminal.lines()
+    )
+    assert invoke(*words, "0", "1")[2] == ""

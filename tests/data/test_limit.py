@@ -65,7 +65,7 @@ def test_run_is_resumed_with_its_own_limit(data: Path, tmp_path: Path) -> None:
             seen.append((done, total))
 
     run = ghostyolo.train(cfg, data, limit=2, observers=[Watching()], **options)
-    assert seen == [(2, 2)]
+    assert seen == [(2, 2), (2, 2)]  # at the end of the run, and of its best weights for the page
     assert run.state.iteration == 1
     assert len(run.validation.dataset) == 2
     assert "limited to 2 pictures of each split" in (tmp_path / "run/report.html").read_text()
