@@ -216,16 +216,20 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
 
     def _made(self, task: _Task) -> tuple[torch.Tensor, np.ndarray]:
         shape = (len(self.places), self.channels, *task.size)
-        images = torch.empty(shape, dtype=self.dtype)
-        truths = []
+        images, truths = torch.empty(shape, dtype=self.dtype), []
+        planes = images.numpy()
         for slot, place in enumerate(self.places):
-            rng = np.random.default_rng((self.seed, AUGMENT, task.iteration, place))
-            first = self._at(task.iteration, place)
-            partner = partial(next, self._partners(task.iteration, place, rng))
-            changed, rows = self.compose(first, partner, task.size, task.settings, rng)
-            to_planes(changed, out=images[slot].numpy())
+            changed, rows = self.cache.lending(partial(self._composed, task, place))
+            to_planes(changed, out=planes[slot])
             truths.append(np.column_stack((np.full(len(rows), slot), rows)))
         return images, np.concatenate(truths).astype(np.float32)
+
+    def _composed(self, task: _Task, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the changed picture at a place of a batch, and its truths."""
+        rng = np.random.default_rng((self.seed, AUGMENT, task.iteration, place))
+        first = self._at(task.iteration, place)
+        partner = partial(next, self._partners(task.iteration, place, rng))
+        return self.compose(first, partner, task.size, task.settings, rng)
 
     def _partners(self, iteration: int, place: int, rng: Rng) -> Iterator[Picture]:
         """Yield the further pictures of a mosaic: any, or those of recent batches at its place.
@@ -234,7 +238,7 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         first batches of a run take those of each other.
         """
         while not self.recent:
-            yield self._picture(int(rng.integers(len(self.cache.dataset))))
+            yield self._picture(int(rng.integers(self.cache.count)))
         first = max(0, iteration - self.recent)
         while True:
             for step in rng.permutation(self.recent).tolist():
@@ -247,18 +251,18 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
 
     def _picture(self, index: int, position: int = 0) -> Picture:
         """Return a picture, or the next picture that can be read, with the boxes to train on."""
-        sample, image = self.cache.read(index, position)
+        index, image = self.cache.read(index, position)
         image = grey(image) if self.channels == 1 else image
-        trained = ~sample.ignore
-        boxes = sample.boxes_xyxy_px[trained]
-        if image.shape[:2] != sample.size:  # the label states a wrong size
+        boxes, classes = self.cache.truths(index)
+        if image.shape[:2] != self.cache.size(index):  # the label states a wrong size
             boxes = np.minimum(boxes, image.shape[1::-1] * 2)
-        return Picture(image, boxes, sample.classes[trained])
+        return Picture(image, boxes, classes)
 
     def _index(self, iteration: int, place: int) -> int:
         """Return the index of the sample at a place of a batch, before any mosaic or mixup."""
-        epoch, step = divmod(iteration * self.batch + place, len(self.cache.dataset))
-        return int(_shuffled(self.seed, epoch, len(self.cache.dataset))[step])
+        count = self.cache.count
+        epoch, step = divmod(iteration * self.batch + place, count)
+        return int(_shuffled(self.seed, epoch, count)[step])
 
 
 def _shared(images: torch.Tensor) -> torch.Tensor | np.ndarray:

@@ -6,13 +6,16 @@ one core. With recent ones a mosaic takes one picture to decode instead of four.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ghostyolo.augment.slots import Slots, lengths
-from ghostyolo.data.dataset import Dataset, Sample
+from ghostyolo.augment.slots import Head, Slots, lengths
+from ghostyolo.data.dataset import Dataset
+from ghostyolo.data.header import Size
 
+T = TypeVar("T")
 USUAL = 0.95  # of the pictures fit into a slot for recent ones; a few large ones do not
 
 
@@ -29,12 +32,15 @@ class Cache:
 
     The first pictures of the data set are kept, as many as fit; of the others those that were read
     last. Any process may decode a picture, even two at a time. `faults` has the defects that were
-    found; the caller that reports them empties it.
+    found; the caller that reports them empties it. count: the number of pictures.
 
     room: bytes for pictures to keep, for all processes. recent: the number of other pictures to
     hold. recent_room: bytes for these, None for as many as they take. readers: the number of
     processes; a spawned one, which does not share memory, has its part of all three for itself.
     """
+
+    _lent: dict[int, Head]  # slots of the window that are in use
+    _lends: bool  # slots of the window
 
     def __init__(
         self,
@@ -46,30 +52,53 @@ class Cache:
     ) -> None:
         self.dataset, self.readers = dataset, readers
         self.room, self.recent, self.recent_room = room, recent, recent_room
-        self.faults: list[Fault] = []
-        self._reserve()
+        self._prepare()
 
-    def read(self, index: int, position: int = 0) -> tuple[Sample, np.ndarray]:
-        """Return a sample and its picture, uint8 RGB; if unreadable, the next that can be read.
+    def lending(self, make: Callable[[], T]) -> T:
+        """Return `make()`, which makes something of pictures that it reads here.
+
+        It is called again if another process has meanwhile replaced one of these pictures, and then
+        decodes anew those that may be replaced.
+        """
+        self._lent, self._lends = {}, True
+        made = make()
+        self._lends = all(self.window.holds(*each) for each in self._lent.items())
+        return made if self._lends else make()
+
+    def read(self, index: int, position: int = 0) -> tuple[int, np.ndarray]:
+        """Return an index and its picture, uint8 RGB; if unreadable, the next that can be read.
 
         position: of the picture in the sequence of all epochs; when it is asked for again with the
         same one, it is likely to be among the recent ones.
 
         Raises DataError if no picture can be read.
         """
-        samples = self.dataset.samples
-        for step in range(len(samples)):
-            place = (index + step) % len(samples)
+        for step in range(self.count):
+            place = (index + step) % self.count
             image = self._image(place, position)
             if image is not None:
-                return samples[place], image
+                return place, image
         raise self.dataset.unreadable()
 
-    def _reserve(self) -> None:
+    def truths(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the boxes of a picture that are trained on, (n, 4) xyxy, and their classes."""
+        begin, end = self._columns.ends[index : index + 2].tolist()
+        return self._columns.boxes_xyxy_px[begin:end], self._columns.classes[begin:end]
+
+    def size(self, index: int) -> Size:
+        """Return the size (h, w) that the label of a picture states."""
+        h, w = self._columns.sizes[index].tolist()
+        return h, w
+
+    def _prepare(self) -> None:
         """Reserve memory: for pictures to keep, in their order, and for recent ones."""
+        self.faults: list[Fault] = []
+        self._lent, self._lends = {}, True
+        self._columns = self.dataset.columns.without_ignored()
+        self.count = len(self.dataset)
         sizes = decoded(self.dataset)
         count = np.searchsorted(np.cumsum(lengths(sizes)), self.room, side="right")
-        self.kept = Slots(sizes[:count], lasting=True)
+        self.kept = Slots(sizes[:count])
         usual = np.quantile(sizes, USUAL, method="higher")
         recent = 0 if count == len(sizes) else self.recent
         if self.recent_room is not None:
@@ -77,20 +106,26 @@ class Cache:
         self.window = Slots(np.full(recent, usual))
 
     def _image(self, index: int, position: int) -> np.ndarray | None:
-        store, slot = self.kept, index
-        if index >= len(self.kept):
-            store, slot = self.window, position % max(1, len(self.window))
-        held = store.get(slot, index + 1) if len(store) else None
-        if held is not None:
-            return held
+        if index < len(self.kept):
+            held = self.kept.get(index, index + 1)
+            return held[0] if held else self._decoded(index, self.kept, index)
+        slot = position % max(1, len(self.window))
+        held = self.window.get(slot, index + 1) if self._lends and len(self.window) else None
+        if held is None:
+            return self._decoded(index, self.window, slot)
+        self._lent[slot] = held[1]
+        return held[0]
+
+    def _decoded(self, index: int, store: Slots, slot: int) -> np.ndarray | None:
+        """Decode a picture and put it into a slot, unless that is lent to this process."""
         image, found = self.dataset.samples[index].read()
         self.faults += [Fault(index, defect, message) for defect, message in found.items()]
-        if image is not None and len(store):
+        if image is not None and len(store) and (store is self.kept or slot not in self._lent):
             store.put(slot, index + 1, image)
         return image
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"dataset": self.dataset, "readers": 1, "faults": []}
+        state = {"dataset": self.dataset, "readers": 1}
         for name in ("room", "recent", "recent_room"):
             whole = getattr(self, name)
             state[name] = whole if whole is None else whole // self.readers
@@ -98,7 +133,7 @@ class Cache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._reserve()
+        self._prepare()
 
 
 def decoded(dataset: Dataset) -> np.ndarray:

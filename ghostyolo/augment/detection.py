@@ -7,8 +7,7 @@ image_data_augmentation. For mosaics and mixups see `mosaic`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +19,10 @@ from ghostyolo.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
 
+Crop = list[int]  # left, top, right, bottom: in whole pixels of the picture, also beyond it
 HUES = 180  # of an 8-bit HSV picture in OpenCV
 LEVELS = np.arange(256.0)[:, None]
+TURNED = np.arange(-HUES, 256 + HUES, dtype=np.int64) % HUES  # levels of hue turned by whole steps
 BACKGROUND = 17  # kernel size of the blur of the background
 SHARPEST = 8  # least ratio of the smallest side of a box to the kernel size of a whole blur
 
@@ -102,31 +103,39 @@ def augment(
     crop = draw_crop(image.shape[:2], size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
     cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.min_visible)
-    pixels = cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
+
+    def pixels() -> np.ndarray:
+        return cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
+
     return finish(cut(image, crop, size), pixels, flip, settings, rng), cxcywh, kept
 
 
 def finish(
     part: np.ndarray,
-    boxes_xyxy_px: np.ndarray,
+    boxes_xyxy_px: Callable[[], np.ndarray],
     flip: bool,
     settings: Augmentation,
     rng: Rng,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Flip a part of a picture if asked, and draw and apply colours, blur and noise.
 
-    part: uint8 RGB, not yet flipped. boxes_xyxy_px: its boxes after the flip.
+    part: uint8 RGB, not yet flipped. boxes_xyxy_px: returns its boxes after the flip; only a blur
+    asks for them. out: memory for the result.
     """
     part = cv2.flip(part, 1) if flip else part
-    part = recolour(part, *draw_colours(settings, rng))
+    done = recolour(part, *draw_colours(settings, rng), out)
     if settings.blur:
-        part = blur(part, boxes_xyxy_px, settings.blur, int(rng.integers(3)))
+        done = blur(done, boxes_xyxy_px(), settings.blur, int(rng.integers(3)))
     if settings.gaussian_noise and rng.random() < 0.5:
-        part = add_noise(part, settings.gaussian_noise, rng)
-    return part
+        done = add_noise(done, settings.gaussian_noise, rng)
+    if out is None or done is out:
+        return done
+    out[...] = done
+    return out
 
 
-def draw_crop(source: Size, size: Size, settings: Augmentation, rng: Rng) -> np.ndarray:
+def draw_crop(source: Size, size: Size, settings: Augmentation, rng: Rng) -> Crop:
     """Draw a crop: left, top, right, bottom in whole pixels of the picture, also beyond it.
 
     source, size: (h, w) of the picture and of the network's input.
@@ -135,19 +144,18 @@ def draw_crop(source: Size, size: Size, settings: Augmentation, rng: Rng) -> np.
     smaller, larger = sorted((settings.resize, 1 / settings.resize))
     out, into = (1 - 1 / smaller) / 2, (1 - 1 / larger) / 2  # fractions of a side; out < 0 < into
     span = -out if settings.resize < 1 else into - out
-    grown = [out + span * draw for draw in draws[4:]]  # at the beginning of the sides, at their end
-    scale = max(side / net for side, net in zip(source, size, strict=True))
     low, high = [], []
-    for axis in (1, 0):
-        side, jitter = source[axis], math.trunc(source[axis] * settings.jitter)
-        edges = [math.trunc(2 * jitter * draw - jitter) for draw in draws[1 - axis : 4 : 2]]
-        edges = [edge + math.trunc(side * part) for edge, part in zip(edges, grown, strict=True)]
+    for axis, near, far in ((1, draws[0], draws[2]), (0, draws[1], draws[3])):
+        side, jitter = source[axis], int(source[axis] * settings.jitter)
+        begin = int(2 * jitter * near - jitter) + int(side * (out + span * draws[4]))
+        end = int(2 * jitter * far - jitter) + int(side * (out + span * draws[5]))
         if settings.letter_box:
-            missing = math.trunc((scale * size[axis] - side) / 2)
-            edges = [edge - missing for edge in edges]
-        low.append(edges[0])
-        high.append(max(side - edges[1], edges[0] + 1))
-    return np.array(low + high)
+            scale = max(source[0] / size[0], source[1] / size[1])
+            missing = int((scale * size[axis] - side) / 2)
+            begin, end = begin - missing, end - missing
+        low.append(begin)
+        high.append(max(side - end, begin + 1))
+    return low + high
 
 
 def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]:
@@ -162,33 +170,44 @@ def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]
     return 2 * settings.hue * hue - settings.hue, saturation, exposure
 
 
-def cut(image: np.ndarray, crop: Sequence[int] | np.ndarray, size: Size) -> np.ndarray:
-    """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour."""
+def cut(image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour.
+
+    out: memory for the result.
+    """
     h, w = image.shape[:2]
-    edges = list(map(int, crop))
-    x1, y1, x2, y2 = (
-        min(max(edge, 0), side) for edge, side in zip(edges, (w, h, w, h), strict=True)
-    )
+    left, top, right, bottom = crop
+    x1, x2 = min(max(left, 0), w), min(max(right, 0), w)
+    y1, y2 = min(max(top, 0), h), min(max(bottom, 0), h)
     part = image[y1:y2, x1:x2]
-    left, top, right, bottom = edges
     beyond = abs(top - y1), abs(bottom - y2), abs(left - x1), abs(right - x2)
     if any(beyond):
         mean = np.rint(cv2.mean(image)).tolist()
         part = cv2.copyMakeBorder(part, *beyond, cv2.BORDER_CONSTANT, value=mean)
-    return cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(part, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
 
-def recolour(image: np.ndarray, hue: float, saturation: float, exposure: float) -> np.ndarray:
+def recolour(
+    image: np.ndarray,
+    hue: float,
+    saturation: float,
+    exposure: float,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Shift the hue by a fraction of the full circle, scale saturation and value, in 8-bit HSV.
 
     As in a Darknet built with OpenCV, but hues below red wrap around, where Darknet's become red.
+    out: memory for the result, which may be that of the picture; no change returns the picture.
     """
     if (hue, saturation, exposure) == (0, 1, 1):
         return image
-    table = np.minimum(np.rint(LEVELS * (1, saturation, exposure)), 255).astype(np.uint8)
-    table[:, 0] = np.rint(LEVELS[:, 0] + hue * HUES) % HUES
-    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    table = np.empty((1, 256, 3), np.uint8)
+    turn = HUES + round(hue * HUES)
+    table[0, :, 0] = TURNED[turn : turn + 256]
+    table[0, :, 1:] = np.rint(np.minimum(LEVELS * (saturation, exposure), 255))
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    done = cv2.cvtColor(cv2.LUT(hsv, table, dst=hsv), cv2.COLOR_HSV2RGB, dst=out)
+    return done if out is None else out
 
 
 def blur(image: np.ndarray, boxes_xyxy_px: np.ndarray, side: int, extent: int) -> np.ndarray:
@@ -217,13 +236,13 @@ def add_noise(image: np.ndarray, deviation: float, rng: Rng) -> np.ndarray:
 
 
 def move_boxes(
-    boxes_xyxy_px: np.ndarray, crop: np.ndarray, flip: bool, size: Size, min_visible: float = 0.0
+    boxes_xyxy_px: np.ndarray, crop: Crop, flip: bool, size: Size, min_visible: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return boxes as cxcywh relative to the crop and clipped to it, and the indices of those kept.
 
     min_visible: a box is kept if more than this fraction of its area is in the crop.
     """
-    low, high = crop[:2], crop[2:]
+    low, high = np.array(crop[:2]), np.array(crop[2:])
     corners = (boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64) - low) / (high - low)
     if flip:
         corners[..., 0] = 1 - corners[:, ::-1, 0]

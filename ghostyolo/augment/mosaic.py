@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 
 from ghostyolo.augment import Rng
-from ghostyolo.augment.detection import Augmentation, augment, cut, draw_crop, finish
+from ghostyolo.augment.detection import Augmentation, Crop, augment, cut, draw_crop, finish
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 
-Crop = list[int]  # left, top, right, bottom: in whole pixels of the picture, also beyond it
 CUT = 0.2, 0.8  # range of the point where the four pictures meet, as fractions of a side
 
 
@@ -105,41 +104,57 @@ def mosaic(
     right, the lower left and the lower right picture.
     """
     w, h = net = size[::-1]
-    low, high = (np.trunc(np.array(net) * share).astype(int) for share in CUT)
+    low, high = ([int(side * share) for side in net] for share in CUT)
     drawn = rng.integers(low, high, endpoint=True).tolist()
     x, y = (min(max(place, 1), side - 1) for place, side in zip(drawn, net, strict=True))
     canvas = np.empty((*size, 3), np.uint8)
-    boxes, indices, first = [], [], 0
     corners = ((0, 0), (x, y)), ((x, 0), (w, y)), ((0, y), (x, h)), ((x, y), (w, h))
+    views = []
     for (start, end), picture in zip(corners, pictures, strict=True):
-        part, moved, kept = fill(Quarter(start, end, net), picture, settings, rng)
-        canvas[start[1] : end[1], start[0] : end[0]] = part
-        boxes.append(moved)
-        indices.append(first + kept)
-        first += len(picture.boxes_xyxy_px)
-    cxcywh = xyxy_to_cxcywh(np.concatenate(boxes) / (net * 2))
-    return canvas, cxcywh.astype(np.float32), np.concatenate(indices)
+        view = draw_view(Quarter(start, end, net), picture.image.shape[:2], settings, rng)
+        fill(canvas[start[1] : end[1], start[0] : end[0]], view, picture, settings, rng)
+        views.append(view)
+    boxes, kept = place([picture.boxes_xyxy_px for picture in pictures], views, settings)
+    return canvas, xyxy_to_cxcywh(boxes / (net * 2)).astype(np.float32), kept
 
 
-def fill(
-    quarter: Quarter, picture: Picture, settings: Augmentation, rng: Rng
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the part of a picture that a quarter shows, uint8 RGB, and the boxes in it.
+class View(NamedTuple):
+    """The part of a picture that a quarter shows.
 
-    Returns also the indices of these boxes in the picture. Boxes are xyxy in pixels of the mosaic.
+    crop: what the mosaic would show if the picture filled it. window: the part of the crop that the
+    quarter shows. flip: whether it is shown flipped.
     """
-    h, w = picture.image.shape[:2]
-    crop = draw_crop((h, w), quarter.net[::-1], settings, rng).tolist()
+
+    quarter: Quarter
+    crop: Crop
+    window: Crop
+    flip: bool
+
+
+def draw_view(quarter: Quarter, source: Size, settings: Augmentation, rng: Rng) -> View:
+    """Draw the part of a picture of `source` (h, w) pixels that a quarter shows."""
+    sides = source[::-1]
+    crop = draw_crop(source, quarter.net[::-1], settings, rng)
     flip = settings.flip and rng.random() < 0.5
     far = quarter.far[0] ^ flip, quarter.far[1]  # of the unflipped picture, at the meeting point
     if rng.random() < 0.5:
-        crop = _to_corner(crop, (w, h), far)
-    window = _window(crop, (w, h), quarter, far)
-    boxes, kept = _place(picture.boxes_xyxy_px, crop, window, flip, quarter, settings)
-    local = boxes.reshape(-1, 2, 2) - quarter.start
-    local = np.minimum(np.maximum(local, 0), quarter.length).reshape(-1, 4)
-    part = cut(picture.image, window, quarter.length[::-1])
-    return finish(part, local, flip, settings, rng), boxes, kept
+        crop = _to_corner(crop, sides, far)
+    return View(quarter, crop, _window(crop, sides, quarter, far), flip)
+
+
+def fill(
+    out: np.ndarray, view: View, picture: Picture, settings: Augmentation, rng: Rng
+) -> np.ndarray:
+    """Fill the memory of a quarter, uint8 RGB, by its part of a picture, and return it."""
+    quarter = view.quarter
+
+    def local() -> np.ndarray:
+        boxes, _ = place([picture.boxes_xyxy_px], [view], settings)
+        corners = boxes.reshape(-1, 2, 2) - quarter.start
+        return np.minimum(np.maximum(corners, 0), quarter.length).reshape(-1, 4)
+
+    part = cut(picture.image, view.window, out.shape[:2], None if view.flip else out)
+    return finish(part, local, view.flip, settings, rng, out)
 
 
 def _to_corner(crop: Crop, sides: tuple[int, int], far: tuple[bool, bool]) -> Crop:
@@ -171,29 +186,33 @@ def _window(crop: Crop, sides: tuple[int, int], quarter: Quarter, far: tuple[boo
     return window
 
 
-def _place(
-    boxes_xyxy_px: np.ndarray,
-    crop: Crop,
-    window: Crop,
-    flip: bool,
-    quarter: Quarter,
-    settings: Augmentation,
+def place(
+    boxes_xyxy_px: Sequence[np.ndarray], views: Sequence[View], settings: Augmentation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the boxes in a quarter, in pixels of the mosaic, and their indices."""
-    corners = boxes_xyxy_px.reshape(-1, 2, 2).astype(np.float64)
+    """Return the boxes of pictures that are seen, in pixels of the mosaic, and their indices.
+
+    boxes_xyxy_px: of the picture of each view. Indices are among those of all of them. For a few
+    boxes most of the time goes into calls, so those of all pictures share them.
+    """
+    counts = [len(boxes) for boxes in boxes_xyxy_px]
+    corners = np.concatenate(boxes_xyxy_px).reshape(-1, 2, 2).astype(np.float64)
     if not len(corners):
         return corners.reshape(-1, 4), np.empty(0, int)
-    low, high, net = np.array(crop[:2]), np.array(crop[2:]), np.array(quarter.net)
+    geometry = np.array(
+        [(*view.crop, *view.window, *view.quarter[0], *view.quarter[1]) for view in views]
+    )
+    each = geometry.reshape(-1, 6, 1, 2).repeat(counts, 0).swapaxes(0, 1)
+    low, high, begin, stop, start, end = each
+    net = views[0].quarter.net
     clipped = np.minimum(np.maximum(corners, low), high)
     # in width and height, as if the picture filled the mosaic
-    fits = _sides(clipped) * net / (high - low) >= 1
-    begin, length = np.array(window[:2]), np.array(quarter.length)
-    scale = length / (np.array(window[2:]) - begin)
+    fits = _sides(clipped) * net / (high - low)[:, 0] >= 1
+    scale = (end - start) / (stop - begin)
     placed = (clipped - begin) * scale
-    if flip:
-        placed[..., 0] = length[0] - placed[:, ::-1, 0]
-    placed += quarter.start
-    seen = np.minimum(np.maximum(placed, quarter.start), quarter.end)
+    flip = np.repeat([view.flip for view in views], counts)
+    placed[flip, :, 0] = (end - start)[flip, :, 0] - placed[flip, ::-1, 0]
+    placed += start
+    seen = np.minimum(np.maximum(placed, start), end)
     bounded = seen if settings.mosaic_bound else np.minimum(np.maximum(placed, 0), net)
     fits &= _sides(bounded) >= 1
     visible = _area(seen) > settings.min_visible * _area(corners * scale)

@@ -16,26 +16,25 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-HEAD = 64  # bytes before the pixels of a slot: the key of its picture, height and width; aligned
-
-
+HEAD = 64  # bytes before the pixels of a slot, see `Slots`; they keep these aligned
 Bytes = TypeVar("Bytes", int, np.ndarray)
+Head = list[int]  # key, height, width, number of writes
 
 
 class Slots:
     """Memory for one picture each, which may be replaced by another.
 
-    A slot states the key of its picture, not 0. A process that writes sets it to 0 first and to the
-    key last; one that reads looks at it before and after copying the pixels, and takes the slot to
-    be empty if it has changed. Only one process at a time writes into a slot: the lock is the
-    kernel's, which ends it with the process, and nobody waits for it.
+    The head of a slot states the key of its picture, not 0, its height and width, and how often the
+    slot was written. A process that writes sets the key to 0 first and to its value last; one that
+    reads looks at the head before and after it uses the pixels. Only one process at a time writes
+    into a slot: the lock is the kernel's, which ends it with the process, and nobody waits for it.
 
-    capacities: bytes of the largest picture of each slot. lasting: a slot keeps its first picture,
-    which is then read without a copy. Memory is taken when a slot is first written.
+    capacities: bytes of the largest picture of each slot. Memory is taken when a slot is first
+    written.
     """
 
-    def __init__(self, capacities: np.ndarray, *, lasting: bool = False) -> None:
-        self.capacities, self.lasting = capacities, lasting
+    def __init__(self, capacities: np.ndarray) -> None:
+        self.capacities = capacities
         self.ends = np.cumsum(lengths(capacities))
         self.memory = mmap.mmap(-1, int(self.ends[-1])) if len(self) else None
         # Of this file, which stays empty, bytes are locked. It closes with the object.
@@ -45,17 +44,21 @@ class Slots:
     def __len__(self) -> int:
         return len(self.capacities)
 
-    def get(self, slot: int, key: int) -> np.ndarray | None:
-        """Return a picture, uint8 (h, w, 3), None if the slot does not hold it."""
+    def get(self, slot: int, key: int) -> tuple[np.ndarray, Head] | None:
+        """Return a picture, uint8 (h, w, 3), and the head of its slot; None if it is not there.
+
+        The picture is the slot's own memory: what was made of it counts only if the slot still has
+        that head, see `holds`.
+        """
         head, pixels = self._parts(slot)
-        found, h, w = head.tolist()
+        found, h, w, _ = state = head.tolist()
         if found != key or 3 * h * w > len(pixels):
             return None
-        image = pixels[: 3 * h * w].reshape(h, w, 3)
-        if self.lasting:
-            return image
-        image = image.copy()
-        return image if head.tolist() == [key, h, w] else None
+        return pixels[: 3 * h * w].reshape(h, w, 3), state
+
+    def holds(self, slot: int, head: Head) -> bool:
+        """Return whether a slot has the head that it had, so that its pixels have not changed."""
+        return self._parts(slot)[0].tolist() == head
 
     def put(self, slot: int, key: int, image: np.ndarray) -> None:
         """Write a picture into a slot, unless it is too large or another process writes there."""
@@ -66,15 +69,15 @@ class Slots:
             if alone:
                 head[0] = 0
                 pixels[: image.nbytes] = image.reshape(-1)
-                head[1:] = image.shape[:2]
+                head[1:] = *image.shape[:2], head[3] + 1
                 head[0] = key
 
     def _parts(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the key, height and width of a slot, and the bytes for its pixels."""
+        """Return the head of a slot, and the bytes for its pixels."""
         capacity = int(self.capacities[slot])
         begin = int(self.ends[slot]) - _rounded(capacity)
         assert self.memory is not None
-        head = np.frombuffer(self.memory, np.int64, 3, begin - HEAD)
+        head = np.frombuffer(self.memory, np.int64, 4, begin - HEAD)
         return head, np.frombuffer(self.memory, np.uint8, capacity, begin)
 
     @contextmanager

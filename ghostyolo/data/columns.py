@@ -89,6 +89,14 @@ class Columns(NamedTuple):
         """Return the number of boxes of each picture that are trained on, (n,)."""
         return np.bincount(self.owners[~self.ignore], minlength=len(self.sizes))
 
+    def without_ignored(self) -> Columns:
+        """Return the columns without the boxes that are not trained on."""
+        if not self.ignore.any():
+            return self
+        boxes, classes = self.boxes_xyxy_px[~self.ignore], self.classes[~self.ignore]
+        ignore, ends = np.zeros(len(classes), bool), _ends(self.trained)
+        return self._replace(boxes_xyxy_px=boxes, classes=classes, ignore=ignore, ends=ends)
+
     def path(self, index: int) -> str:
         """Return the path of a picture."""
         begin, end = self.path_ends[index : index + 2]

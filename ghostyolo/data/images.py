@@ -231,6 +231,8 @@ def to_planes(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
     if out.strides[0] == out.itemsize:
         _scale(image.transpose(2, 0, 1), out)
+    elif out.dtype == np.uint8 and len(out) > 1:
+        cv2.split(image, list(out))
     else:
         for plane, channel in zip(out, cv2.split(image), strict=True):
             _scale(channel, plane)  # one after the other, each fits into a core's cache

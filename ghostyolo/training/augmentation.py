@@ -64,7 +64,7 @@ def detection_truths(network: Network, image: np.ndarray, sample: Sample) -> np.
     size, trained = network.options.size, ~sample.ignore
     place = Placement.of(image.shape[:2], size, bool(network.options.letter_box))
     boxes = place.to_input(sample.boxes_xyxy_px[trained])
-    cxcywh, kept = move_boxes(boxes, np.array((0, 0, *size[::-1])), False, size)
+    cxcywh, kept = move_boxes(boxes, [0, 0, *size[::-1]], False, size)
     return np.column_stack((cxcywh, sample.classes[trained][kept]))
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from ghostyolo.augment.batches import Batches
+from ghostyolo.augment.cache import Cache
 from ghostyolo.augment.detection import NONE, Augmentation
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.errors import DataError, GhostyoloError, OptionError
@@ -215,6 +216,21 @@ def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
         for i in range(3):
             batches.batch_at(i)
         assert len(read) == expected
+
+
+def test_what_is_made_of_a_picture_that_is_replaced_meanwhile_is_made_again(dataset):
+    cache, made = Cache(dataset, 0, recent=1), []
+    cache.lending(lambda: cache.read(3))
+
+    def make():
+        index, image = cache.read(3)
+        if not made:
+            cache.window.put(0, 5, np.zeros_like(image))  # as another process does
+        made.append((index, int(image.max())))
+        return made[-1]
+
+    assert cache.lending(make) == (3, 90) and made == [(3, 0), (3, 90)]
+    assert cache.lending(lambda: cache.read(3)[0]) == 3 and len(made) == 2
 
 
 def test_forked_workers_share_what_one_of_them_decoded(dataset):
