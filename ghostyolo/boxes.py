@@ -8,15 +8,14 @@ size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-Exceeds = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of boxes (4, ...), broadcast
-
-PAIRS = 2**14  # of boxes compared at once: few iterations in Python, and the matrix fits the cache
+LEADERS, GROWTH = 64, 4  # of one class in the first round of NMS; from round to round
+PART, PAIRS = 64, 2**17  # of NMS: boxes that have leaders in common; pairs looked at together
 
 
 def cxcywh_to_xyxy(cxcywh: np.ndarray) -> np.ndarray:
@@ -151,91 +150,161 @@ def nms(
     diou_exponent: compare the DIoU with this exponent instead; see `layers.head.diou_exponent`.
 
     All classes are suppressed together, in rounds: the best rows of each class that are left, its
-    leaders, suppress each other, and then the other rows of the class.
+    leaders, suppress each other, and then the other rows of the class. The first round has few
+    leaders, as these suppress most rows if many boxes lie on few objects. What it leaves is sorted
+    from left to right, so that a box is compared with leaders near it only.
 
     Source: AlexeyAB/darknet src/box.c, do_nms_sort and diounms_sort.
     """
-    exceeds = partial(_exceeds, iou_thresh=iou_thresh, diou_exponent=diou_exponent)
-    boxes = np.ascontiguousarray(boxes_xyxy.T)
-    rest = np.lexsort((-scores, classes))
-    kept = [rest[:0]]
+    rows = np.lexsort((-scores, classes))
+    pairs = _Pairs(boxes_xyxy[rows], classes[rows], iou_thresh, diou_exponent)
+    rest, kept = np.arange(len(rows)), [rows[:0]]
+    limit = max(1, math.isqrt(max(LEADERS**2, len(rows)) // pairs.classes))
     while len(rest):
-        starts = np.flatnonzero(np.concatenate(([True], np.diff(classes[rest]) != 0)))
-        sizes = np.diff(starts, append=len(rest))
-        ranks = np.arange(
-            min(sizes.max(), max(1, math.isqrt(max(PAIRS, len(rest)) // len(starts))))
-        )
-        leaders = rest[np.minimum(starts[:, None] + ranks, len(rest) - 1)]  # (classes, ranks)
-        found = boxes[:, leaders]
-        keep = ~_suppressed(np.triu(exceeds(found[..., None], found[..., None, :]), 1))
-        keep &= ranks < sizes[:, None]
-        kept.append(leaders[keep])
-        group = np.repeat(np.arange(len(sizes)), sizes)
-        behind = np.arange(len(rest)) - starts[group] >= len(ranks)
-        rest, group = rest[behind], group[behind]
-        rest = rest[~_covered(boxes[:, rest], group, found, keep, exceeds)]
-    rows = np.sort(np.concatenate(kept))
-    return rows[np.argsort(-scores[rows], kind="stable")]
+        if len(kept) == 2:
+            rest = pairs.from_left_to_right(rest)
+        leads = pairs.rank[rest] < limit
+        leaders, rest = rest[leads], rest[~leads]
+        leaders = leaders[~_suppressed(*pairs.exceeding(leaders, leaders), len(rows))[leaders]]
+        kept.append(leaders)
+        gone = np.zeros(len(rows), bool)
+        gone[pairs.exceeding(leaders, rest)[1]] = True
+        rest = rest[~gone[rest]]
+        limit *= GROWTH
+    found = np.sort(rows[np.concatenate(kept)])
+    return found[np.argsort(-scores[found], kind="stable")]
+
+
+class _Pairs:
+    """Finds the pairs of boxes of a class whose IoU or DIoU exceeds the threshold.
+
+    boxes: (n, 4), sorted by class, and by score in each class. rank: (n,), place in the class.
+
+    The corner of a box is what lies within 1 - iou_thresh of its width from its left edge, and of
+    its height from its top edge. If an IoU exceeds the threshold, the corners intersect: where a
+    box begins to the right of the other's corner, too little of the other is left to be shared.
+    The DIoU is at most the IoU. `corners` are larger by 1/10000 of a box, far more than an IoU in
+    single precision is off, so that only pairs which exceed nothing are left out.
+    """
+
+    def __init__(
+        self,
+        boxes: np.ndarray,
+        classes: np.ndarray,
+        iou_thresh: float,
+        diou_exponent: float | None,
+    ) -> None:
+        self.rank = _places(classes)
+        self.group = np.cumsum(self.rank == 0)
+        self.classes = max(1, int(np.count_nonzero(self.rank == 0)))
+        self.boxes = np.ascontiguousarray(boxes.T)
+        low, high = self.boxes[:2], self.boxes[2:]
+        self.corners = np.concatenate((low, low + (1.0001 - iou_thresh) * (high - low)))
+        self.iou_thresh = iou_thresh
+        self.measures: list[Callable[[BoxPairs], Any]] = [BoxPairs.iou]
+        if diou_exponent is not None:
+            self.measures.append(partial(BoxPairs.diou, beta=diou_exponent))
+        self.begin = self.end = self.group
+
+    def from_left_to_right(self, some: np.ndarray) -> np.ndarray:
+        """Return boxes sorted by class and left edge, as `exceeding` takes them from now on.
+
+        `begin` and `end` of a box become its class plus a fraction that grows with x.
+        """
+        x = np.nan_to_num(self.corners[::2, some].astype(float)).clip(-1e30, 1e30)
+        fraction = (x - x[0].min()) / (np.ptp(x[0]) or 1)
+        self.begin, self.end = places = np.empty((2, len(self.group)))
+        places[:, some] = self.group[some] + fraction.clip(0, 1) / 2
+        return some[np.argsort(self.begin[some])]
+
+    def exceeding(self, leaders: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of a leader and another box of lower score, as indices (m,) of both.
+
+        leaders, others: indices, sorted by class; once `from_left_to_right` was called, as by it.
+        """
+        found = [self._compared(*pairs) for pairs in self._near(leaders, others)]
+        i, j = np.concatenate(found, 1) if found else np.zeros((2, 0), int)
+        return i, j
+
+    def _compared(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return those of some pairs that exceed the threshold."""
+        for measure in self.measures:
+            pairs = _AlignedPairs(self.boxes.take(i, 1), self.boxes.take(j, 1))
+            found = measure(pairs) > self.iou_thresh
+            i, j = i[found], j[found]
+        return i, j
+
+    def _near(
+        self, leaders: np.ndarray, others: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the pairs whose corners intersect."""
+        for i, j in self._tables(leaders, others):
+            left, top, right, bottom = self.corners[:, i][..., None]
+            other = self.corners[:, j][:, :, None]
+            near = left <= other[2]
+            near &= other[0] <= right
+            near &= top <= other[3]
+            near &= other[1] <= bottom
+            at, column = np.divmod(np.flatnonzero(near), j.shape[1])
+            one, two = i.ravel()[at], j[at // i.shape[1], column]
+            ordered = one < two
+            yield one[ordered], two[ordered]
+
+    def _tables(
+        self, leaders: np.ndarray, others: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield leaders (t, a) and other boxes (t, b) that contain all pairs that are near.
+
+        A row is a part of the boxes of a class and the leaders near it. Boxes are repeated to fill
+        the rows.
+        """
+        if not len(others) or not len(leaders):
+            return
+        starts = np.flatnonzero(_places(self.group[others]) % PART == 0)
+        sizes = np.diff(np.append(starts, len(others)))
+        ends = np.maximum.accumulate(self.end[leaders])
+        first = np.searchsorted(ends, self.begin[others[starts]])
+        most = np.maximum.reduceat(self.end[others], starts)
+        counts = np.searchsorted(self.begin[leaders], most, "right") - first
+        order = np.argsort(-counts)[: np.count_nonzero(counts > 0)]
+        while len(order):
+            width = counts[order[0]]
+            some = order[: max(1, PAIRS // (width * sizes.max()))]
+            order = order[len(some) :]
+            yield (
+                leaders[_ranges(first[some], counts[some])],
+                others[_ranges(starts[some], sizes[some])],
+            )
 
 
 class _AlignedPairs(BoxPairs):
-    """Pairs of boxes (4, ...), broadcast against each other."""
+    """The pairs of n boxes (4, n) and n others."""
 
     def __init__(self, a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> None:
         self.a, self.b = a_xyxy, b_xyxy
 
 
-def _exceeds(
-    a: np.ndarray, b: np.ndarray, *, iou_thresh: float, diou_exponent: float | None
-) -> np.ndarray:
-    """Return whether the IoU or DIoU of boxes (4, ...) that broadcast exceeds the threshold.
+def _places(numbers: np.ndarray) -> np.ndarray:
+    """Return the place of each number among those equal to it: 4 4 7 7 7 -> 0 1 0 1 2."""
+    index, new = np.arange(len(numbers)), np.ones(len(numbers), bool)
+    new[1:] = numbers[1:] != numbers[:-1]
+    return index - np.maximum.accumulate(index * new)
 
-    The DIoU is at most the IoU, so that it is needed only where the IoU exceeds the threshold.
+
+def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return a row start, start + 1, ... for each range; a short one repeats its last number."""
+    return starts[:, None] + np.minimum(np.arange(sizes.max()), sizes[:, None] - 1)
+
+
+def _suppressed(i: np.ndarray, j: np.ndarray, count: int) -> np.ndarray:
+    """Return whether each of `count` boxes is suppressed by a box that is kept.
+
+    i, j: (m,), the pairs in which box i suppresses box j if i is kept; i < j. Each iteration
+    decides at least one more box; in practice a few iterations decide all.
     """
-    pairs = _AlignedPairs(a, b)
-    found = pairs.iou() > iou_thresh
-    if diou_exponent is None:
-        return found
-    flat = np.flatnonzero(found)
-    if len(flat) > found.size / 16:  # picking pairs takes longer than computing all
-        return pairs.diou(diou_exponent) > iou_thresh
-    at: Any = (slice(None), *np.unravel_index(flat, found.shape))
-    some = (np.broadcast_to(boxes, (4, *found.shape))[at] for boxes in (a, b))
-    found.flat[flat] = _AlignedPairs(*some).diou(diou_exponent) > iou_thresh
-    return found
-
-
-def _suppressed(exceeds: np.ndarray) -> np.ndarray:
-    """Return whether each box is suppressed by a box that is kept, (..., n).
-
-    exceeds: (..., n, n), whether box i comes before box j and their IoU exceeds the threshold. Each
-    iteration decides at least one more box; in practice a few iterations decide all.
-    """
-    suppressed, again = np.ones(exceeds.shape[:-1], bool), np.any(exceeds, axis=-2)
+    suppressed, again = np.ones(count, bool), np.zeros(count, bool)
+    again[j] = True
     while not np.array_equal(again, suppressed):
-        suppressed, again = again, np.any(exceeds & ~again[..., None], axis=-2)
+        suppressed, again = again, np.zeros(count, bool)
+        again[j[~suppressed[i]]] = True
     return suppressed
-
-
-def _covered(
-    boxes: np.ndarray, group: np.ndarray, leaders: np.ndarray, keep: np.ndarray, exceeds: Exceeds
-) -> np.ndarray:
-    """Return whether each box is suppressed by a leader of its class that is kept, (n,).
-
-    boxes: (4, n). group: (n,), the row of its class in `leaders`, ascending. leaders: (4, classes,
-    m). keep: (classes, m). The boxes are visited from left to right, a part at a time, so that the
-    matrices stay small and, if a part has a single class, only the leaders near it are compared.
-    """
-    covered, order = np.zeros(len(group), bool), np.lexsort((boxes[0], group))
-    first = np.argsort(~keep, 1, kind="stable")[:, : keep.sum(1).max()]
-    nowhere = np.where(keep, leaders, np.nan)  # exceeds nothing
-    leaders = np.take_along_axis(nowhere, first[None], 2).transpose(0, 2, 1)
-    step = 2 * PAIRS // leaders.shape[1]  # about half of the leaders are near a part
-    for start in range(0, len(order), step):
-        part = order[start : start + step]
-        own, some = group[part], boxes[:, part]
-        near = leaders[..., own if own[0] != own[-1] else own[:1]]
-        if near.shape[-1] == 1:
-            near = near[:, (near[2, :, 0] > some[0].min()) & (near[0, :, 0] < some[2].max())]
-        covered[part] = exceeds(near, some[:, None]).any(0)
-    return covered

@@ -51,9 +51,12 @@ def made_boxes(rng: np.random.Generator, kind: str, n: int) -> np.ndarray:
         boxes = rows + rng.normal(0, 0.004, (n, 4))
     elif kind == "equal":
         boxes = random_boxes(rng, 5)[rng.integers(0, 5, n)]
-    elif kind == "degenerate":  # without width, without area, turned inside out, overflowing
+    elif kind == "degenerate":  # without area, turned inside out, overflowing, not numbers
         boxes = rng.integers(0, 4, (n, 4)) / 4.0
         boxes[::7] *= 1e30
+        boxes[3::11, 1] = np.nan
+    elif kind == "grains":  # no larger than a few steps of single precision
+        boxes = 1000 + np.spacing(np.float32(1000)) * rng.integers(0, 12, (n, 4))
     else:
         boxes = random_boxes(rng, n)
     return boxes.astype(np.float32)
@@ -143,7 +146,7 @@ def test_nms_is_darknets(path: Path, kind: str, key: str) -> None:
     np.testing.assert_array_equal(got, golden[key])
 
 
-@pytest.mark.parametrize("kind", ["spread", "heaps", "equal", "degenerate"])
+@pytest.mark.parametrize("kind", ["spread", "heaps", "equal", "degenerate", "grains"])
 @pytest.mark.parametrize("exponent", [None, 0.6, 1.2])
 def test_nms_of_many_classes_together_is_the_literal_one(
     kind: str, exponent: float | None, monkeypatch: pytest.MonkeyPatch
@@ -151,13 +154,15 @@ def test_nms_of_many_classes_together_is_the_literal_one(
     """Also in many rounds and parts, with classes of all sizes."""
     rng = np.random.default_rng(4)
     overlap = bx.iou if exponent is None else lambda a, b: bx.diou(a, b, exponent)
-    for pairs in (40, 2000, bx.PAIRS):
+    for leaders, part, pairs in ((2, 3, 40), (8, 10, 2000), (bx.LEADERS, bx.PART, bx.PAIRS)):
+        monkeypatch.setattr(bx, "LEADERS", leaders)
+        monkeypatch.setattr(bx, "PART", part)
         monkeypatch.setattr(bx, "PAIRS", pairs)
         for n, count in ((1, 1), (150, 1), (150, 3), (150, 40), (150, 400)):
             boxes, scores = made_boxes(rng, kind, n), rng.random(n).astype(np.float32)
             scores[: n // 2] = scores[: n // 2].round(1)  # ties
             classes = (count * rng.random(n) ** 2).astype(int)  # the first are larger
-            for threshold in (0.0, 0.45):
+            for threshold in (0.0, 0.45, 0.9):
                 with np.errstate(over="ignore", invalid="ignore"):
                     got = bx.nms(boxes, scores, classes, threshold, exponent)
                     want = literal_nms(boxes, scores, classes, threshold, overlap)
