@@ -36,6 +36,11 @@ def printable(text: str, keep: str = "") -> str:
     return UNPRINTABLE.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
 
 
+def counted(number: int, word: str, ending: str = "s") -> str:
+    """Return a number and a noun, such as "1 class" or "2,000 classes". ending: of the plural."""
+    return f"{number:,} {word}{ending * (number != 1)}"
+
+
 class Span(NamedTuple):
     """A line of a file, counted from 1; line 0 is the file as a whole."""
 

@@ -12,7 +12,7 @@ from textwrap import fill
 from typing import Any
 
 from ghostyolo import files
-from ghostyolo.errors import GhostyoloError, OptionError, Span, printable
+from ghostyolo.errors import GhostyoloError, OptionError, Span, counted, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
 from ghostyolo.network.net_options import parse_size
@@ -161,7 +161,7 @@ def build(args: argparse.Namespace, comment: str) -> Network:
 def _written(network: Network, args: argparse.Namespace) -> str:
     """Return what was written, in a few words; if no option says how many classes, which option."""
     net, counts = network.options, [count for _, count in class_counts(network)]
-    classes, hint = f"{counts[0]} class{'es' * (counts[0] != 1)}, " if counts else "", ""
+    classes, hint = f"{counted(counts[0], 'class', 'es')}, " if counts else "", ""
     if counts and not args.names and args.classes is None:
         whose = "COCO's" if args.task == "detect" else "as in the paper"
         classes, hint = f"{counts[0]} classes ({whose}), ", "; --classes N for yours"

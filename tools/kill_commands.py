@@ -54,26 +54,28 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and sizes (0)")
     args = parser.parse_args()
     torch.set_num_threads(1)  # a process with threads must not fork
-    folder, rng = Path(tempfile.mkdtemp(prefix="kill_commands.")), random.Random(args.seed)
-    counts: Counter[str] = Counter()
-    try:
-        inputs = _inputs(folder)
-        before = _files(folder)
-        whole = cache(partial(_whole, folder, inputs))
-        for trial in range(args.trials):
-            name = KILLED[trial % len(KILLED)]
-            seconds, made = whole(name)
-            ending = (signal.SIGKILL, signal.SIGTERM)[trial // len(KILLED) % 2]
-            moment = rng.uniform(0, seconds)
-            counts[_killed(folder / "out", inputs[name], made, moment, ending)] += 1
-            name = (*KILLED, "train")[trial % 4]
-            counts[_full(folder / "out", inputs[name], whole(name)[1], rng)] += 1
-            if _files(folder) != before:
-                raise SystemExit(f"{name} changed its inputs, or left files elsewhere")
-    finally:
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="kill_commands.") as folder:
+        counts = _tried(Path(folder), args.trials, random.Random(args.seed))
     print(", ".join(f"{count} {what}" for what, count in counts.most_common()))
     return 0
+
+
+def _tried(folder: Path, trials: int, rng: random.Random) -> Counter[str]:
+    """Kill and fill in turns; return how many trials of which sort there were."""
+    inputs, counts = _inputs(folder), Counter[str]()
+    before = _files(folder)
+    whole = cache(partial(_whole, folder, inputs))
+    for trial in range(trials):
+        name = KILLED[trial % len(KILLED)]
+        seconds, made = whole(name)
+        ending = (signal.SIGKILL, signal.SIGTERM)[trial // len(KILLED) % 2]
+        moment = rng.uniform(0, seconds)
+        counts[_killed(folder / "out", inputs[name], made, moment, ending)] += 1
+        name = (*KILLED, "train")[trial % 4]
+        counts[_full(folder / "out", inputs[name], whole(name)[1], rng)] += 1
+        if _files(folder) != before:
+            raise SystemExit(f"{name} changed its inputs, or left files elsewhere")
+    return counts
 
 
 def _inputs(folder: Path) -> dict[str, list[str]]:

@@ -45,11 +45,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     args = parser.parse_args()
     torch.set_num_threads(1)  # a process with threads must not fork
-    folder = Path(tempfile.mkdtemp(prefix="kill_runs."))
-    try:
-        return _tried(folder, args.kills, args.processes, random.Random(args.seed))
-    finally:
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="kill_runs.") as folder:
+        return _tried(Path(folder), args.kills, args.processes, random.Random(args.seed))
 
 
 def _tried(folder: Path, kills: int, count: int, rng: random.Random) -> int:

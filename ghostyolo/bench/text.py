@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ghostyolo.bench.benchmark import LayerResult, Report, RuntimeResult
 from ghostyolo.bench.roofline import ARITHMETIC, MEMORY, least_seconds, memory_share
-from ghostyolo.errors import printable
+from ghostyolo.errors import counted, printable
 
 HEADER = (
     f"{'runtime':<12} {'version':<12} {'start':>8} {'median':>10} {'p90':>10} {'cpu':>10} "
@@ -26,8 +26,7 @@ def text(report: Report) -> str:
 
 def _heading(report: Report) -> Iterator[str]:
     shape = "x".join(map(str, report.shape))
-    plural = "s" if report.threads > 1 else ""
-    yield f"{report.source}: input {shape}, {report.threads} thread{plural}"
+    yield f"{report.source}: input {shape}, {counted(report.threads, 'thread')}"
 
 
 def _table(rows: Sequence[RuntimeResult]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from ghostyolo import lint
 from ghostyolo.cli import shared
-from ghostyolo.errors import Diagnostic, printable
+from ghostyolo.errors import Diagnostic, counted, printable
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.syntax.suggestions import nearest
 
@@ -79,5 +79,5 @@ def _print(fixed: dict[str, list[str]], found: list[Diagnostic], files: int) -> 
             f"{place}{finding.severity}: {str(finding).removeprefix(place)} ({finding.rule})"
         )
     counts = Counter(finding.severity for finding in found)
-    parts = [f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in lint.SEVERITIES]
-    shared.say(f"{', '.join(parts)} in {files} file{'s' * (files != 1)}")
+    parts = (counted(counts[name], name) for name in lint.SEVERITIES)
+    shared.say(f"{', '.join(parts)} in {counted(files, 'file')}")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from ghostyolo.errors import printable
+from ghostyolo.errors import counted, printable
 
 BAR_SECONDS, LOG_SECONDS = 0.1, 15.0  # between two states of a bar, and two lines of a log
 SHORTEST_BAR, LONGEST_BAR = 8, 40  # in columns
@@ -119,6 +119,6 @@ def speed(count: int, seconds: Mapping[str, float], unit: str = "picture") -> st
     whole = max(sum(seconds.values()), 1e-9)
     shares = (f"{name} {100 * each / whole:.0f} %" for name, each in seconds.items())
     return (
-        f"{count} {unit}{'s' * (count != 1)} in {_clock(whole)}, {count / whole:.1f} {unit}s/s "
+        f"{counted(count, unit)} in {_clock(whole)}, {count / whole:.1f} {unit}s/s "
         f"({', '.join(shares)})"
     )

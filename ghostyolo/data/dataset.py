@@ -16,7 +16,7 @@ import numpy as np
 from ghostyolo.data.columns import Columns
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import inspect_image
-from ghostyolo.errors import DataError, Span, printable
+from ghostyolo.errors import DataError, Span, counted, printable
 
 UNREADABLE = "unreadable picture"
 MOST_LISTED = 3  # places of a kind of defect
@@ -179,9 +179,9 @@ class Dataset:
         return replace(self, samples=tuple(self.samples[index] for index in indices))
 
     def __repr__(self) -> str:
-        boxes = len(self.columns.classes)
-        counts = f"{len(self)} picture{'s' * (len(self) != 1)}, {boxes} box{'es' * (boxes != 1)}"
-        classes = f"{len(self.names)} class{'es' * (len(self.names) != 1)}"
+        boxes = counted(len(self.columns.classes), "box", "es")
+        counts = f"{counted(len(self), 'picture')}, {boxes}"
+        classes = counted(len(self.names), "class", "es")
         return printable(f"{self.path}, split {self.split}: {counts}, {classes}")
 
     def __len__(self) -> int:

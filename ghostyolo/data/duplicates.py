@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ghostyolo import files
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.paths import cannot_read
+from ghostyolo.errors import counted
 
 
 class Copy(NamedTuple):
@@ -47,8 +48,8 @@ def copy_warnings(groups: Iterable[Sequence[Copy]]) -> list[str]:
         example = a.path if a.path == b.path else f"{a.path} and {b.path}"
         where = f"in {one} more than once" if one == other else f"in {one} and in {other}"
         why = "" if one == other else "; scores on either split are too optimistic"
-        s = "s" * (len(found) != 1)
-        lines.append(f"{len(found)} picture{s} {where}, byte for byte, such as {example}{why}")
+        pictures = counted(len(found), "picture")
+        lines.append(f"{pictures} {where}, byte for byte, such as {example}{why}")
     return lines
 
 

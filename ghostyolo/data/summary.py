@@ -18,7 +18,7 @@ from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import open_dataset, splits
 from ghostyolo.data.limit import limited
 from ghostyolo.data.prefetch import mapped
-from ghostyolo.errors import DataError, printable
+from ghostyolo.errors import DataError, counted, printable
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
 SMALL, MEDIUM = 32, 96
@@ -109,8 +109,7 @@ class Summary:
 
     def table(self) -> str:
         """Return the numbers as lines of text, with a column for each split."""
-        count = len(self.names)
-        lines = [printable(f"{self.path}: {count} class{'es' * (count != 1)}")]
+        lines = [printable(f"{self.path}: {counted(len(self.names), 'class', 'es')}")]
         for split, parts in self.unions.items():
             text = f"split {split} = {' + '.join(parts)}"
             lines.append(printable(text))

@@ -15,7 +15,7 @@ import numpy as np
 from ghostyolo.data.any_picture import as_rgb
 from ghostyolo.data.images import encode_image, write_image
 from ghostyolo.drawing import class_name, draw
-from ghostyolo.errors import GhostyoloError, OptionError, printable
+from ghostyolo.errors import GhostyoloError, OptionError, counted, printable
 
 MOST_LISTED = 10  # detections in a text
 SHOWN = 1280  # pixels of the longer side of a picture in a notebook
@@ -163,7 +163,7 @@ class Detections:
         """Return the number of each class, and the first detections, a line for each."""
         if not len(self):
             return "no detections"
-        head = f"{len(self)} detection{'s' * (len(self) != 1)}: {in_words(self, self.class_names)}"
+        head = f"{counted(len(self), 'detection')}: {in_words(self, self.class_names)}"
         rest = len(self) - MOST_LISTED
         more = [f"  and {rest} more"] if rest > 0 else []
         lines = [f"  {each}" for each in self[:MOST_LISTED]]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ghostyolo.errors import printable
+from ghostyolo.errors import counted, printable
 from ghostyolo.layers import Head, count
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def one_line(network: Network) -> str:
     parts = [
         str(network.options.shape),
         *_result(network),
-        _counted(len(network), "layer"),
-        _counted(parameters(weights), "parameter"),
+        counted(len(network), "layer"),
+        counted(parameters(weights), "parameter"),
     ]
     return printable(f"network {file}".strip() + f": {', '.join(parts)}")
 
@@ -44,15 +44,9 @@ def _result(network: Network) -> list[str]:
     heads = [node.layer for node in network if isinstance(node.layer, Head)]
     if heads:
         classes = max(head.classes for head in heads)
-        return [f"{_counted(classes, 'class', 'es')} in {_counted(len(heads), 'head')}"]
+        return [f"{counted(classes, 'class', 'es')} in {counted(len(heads), 'head')}"]
     last = [node for node in network if node.layer.has_output][-1:]
     return [
-        _counted(node.shape.c, "class", "es")
-        if node.layer.probabilities
-        else f"output {node.shape}"
+        counted(node.shape.c, "class", "es") if node.layer.probabilities else f"output {node.shape}"
         for node in last
     ]
-
-
-def _counted(number: int, word: str, ending: str = "s") -> str:
-    return f"{number:,} {word}{ending * (number != 1)}"

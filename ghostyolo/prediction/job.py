@@ -25,7 +25,7 @@ from ghostyolo.data.images import write_image
 from ghostyolo.data.prefetch import ahead, mapped
 from ghostyolo.distributed import World
 from ghostyolo.drawing import draw
-from ghostyolo.errors import DataError, GhostyoloError
+from ghostyolo.errors import DataError, GhostyoloError, counted
 from ghostyolo.inference.timer import Timer
 from ghostyolo.model.detections import Detections, in_words
 from ghostyolo.model.detector import Detector
@@ -194,8 +194,7 @@ class DetectionJob:
         video = VideoWriter(target, frames.fps) if target else None
         count = self._follow(frames, video, add)
         if target:
-            told = "1 frame" if count == 1 else f"{count} frames"
-            self.on_source(f"{stream.name}: {told} -> {target}")
+            self.on_source(f"{stream.name}: {counted(count, 'frame')} -> {target}")
 
     def _follow(self, frames: Frames, video: VideoWriter | None, add: AddRow) -> int:
         """Add the rows of a stream, and its annotated frames to a video; return their number."""

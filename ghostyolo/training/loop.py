@@ -20,6 +20,7 @@ from ghostyolo.augment.batches import Batches
 from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
+from ghostyolo.errors import counted
 from ghostyolo.evaluation import validation
 from ghostyolo.inference.timer import Timer
 from ghostyolo.layers.yolo import Yolo
@@ -154,7 +155,7 @@ def _few_updates_warning(config: TrainConfig) -> str:
     """Return a warning if a run from scratch is too short to learn, else ""."""
     if config.weights or config.iterations >= FEW_UPDATES:
         return ""
-    count = f"{config.iterations} update{'s' * (config.iterations != 1)} of {config.batch} pictures"
+    count = f"{counted(config.iterations, 'update')} of {config.batch} pictures"
     hint = "give more --epochs, or a smaller --batch (--set net.batch=N)"
     return f"this run has {count}, and little is learned in fewer than {FEW_UPDATES}; {hint}"
 
