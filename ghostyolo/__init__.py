@@ -1,7 +1,7 @@
 """ghostyolo: GhostNet-YOLO cfgs for Darknet, written, checked, trained and run in PyTorch.
 
-    network = ghostyolo.load("ghostnet.cfg")                # a Network; dumps(network) -> text
-    run = ghostyolo.train("ghostnet.cfg", "DATA", epochs=100, adapt=True)
+    network = ghostyolo.network_for("DATA", width=0.5)      # or load("x.cfg"); dumps -> cfg text
+    run = ghostyolo.train(network, "DATA", epochs=100)
     print(ghostyolo.val(run.folder, "DATA", split="test"))  # average precision
     model = ghostyolo.Model(run.folder)                     # a torch module
     for found in model.detect("dog.jpg"):                   # boxes in pixels of the picture
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ghostyolo.errors import missing_package
 
 if TYPE_CHECKING:
-    from ghostyolo.data import Dataset, Sample, open_dataset, read_image
+    from ghostyolo.data import Dataset, Sample, network_for, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
     from ghostyolo.jobs.export import export
     from ghostyolo.jobs.val import val
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
-    "data": ("Dataset", "Sample", "open_dataset", "read_image"),
+    "data": ("Dataset", "Sample", "network_for", "open_dataset", "read_image"),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
     "jobs.export": ("export",),
     "jobs.val": ("val",),
@@ -42,7 +42,7 @@ _HOMES = {
 __all__ = [
     "CfgError", "DataError", "Dataset", "Detection", "Detections", "GhostyoloError", "Model",
     "Network", "Node", "OptionError", "Sample", "WeightsError", "dumps", "export", "load", "loads",
-    "open_dataset", "read_image", "train", "val",
+    "network_for", "open_dataset", "read_image", "train", "val",
 ]  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from io import StringIO
 from textwrap import fill
 from typing import Any
 
-from ghostyolo import files
+from ghostyolo import data, files
+from ghostyolo.data.help_texts import NO_CACHE_HELP, OUTSIDE_HELP
 from ghostyolo.errors import GhostyoloError, OptionError, Span, counted, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
@@ -19,11 +20,11 @@ from ghostyolo.network.net_options import parse_size
 from ghostyolo.network.outputs import class_counts
 from ghostyolo.syntax.arguments import Parser
 from ghostyolo.zoo import networks
-from ghostyolo.zoo.families import FAMILIES, make_family
+from ghostyolo.zoo.families import FAMILIES, make_network
 from ghostyolo.zoo.necks import NECKS
 
 EXAMPLES = (
-    "--names my.names --size 320x320 --out my.cfg",
+    "--data DATA --width 0.5 --size 320x320 --out my.cfg",
     "--family shufflenetv2 --task classify --out my.cfg",
 )
 
@@ -49,10 +50,15 @@ def options(p: Parser) -> None:
     size = "x".join(map(str, networks.SIZE))
     text = f"input size in pixels ({size}; for classify as in the paper)"
     group.add_argument("--size", metavar="HxW", help=text)
+    _add_data(p.group("data"))
     classes = p.group("classes").add_mutually_exclusive_group()
     text = f"number of classes ({networks.CLASSES}; for classify as in the paper)"
     classes.add_argument("--classes", type=int, metavar="N", help=text)
-    classes.add_argument("--names", metavar="FILE", help="count the classes in a .names file")
+    classes.add_argument(
+        "--names",
+        metavar="FILE",
+        help="class names, one a line: their number is that of the classes",
+    )
     group, text = p.group("backbone"), "backbone family, one of those listed below (ghostnet)"
     group.add_argument("--family", choices=FAMILIES, default="ghostnet", metavar="NAME", help=text)
     for name, uses in _family_options().items():
@@ -60,6 +66,15 @@ def options(p: Parser) -> None:
     _add_detector_options(p.group("neck and heads of a detector"))
     text = "write here instead of standard output"
     p.group("output").add_argument("--out", metavar="FILE", help=text)
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    text = "write the cfg for this data set: its classes, and for a detector anchors for its boxes "
+    text += "and batch, decay and length for its number of pictures"
+    group.add_argument("--data", metavar="DATA", help=text)
+    group.add_argument("--split", help="part of DATA to train on (train)")
+    group.add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
+    group.add_argument("--no-cache", action="store_true", help=NO_CACHE_HELP)
 
 
 def _add_detector_options(group: argparse._ArgumentGroup) -> None:
@@ -70,7 +85,9 @@ def _add_detector_options(group: argparse._ArgumentGroup) -> None:
     heads = ",".join(map(str, networks.HEADS))
     text = f"strides of the heads: some of 4, 8, 16, 32 ({heads})"
     group.add_argument("--heads", metavar="STRIDES", help=text)
-    text = "anchors in pixels of the input, those of the smallest stride first (COCO's)"
+    text = (
+        "anchors in pixels of the input, smallest stride first (COCO's, or for the boxes of DATA)"
+    )
     group.add_argument("--anchors", metavar="W,H,W,H,...", help=text)
 
 
@@ -144,27 +161,31 @@ def run(args: argparse.Namespace) -> None:
 
 
 def build(args: argparse.Namespace, comment: str) -> Network:
-    """Build the network that the options describe. Raises `OptionError`."""
-    return networks.build(
-        args.task,
-        make_family(args.family, **{name: getattr(args, name) for name in _family_options()}),
-        classes=_count_names(args.names) if args.names else args.classes,
-        size=parse_size(args.size) if args.size else None,
-        neck=args.neck,
-        neck_width=args.neck_width,
-        heads=_numbers("--heads", args.heads, int),
-        anchors=_numbers("--anchors", args.anchors, float),
-        comment=comment,
-    )
+    """Build the network that the options describe. Raises `OptionError`, `DataError`."""
+    options = {name: getattr(args, name) for name in (*_family_options(), "neck", "neck_width")}
+    options |= {"task": args.task, "family": args.family, "comment": comment}
+    options["size"] = parse_size(args.size) if args.size else None
+    options["heads"] = _numbers("--heads", args.heads, int)
+    options["anchors"] = _numbers("--anchors", args.anchors, float)
+    reading = {name: getattr(args, name) for name in ("split", "allow_outside", "no_cache")}
+    reading = {name: value for name, value in reading.items() if value}
+    if args.data:
+        return data.network_for(
+            args.data, names=args.names, classes=args.classes, **reading, **options
+        )
+    for name in reading:
+        raise OptionError(f"{_flag(name)} without --data", hint="give --data DATA")
+    classes = _count_names(args.names) if args.names else args.classes
+    return make_network(classes=classes, **options)
 
 
 def _written(network: Network, args: argparse.Namespace) -> str:
     """Return what was written, in a few words; if no option says how many classes, which option."""
     net, counts = network.options, [count for _, count in class_counts(network)]
     classes, hint = f"{counted(counts[0], 'class', 'es')}, " if counts else "", ""
-    if counts and not args.names and args.classes is None:
+    if counts and not (args.data or args.names) and args.classes is None:
         whose = "COCO's" if args.task == "detect" else "as in the paper"
-        classes, hint = f"{counts[0]} classes ({whose}), ", "; --classes N for yours"
+        classes, hint = f"{counts[0]} classes ({whose}), ", "; --data DATA for yours"
     return f"written, {classes}{net.height}x{net.width}, batch {net.batch}{hint}"
 
 

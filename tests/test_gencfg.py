@@ -477,10 +477,10 @@ def test_file_is_what_standard_output_gets(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("", "80 classes (COCO's), 416x416, batch 64; --classes N for yours"),
+        ("", "80 classes (COCO's), 416x416, batch 64; --data DATA for yours"),
         ("--classes 1 --size 320x256", "1 class, 320x256, batch 4"),
         ("--names 6.names", "6 classes, 416x416, batch 4"),
-        ("--task classify", "1000 classes (as in the paper), 224x224, batch 128; --classes N for"),
+        ("--task classify", "1000 classes (as in the paper), 224x224, batch 128; --data DATA for"),
         ("--task backbone", "224x224, batch 128"),
     ],
 )
@@ -497,7 +497,7 @@ def test_a_written_file_is_told(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"ghostyolo: my.cfg: written, {told}")
-    assert ("--classes" in err) == ("(" in told)
+    assert ("--data" in err) == ("(" in told)
 
 
 def test_command_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ names: list[str] = next(frames).names
 count: int = len(model.detect(Image.open("dog.jpg"), thresh=0.001))
 file: Path = ghostyolo.export(model, "mine.onnx", decode=True).files[0]
 network: ghostyolo.Network = ghostyolo.load("my.cfg")
+fitted: ghostyolo.Network = ghostyolo.network_for("DATA", width=0.1, size=(64, 64))
 try:
     ghostyolo.open_dataset("DATA", "nosuch")
 except ghostyolo.GhostyoloError as error:

@@ -27,7 +27,7 @@ COMMANDS = {
     "data and a network for it": {
         "sample-data": "paint a small labelled data set to try things on",
         "data": "describe a data set, and draw a sheet of its pictures",
-        "gencfg": "write the cfg of a GhostNet or another small network",
+        "gencfg": "write the cfg of a GhostNet or another small network for DATA",
         "anchors": "fit the anchors of a cfg to a data set",
         "info": "print the layers of a cfg and their cost",
         "lint": "find mistakes in cfgs, and mend them",
@@ -55,7 +55,7 @@ COMMANDS = {
 SEVERAL = ("train", "val", "detect")  # the commands that several processes share
 ABOUTS = {name: text for group in COMMANDS.values() for name, text in group.items()}
 EXAMPLES = (
-    "gencfg --width 1.0 --names my.names --size 320x320 --out my.cfg",
+    "gencfg --data DATA --width 0.5 --size 320x320 --out my.cfg",
     "train my.cfg DATA --epochs 100 --name first",
     "val runs/train/first DATA",
     "detect runs/train/first dog.jpg",

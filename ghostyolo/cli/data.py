@@ -16,8 +16,8 @@ EXAMPLES = ("DATA --sheet sheet.png", "DATA --split train --names my.names")
 
 def options(p: Parser) -> None:
     """Declare what data takes."""
+    from ghostyolo.data.help_texts import LIMIT_HELP
     from ghostyolo.data.layouts import DATA_HELP
-    from ghostyolo.data.splits import LIMIT_HELP
 
     p.epilog = f"what marks DATA, the first that is there counts:\n{_layouts()}\n\n{ABOUT}"
 
@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         shared.say(found.table(), keep="\n")
         if args.sheet:
             shared.say(f"{args.sheet}: written")
+        data = quote(args.data)
         given = f" --names {quote(args.names)}" if args.names else ""
-        fit = f"ghostyolo anchors {quote(args.data)} my.cfg{given} --out my.cfg"
-        shared.say(f"next: ghostyolo gencfg --classes {len(found.names)} --out my.cfg; {fit}")
+        write = f"ghostyolo gencfg --data {data}{given} --out my.cfg"
+        shared.say(f"next: {write}; ghostyolo train my.cfg {data}{given}")
     return int(not found.complete)

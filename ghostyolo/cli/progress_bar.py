@@ -92,7 +92,7 @@ class Progress:
         spent, done = time.monotonic() - self.began, self.done - self.start
         count = f"{self.done}/{self.total}" if self.total else f"{self.done}"
         left = spent / max(1, done) * (self.total - self.done)
-        wait = f", {_clock(left)} left" if self.done < self.total else f" in {_clock(spent)}"
+        wait = f", {clock(left)} left" if self.done < self.total else f" in {clock(spent)}"
         speed = f"{done / max(spent, 1e-9):.1f} {self.unit}s/s"
         return [f"{count} {self.unit}s{wait}", *(self.notes or (speed,))]
 
@@ -105,7 +105,8 @@ def _columns() -> int:
         return 79
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as 05:09 or 1:05:09."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
@@ -119,6 +120,6 @@ def speed(count: int, seconds: Mapping[str, float], unit: str = "picture") -> st
     whole = max(sum(seconds.values()), 1e-9)
     shares = (f"{name} {100 * each / whole:.0f} %" for name, each in seconds.items())
     return (
-        f"{counted(count, unit)} in {_clock(whole)}, {count / whole:.1f} {unit}s/s "
+        f"{counted(count, unit)} in {clock(whole)}, {count / whole:.1f} {unit}s/s "
         f"({', '.join(shares)})"
     )

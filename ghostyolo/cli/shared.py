@@ -189,7 +189,7 @@ def add_data(p: Parser, split: str, more: str = "") -> None:
 
 def add_reading(p: Parser, group: str = "data") -> None:
     """Declare how DATA is read: pictures outside of it, and its index."""
-    from ghostyolo.data.splits import NO_CACHE_HELP, OUTSIDE_HELP
+    from ghostyolo.data.help_texts import NO_CACHE_HELP, OUTSIDE_HELP
 
     p.group(group).add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
     p.group(group).add_argument("--no-cache", action="store_true", help=NO_CACHE_HELP)

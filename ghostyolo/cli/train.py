@@ -20,7 +20,7 @@ from ghostyolo.training.options import PROJECT, TrainOptions
 if TYPE_CHECKING:
     from ghostyolo.training.run import Run
 
-EXAMPLES = ("my.cfg DATA --adapt --epochs 50 --name first", "runs/train/first DATA --resume")
+EXAMPLES = ("my.cfg DATA --epochs 100 --name first", "runs/train/first DATA --resume")
 KINDS = {"int": int, "count": shared.count, "fraction": shared.fraction}
 
 

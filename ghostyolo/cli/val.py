@@ -12,7 +12,7 @@ EXAMPLES = ("runs/train/first DATA --split test", "my.cfg best.weights DATA --re
 
 def options(p: Parser) -> None:
     """Declare the arguments of val."""
-    from ghostyolo.data.splits import LIMIT_HELP
+    from ghostyolo.data.help_texts import LIMIT_HELP
     from ghostyolo.evaluation.validation import THRESH
     from ghostyolo.model.detector import NMS
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ghostyolo.data.classification import open_classification
     from ghostyolo.data.dataset import Dataset, Sample
+    from ghostyolo.data.fitting import network_for
     from ghostyolo.data.images import read_image
     from ghostyolo.data.layouts import open_dataset
 
-__all__ = ["Dataset", "Sample", "open_classification", "open_dataset", "read_image"]
+__all__ = ["Dataset", "Sample", "network_for", "open_classification", "open_dataset", "read_image"]
 _MODULES = {
     "Dataset": "dataset",
     "Sample": "dataset",
+    "network_for": "fitting",
     "open_classification": "classification",
     "open_dataset": "layouts",
     "read_image": "images",

@@ -62,8 +62,9 @@ def cluster(
 ) -> np.ndarray:
     """Cluster boxes into `num` anchors; return those with the best mean IoU, by area, (num, 2).
 
-    k-medians with 1 - IoU as the distance, from `restarts` k-means++ seeds and from `starts`; the
-    starts themselves are candidates too. Sides are rounded to `DIGITS` significant digits.
+    k-medians with 1 - IoU as the distance, from `restarts` k-means++ seeds. `starts` are candidates
+    too, as they are: unless one is at least as good, the result does not depend on them. Sides are
+    rounded to `DIGITS` significant digits.
 
     Raises DataError if there are fewer different sizes of boxes than anchors.
     Source: Redmon & Farhadi 2017, section 2 (the distance); Arthur & Vassilvitskii 2007 (the seed).
@@ -75,8 +76,7 @@ def cluster(
         raise DataError(message if len(sizes) else "there is no box", hint=hint)
     if len(sizes) > MOST_BOXES:
         sizes = rng.choice(sizes, MOST_BOXES, replace=False)
-    seeds = [*starts, *(_seed(sizes, num, rng) for _ in range(restarts))]
-    settled = [_settled(sizes, centres) for centres in seeds]
+    settled = [_settled(sizes, _seed(sizes, num, rng)) for _ in range(restarts)]
     candidates = [rounded(centres) for centres in (*starts, *settled)]
     best = max(candidates, key=lambda centres: centred_iou(sizes, centres).max(1).sum())
     return best[np.lexsort((best[:, 0], best.prod(1)))]

@@ -53,6 +53,12 @@ class FittedAnchors:
     after: AnchorFit
     before_strides: tuple[float, ...]
 
+    def gain(self, whose: str) -> str:
+        """Return how well the new and the old anchors fit, in words. whose: the old ones."""
+        boxes, mean = int(self.before.counts.sum()), self.after.mean_iou
+        fit = f"{boxes:,} boxes have a mean IoU of {mean:.3f} with their best anchor"
+        return f"{fit}, {self.before.mean_iou:.3f} with {whose}"
+
     def as_dict(self, out: str | None = None) -> dict[str, Any]:
         """Return both fits for JSON, the anchors of small strides first.
 
@@ -104,10 +110,21 @@ def fit_anchors(
     if seed < 0:
         raise OptionError(f"--seed {seed}", hint="use 0 or more")
     heads = anchor_heads(network)
-    num = num or sum(len(head.anchors) for head in heads)
-    anchors_per_head(heads, num)  # raises before the data is read
+    if num:
+        anchors_per_head(heads, num)  # raises before the data is read
     dataset = open_dataset(data, split, names, allow_outside=allow_outside, no_cache=no_cache)
     dataset.log_defects()
+    return refit(network, dataset, num, seed)
+
+
+def refit(
+    network: Network, dataset: Dataset, num: int | None = None, seed: int = 0
+) -> FittedAnchors:
+    """Cluster the boxes of an open data set as `fit_anchors` does.
+
+    The network keeps its anchors if they fit as well. Raises `CfgError` and `DataError`.
+    """
+    num = num or sum(len(head.anchors) for head in anchor_heads(network))
     before, after = propose(dataset, network, num, seed)
     changed = with_anchors(network, after.anchors)
     return FittedAnchors(dataset, changed, before, after, _strides(network))

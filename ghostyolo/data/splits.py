@@ -15,9 +15,6 @@ from ghostyolo.errors import DataError, Span
 KNOWN = ("train", "val", "test")
 ALIASES = {"valid": "val", "validation": "val"}
 DRAWN = ("train", "val", "all")  # the splits of a data set that has none, and is split here
-OUTSIDE_HELP = "let COCO and VOC files name pictures outside of DATA"
-NO_CACHE_HELP = "read all of DATA anew, without the index that is kept of large data"
-LIMIT_HELP = "for a first try: at most N pictures of a split, the same random ones each time"
 HELD_BACK = 5  # one picture in five is for validation where a data set has no splits
 
 logger = logging.getLogger(__name__)

@@ -1,54 +1,118 @@
-"""Adapt a network to the classes of a data set: its heads, and the `[net]` that gencfg writes."""
+"""Adapt a network to a data set: its heads, the `[net]` that gencfg writes, and its anchors.
+
+The network becomes the one that `gencfg --data` writes for the pictures of the run. Adapting it
+again changes nothing, so a run can be resumed with the same options.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from ghostyolo.convert.pretrained import TIMM
 from ghostyolo.data import Dataset
+from ghostyolo.data.anchors import refit, with_anchors
+from ghostyolo.errors import DataError, Span
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, passes
-from ghostyolo.network.net_options import NetOptions
-from ghostyolo.network.outputs import class_counts, classifier_output
+from ghostyolo.network.outputs import class_counts, detection_heads
+from ghostyolo.network.weights_file import cutoff_of
 from ghostyolo.syntax.values import write
 from ghostyolo.training.options import TrainOptions
-from ghostyolo.zoo.networks import net_for
-
-GROUPS = (("batch", "subdivisions"), ("decay",), ("burn_in", "max_batches"))  # change together
+from ghostyolo.zoo.net_rules import Setting, net_for, net_settings
 
 logger = logging.getLogger(__name__)
 
 
 def adapted(network: Network, dataset: Dataset, options: TrainOptions) -> Network:
-    """Return the network with as many classes as the data set, unchanged if it has them.
+    """Return the network with the classes of a data set, and a detector fitted to it.
 
-    What gencfg sets in `[net]` by the number of classes is set for the new number, where the cfg
-    has what gencfg writes for its own and no option gives another value. A warning names all
-    changes. Raises `CfgError` if its classes cannot be changed, see `network.passes.reclass`.
+    What gencfg sets in `[net]` by its data is set anew where the cfg has what gencfg writes for its
+    number of classes and no option gives another value. Anchors are clustered unless heads of the
+    weights or a teacher were trained with those of the cfg, or there are too few boxes. A warning
+    tells each change and each value that is kept.
+
+    Raises `CfgError` if the classes or the anchors cannot be changed, see `network.passes.reclass`
+    and `data.anchors.with_anchors`.
     """
     classes, counts = len(dataset.names), [count for _, count in class_counts(network)]
-    if all(count == classes for count in counts):
+    result, same = network, all(count == classes for count in counts)
+    if not same:
+        result = passes.reclass(network, classes)
+        _tell("classes=%d (%d): those of %s", classes, counts[0], dataset.path)
+    if not any(isinstance(head, Yolo) for _, head in detection_heads(network)):
+        return result
+    changes = _net_changes(network, counts[0], dataset, options)
+    result = passes.rebuild(result, options=network.options.changed(**changes))
+    if whose := _trained_heads(options, same):
+        _tell("keeps the anchors, with which heads of the %s were trained", whose)
+        return result
+    return _with_anchors(result, dataset, options)
+
+
+def _tell(text: str, *values: object) -> None:
+    logger.warning(f"--adapt: {text}", *values)
+
+
+def _net_changes(
+    network: Network, classes: int, dataset: Dataset, options: TrainOptions
+) -> dict[str, Any]:
+    """Return the keys of `[net]` to change, with their values. classes: those of the cfg."""
+    net, changes = network.options, dict[str, Any]()
+    same = {key for key, value in net_for(classes).items() if getattr(net, key) == value}
+    from_gencfg = same.issuperset(("batch", "subdivisions", "decay"))
+    given = _given(options)
+    for setting in net_settings(len(dataset.names), len(dataset)):
+        keys = setting.values
+        now = {key: getattr(net, key) for key in keys}
+        if now == keys or not given.isdisjoint(keys):
+            continue
+        if from_gencfg and same.issuperset(keys):
+            _tell("%s: %s", _changed(setting, now), setting.why)
+            changes |= keys
+        else:
+            kept = Setting(now, "")
+            _tell("keeps the cfg's own %s; the data suggests %s (%s)", kept, setting, setting.why)
+    return changes
+
+
+def _given(options: TrainOptions) -> set[str]:
+    """Return the keys of `[net]` that options give."""
+    flags = {"max_batches": options.epochs, "batch": options.batch}
+    return {key for key, value in flags.items() if value} | set(options.overrides)
+
+
+def _changed(setting: Setting, now: dict[str, Any]) -> str:
+    """Return the keys that change, each with its value and that of the cfg."""
+    return " ".join(
+        f"{key}={write(value)} ({write(now[key])})"
+        for key, value in setting.values.items()
+        if value != now[key]
+    )
+
+
+def _trained_heads(options: TrainOptions, same: bool) -> str:
+    """Return whether a teacher or weights have heads for the network, in a word; "" if none have.
+
+    same: whether the cfg had the classes of the data set before.
+    """
+    if options.teacher:
+        return "teacher"
+    weights = str(options.weights or "") if same else ""
+    partial = not weights or weights.startswith(TIMM) or cutoff_of(weights) is not None
+    return "" if partial else "weights"
+
+
+def _with_anchors(network: Network, dataset: Dataset, options: TrainOptions) -> Network:
+    """Return the network with anchors for the boxes of a data set, at the size of the run."""
+    overrides = [(key, write(value)) for key, value in options.overrides.items()]
+    net = network.options.set(overrides, Span("--set"))
+    try:
+        found = refit(passes.rebuild(network, options=net), dataset)
+    except DataError as error:
+        _tell("keeps the anchors: %s", error.diagnostic.message)
         return network
-    result, net = passes.reclass(network, classes), network.options
-    changes = {} if classifier_output(network) else _changes(net, counts[0], classes, options)
-    told = [f"classes={classes} ({counts[0]})"]
-    told += [f"{key}={write(value)} ({write(getattr(net, key))})" for key, value in changes.items()]
-    why = ": what gencfg writes for so many classes" if changes else ""
-    logger.warning("--adapt changes the cfg to %s%s", ", ".join(told), why)
-    return passes.rebuild(result, options=net.changed(**changes))
-
-
-def _changes(net: NetOptions, before: int, after: int, options: TrainOptions) -> dict[str, Any]:
-    """Return the keys of `[net]` to change for another number of classes, with their values."""
-    own, new = net_for(before), net_for(after)
-    same = {key for key, value in own.items() if getattr(net, key) == value}
-    if not same.issuperset(("batch", "subdivisions", "decay")):
-        return {}
-    given = {"max_batches"} if options.epochs else set()
-    given |= ({"batch"} if options.batch else set()) | set(options.overrides)
-    keys = [
-        key
-        for group in GROUPS
-        if same.issuperset(group) and given.isdisjoint(group)
-        for key in group
-    ]
-    return {key: new[key] for key in keys if new[key] != own[key]}
+    result = with_anchors(network, found.after.anchors)
+    if result != network:
+        _tell("anchors clustered at %dx%d (HxW): %s", *net.size, found.gain("those of the cfg"))
+    return result

@@ -7,6 +7,7 @@ everything that changes during the run and is what a checkpoint saves and restor
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -37,6 +38,7 @@ from ghostyolo.training.observers import Observer, tell_validating
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
 from ghostyolo.training.validation_loss import ValidationLoss
+from ghostyolo.zoo.net_rules import SMALLEST_BATCH
 
 # On 400 painted pictures of six classes at 192x192, runs of 50, 100 and 200 updates of 4 pictures
 # ended at an AP50 of .004, .069 and .175.
@@ -156,7 +158,9 @@ def _few_updates_warning(config: TrainConfig) -> str:
     if config.weights or config.iterations >= FEW_UPDATES:
         return ""
     count = f"{counted(config.iterations, 'update')} of {config.batch} pictures"
-    hint = "give more --epochs, or a smaller --batch (--set net.batch=N)"
+    epochs = math.ceil(FEW_UPDATES * config.batch / len(config.train))
+    smaller = f", or --batch {SMALLEST_BATCH}" * (config.batch > SMALLEST_BATCH)
+    hint = f"give --epochs {epochs} or more{smaller}"
     return f"this run has {count}, and little is learned in fewer than {FEW_UPDATES}; {hint}"
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.data.splits import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP
+from ghostyolo.data.help_texts import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
@@ -67,7 +67,12 @@ class TrainOptions:
     allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     no_cache: bool = _option(False, NO_CACHE_HELP, group="data")
     limit: int | None = _count(None, LIMIT_HELP, group="data")
-    adapt: bool = _option(False, "rewrite the heads for the classes of DATA", group="model")
+    adapt: bool = _option(
+        False,
+        "fit CFG to DATA: classes and anchors; batch, decay and length too where CFG has what "
+        "gencfg writes without DATA",
+        group="model",
+    )
     weights: str | None = _option(
         None,
         "start from this .weights file, from a run's folder, from a published classifier's "

@@ -220,7 +220,7 @@ def prepare(
     train, val = world.once(lambda: _opened(network, data, options))
     if options.adapt:
         network = adapted(network, train, options)
-    check_classes(network, train, "give --adapt to rewrite the last layers for these")
+    check_classes(network, train, "give --adapt to fit the cfg to these")
     network = passes.rebuild(network, options=net_options(network.options, len(train), options))
     if options.freeze is not None:
         network = frozen(network, options.freeze)

@@ -16,9 +16,9 @@ from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.heads import ANCHORS, default_anchors, yolo_heads
 from ghostyolo.zoo.necks import NECKS, add_neck
+from ghostyolo.zoo.net_rules import net_for
 
 CLASSES, SIZE, NECK, NECK_WIDTH, HEADS = 80, (416, 416), "pan", 64, (8, 16, 32)  # of a detector
-VOC_CLASSES = 20
 NOT_BACKBONE = ("extra, ", "neck, ", "head, ")  # begin the names of a detector's other layers
 
 
@@ -171,28 +171,10 @@ def _extended(
     return features
 
 
-def net_for(classes: int) -> dict[str, Any]:
-    """Return the keys of a detector's `[net]` that follow from its number of classes.
-
-    AlexeyAB's rule is 2000 iterations per class, at least 6000, and a batch size of 64, which is
-    for data sets as large as VOC. On a few hundred images training is much faster with many small
-    batches than with few large ones; weight decay is larger there, as it acts in fewer iterations.
-    """
-    iterations = max(6000, 2000 * classes)
-    large = classes >= VOC_CLASSES
-    return {
-        "batch": 64 if large else 4,
-        "subdivisions": 4 if large else 1,
-        "decay": 0.0005 if large else 0.002,
-        "burn_in": iterations // 20,
-        "max_batches": iterations,
-    }
-
-
 def _detector_net(size: tuple[int, int], classes: int) -> NetOptions:
     """Return `[net]` of a detector.
 
-    The values that do not follow from the number of classes were chosen on BCCD's validation set:
+    The values that do not follow from the data were chosen on BCCD's validation set:
     linear burn-in, then half a cosine; images are enlarged more than their aspect is changed.
     """
     return NetOptions(

@@ -798,8 +798,7 @@ def test_adapt_rewrites_the_heads(run: Command, cfg: Path, tmp_path: Path) -> No
     done = run("train", cfg, folder, "--val-split", "none")
     assert_refused(
         done,
-        f"{cfg}:36: [yolo] classes=6, {folder} has 1 (ring); "
-        "give --adapt to rewrite the last layers for these",
+        f"{cfg}:36: [yolo] classes=6, {folder} has 1 (ring); give --adapt to fit the cfg to these",
     )
     code, _, _ = run("train", cfg, folder, "--val-split", "none", "--adapt", "--workers", "0")
     assert code == 0

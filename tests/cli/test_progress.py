@@ -16,14 +16,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ghostyolo import cli
 from ghostyolo.cli import progress_bar as console
 from ghostyolo.cli import shared
 from ghostyolo.cli.progress import TrainProgress
+from ghostyolo.data import Dataset, Sample
 from ghostyolo.training.observers import Interruption
 from support import tiny
+
+NONE = np.zeros(0, np.int64)
+PICTURE = Sample("x.jpg", np.zeros((0, 4), np.float32), NONE, NONE.astype(bool), (9, 9), "x")
+TWO_PICTURES = Dataset(("a",), (PICTURE, PICTURE), "train", "DATA")
 
 
 def state(iteration: int) -> Any:
@@ -32,8 +38,14 @@ def state(iteration: int) -> Any:
 
 def train_progress(iterations: int, start: int = 0) -> TrainProgress:
     progress = TrainProgress()
-    progress.started(SimpleNamespace(iterations=iterations), state(start))
+    config = SimpleNamespace(iterations=iterations, batch=4, train=TWO_PICTURES)
+    progress.started(config, state(start))
     return progress
+
+
+def lines_after_start(capsys: pytest.CaptureFixture) -> list[str]:
+    """Return the lines after the one that tells the length of the run."""
+    return capsys.readouterr().err.splitlines()[1:]
 
 
 class Terminal(io.TextIOWrapper):
@@ -84,10 +96,29 @@ def test_time_left_counts_from_where_a_run_was_resumed(
         progress.updated(state(iteration), 0.001, 3.21)
         clock[0] += 10
     progress.closed()
-    lines = capsys.readouterr().err.splitlines()
+    lines = lines_after_start(capsys)
     assert (
-        lines[0] == "train 903/1000 iterations, 16:10 left, loss 1.50, 3.2 pictures/s, rate 0.001"
+        lines[1] == "train 903/1000 iterations, 16:10 left, loss 1.50, 3.2 pictures/s, rate 0.001"
     )
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, "; --epochs N sets others"), (901, ", 901 done")])
+def test_length_is_told_at_the_start(start: int, end: str, capsys: pytest.CaptureFixture) -> None:
+    train_progress(1000, start)
+    told = "1,000 updates of 4 pictures: 2,000.0 epochs of the 2 pictures of train"
+    assert capsys.readouterr().err.splitlines() == [told + end]
+
+
+def test_time_is_told_once_by_the_first_seconds(
+    clock: list[float], capsys: pytest.CaptureFixture
+) -> None:
+    """The first update, which waits for pictures and memory, does not count."""
+    progress = train_progress(1000)
+    for iteration, seconds in ((1, 30), (2, 6), (3, 6), (4, 6), (5, 60)):
+        clock[0] += seconds
+        progress.updated(state(iteration), 0.001, 3.21)
+    told = [line for line in lines_after_start(capsys) if not line.startswith("train ")]
+    assert told == ["6 s an update: about 1:39:42 to go, and validations"]
 
 
 def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
@@ -96,7 +127,7 @@ def test_validation_is_a_line(capsys: pytest.CaptureFixture) -> None:
         {"iteration": 1, "epoch": 2, "loss": 3, "val_loss": 4, "AP": 0.1, "AP50": 0.25}
     )
     progress.validated({"iteration": 2, "epoch": 3, "loss": 3})
-    assert capsys.readouterr().err.splitlines() == [
+    assert lines_after_start(capsys) == [
         "epoch 2: loss 3.00, val_loss 4.00, AP 0.100, AP50 0.250",
         "epoch 3: loss 3.00",
     ]
@@ -115,7 +146,7 @@ def test_parts_of_a_loss_are_shown(capsys: pytest.CaptureFixture) -> None:
     progress, now = train_progress(3), state(3)
     now.parts = {"box": 1.0, "class": 0.5}
     progress.updated(now, 0.1, 1)
-    assert capsys.readouterr().err.startswith(
+    assert lines_after_start(capsys)[0].startswith(
         "train 3/3 iterations in 00:00, loss 1.50, 1.0 pictures/s, rate 0.1, box 1.00, class 0.50"
     )
 
@@ -149,7 +180,7 @@ def test_bar(columns: int, line: str, clock: list[float], monkeypatch: pytest.Mo
     logging.getLogger().warning("a picture is damaged")
     progress.updated(now, 0.001, 3.21)
     progress.closed()
-    assert terminal.lines() == ["a picture is damaged", line, ""]
+    assert terminal.lines()[1:] == ["a picture is damaged", line, ""]
     assert not handler.filters
 
 
@@ -178,7 +209,7 @@ def test_bar_of_a_run_comes_back_after_the_validation_for_its_page(
         progress.validating(done, 2)
     assert progress.validation is None
     progress.closed()
-    bar, last = terminal.lines()
+    _, bar, last = terminal.lines()
     assert bar.startswith("train [####") and "] 10/10 iterations in 00:00, loss 1.50" in bar
     assert last == ""
 

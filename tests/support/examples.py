@@ -62,7 +62,7 @@ SHORTER = (
     (r"^ghostyolo bench (?!.*--runtime)", "ghostyolo bench --runtime onnxruntime "),
     (r"^ghostyolo bench ", "ghostyolo bench --seconds 0.05 "),
     (r"(bench .*--seconds) [\d.]+", r"\1 0.05"),
-    (r"gencfg( --task classify)? --width [\d.]+", r"gencfg\1 --width 0.1"),
+    (r"(gencfg(?: --(?:task|data) \S+)*) --width [\d.]+", r"\1 --width 0.1"),
 )
 
 

@@ -105,7 +105,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def go(cfg: Path, data: Path, project: Path, *words: str) -> int:
-    rest = ("--project", str(project), "--workers", "0", "--val-split", "none", *words)
+    rest = ("--project", str(project), "--workers", "0", "--quiet", "--val-split", "none", *words)
     return cli.main(["train", str(cfg), str(data), "--save-every", "1", *rest])
 
 

@@ -137,6 +137,27 @@ def test_frozen_layers_stay_as_they_were(
     assert again.state.iteration == 4
 
 
+def test_adapted_run_is_resumed_from_its_own_cfg_or_the_first(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg, folder = (
+        tiny.write(tmp_path, ("classes=6", "classes=9"), ("filters=22", "filters=28")),
+        "run",
+    )
+    options = {"epochs": 2, "workers": 0, "adapt": True, "folder": tmp_path / folder}
+    first = ghostyolo.train(cfg, data, **options)
+    text = (first.folder / "model.cfg").read_text()
+    assert "classes=6" in text and "anchors=10,12,30,28" not in text
+    weights = first.weights.read_bytes()
+    for source in (cfg, first.folder):
+        again = ghostyolo.train(source, data, resume=True, **options)
+        assert again.state.iteration == first.state.iteration
+    assert (first.folder / "model.cfg").read_text() == text
+    assert first.weights.read_bytes() == weights
+    told = "this run has 6 updates of 2 pictures, and little is learned in fewer than 200; "
+    assert f"{told}give --epochs 67 or more\n" in caplog.text
+
+
 @pytest.fixture
 def without_val(tmp_path: Path) -> Path:
     """Write a data set of six pictures for training and no validation set; return its folder."""
