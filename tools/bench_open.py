@@ -2,8 +2,9 @@
 
 DATA: what tools/coco_size.py built. Each measurement is a process of its own with one thread, and
 an empty cache of its own: Python's json on the file with the collector off, which is the floor; the
-first and the second opening of train; VOC; 4 processes of torchrun, whose growth is compared with
-that of one as the system divides shared pages among them (PSS, from /proc/self/smaps_rollup).
+first and the second opening of train in COCO's file and in text files, and of VOC; 4 processes of
+torchrun, whose growth is compared with that of one as the system divides shared pages among them
+(PSS, from /proc/self/smaps_rollup).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ BARS = {
     "first opening / json.loads, peak": 1.2,
     "second opening, CPU s": 2.0,
     "second opening, growth in MB": 250,
+    "text files first opening / COCO, CPU": 3.0,
+    "text files second opening, CPU s": 2.0,
     "VOC second opening, CPU s": 2.0,
     "growth of 4 processes / of one, first": 1.5,
     "growth of 4 processes / of one, second": 1.5,
@@ -47,7 +50,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as cache:
         found = {"json": run("json", args.data, cache)}
-        for name in ("coco", "voc"):
+        for name in ("coco", "txt", "voc"):
             found |= {
                 f"{name} {which}": run(name, args.data, cache) for which in ("first", "second")
             }
@@ -59,6 +62,8 @@ def main() -> int:
         first["peak"] / floor["peak"],
         second["cpu"],
         second["pss"],
+        found["txt first"]["cpu"] / first["cpu"],
+        found["txt second"]["cpu"],
         found["voc second"]["cpu"],
         sum(each["pss"] for each in several["first"]) / first["pss"],
         sum(each["pss"] for each in several["second"]) / second["pss"],
@@ -111,7 +116,7 @@ def measure(part: str, data: Path) -> dict[str, float]:
     index._kept = lambda *words: (read.append(1), kept(*words))[1]
     if part != "several":
         before, start = _pss(), (time.process_time(), time.perf_counter())
-        opened = open_dataset(data / part, "train" if part == "coco" else "trainval")
+        opened = open_dataset(data / part, "trainval" if part == "voc" else "train")
         return {**_growth(before, start, len(opened) > 0), "parsed": len(read)}
     with joined("cpu") as world:
         world.wait()

@@ -24,6 +24,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("split", "pictures", "boxes"), [("train", 237, 1720), ("val", 10, 74)])
+def test_txt(built: Path, split: str, pictures: int, boxes: int) -> None:
+    data = open_dataset(built / "txt", split)
+    assert (len(data), sum(len(sample.classes) for sample in data.samples)) == (pictures, boxes)
+    assert len(data.names) == 80 and set(data.defects) <= {"missing label file"}
+
+
+@pytest.mark.parametrize(("split", "pictures", "boxes"), [("train", 237, 1720), ("val", 10, 74)])
 def test_coco(built: Path, split: str, pictures: int, boxes: int) -> None:
     data = open_dataset(built / "coco", split)
     assert (len(data), sum(len(sample.classes) for sample in data.samples)) == (pictures, boxes)
