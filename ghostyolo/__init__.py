@@ -21,6 +21,7 @@ from ghostyolo.errors import missing_package
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset, Sample, network_for, open_dataset, read_image
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
+    from ghostyolo.jobs.compare import compare
     from ghostyolo.jobs.export import export
     from ghostyolo.jobs.val import val
     from ghostyolo.model.detections import Detection, Detections
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "data": ("Dataset", "Sample", "network_for", "open_dataset", "read_image"),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
+    "jobs.compare": ("compare",),
     "jobs.export": ("export",),
     "jobs.val": ("val",),
     "model.detections": ("Detection", "Detections"),
@@ -41,8 +43,8 @@ _HOMES = {
 }
 __all__ = [
     "CfgError", "DataError", "Dataset", "Detection", "Detections", "GhostyoloError", "Model",
-    "Network", "Node", "OptionError", "Sample", "WeightsError", "dumps", "export", "load", "loads",
-    "network_for", "open_dataset", "read_image", "train", "val",
+    "Network", "Node", "OptionError", "Sample", "WeightsError", "compare", "dumps", "export",
+    "load", "loads", "network_for", "open_dataset", "read_image", "train", "val",
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "train it and use it": {
         "train": "train a cfg's detector or classifier on labelled pictures",
         "val": "measure the average precision or accuracy of a trained cfg",
+        "compare": "tell which of several detectors is better, and what is chance",
         "detect": "find objects in pictures, draw and list them",
         "classify": "print the most probable classes of pictures",
         "serve": "answer pictures with predictions over HTTP",

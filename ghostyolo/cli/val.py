@@ -54,12 +54,11 @@ def run(args: argparse.Namespace) -> None:
         return
     done = speed(len(result.dataset), result.seconds)
     model_argument.print_runtime(args, result.runtime, done)
-    few = {"limited": result.limited} if result.limited else {}
     if args.json:
-        shared.say(shared.json_text({**result.metrics.as_dict(), **few}))
+        shared.say(shared.json_text(result.as_dict()))
     else:
         shared.say(result.metrics.table(), keep="\n")
-        if few:
+        if result.limited:
             shared.say(f"these scores are {result.limited}")
     if args.report and not args.json:
         shared.say(f"report: {args.report}")

@@ -3,8 +3,7 @@
 Detections are matched by COCO's greedy rule: if a truth is already taken, a detection may take the
 free truth with the next highest IoU.
 Source: Bolya et al., TIDE, ECCV 2020, section 2.2: the types and both IoU thresholds. In TIDE a
-detection may also be poorly localized at a truth that is already taken, and have a wrong class and
-a poor localization at once.
+detection may also be poorly localized at a truth that is already taken.
 """
 
 from __future__ import annotations
@@ -18,20 +17,23 @@ from ghostyolo.data import Sample
 from ghostyolo.evaluation.curves import MATCH_IOU, overlaps
 from ghostyolo.model.detections import Detections
 
-NEAR_IOU = 0.1  # IoU threshold of a poorly localized detection
+NEAR_IOU = 0.1  # IoU threshold of a poorly localized detection, also of a wrong class
 
 CORRECT, MISSED, IGNORED = "correct", "missed", "ignored"
 WRONG_CLASS, POORLY_LOCALIZED = "wrong class", "poorly localized"
+WRONG_CLASS_AND_PLACE = "wrong class and place"
 DUPLICATE, FALSE_POSITIVE = "duplicate", "false positive"
-ERROR_TYPES = (MISSED, FALSE_POSITIVE, WRONG_CLASS, POORLY_LOCALIZED, DUPLICATE)
+ERROR_TYPES = (
+    MISSED, FALSE_POSITIVE, WRONG_CLASS, POORLY_LOCALIZED, WRONG_CLASS_AND_PLACE, DUPLICATE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """The outcomes of the detections and truths of one picture.
 
-    detections: (n,) of CORRECT, WRONG_CLASS, POORLY_LOCALIZED, DUPLICATE, FALSE_POSITIVE, IGNORED.
-    truths: (m,) of CORRECT, WRONG_CLASS, POORLY_LOCALIZED, MISSED and IGNORED. matched: (n,), the
+    detections: (n,) of CORRECT, IGNORED and `ERROR_TYPES` without MISSED. truths: (m,) of CORRECT,
+    WRONG_CLASS, POORLY_LOCALIZED, WRONG_CLASS_AND_PLACE, MISSED and IGNORED. matched: (n,), the
     index of the truth that a detection is matched to, or -1.
     """
 
@@ -52,8 +54,8 @@ def outcomes_of(found: Detections, sample: Sample) -> Outcomes:
     is at least MATCH_IOU: both are correct. Another detection that has this IoU with an ignored
     truth of its class is ignored; with a taken truth of its class, it is a duplicate; with a free
     truth of another class, its class is wrong. If it has an IoU of NEAR_IOU with a free truth of
-    its class, it is poorly localized. All others are false positives. A free truth that no
-    detection was matched to is missed.
+    its class, it is poorly localized; with one of another class, its class and place are wrong. All
+    others are false positives. A free truth that no detection was matched to is missed.
     """
     overlap = overlaps(found, sample)
     own = found.classes[:, None] == sample.classes
@@ -66,7 +68,11 @@ def outcomes_of(found: Detections, sample: Sample) -> Outcomes:
     kinds[(kinds == FALSE_POSITIVE) & (covered & sample.ignore).any(1)] = IGNORED
     kinds[(kinds == FALSE_POSITIVE) & covered.any(1)] = DUPLICATE
 
-    for kind, pairs, least in ((WRONG_CLASS, ~own, MATCH_IOU), (POORLY_LOCALIZED, own, NEAR_IOU)):
+    for kind, pairs, least in (
+        (WRONG_CLASS, ~own, MATCH_IOU),
+        (POORLY_LOCALIZED, own, NEAR_IOU),
+        (WRONG_CLASS_AND_PLACE, ~own, NEAR_IOU),
+    ):
         free = (kinds == FALSE_POSITIVE)[:, None] & (truths == MISSED)
         assigned = _assigned(np.where(pairs & free, overlap, 0), found.scores, least)
         kinds[assigned >= 0], truths[assigned[assigned >= 0]] = kind, kind
@@ -83,17 +89,17 @@ def confusion_matrix(
     """Return the confusion matrix, (classes + 1, classes + 1): rows true, columns predicted class.
 
     The last row and column are the background: the last row counts detections without a truth, the
-    last column truths without a detection. A poorly localized detection counts in both. Ignored
-    truths and ignored detections are not counted.
+    last column truths without a detection. A poorly localized detection counts in both, also one of
+    a wrong class. Ignored truths and ignored detections are not counted.
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     for found, sample, outcome in zip(detections, samples, outcomes, strict=True):
         paired = np.isin(outcome.detections, (CORRECT, WRONG_CLASS))
         pairs = sample.classes[outcome.matched[paired]], found.classes[paired]
         np.add.at(matrix, pairs, 1)
-        extra = np.isin(outcome.detections, (POORLY_LOCALIZED, DUPLICATE, FALSE_POSITIVE))
+        extra = ~paired & (outcome.detections != IGNORED)
         np.add.at(matrix[classes], found.classes[extra], 1)
-        lost = np.isin(outcome.truths, (POORLY_LOCALIZED, MISSED))
+        lost = ~np.isin(outcome.truths, (CORRECT, WRONG_CLASS, IGNORED))
         np.add.at(matrix[:, classes], sample.classes[lost], 1)
     return matrix
 

@@ -8,15 +8,15 @@ from typing import Any
 from ghostyolo.errors import printable
 
 
-def text(value: float) -> str:
-    """Return an integer as it is, a score with three decimals, NaN as '-'."""
+def text(value: float | str) -> str:
+    """Return an integer or a text as it is, a score with three decimals, NaN as '-'."""
     if value != value:
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    return str(value) if isinstance(value, int | str) else f"{value:.3f}"
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows of a name and numbers as aligned text, one line each, below a header."""
+    """Return rows of a name and numbers or texts as aligned text, below a header."""
     cells = [head, *([printable(name), *map(text, numbers)] for name, *numbers in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from ghostyolo.errors import printable
 from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
+from ghostyolo.evaluation.diagnosis import Diagnosis, diagnose
 from ghostyolo.model.classifier import Classifier, check_no_thresholds
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
@@ -78,6 +79,20 @@ class Validation:
         """Return the mean scores by name, such as AP and AP50, as in results.csv."""
         return self.metrics.row()
 
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """Return the errors and the box sizes of a detector; None for a classifier."""
+        found: Any = self.predictions
+        if not isinstance(self.metrics, Metrics):
+            return None
+        return diagnose(found, self.dataset.samples, len(self.dataset.names))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores for JSON, with null for NaN; of a detector also the diagnosis."""
+        few = {"limited": self.limited} if self.limited else {}
+        errors = self.diagnosis.as_dict(self.dataset.names) if self.diagnosis else {}
+        return {**self.metrics.as_dict(), **errors, **few}
+
     def __repr__(self) -> str:
         where = f"{len(self.dataset)} pictures of {self.dataset.path}, split {self.dataset.split}"
         by = f", computed in {self.runtime}" if self.runtime else ""
@@ -117,19 +132,10 @@ def validate(
     classifies = classifier_output(model.network) is not None
     if classifies:
         check_no_thresholds(thresh, nms)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        read = partial(
-            open_classification if classifies else open_dataset,
-            allow_outside=allow_outside,
-            no_cache=no_cache,
-        )
-        dataset = world.once(lambda: read_named(read, data, split, names, trained))
-        dataset.log_defects()
-    check_classes(model.network, dataset)
-    if not names:
-        check_class_order(trained[0], dataset, trained[1])
+    dataset = open_data(
+        model.network, data, split, names=names, trained=trained, allow_outside=allow_outside,
+        no_cache=no_cache, world=world,
+    )  # fmt: skip
     few, dataset = words(limit, len(dataset)), limited(dataset, limit)
     clock.append(time.monotonic())
     predictions, dataset = predict(
@@ -142,6 +148,37 @@ def validate(
     spent = zip(phases, clock, clock[1:], strict=False)
     seconds = {phase: end - start for phase, start, end in spent}
     return Validation(model.network, dataset, predictions, metrics, seconds, limited=few)
+
+
+def open_data(
+    network: Network,
+    data: str | Path | Dataset,
+    split: str,
+    *,
+    names: str | Path | Sequence[str] | None = None,
+    trained: Trained = ((), ""),
+    allow_outside: bool = False,
+    no_cache: bool = False,
+    world: World = ALONE,
+) -> Dataset:
+    """Return a data set with the classes of a network; see `validate`.
+
+    Raises `DataError` if it cannot be opened, `OptionError` if its classes differ.
+    """
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        read = partial(
+            open_classification if classifier_output(network) else open_dataset,
+            allow_outside=allow_outside,
+            no_cache=no_cache,
+        )
+        dataset = world.once(lambda: read_named(read, data, split, names, trained))
+        dataset.log_defects()
+    check_classes(network, dataset)
+    if not names:
+        check_class_order(trained[0], dataset, trained[1])
+    return dataset
 
 
 def predict(

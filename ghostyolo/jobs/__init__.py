@@ -1,1 +1,1 @@
-"""What the commands val and export do, as one call each."""
+"""What the commands val, compare and export do, as one call each."""

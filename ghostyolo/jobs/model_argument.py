@@ -43,7 +43,7 @@ def network_and_weights(
         cfg, weights = model_files(model, weights)
         model = load(cfg)
     if weights is None:
-        hint = "give weights=, or a Model, whose weights may be random"
+        hint = "give its weights (weights= in Python), or a Model, whose weights may be random"
         raise OptionError("no weights", span=span, hint=hint)
     return model, weights
 

@@ -67,9 +67,9 @@ def val(
         make_folder(Path(report).parent)
     options = {"size": size, "batch": batch, "threads": threads}
     with joined(device) as world, told(batch=batch, size=size):
-        with _opened(model, weights, runtime, world, options) as (opened, title, trained):
+        with opened(model, weights, runtime, world, options) as (computing, title, trained):
             result = validate(
-                opened, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
+                computing, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
                 allow_outside=allow_outside, no_cache=no_cache, limit=limit, world=world,
                 on_progress=on_progress if world.first else lambda done, total: None,
             )  # fmt: skip
@@ -81,7 +81,7 @@ def val(
 
 
 @contextmanager
-def _opened(
+def opened(
     model: ModelArgument,
     weights: str | Path | None,
     runtime: str,
@@ -99,10 +99,10 @@ def _opened(
     if isinstance(model, Network) or not is_exported(model):
         model, weights = network_and_weights(model, weights)
     options["batch"] = 1 if options["batch"] is None else options["batch"]
-    with open_runtime(model, weights, name=runtime, device=world.device, **options) as opened:
+    with open_runtime(model, weights, name=runtime, device=world.device, **options) as found:
         source = weights or str(model)
-        names = opened.class_names or names_beside(opened.network, source)
-        yield opened, opened.title, (names, source)
+        names = found.class_names or names_beside(found.network, source)
+        yield found, found.title, (names, source)
 
 
 def _write_page(
@@ -115,7 +115,7 @@ def _write_page(
 ) -> None:
     """Write the page of a validation. device: that torch computed on."""
     page = pages.RunReport(
-        title=", ".join(filter(None, (_title(model), result.limited))),
+        title=", ".join(filter(None, (title_of(model), result.limited))),
         network=result.network,
         command=command,
         seconds=result.seconds,
@@ -127,7 +127,7 @@ def _write_page(
     pages.write(path, page)
 
 
-def _title(model: ModelArgument) -> str:
+def title_of(model: ModelArgument) -> str:
     """Return the title of a page: the name of the run, of the cfg or of the exported file."""
     if not isinstance(model, Model | Network):
         return model_name(model)

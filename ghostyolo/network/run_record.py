@@ -51,7 +51,7 @@ def check(path: str | os.PathLike[str]) -> None:
     Nothing is known of files in other folders, of other names, and of runs of older versions.
     """
     folder, name = os.path.split(path)
-    known = _readable(folder).get(SUMS, {})
+    known = readable(folder).get(SUMS, {})
     if name not in known or not os.path.isfile(path):
         return
     found = files.digest(path)
@@ -74,7 +74,7 @@ def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) 
     file that is in the record. Raises `OptionError` if a file cannot be written.
     """
     folder, name = os.path.split(path)
-    record = _readable(folder)
+    record = readable(folder)
     if "ghostyolo" not in record:
         files.replace(path, chunks)
         return
@@ -89,7 +89,7 @@ def replace(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) 
     write(folder, record | {SUMS: {**sums, name: [new]}})
 
 
-def _readable(folder: str) -> dict[str, Any]:
+def readable(folder: str) -> dict[str, Any]:
     """Return the record in a folder, {} with a warning if it cannot be read."""
     try:
         return read(folder)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ghostyolo.evaluation.average_precision import COLUMNS, FOOTNOTE, Metrics
 from ghostyolo.evaluation.curves import RankedDetections, rank_detections, sweep_thresholds
-from ghostyolo.evaluation.error_types import confusion_matrix, outcomes_of
+from ghostyolo.evaluation.error_types import confusion_matrix
+from ghostyolo.evaluation.intervals import intervals_of
 from ghostyolo.evaluation.validation import Validation
-from ghostyolo.model.detector import THRESH
 from ghostyolo.report import grids, pictures, plots, tables
 
 
@@ -20,23 +20,27 @@ def sections(validation: Validation) -> dict[str, Any]:
     detections: Any = validation.predictions
     names, samples = validation.dataset.names, validation.dataset.samples
     ranked = rank_detections(detections, samples, len(names))
-    sweep = sweep_thresholds(ranked)
-    threshold = float(sweep.thresholds[sweep.best]) if sweep.f1.max() > 0 else THRESH
-    kept = [found[found.scores >= threshold] for found in detections]
-    outcomes = [outcomes_of(*pair) for pair in zip(kept, samples, strict=True)]
-    matrix = confusion_matrix(kept, samples, outcomes, len(names))
+    sweep, found = sweep_thresholds(ranked), validation.diagnosis
+    assert found is not None
+    matrix = confusion_matrix(found.kept, samples, found.outcomes, len(names))
     has_truths = any(each.truths for each in ranked)
     return {
-        "scores": {"table": _score_table(metrics, ranked), "best": threshold},
+        "scores": {
+            "table": _score_table(metrics, ranked),
+            "best": found.threshold,
+            "intervals": intervals_of(detections, validation.dataset),
+        },
         "sizes": tables.scores_by_size(metrics.mean, samples) if has_truths else None,
+        "box_sizes": list(zip(names, found.sizes, strict=True)) if has_truths else None,
         "curves": [plots.precision_recall(ranked, names), plots.thresholds(sweep)] * has_truths,
         "confusion": {
             **tables.confusion(matrix, names),
-            "threshold": threshold,
-            "outcomes": tables.outcome_counts(outcomes),
+            "threshold": found.threshold,
+            "outcomes": found.counts,
+            "shares": found.shares,
         },
-        "grids": grids.validation_grids(samples, kept, names),
-        "pictures": pictures.with_most_errors(kept, samples, outcomes, names),
+        "grids": grids.validation_grids(samples, found.kept, names),
+        "pictures": pictures.with_most_errors(found.kept, samples, found.outcomes, names),
     }
 
 

@@ -1,20 +1,16 @@
 """The HTML page of a run: a single file that loads nothing else.
 
-`_parts` computes the values of each section from those of the run; `templates/page.html` shows them
-and escapes all text. A section without values is left out.
+`_parts` computes the values of each section from those of the run; `templates/page.html` shows
+them. A section without values is left out.
 """
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from ghostyolo.data import Dataset
 from ghostyolo.evaluation.validation import Validation
@@ -22,12 +18,13 @@ from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps, info
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.report import classification, detection, plots, tables
-from ghostyolo.report.pictures import jpeg_uri
+from ghostyolo.report.html import LONG_TABLE, environment
 
 TITLES = {
     "results": "Training curves",
     "scores": "Average precision",
     "sizes": "By object size",
+    "box_sizes": "Size of the boxes",
     "curves": "Precision and recall",
     "confusion": "Confusion matrix",
     "grids": "Truth and predictions",
@@ -39,7 +36,6 @@ TITLES = {
     "origin": "Command and versions",
     "cfg": "The cfg",
 }
-LONG_TABLE = 25  # rows; a longer table has its own scroll bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +87,10 @@ def render(run: RunReport) -> str:
     titles = TITLES if boxes else {**TITLES, "scores": "Accuracy"}
     parts = {name: value for name, value in _parts(run).items() if value}
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
+            title=run.title,
             run=run,
             boxes=boxes,
             parts=parts,
@@ -102,39 +99,6 @@ def render(run: RunReport) -> str:
             long_table=LONG_TABLE,
         )
     )
-
-
-def score(value: float) -> str:
-    """Return a number in [0, 1] with three decimals, or a dash for NaN."""
-    return "\N{EN DASH}" if math.isnan(value) else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in seconds, minutes or hours: .5 -> '0.50 s', 75 -> '1 min 15 s'."""
-    if seconds < 59.95:
-        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ghostyolo.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": score,
-        "duration": duration,
-        "count": "{:,}".format,
-        "command_line": shlex.join,
-        "jpeg_uri": jpeg_uri,
-        "picture_sizes": tables.picture_sizes,
-    }
-    return environment
 
 
 def _parts(run: RunReport) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,16 +19,41 @@ from ghostyolo.evaluation.error_types import (
     IGNORED,
     POORLY_LOCALIZED,
     WRONG_CLASS,
+    WRONG_CLASS_AND_PLACE,
     Outcomes,
 )
 from ghostyolo.model.detections import Detections
 
 MAX_PICTURES, MAX_BOXES = 6, 100
-LONG_SIDE, QUALITY = 560, 80  # pixels and JPEG quality: six pictures are half a megabyte
+LONG_SIDE, QUALITY = 560, 80  # pixels, so that lines and letters look alike on all; JPEG quality
 LETTER, LINE = 12, 20  # pixels of a label, in the larger letters that a phone shows
 FEW_BOXES = 12  # up to this number of boxes each has room for its whole label
 MAX_LETTERS = 26  # of a class name in a label
-DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS)  # other outcomes are drawn on top
+# Other outcomes are drawn on top.
+DRAWN_FIRST = (IGNORED, CORRECT, POORLY_LOCALIZED, WRONG_CLASS_AND_PLACE, WRONG_CLASS)
+
+
+class Boxes(NamedTuple):
+    """Boxes to draw on a picture: (n, 4) xyxy in its pixels; (n,) of the rest.
+
+    labels: what follows the name of the class.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    labels: Sequence[str]
+    outcomes: Sequence[str]
+
+
+def truths_of(sample: Sample, outcomes: Sequence[str]) -> Boxes:
+    """Return the truths of a picture to draw, with their outcomes."""
+    return Boxes(sample.boxes_xyxy_px, sample.classes, [""] * len(sample.classes), outcomes)
+
+
+def detections_of(found: Detections, outcomes: Outcomes) -> Boxes:
+    """Return the detections of a picture to draw, with their scores and outcomes."""
+    labels = [f" {score:.2f}" for score in found.scores]
+    return Boxes(found.boxes, found.classes, labels, outcomes.detections.tolist())
 
 
 def with_most_errors(
@@ -39,15 +64,22 @@ def with_most_errors(
 ) -> list[dict[str, Any]]:
     """Return the pictures with most errors, or the first ones if there are no errors at all.
 
-    Each has path and name, the JPEG (uri), the truths and detections to draw (see `_mark`), and the
-    number of errors of each type in words. w, h: the size of the drawing. Its longer side is
-    LONG_SIDE for every picture, so that lines and letters look alike on all.
-    Pictures that cannot be read any more are left out.
+    Each has its truths and its detections as drawings, see `marked`. Pictures that cannot be read
+    any more are left out.
     """
     counts = np.array([sum(outcome.errors().values()) for outcome in outcomes])
     order = np.argsort(-counts, kind="stable").tolist()
     return [
-        _marked(image, detections[row], samples[row], outcomes[row], names)
+        marked(
+            image,
+            samples[row],
+            names,
+            {
+                "truths": truths_of(samples[row], outcomes[row].truths.tolist()),
+                "detections": detections_of(detections[row], outcomes[row]),
+            },
+            errors_in_words(outcomes[row]),
+        )
         for row, image in first_readable(samples, order, MAX_PICTURES)
     ]
 
@@ -95,36 +127,39 @@ def _scaled_size(image: np.ndarray, long_side: int) -> tuple[int, int]:
     return h, w
 
 
-def _marked(
-    image: np.ndarray, found: Detections, sample: Sample, outcomes: Outcomes, names: Sequence[str]
+def marked(
+    image: np.ndarray, sample: Sample, names: Sequence[str], boxes: Mapping[str, Boxes], errors: str
 ) -> dict[str, Any]:
+    """Return a picture, and for each drawing of it, by its title, the boxes to draw; see `_mark`.
+
+    uri: the JPEG. w, h: the size of the drawings. errors: what is wrong, in words.
+    """
     scale = LONG_SIDE / max(image.shape[:2])
     h, w = _scaled_size(image, LONG_SIDE)
-    few = max(len(found), len(sample.classes)) <= FEW_BOXES
-    scores = [f" {score:.2f}" for score in found.scores]
-    truths = (sample.boxes_xyxy_px, sample.classes, [""] * len(sample.classes), outcomes.truths)
-    detections = (found.boxes, found.classes, scores, outcomes.detections)
-    drawn_truths, drawn_detections = (
-        _labelled(
-            _in_order(
-                _mark(box * scale, outcome, names[cls], score, few)
-                for box, cls, score, outcome in zip(*columns, strict=True)
-            ),
-            (h, w),
+    few = max(len(each.classes) for each in boxes.values()) <= FEW_BOXES
+    drawings = {}
+    for title, own in boxes.items():
+        columns = (own.boxes * scale, own.outcomes, own.classes, own.labels)
+        marks = (
+            _mark(box, outcome, names[cls], label, few)
+            for box, outcome, cls, label in zip(*columns, strict=True)
         )
-        for columns in (truths, detections)
-    )
-    errors = ", ".join(f"{kind}: {count}" for kind, count in outcomes.errors().items() if count)
+        drawings[title] = _labelled(_in_order(marks), (h, w))
     return {
         "path": sample.path,
         "name": Path(sample.path).name,
         "uri": jpeg_uri(jpeg(resized(image, LONG_SIDE))),
         "w": w,
         "h": h,
-        "truths": drawn_truths,
-        "detections": drawn_detections,
-        "errors": errors or "no errors",
+        "drawings": drawings,
+        "errors": errors,
     }
+
+
+def errors_in_words(outcomes: Outcomes) -> str:
+    """Return the number of errors of each type in a picture."""
+    counts = outcomes.errors().items()
+    return ", ".join(f"{kind}: {count}" for kind, count in counts if count) or "no errors"
 
 
 def _mark(box: np.ndarray, outcome: str, name: str, score: str, few: bool) -> dict[str, Any]:

@@ -139,6 +139,34 @@ def anchors(sizes: np.ndarray, scales: Mapping[float, np.ndarray]) -> Plot:
         return plot("Anchors among the boxes", alt)
 
 
+def intervals(
+    heading: str,
+    names: Sequence[str],
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    *,
+    zero: bool = False,
+) -> Plot:
+    """Draw numbers with their intervals, one below the other, and beside each other by series.
+
+    series: value, low and high for each of the names; NaN is left out. zero: whether these are
+    differences to a first series, which has the first colour.
+    """
+    with _axes() as (axes, plot):
+        for number, (label, triples) in enumerate(series.items()):
+            value, low, high = np.array(triples).T
+            y = np.arange(len(names)) + 0.6 * ((number + 0.5) / len(series) - 0.5)
+            colour = COLOURS[(number + zero) % SERIES]
+            for row in np.flatnonzero(~np.isnan(value)):
+                axes.plot([low[row], high[row]], [y[row], y[row]], color=colour, linewidth=2.4)
+            axes.plot(value, y, "o", color=colour, markersize=5, label=label)
+        if zero:
+            axes.axvline(0, color=INKS["ink"], linewidth=1, linestyle=":")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        alt = f"{', '.join(names)} of {', '.join(series)} with their intervals"
+        return plot(heading, alt)
+
+
 def _group(key: str) -> str:
     """Return the heading of the plot that shows a column of results."""
     if key.startswith("AP") or key in ("VOC", "precision", "recall"):

@@ -1,8 +1,7 @@
-"""The tables of the page: counts and percentages of data sets, outcomes and anchors."""
+"""The tables of the page: counts and percentages of data sets and anchors."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.data.anchor_clustering import measure
 from ghostyolo.evaluation.average_precision import Scores
-from ghostyolo.evaluation.error_types import CORRECT, ERROR_TYPES, Outcomes
 from ghostyolo.network import Network
 from ghostyolo.network.net_options import NetOptions
 from ghostyolo.network.outputs import detection_heads
@@ -35,14 +33,6 @@ def scores_by_size(mean: Scores, samples: Sequence[Sample]) -> list[tuple[str, s
         ("medium", "32² to 96²", medium, mean.ap_medium),
         ("large", "over 96²", large, mean.ap_large),
     ]
-
-
-def outcome_counts(outcomes: Sequence[Outcomes]) -> list[tuple[str, int]]:
-    """Return the number of correct detections and of errors of each type, over all pictures."""
-    counts: Counter[str] = Counter()
-    for outcome in outcomes:
-        counts.update({CORRECT: int((outcome.detections == CORRECT).sum()), **outcome.errors()})
-    return [(kind, counts[kind]) for kind in (CORRECT, *ERROR_TYPES)]
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

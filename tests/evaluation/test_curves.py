@@ -26,7 +26,7 @@ def kinds(detections: Detections, *truths: tuple) -> tuple[list[str], list[str]]
         ([(*SHIFTED, 0, 0.9)], [(*SQUARE, 0)], (["correct"], ["correct"])),
         ([(*SHIFTED, 1, 0.9)], [(*SQUARE, 0)], (["wrong class"], ["wrong class"])),
         ([(*BESIDE, 0, 0.9)], [(*SQUARE, 0)], (["poorly localized"], ["poorly localized"])),
-        ([(*BESIDE, 1, 0.9)], [(*SQUARE, 0)], (["false positive"], ["missed"])),
+        ([(*BESIDE, 1, 0.9)], [(*SQUARE, 0)], (["wrong class and place"],) * 2),
         ([(*FAR, 0, 0.9)], [(*SQUARE, 0)], (["false positive"], ["missed"])),
         ([(*SHIFTED, 0, 0.9)], [(*SQUARE, 0, 1)], (["ignored"], ["ignored"])),
         ([(*FAR, 0, 0.9)], [], (["false positive"], [])),

@@ -209,7 +209,7 @@ def test_what_does_not_fit_is_refused_before_writing(
 
 
 def test_cfg_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"tiny\.cfg: no weights; give weights=, or a Model"):
+    with pytest.raises(OptionError, match=r"tiny\.cfg: no weights; give its weights"):
         ghostyolo.export(tiny.write(tmp_path), tmp_path / "x.onnx")
 
 

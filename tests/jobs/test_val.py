@@ -87,6 +87,10 @@ def test_result_is_a_table_of_scores(folder: Path) -> None:
     assert "\n".join(table) == result.metrics.table()
     assert last.startswith(f"3 pictures of {folder / 'data'}, split val, computed in torch 2")
     assert result.scores == result.metrics.row()
+    found = result.as_dict()
+    assert list(found) == ["mean", "classes", "threshold", "errors", "box_sizes"]
+    assert sum(each["count"] for each in found["errors"].values()) > 0
+    assert [each["name"] for each in found["box_sizes"]] == list(NAMES)
 
 
 def test_page_is_named_after_the_model(folder: Path, tmp_path: Path) -> None:
@@ -110,5 +114,5 @@ def test_what_has_no_effect_on_a_model_is_refused(folder: Path) -> None:
     for options in ({"thresh": 2}, {"batch": 0}):
         with pytest.raises(OptionError, match=r"=[20]; give"):
             ghostyolo.val(folder / "run", folder / "data", **options)
-    with pytest.raises(OptionError, match="no weights; give weights=, or a Model"):
+    with pytest.raises(OptionError, match="no weights; give its weights"):
         ghostyolo.val(folder / "tiny.cfg", folder / "data")
