@@ -66,7 +66,7 @@ class Batches:
     rank-th of world_size equal parts; all parts together are the batch of a single process. levels:
     return images as uint8, to be divided by 255 on the GPU, which copies a quarter of the bytes.
     pin_memory: use pinned memory if there is a GPU. channels: of the network's input, 1 for shades
-    of grey.
+    of grey. factors: see `reduction`; None to decode every picture whole.
 
     Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
@@ -88,6 +88,7 @@ class Batches:
         pin_memory: bool = False,
         compose: Compose = compose,
         channels: int = 3,
+        factors: np.ndarray | None = None,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -97,13 +98,13 @@ class Batches:
         self.dataset, self.settings, self.batch = dataset, settings, batch
         self.size, self.seed, self.workers, self.pin_memory = size, seed, workers, pin_memory
         places, dtype = _places(batch, shard), torch.uint8 if levels else torch.float32
-        fits = int(decoded(dataset).sum()) <= CACHE_BYTES
+        fits = int(decoded(dataset, factors).sum()) <= CACHE_BYTES
         if recent is None:
             recent = 0 if fits else max(RECENT_BATCHES, math.ceil(RECENT_PICTURES / batch))
         if cache_bytes is None:
             cache_bytes = CACHE_BYTES if fits else 0
         held = (recent + 1 + AHEAD * workers) * len(places) if recent else 0
-        cache = Cache(dataset, cache_bytes, held, window_bytes, max(1, workers))
+        cache = Cache(dataset, cache_bytes, held, window_bytes, max(1, workers), factors)
         self._told = False  # that shared memory is too small
         self._maker = _Maker(cache, batch, seed, places, recent, dtype, compose, channels)
 
@@ -253,10 +254,10 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         """Return a picture, or the next picture that can be read, with the boxes to train on."""
         index, image = self.cache.read(index, position)
         image = grey(image) if self.channels == 1 else image
-        boxes, classes = self.cache.truths(index)
+        (boxes, classes), factor = self.cache.truths(index), self.cache.factor(index)
         if image.shape[:2] != self.cache.size(index):  # the label states a wrong size
-            boxes = np.minimum(boxes, image.shape[1::-1] * 2)
-        return Picture(image, boxes, classes)
+            boxes = np.minimum(boxes, np.multiply(image.shape[1::-1] * 2, factor))
+        return Picture(image, boxes, classes, factor)
 
     def _index(self, iteration: int, place: int) -> int:
         """Return the index of the sample at a place of a batch, before any mosaic or mixup."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ghostyolo.augment.reduction import reduced
 from ghostyolo.augment.slots import Head, Slots, lengths
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.header import Size
@@ -34,6 +35,7 @@ class Cache:
     last. Any process may decode a picture, even two at a time. `faults` has the defects that were
     found; the caller that reports them empties it. count: the number of pictures.
 
+    factors: of each picture, by which its sides are divided, see `inspect_image`; None for 1.
     room: bytes for pictures to keep, for all processes. recent: the number of other pictures to
     hold. recent_room: bytes for these, None for as many as they take. readers: the number of
     processes; a spawned one, which does not share memory, has its part of all three for itself.
@@ -49,8 +51,9 @@ class Cache:
         recent: int = 0,
         recent_room: int | None = None,
         readers: int = 1,
+        factors: np.ndarray | None = None,
     ) -> None:
-        self.dataset, self.readers = dataset, readers
+        self.dataset, self.readers, self.factors = dataset, readers, factors
         self.room, self.recent, self.recent_room = room, recent, recent_room
         self._prepare()
 
@@ -81,14 +84,19 @@ class Cache:
         raise self.dataset.unreadable()
 
     def truths(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the boxes of a picture that are trained on, (n, 4) xyxy, and their classes."""
+        """Return the boxes to train on, (n, 4) xyxy in pixels of the whole picture, and classes."""
         begin, end = self._columns.ends[index : index + 2].tolist()
         return self._columns.boxes_xyxy_px[begin:end], self._columns.classes[begin:end]
 
     def size(self, index: int) -> Size:
-        """Return the size (h, w) that the label of a picture states."""
+        """Return the size (h, w) of what `read` returns, if the label of the picture is right."""
         h, w = self._columns.sizes[index].tolist()
-        return h, w
+        factor = self.factor(index)
+        return -(-h // factor), -(-w // factor)
+
+    def factor(self, index: int) -> int:
+        """Return by what the sides of a picture are divided."""
+        return 1 if self.factors is None else int(self.factors[index])
 
     def _prepare(self) -> None:
         """Reserve memory: for pictures to keep, in their order, and for recent ones."""
@@ -96,7 +104,7 @@ class Cache:
         self._lent, self._lends = {}, True
         self._columns = self.dataset.columns.without_ignored()
         self.count = len(self.dataset)
-        sizes = decoded(self.dataset)
+        sizes = decoded(self.dataset, self.factors)
         count = np.searchsorted(np.cumsum(lengths(sizes)), self.room, side="right")
         self.kept = Slots(sizes[:count])
         usual = np.quantile(sizes, USUAL, method="higher")
@@ -118,14 +126,14 @@ class Cache:
 
     def _decoded(self, index: int, store: Slots, slot: int) -> np.ndarray | None:
         """Decode a picture and put it into a slot, unless that is lent to this process."""
-        image, found = self.dataset.samples[index].read()
+        image, found = self.dataset.samples[index].read(self.factor(index))
         self.faults += [Fault(index, defect, message) for defect, message in found.items()]
         if image is not None and len(store) and (store is self.kept or slot not in self._lent):
             store.put(slot, index + 1, image)
         return image
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"dataset": self.dataset, "readers": 1}
+        state = {"dataset": self.dataset, "readers": 1, "factors": self.factors}
         for name in ("room", "recent", "recent_room"):
             whole = getattr(self, name)
             state[name] = whole if whole is None else whole // self.readers
@@ -136,6 +144,10 @@ class Cache:
         self._prepare()
 
 
-def decoded(dataset: Dataset) -> np.ndarray:
-    """Return the bytes of each picture of a data set when it is decoded, by its stated size."""
-    return 3 * dataset.columns.sizes.prod(1)
+def decoded(dataset: Dataset, factors: np.ndarray | None = None) -> np.ndarray:
+    """Return the bytes of each picture of a data set when it is decoded, by its stated size.
+
+    factors: see `Cache`.
+    """
+    sizes = dataset.columns.sizes
+    return 3 * (sizes if factors is None else reduced(sizes, factors)).prod(1)

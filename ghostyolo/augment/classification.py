@@ -57,6 +57,15 @@ class ClassificationAugmentation:
             blur=(0, 255),
         )
 
+    def density(self, sizes: np.ndarray, size: Size) -> np.ndarray:
+        """Return the least pixels of a picture along a side of a pixel of the input, (n,).
+
+        sizes: (n, 2), (h, w) of n pictures. size: of the input, which does not matter. See `draw`.
+        """
+        aspect = min(self.aspect, 1 / self.aspect)
+        shorter = np.minimum(sizes[:, 0], np.trunc(sizes[:, 1] * aspect))
+        return shorter * aspect / self.max_crop
+
 
 class Mixture(NamedTuple):
     """A picture, uint8 RGB (h, w, 3), and the fraction of it that each of its parts has."""
@@ -81,7 +90,7 @@ def compose(
     if settings.mixtures and rng.random() < settings.mixed:
         kind = settings.mixtures[int(rng.integers(len(settings.mixtures)))]
         pictures += [partner() for _ in range(PARTS[kind] - 1)]
-    parts = [augment(picture.image, size, settings, rng) for picture in pictures]
+    parts = [augment(each.image, size, settings, rng, each.factor) for each in pictures]
     image, shares = MIXTURES[kind](parts, rng) if kind else Mixture(parts[0], (1.0,))
     if settings.blur and rng.random() < BLURRED:
         side = SOFT if settings.blur == 1 else settings.blur // 2 * 2 + 1
@@ -91,15 +100,19 @@ def compose(
 
 
 def augment(
-    image: np.ndarray, size: Size, settings: ClassificationAugmentation, rng: Rng
+    image: np.ndarray,
+    size: Size,
+    settings: ClassificationAugmentation,
+    rng: Rng,
+    factor: int = 1,
 ) -> np.ndarray:
     """Return a changed picture of `size` (h, w), uint8 RGB, black beyond the picture's edge.
 
     As in Darknet, the crop is a square of the larger side and is then resized: pictures are
-    stretched if the input is not square.
+    stretched if the input is not square. factor: by which the sides of the picture were divided.
     """
-    side = max(size)
-    crop = cut(image, side, draw(image.shape[:2], side, settings, rng))
+    side, (h, w) = max(size), image.shape[:2]
+    crop = cut(image, side, draw((h * factor, w * factor), side, settings, rng), factor)
     if settings.appearance.flip and rng.random() < 0.5:
         crop = cv2.flip(crop, 1)
     crop = recolour(crop, *draw_colours(settings.appearance, rng))
@@ -132,13 +145,17 @@ def draw(source: Size, side: int, settings: ClassificationAugmentation, rng: Rng
     return Crop(float(angle), scale, dx, dy, aspect)
 
 
-def cut(image: np.ndarray, side: int, crop: Crop) -> np.ndarray:
-    """Return the part of a picture that a crop shows, (side, side, 3)."""
+def cut(image: np.ndarray, side: int, crop: Crop, factor: int = 1) -> np.ndarray:
+    """Return the part of a picture that a crop shows, (side, side, 3).
+
+    factor: by which the sides of the picture were divided; the crop is one of the whole picture.
+    """
     (h, w), (angle, scale, dx, dy, aspect) = image.shape[:2], crop
-    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    cos, sin = np.cos(angle) / scale / factor, np.sin(angle) / scale / factor
     # maps a pixel of the crop, relative to its centre, into the picture
     matrix = np.array([[cos * aspect, -sin, 0.0], [sin * aspect, cos, 0.0]])
     matrix[:, 2] = (w / 2, h / 2) + matrix[:, :2] @ (dx - side / 2, dy - side / 2)
+    matrix[:, 2] += (1 / factor - 1) / 2  # pixels are counted from their centres
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 

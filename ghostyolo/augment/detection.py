@@ -75,6 +75,14 @@ class Augmentation:
             min_visible=(0, 0.99),
         )
 
+    def density(self, sizes: np.ndarray, size: Size) -> np.ndarray:
+        """Return the least pixels of a picture along a side of a pixel of the input, (n,).
+
+        sizes: (n, 2), (h, w) of n pictures. size: (h, w) of the input. See `draw_crop`.
+        """
+        least = 1 / max(self.resize, 1) - 2 * self.jitter  # of a side
+        return (sizes * least / size).min(1)
+
 
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
     """Raise OptionError for a setting outside its range (low, high)."""
@@ -93,21 +101,24 @@ def augment(
     size: Size,
     settings: Augmentation,
     rng: Rng,
+    factor: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a changed picture of `size`, its boxes, and their indices among the given boxes.
 
-    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. Returns uint8 (h, w, 3); cxcywh
-    (k, 4) float32 relative to it, clipped; and k indices. A box of less than a pixel in width or
-    height is always left out.
+    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. factor: by which the sides of
+    the picture were divided, see `cut`. Returns uint8 (h, w, 3); cxcywh (k, 4) float32 relative to
+    it, clipped; and k indices. A box of less than a pixel in width or height is always left out.
     """
-    crop = draw_crop(image.shape[:2], size, settings, rng)
+    h, w = image.shape[:2]
+    crop = draw_crop((h * factor, w * factor), size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
     cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.min_visible)
 
     def pixels() -> np.ndarray:
         return cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
 
-    return finish(cut(image, crop, size), pixels, flip, settings, rng), cxcywh, kept
+    part = cut(image, crop, size, factor=factor)
+    return finish(part, pixels, flip, settings, rng), cxcywh, kept
 
 
 def finish(
@@ -170,11 +181,16 @@ def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]
     return 2 * settings.hue * hue - settings.hue, saturation, exposure
 
 
-def cut(image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+def cut(
+    image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None = None, factor: int = 1
+) -> np.ndarray:
     """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour.
 
-    out: memory for the result.
+    out: memory for the result. factor: by which the sides of the picture were divided, the crop is
+    in pixels of the whole one.
     """
+    if factor > 1:
+        return _cut_divided(image, crop, size, out, factor)
     h, w = image.shape[:2]
     left, top, right, bottom = crop
     x1, x2 = min(max(left, 0), w), min(max(right, 0), w)
@@ -185,6 +201,20 @@ def cut(image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None = None
         mean = np.rint(cv2.mean(image)).tolist()
         part = cv2.copyMakeBorder(part, *beyond, cv2.BORDER_CONSTANT, value=mean)
     return cv2.resize(part, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+def _cut_divided(
+    image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None, factor: int
+) -> np.ndarray:
+    """Do what `cut` does where the edges of the crop may lie between pixels."""
+    matrix = np.zeros((2, 3))  # from the centres of pixels of the result to those of the picture
+    for axis in (0, 1):
+        step = (crop[axis + 2] - crop[axis]) / size[1 - axis] / factor
+        matrix[axis, axis] = step
+        matrix[axis, 2] = crop[axis] / factor + (step - 1) / 2
+    mean = np.rint(cv2.mean(image)).tolist()
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, size[::-1], dst=out, flags=flags, borderValue=mean)
 
 
 def recolour(

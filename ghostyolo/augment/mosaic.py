@@ -21,11 +21,21 @@ CUT = 0.2, 0.8  # range of the point where the four pictures meet, as fractions 
 
 
 class Picture(NamedTuple):
-    """A picture to train on: uint8 RGB (H, W, 3), and its n boxes (n, 4) with classes (n,)."""
+    """A picture to train on: uint8 RGB (H, W, 3), and its n boxes (n, 4) with classes (n,).
+
+    factor: by which its sides were divided; boxes and `size` are in pixels of the whole picture.
+    """
 
     image: np.ndarray
     boxes_xyxy_px: np.ndarray
     classes: np.ndarray
+    factor: int = 1
+
+    @property
+    def size(self) -> Size:
+        """Return (h, w), of a divided picture to a multiple of the factor."""
+        h, w = self.image.shape[:2]
+        return h * self.factor, w * self.factor
 
 
 class Quarter(NamedTuple):
@@ -69,7 +79,7 @@ def compose(
         pictures.append(partner())
         image, cxcywh, kept = mixup(pictures, size, settings, rng)
     else:
-        image, cxcywh, kept = augment(first.image, first.boxes_xyxy_px, size, settings, rng)
+        image, cxcywh, kept = augment(*first[:2], size, settings, rng, first.factor)
     classes = np.concatenate([picture.classes for picture in pictures])[kept]
     return image, np.column_stack((cxcywh, classes))
 
@@ -82,7 +92,7 @@ def mixup(
     Returns as `augment` does, with indices among the boxes of the first and then of the second.
     """
     (one, boxes, kept), (two, others, also) = (
-        augment(picture.image, picture.boxes_xyxy_px, size, settings, rng) for picture in pictures
+        augment(*picture[:2], size, settings, rng, picture.factor) for picture in pictures
     )
     mean = cv2.addWeighted(one, 0.5, two, 0.5, 0)
     indices = np.concatenate((kept, len(pictures[0].boxes_xyxy_px) + also))
@@ -111,7 +121,7 @@ def mosaic(
     corners = ((0, 0), (x, y)), ((x, 0), (w, y)), ((0, y), (x, h)), ((x, y), (w, h))
     views = []
     for (start, end), picture in zip(corners, pictures, strict=True):
-        view = draw_view(Quarter(start, end, net), picture.image.shape[:2], settings, rng)
+        view = draw_view(Quarter(start, end, net), picture.size, settings, rng)
         fill(canvas[start[1] : end[1], start[0] : end[0]], view, picture, settings, rng)
         views.append(view)
     boxes, kept = place([picture.boxes_xyxy_px for picture in pictures], views, settings)
@@ -153,7 +163,8 @@ def fill(
         corners = boxes.reshape(-1, 2, 2) - quarter.start
         return np.minimum(np.maximum(corners, 0), quarter.length).reshape(-1, 4)
 
-    part = cut(picture.image, view.window, out.shape[:2], None if view.flip else out)
+    target = None if view.flip else out
+    part = cut(picture.image, view.window, out.shape[:2], target, picture.factor)
     return finish(part, local, view.flip, settings, rng, out)
 
 

@@ -55,18 +55,19 @@ class Sample:
         if shapes != ((n, 4), (n,), (n,)):
             raise ValueError(f"boxes, classes, ignore {shapes} are not (n, 4), (n,) and (n,)")
 
-    def read(self) -> tuple[np.ndarray | None, dict[str, str]]:
+    def read(self, factor: int = 1) -> tuple[np.ndarray | None, dict[str, str]]:
         """Return the picture, uint8 RGB (H, W, 3), and its defects, each with a message to log.
 
-        The picture is None if it cannot be read. The message is "" for a defect that was repaired.
+        factor: by which its sides are divided, see `inspect_image`. The picture is None if it
+        cannot be read. The message is "" for a defect that was repaired.
         """
         try:
-            image, repaired = inspect_image(self.path)
+            image, size, repaired = inspect_image(self.path, factor)
         except DataError as error:
             return None, {UNREADABLE: str(error)}
         defects = dict.fromkeys(repaired, "")
-        if image.shape[:2] != self.size:
-            (h, w), (own_h, own_w) = self.size, image.shape[:2]
+        if size != self.size:
+            (h, w), (own_h, own_w) = self.size, size
             defects[RESIZED] = f"{self.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
         return image, defects
 

@@ -29,6 +29,13 @@ MAX_PIXELS = 2**28  # 768 MB of RGB; a header that states more is hostile or wro
 JPEG = b"\xff\xd8"  # what its files begin with
 START = 4096  # bytes of a file; most headers are shorter
 GREY = 0.5  # the border that Darknet's letterbox leaves around a picture
+# How OpenCV is told to let libjpeg write RGB, with the sides divided by a factor.
+AS_RGB = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -44,10 +51,15 @@ def read_image(path: str | Path) -> np.ndarray:
     return inspect_image(path)[0]
 
 
-def inspect_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
-    """Read a picture, see `read_image`, and return the defects that were repaired."""
+def inspect_image(path: str | Path, factor: int = 1) -> tuple[np.ndarray, Size, list[str]]:
+    """Read a picture, see `read_image`; return its size (h, w) and the defects that were repaired.
+
+    factor: 1, 2, 4 or 8, by which the sides of the returned picture are divided, rounded up: each
+    of its pixels is the mean of factor x factor. libjpeg does that while it decodes, in less time,
+    others are decoded whole first. The size is that of the whole picture.
+    """
     with _opened(path) as file:
-        return _decode(file.read(), path)
+        return _decode(file.read(), path, factor)
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
@@ -55,14 +67,15 @@ def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     return _decode(data, name)[0]
 
 
-def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
+def _decode(data: bytes, name: str | Path, factor: int = 1) -> tuple[np.ndarray, Size, list[str]]:
     header, span = read_header(BytesIO(data)), Span(str(name))
     _check_size(header and header.upright, span)
     if damage := overlong_chunk(data):
         hint = "replace it, or save it again"
         raise DataError(f"not a picture, or truncated: {damage}", span=span, hint=hint)
+    scaled = factor if header and data.startswith(JPEG) else 1
     try:
-        image = _rgb(data)
+        image = _rgb(data, scaled)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
         reason = error.err if data else "it is empty"
         if error.code == cv2.Error.STS_NO_MEM:
@@ -76,18 +89,31 @@ def _decode(data: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
         hint = "replace it, or save it again as JPEG or PNG"
         raise DataError(f"not a picture, or truncated ({len(data)} bytes)", span=span, hint=hint)
     _check_size(image.shape[:2], span)
-    return image, header.repaired if header else []
+    size = header.upright if header and scaled > 1 else image.shape[:2]
+    return _mean(image, factor // scaled), size, header.repaired if header else []
 
 
-def _rgb(data: bytes) -> np.ndarray | None:
+def _mean(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return a picture in which each pixel is the mean of factor x factor."""
+    if factor == 1:
+        return image
+    h, w = image.shape[:2]
+    whole = cv2.copyMakeBorder(image, 0, -h % factor, 0, -w % factor, cv2.BORDER_REPLICATE)
+    sides = whole.shape[1] // factor, whole.shape[0] // factor
+    return cv2.resize(whole, sides, interpolation=cv2.INTER_AREA)
+
+
+def _rgb(data: bytes, factor: int = 1) -> np.ndarray | None:
     """Decode the bytes of a picture file as uint8 RGB (H, W, 3); None if OpenCV cannot.
+
+    factor: of a JPEG, see `inspect_image`.
 
     libjpeg writes RGB itself, which makes a JPEG of 480x640 a quarter cheaper. OpenCV ignores the
     flag in some formats, such as AVIF with transparency.
     """
     buffer = np.frombuffer(data, np.uint8)
     if data.startswith(JPEG):
-        return cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
+        return cv2.imdecode(buffer, AS_RGB[factor])
     image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
     return image if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

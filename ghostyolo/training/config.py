@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ghostyolo import files
+from ghostyolo.augment import reduction
 from ghostyolo.data import Dataset
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
@@ -50,7 +51,7 @@ class TrainConfig:
     statistics. amp: see `precision.dtype_of`. compile: whether torch compiles the forward pass.
     patience: number of validations without a better score after which the run ends; 0 for never.
     teacher: it has the same heads as the network. limit: the most pictures of each data set, which
-    has been applied to them; None for all.
+    has been applied to them; None for all. exact_decode: decode every training picture whole.
     """
 
     network: Network
@@ -70,6 +71,7 @@ class TrainConfig:
     patience: int = 0
     teacher: Teacher | None = None
     limit: int | None = None
+    exact_decode: bool = False
 
     @property
     def iterations(self) -> int:
@@ -151,6 +153,18 @@ class TrainConfig:
 
         return size
 
+    @cached_property
+    def factors(self) -> np.ndarray | None:
+        """Return by what the sides of each training picture are divided; None: all are whole."""
+        if self.exact_decode:
+            return None
+        settings, size = self.augmentation(), self.sizes()
+        every = range(0, self.iterations, 10)  # which share a size
+        largest = max(size(i)[0] for i in every), max(size(i)[1] for i in every)
+        ends = settings(0), settings(self.iterations)
+        found = reduction.factors(self.train.columns.sizes, ends, largest)
+        return found if found.max() > 1 else None
+
     def identity(self, processes: int = 1) -> dict[str, str]:
         """Return the values, by name, that must be equal when a checkpoint is resumed."""
         data = self.train
@@ -164,4 +178,5 @@ class TrainConfig:
             "batch norm momentum": str(self.bn_momentum),
             "precision": str(dtype_of(self.amp, self.device)),
             "number of processes": str(processes),
+            "decoding": "whole" if self.factors is None else "scaled",
         }

@@ -217,6 +217,7 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         pin_memory=gpu,
         compose=config.task.compose,
         channels=config.network.options.channels,
+        factors=config.factors,
     )
 
 

@@ -67,6 +67,11 @@ class TrainOptions:
     allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     no_cache: bool = _option(False, NO_CACHE_HELP, group="data")
     limit: int | None = _count(None, LIMIT_HELP, group="data")
+    exact_decode: bool = _option(
+        False,
+        "decode all pictures whole, also large ones of which a half or less is enough",
+        group="data",
+    )
     adapt: bool = _option(
         False,
         "fit CFG to DATA: classes and anchors; batch, decay and length too where CFG has what "

@@ -138,8 +138,9 @@ class State:
         folders = (each["data set"].rpartition(" ")[0] for each in (content["identity"], identity))
         if len(set(folders)) == 1:  # another one is refused below
             label_record.check(content.get("labels"), config.splits, path)
+        own = {"decoding": identity["decoding"]} | content["identity"]  # older ones do not tell
         for name, value in identity.items():
-            if content["identity"].get(name) != value:
+            if own.get(name) != value:
                 hint = "resume with the options that the run was started with"
                 raise OptionError(f"the run has another {name}", span=Span(str(path)), hint=hint)
         for name, part in self._parts().items():

@@ -109,7 +109,7 @@ def test_recent_pictures_are_decoded_once_and_a_large_set_uses_them(dataset, mon
     read = []
     plane = np.zeros((24, 36, 3), np.uint8)
     source = "ghostyolo.data.dataset.inspect_image"
-    monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
+    monkeypatch.setattr(source, lambda path, _: (read.append(path) or plane, (24, 36), []))
     monkeypatch.setattr("ghostyolo.augment.batches.CACHE_BYTES", 7 * plane.nbytes - 1)
     assert Batches(dataset, NONE, 7, SIZE)._maker.recent == 147  # batches of 7 make 1,024 pictures
     batches = Batches(dataset, Augmentation(mosaic=1), 7, SIZE, recent=4)
@@ -209,7 +209,7 @@ def test_the_cache_keeps_what_fits_and_spares_the_disk(dataset, monkeypatch):
     read = []
     source = "ghostyolo.data.dataset.inspect_image"
     plane = np.zeros((24, 36, 3), np.uint8)
-    monkeypatch.setattr(source, lambda path: (read.append(path) or plane, []))
+    monkeypatch.setattr(source, lambda path, _: (read.append(path) or plane, (24, 36), []))
     for room, expected in ((0, 21), ((plane.nbytes + 127) // 64 * 64 * 3, 7 + 4 + 4), (2**20, 7)):
         read.clear()
         batches = Batches(dataset, NONE, 7, SIZE, cache_bytes=room)

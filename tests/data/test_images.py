@@ -10,8 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from ghostyolo.data.images import Placement, picture_size, preprocess, read_image, write_image
+from ghostyolo.data.images import (
+    Placement,
+    inspect_image,
+    picture_size,
+    preprocess,
+    read_image,
+    write_image,
+)
 from ghostyolo.errors import DataError, OptionError
 from support import published, tiny
 
@@ -228,3 +236,44 @@ def test_picture_of_no_known_format_is_refused(picture, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="cannot write: No such file"):
         write_image(tmp_path / "none/x.jpg", picture)
     assert not list(tmp_path.iterdir())
+
+
+def means(image, factor):
+    """Return the means of blocks; those at the right and at the bottom may be smaller."""
+    h, w = image.shape[:2]
+    rows, columns = range(0, h, factor), range(0, w, factor)
+    blocks = [[image[y : y + factor, x : x + factor] for x in columns] for y in rows]
+    return np.array([[block.mean((0, 1)) for block in row] for row in blocks])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(240, 320), (235, 317)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_a_reduced_picture_has_the_means_of_the_whole_one(picture, size, suffix, factor, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    write_image(path, cv2.resize(picture, size[::-1], interpolation=cv2.INTER_CUBIC))
+    image, whole, _ = inspect_image(path, factor)
+    expected = means(read_image(path), factor)
+    assert whole == size and image.shape == expected.shape
+    assert np.abs(image - expected).max() <= 6  # colours are stored at half of the size
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_reduced_picture_is_upright(picture, orientation, tmp_path):
+    path = tmp_path / "x.jpg"
+    large = cv2.resize(picture, (160, 120))
+    path.write_bytes(with_exif(encoded(bgr(large), ".jpg"), orientation, ">"))
+    image, size, repaired = inspect_image(path, 4)
+    expected = ORIENTATIONS[orientation](picture)
+    assert image.shape == expected.shape and size == tuple(4 * n for n in expected.shape[:2])
+    assert np.abs(image.astype(int) - expected).mean() < 3
+    assert bool(repaired) == (orientation > 1)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_reduced_grey_or_cmyk_picture_is_rgb(picture, channels, tmp_path):
+    path, large = tmp_path / "x.jpg", Image.fromarray(cv2.resize(picture, (160, 120)))
+    large.convert("L" if channels == 1 else "CMYK").save(path, quality=95)
+    image, size, repaired = inspect_image(path, 2)
+    assert (image.shape, size, len(repaired)) == ((60, 80, 3), (120, 160), 1)
+    assert np.abs(image - means(read_image(path), 2)).mean() < 3

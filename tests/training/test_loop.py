@@ -20,6 +20,7 @@ import torch
 
 from ghostyolo.augment.batches import Batches
 from ghostyolo.data import Dataset, open_dataset
+from ghostyolo.data.dataset import Samples
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.loss import darknet
 from ghostyolo.loss.base import HeadOutput, LossSum
@@ -405,6 +406,20 @@ def test_boxes_beyond_those_that_a_picture_can_hold_are_told(
     told = "pictures have more boxes than the 2 that [yolo] max= lets a picture hold, such as "
     assert told in caplog.text
     assert f"with {most}: the others are not learned; set max={most}" in caplog.text
+
+
+def test_large_pictures_are_decoded_at_a_part_of_their_size_unless_told(
+    config: Callable[..., TrainConfig],
+) -> None:
+    usual = config()
+    assert usual.factors is None and usual.identity()["decoding"] == "whole"
+    columns = usual.train.columns
+    large = Samples(columns._replace(sizes=columns.sizes * 20))
+    scaled = config(train=replace(usual.train, samples=large))
+    assert scaled.factors is not None and set(scaled.factors) <= {2, 4, 8}
+    exact = replace(scaled, exact_decode=True)
+    assert exact.factors is None
+    assert exact.identity()["decoding"] != scaled.identity()["decoding"] == "scaled"
 
 
 def test_resuming_another_run_is_refused(config: Callable[..., TrainConfig], data: Path) -> None:
