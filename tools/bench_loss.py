@@ -1,4 +1,4 @@
-"""Time a loss, forward and backward alone, and its memory, by boxes a picture and classes.
+"""Time a loss, forward and backward from the heads' inputs, by boxes a picture and classes.
 
 python tools/bench_loss.py                                  against the bars of the modern loss
 python tools/bench_loss.py --before FOLDER                  beside other sources of ghostyolo
@@ -35,7 +35,6 @@ from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
 from ghostyolo.loss.base import HeadOutput
 from ghostyolo.loss.distillation import distillation_loss
-from ghostyolo.ops.heads import YoloActivation
 
 LOSSES = ("modern", "darknet", "distillation")
 BOXES, CLASSES = (500, 2_000), (80, 601, 1_203)  # of a picture; of COCO, Open Images and LVIS
@@ -156,32 +155,37 @@ def prepared(case: Case) -> Callable[[], None]:
     torch.manual_seed(0)
     own, size = heads(case), (SIZE, SIZE)
     if case.loss == "distillation":
-        teacher = [each._replace(raw=each.raw.detach()) for each in heads(case)]
-        total = lambda: distillation_loss(own, teacher, size).total  # noqa: E731
+        taught = [(head, raw.detach()) for head, raw in heads(case)]
+        total = lambda: distillation_loss(outputs(own), outputs(taught), size).total  # noqa: E731
     else:
         function, rows = loss_config(case.loss).function, truths(case)
-        total = lambda: function(own, rows, size).total  # noqa: E731
+        total = lambda: function(outputs(own), rows, size).total  # noqa: E731
 
     def call() -> None:
-        for each in own:
-            each.raw.grad = None
+        for _, raw in own:
+            raw.grad = None
         total().backward()
 
     return call
 
 
-def heads(case: Case) -> list[HeadOutput]:
+def outputs(heads: list[tuple[Yolo, Tensor]]) -> list[HeadOutput]:
+    """Return what a loss takes; older sources computed the activated output for every loss."""
+    if "output" not in HeadOutput._fields:
+        return [HeadOutput(head, raw) for head, raw in heads]
+    return [HeadOutput(head, raw, head.module()(raw)) for head, raw in heads]  # type: ignore[call-arg]
+
+
+def heads(case: Case) -> list[tuple[Yolo, Tensor]]:
     """Return the heads of a network that has not learned, laid out as a convolution does."""
-    outputs = []
+    found = []
     for scale in range(3):
         side, mask = SIZE // (8 << scale), tuple(range(3 * scale, 3 * scale + 3))
         keys = {"iou_loss": "ciou", "iou_thresh": 0.213, "scale_x_y": 1.1, "max": max(BOXES)}
         head = Yolo(mask=mask, anchors=ANCHORS, num=9, classes=case.classes, **keys)
         raw = torch.randn(case.batch, side, side, 3 * (5 + case.classes)).mul_(0.5)
-        raw = raw.permute(0, 3, 1, 2)
-        output = YoloActivation(3, head.scale_x_y, new_coords=False)(raw)
-        outputs.append(HeadOutput(head, raw.requires_grad_(), output))
-    return outputs
+        found.append((head, raw.permute(0, 3, 1, 2).requires_grad_()))
+    return found
 
 
 def truths(case: Case) -> Tensor:

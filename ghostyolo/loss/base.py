@@ -15,14 +15,10 @@ MIXED = 0.5  # fraction of the pictures that are mosaics or mixups; src/data.c o
 
 
 class HeadOutput(NamedTuple):
-    """The input `raw` and the activated `output` of one `[yolo]` in a forward pass.
-
-    Both are (N, A*(5+C), h, w).
-    """
+    """A `[yolo]` and its input in a forward pass, (N, A*(5+C), h, w)."""
 
     head: Yolo
     raw: Tensor
-    output: Tensor
 
 
 class LossSum(NamedTuple):

@@ -73,13 +73,13 @@ def deltas(
 
 
 def head_loss(
-    head: Yolo, raw: Tensor, output: Tensor, truths: Tensor, size: tuple[int, int]
+    head: Yolo, raw: Tensor, truths: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Statistics]:
     """Return a scalar whose value is Darknet's cost and whose gradient by `raw` is minus the delta.
 
     raw: the head's input, (N, A*(5+C), h, w). Other arguments, and the statistics: see `deltas`.
     """
-    delta, statistics = deltas(head, output, truths, size)
+    delta, statistics = deltas(head, head.module()(raw.detach()), truths, size)
     product = (raw.to(delta) * delta).sum()
     return statistics.cost - (product - product.detach()), statistics
 
@@ -87,8 +87,7 @@ def head_loss(
 def loss(outputs: Sequence[HeadOutput], truths: Tensor, size: tuple[int, int]) -> LossSum:
     """Return the loss of a mini-batch, to be divided by its images; the log has the heads' mean."""
     losses = [
-        head.delta_normalizer * head_loss(head, raw, output, truths, size)[0]
-        for head, raw, output in outputs
+        head.delta_normalizer * head_loss(head, raw, truths, size)[0] for head, raw in outputs
     ]
     total = torch.stack(losses).sum()
     images = total.new_tensor(len(outputs[0].raw))

@@ -156,15 +156,27 @@ class Model(nn.Module):
             self.train(training)
 
     def run(self, x: Tensor, keep: frozenset[int]) -> dict[int, Tensor]:
-        """Compute all nodes and return the outputs of those in `keep`.
+        """Return the outputs of the nodes in `keep`; others are freed after their last use.
 
-        Other outputs are freed after their last use.
+        Nodes at the end that nothing is kept of are left out, such as a head when its input is
+        kept, unless they have statistics.
         """
         steps = compute.calls(self.network, self.layers, training=self.training)
+        needed = self._needed(keep)
+        steps = [call for call in steps if call.node in needed]
         kept: dict[int, Tensor] = {}
         for _, held in compute.run(steps, x, keep):
             kept = held
         return {index: kept[index] for index in keep}
+
+    def _needed(self, keep: frozenset[int]) -> set[int]:
+        """Return the nodes with an effect on the outputs in `keep`, on statistics or on chance."""
+        needed = set(keep)
+        for node in reversed(self.network.nodes):
+            layer = self.layers[node.index]
+            if node.index in needed or node.layer.in_place or any(True for _ in layer.buffers()):
+                needed.update((node.index, *node.inputs))
+        return needed
 
     def detector(self, **options: Any) -> Detector:
         """Return a `Detector` of this model, with its options."""

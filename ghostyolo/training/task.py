@@ -81,10 +81,10 @@ def task_of(network: Network) -> Task:
 
 
 def _detector_outputs(network: Network, forward: Forward) -> list[HeadOutput]:
-    """Return the input and the output of each `[yolo]`."""
+    """Return each `[yolo]` with its input."""
     heads = [(node, head) for node, head in detection_heads(network) if isinstance(head, Yolo)]
-    out = forward(frozenset(i for node, _ in heads for i in (node.inputs[0], node.index)))
-    return [HeadOutput(head, out[node.inputs[0]], out[node.index]) for node, head in heads]
+    out = forward(frozenset(node.inputs[0] for node, _ in heads))
+    return [HeadOutput(head, out[node.inputs[0]]) for node, head in heads]
 
 
 def _classifier_outputs(network: Network, forward: Forward) -> ClassLogits:

@@ -407,7 +407,7 @@ def test_loss_has_darknets_cost_and_its_gradient_is_the_delta(kind: str) -> None
     output = torch.cat((maps[:, :, :2].sigmoid(), maps[:, :, 2:4], maps[:, :, 4:].sigmoid()), 2)
     output = output.view(2, 14, 3, 3)
     delta, statistics = darknet.deltas(head, output, truths, SIZE)
-    value, again = darknet.head_loss(head, raw, output, truths, SIZE)
+    value, again = darknet.head_loss(head, raw, truths, SIZE)
     (value / 4).backward()
     torch.testing.assert_close(raw.grad, -delta / 4)
     assert value.item() == pytest.approx(statistics.cost)

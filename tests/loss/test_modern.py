@@ -17,7 +17,6 @@ from ghostyolo.loss import modern, modern_assignment
 from ghostyolo.loss.base import HeadOutput
 from ghostyolo.loss.modern_assignment import Slots, boxes_px
 from ghostyolo.loss.predictions import TINY, Predictions
-from ghostyolo.ops.heads import YoloActivation
 from support.head_runs import CLASSES, SIZE, make_runs
 
 Place = tuple[int, int, int, int, int]  # head, image, anchor, row, column
@@ -39,7 +38,8 @@ class Literal:
         self.boxes, self.scores = [], []
         for run in runs:
             n, _, h, w = run.raw.shape
-            boxes, objectness, classes = run.head.decode(run.output.detach().double(), SIZE)
+            output = run.head.module()(run.raw.detach())
+            boxes, objectness, classes = run.head.decode(output.double(), SIZE)
             px = boxes.numpy() * [SIZE[1], SIZE[0], SIZE[1], SIZE[0]]
             scores = np.concatenate((objectness[..., None], classes), -1)
             self.boxes.append(px.reshape(n, h, w, 2, 4))
@@ -199,9 +199,7 @@ def test_images_add_up_and_do_not_see_each_other() -> None:
     for image in (0, 1):
         mine = truths[truths[:, 0] == image].clone()
         mine[:, 0] = 0
-        alone = [
-            HeadOutput(h, raw[image : image + 1], out[image : image + 1]) for h, raw, out in runs
-        ]
+        alone = [HeadOutput(h, raw[image : image + 1]) for h, raw in runs]
         parts.append(modern.loss(alone, mine, SIZE))
     torch.testing.assert_close(sum(part.total for part in parts), whole.total)
     assert sum(part.divisor for part in parts) == whole.divisor
@@ -246,7 +244,7 @@ def test_gradient_is_that_of_the_total() -> None:
     """By objectness and classes; that of the boxes is held in the tests of the IoU family."""
     rng = torch.Generator().manual_seed(0)
     runs, truths = (
-        [HeadOutput(h, raw.detach().double(), out) for h, raw, out in make_runs(7)],
+        [HeadOutput(h, raw.detach().double()) for h, raw in make_runs(7)],
         make_truths(7),
     )
     direction = [torch.randn(run.raw.shape, generator=rng).double() for run in runs]
@@ -255,10 +253,7 @@ def test_gradient_is_that_of_the_total() -> None:
         each *= 1e-5
 
     def total(step: float) -> torch.Tensor:
-        moved = [
-            HeadOutput(h, raw + step * d, out)
-            for (h, raw, out), d in zip(runs, direction, strict=True)
-        ]
+        moved = [HeadOutput(h, raw + step * d) for (h, raw), d in zip(runs, direction, strict=True)]
         return modern.loss(moved, truths, SIZE).total
 
     for run in runs:
@@ -270,11 +265,11 @@ def test_gradient_is_that_of_the_total() -> None:
 
 def test_loss_of_huge_and_half_precision_outputs_is_finite() -> None:
     runs, truths = make_runs(1), make_truths(1)
-    huge = [HeadOutput(h, (raw.detach() * 1e4).requires_grad_(), out) for h, raw, out in runs]
+    huge = [HeadOutput(h, (raw.detach() * 1e4).requires_grad_()) for h, raw in runs]
     cost = modern.loss(huge, truths, SIZE)
     cost.total.backward()
     assert cost.total.isfinite() and all(run.raw.grad.isfinite().all() for run in huge)
-    half = [HeadOutput(h, raw.detach().bfloat16().requires_grad_(), out) for h, raw, out in runs]
+    half = [HeadOutput(h, raw.detach().bfloat16().requires_grad_()) for h, raw in runs]
     assert modern.loss(half, truths, SIZE).total.dtype == torch.float32
 
 
@@ -288,8 +283,7 @@ def test_descent_ends_at_the_truths() -> None:
         optimizer.zero_grad()
         (cost.total / cost.divisor).backward()
         optimizer.step()
-    activated = [HeadOutput(h, raw, YoloActivation(2, 1.0, False)(raw)) for h, raw, _ in runs]
-    decoded = [run.head.decode(run.output.detach(), SIZE) for run in activated]
+    decoded = [head.decode(head.module()(raw.detach()), SIZE) for head, raw in runs]
     boxes, objectness, classes = (torch.cat(part, 1) for part in zip(*decoded, strict=True))
     for row in truths:
         score = (objectness * classes[..., int(row[5])])[0]

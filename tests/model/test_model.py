@@ -35,6 +35,18 @@ def test_outputs_are_freed_after_their_last_use() -> None:
     torch.testing.assert_close(kept[1], model.trace(x)[1])
 
 
+@pytest.mark.parametrize(("keep", "count"), [(set(), 3), ({0}, 3), ({2}, 3), ({3}, 4)])
+def test_what_has_no_effect_is_not_computed(keep: set[int], count: int) -> None:
+    """A head, if only its input is kept; layers with statistics are computed in any case."""
+    conv = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
+    head = "batch_normalize=1\n[yolo]\nnum=3\nclasses=2\n"
+    model, computed = Model(loads(SMALL_NET + conv + conv + conv + head)), list[int]()
+    for index, layer in enumerate(model.layers):
+        layer.register_forward_hook(lambda *_, index=index: computed.append(index))
+    assert set(model.run(torch.zeros(1, 3, 16, 16), frozenset(keep))) == keep
+    assert computed == list(range(count))
+
+
 def test_forward_returns_the_heads() -> None:
     model = random_model(next(path for path in KINDS if path.stem == "yolo"))
     x = torch.from_numpy(random_input(model.network))
