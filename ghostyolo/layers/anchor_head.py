@@ -104,6 +104,11 @@ class Anchored(Head):
 
     def decode(self, output: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Decode the activated output, in the order of rows, then columns, then anchors."""
+        rest = by_slot(self._slots(output)[:, :, self.before_classes - 1 :], array_module(output))
+        return self.decode_boxes(output, size), rest[..., 0], rest[..., 1:]
+
+    def decode_boxes(self, output: Any, size: tuple[int, int]) -> Any:
+        """Decode the boxes of the activated output as `decode` does, (N, n, 4)."""
         xp, maps = array_module(output), self._slots(output)
         plane = xp.ones_like(maps[0, 0, 0])
         anchor_wh = [
@@ -112,8 +117,7 @@ class Anchored(Head):
         ]
         values = [maps[:, :, place] for place in self.cxcywh]
         boxes = self._boxes(values, cell_indices(plane, xp), anchor_wh, output.shape, xp)
-        rest = by_slot(maps[:, :, self.before_classes - 1 :], xp)
-        return by_slot(xp.stack(boxes, 2), xp), rest[..., 0], rest[..., 1:]
+        return by_slot(xp.stack(boxes, 2), xp)
 
     def decode_above(
         self, output: Any, size: tuple[int, int], thresh: float

@@ -22,6 +22,7 @@ from ghostyolo.loss.darknet_assignment import Matches, Slots, assign, best_truth
 from ghostyolo.loss.iou import darknet_gradient, giou, iou
 
 CLASS_THRESH = 0.25  # ignore_thresh needs a class probability above this; compare_yolo_class
+COLUMNS = 128  # values of all slots that are squared at once
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def deltas(
         rewritten += (old[:, :4] != 0).any(1).sum()
         delta[distinct.slot] = _match_deltas(slots, old, distinct)
     if head.iou_thresh < 1:
-        delta[:, :4] /= _class_counts(delta)
+        own = torch.cat((above, matches.slot)).unique()
+        delta[own, :4] /= _class_counts(delta[own])
     statistics = _statistics(slots, delta, matches, len(above), rewritten)
     return _as_maps(delta, output), statistics
 
@@ -79,7 +81,7 @@ def head_loss(
 
     raw: the head's input, (N, A*(5+C), h, w). Other arguments, and the statistics: see `deltas`.
     """
-    delta, statistics = deltas(head, head.module()(raw.detach()), truths, size)
+    delta, statistics = deltas(head, _activated(head, raw), truths, size)
     product = (raw.to(delta) * delta).sum()
     return statistics.cost - (product - product.detach()), statistics
 
@@ -92,6 +94,11 @@ def loss(outputs: Sequence[HeadOutput], truths: Tensor, size: tuple[int, int]) -
     total = torch.stack(losses).sum()
     images = total.new_tensor(len(outputs[0].raw))
     return LossSum(total, images, {"loss": total.detach() / len(outputs)})
+
+
+def _activated(head: Yolo, raw: Tensor) -> Tensor:
+    """Return the output of a head, with the values of a slot together in memory, as `Slots` are."""
+    return head.module()(raw.detach()).contiguous(memory_format=torch.channels_last)
 
 
 def _as_maps(delta: Tensor, output: Tensor) -> Tensor:
@@ -219,7 +226,7 @@ def _statistics(
     boxes, mean = slots.boxes[matches.slot], 1 / max(count, 1)
     overlap = iou(boxes, matches.truth)
     quality = giou(boxes, matches.truth) if head.iou_loss == "giou" else overlap
-    square = delta.square().sum(0)
+    square = torch.cat([some.square().sum(0) for some in delta.split(COLUMNS, 1)])
     numbers = (square.sum(), square[4:].sum(), overlap.sum(), (1 - quality).sum(), rewritten)
     total, rest, overlaps, apart, again = torch.stack(numbers).tolist()
     rest *= head.obj_normalizer  # a second time, as in Darknet: the deltas contain it already

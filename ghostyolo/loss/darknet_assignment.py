@@ -34,7 +34,7 @@ class Slots(NamedTuple):
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         n, _, h, w = output.shape
         values = output.view(n, len(head.mask), -1, h, w).permute(0, 3, 4, 1, 2)
-        boxes = head.decode(output, size)[0]
+        boxes = head.decode_boxes(output, size)
         anchors = output.new_tensor(head.anchors).view(-1, 2) / output.new_tensor(size[::-1])
         mask = torch.tensor(head.mask, device=output.device)
         values, boxes = values.reshape(-1, 5 + head.classes), boxes.reshape(-1, 4)
