@@ -9,7 +9,8 @@ alone on as many inputs, both less their start, the pictures a second, where the
 much the process's resident memory grew after the first minute (the first half of a shorter run).
 The network runs before and after the command, so that other load slows both alike; where a machine
 is busy, --threads 1 and the ratio of processor time, printed beside, are what can be compared.
---drawn also measures annotated pictures and videos. Without CFG it is the 80-class GhostNet
+--drawn also measures annotated pictures and videos, and apart from the command the processor time
+of drawing ten boxes and of encoding a picture and a frame. Without CFG it is the 80-class GhostNet
 detector at 416x416 with random weights, and a threshold at which it finds about nothing.
 """
 
@@ -22,6 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +37,13 @@ import numpy as np
 import psutil
 from bars import row, show
 
+from ghostyolo.data.images import read_image, write_image
+from ghostyolo.drawing import draw
 from ghostyolo.inference.choice import open_runtime
+from ghostyolo.model.detections import Detections
 from ghostyolo.model.model import Model
 from ghostyolo.network import dumps, load
+from ghostyolo.prediction.video import VideoWriter
 from ghostyolo.runtime.interface import Runtime
 from ghostyolo.sample_data.painter import write_dataset
 from ghostyolo.zoo.ghostnet import GhostNet
@@ -44,6 +52,7 @@ from ghostyolo.zoo.networks import detector
 RATIO_BAR, GROWTH_BAR = 1.25, 20.0  # times the network, MB
 PAINTED, INTERVAL = 20, 0.25  # pictures that are painted; seconds between two looks at the memory
 FIRST_MINUTE = 60.0
+BOXES = 10  # that are drawn
 
 
 class Watched(NamedTuple):
@@ -110,16 +119,64 @@ def measured(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             ways = [["--jsonl", "-"]] + [["--project", folder / "out"]] * args.drawn
             for way in ways:
                 rows += compared(kind, count, [*words, source, *way], start, runtime)
-    if args.large:
-        large = huge(folder / "large.jpg")
+    large = huge(jpegs, folder / "large.jpg") if args.large else None
+    if large:
         for kind, picture in (("12000x9000", large), ("640x480 on standard input", jpegs[0])):
             done = watch([*words, "-", "--jsonl", "-"], picture)
-            rows.append(row(f"{kind}: seconds with the start", done.seconds, "s"))
-            rows.append(row(f"{kind}: peak memory", done.peak, "MB"))
-        done = watch([*words, large, "--project", folder / "out"])
-        rows.append(row("12000x9000, drawn: seconds with the start", done.seconds, "s"))
-        rows.append(row("12000x9000, drawn: peak memory", done.peak, "MB"))
+            rows += whole(kind, done)
+        rows += whole("12000x9000, drawn", watch([*words, large, "--project", folder / "out"]))
+    return rows + (apart(jpegs[0], large, folder) if args.drawn else [])
+
+
+def whole(name: str, done: Watched) -> list[dict[str, Any]]:
+    return [
+        row(f"{name}: seconds with the start", done.seconds, "s"),
+        row(f"{name}: likewise of processors", done.cpu, "s"),
+        row(f"{name}: peak memory", done.peak, "MB"),
+    ]
+
+
+def apart(small: Path, large: Path | None, folder: Path) -> list[dict[str, Any]]:
+    """Measure drawing and encoding alone, on pictures and on a frame of 1080p."""
+    rows = []
+    for path in filter(None, (small, large)):
+        image = read_image(path)
+        name = "{1}x{0}".format(*image.shape)
+        write = partial(write_image, folder / "drawn.jpg", image)
+        rows += drawn(name, image) + encoded(f"{name}, JPEG", write)
+    wide = cv2.resize(read_image(small), (2000, 1160))
+    video, places = VideoWriter(folder / "drawn.mp4", 25), cycle(range(80))
+    rows += drawn("1920x1080", wide[:1080, :1920])
+
+    def append() -> None:
+        at = next(places)
+        video.add(wide[at : at + 1080, at : at + 1920])
+
+    rows += encoded("1920x1080, frame of a video", append, times=80)
+    video.close()
     return rows
+
+
+def drawn(name: str, image: np.ndarray) -> list[dict[str, Any]]:
+    """Measure the drawing of some boxes of a fifth of the picture."""
+    (h, w), rng = image.shape[:2], np.random.default_rng(0)
+    corners = rng.uniform(0, 0.8, (BOXES, 2))
+    boxes = np.concatenate([corners, corners + 0.2], 1) * (w, h, w, h)
+    found = Detections(boxes, rng.random(BOXES), rng.integers(0, 80, BOXES))
+    return [row(f"{name}: to draw", processor_ms(lambda: draw(image, found)), "ms")]
+
+
+def encoded(name: str, write: Callable[[], object], times: int = 5) -> list[dict[str, Any]]:
+    return [row(f"{name}: to encode", processor_ms(write, times), "ms")]
+
+
+def processor_ms(step: Callable[[], object], times: int = 5) -> float:
+    """Return the mean processor time of a step, of all its threads."""
+    step()
+    begin = time.process_time()
+    for _ in range(times):
+        step()
+    return 1e3 * (time.process_time() - begin) / times
 
 
 def compared(
@@ -209,10 +266,11 @@ def filmed(jpegs: list[Path], path: Path, count: int) -> Path:
     return path
 
 
-def huge(path: Path) -> Path:
-    """Paint a JPEG of 12,000 x 9,000."""
-    small = np.random.default_rng(0).integers(0, 256, (900, 1200, 3)).astype(np.uint8)
-    cv2.imwrite(str(path), cv2.resize(small, (12_000, 9_000), interpolation=cv2.INTER_CUBIC))
+def huge(jpegs: list[Path], path: Path) -> Path:
+    """Make a JPEG of 12,000 x 9,000 of pictures as tiles."""
+    tiles = [cv2.resize(cv2.imread(str(jpeg)), (1200, 900)) for jpeg in jpegs]
+    rows = (np.hstack([tiles[(r + c) % len(tiles)] for c in range(10)]) for r in range(10))
+    cv2.imwrite(str(path), np.vstack(list(rows)))
     return path
 
 

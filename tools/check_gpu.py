@@ -2,8 +2,9 @@
 
 Trains a GhostNet detector on painted pictures for a few updates in each precision, compiled, twice
 over, and with batch norm over all processes; compares losses, average precision, speed and memory.
-Prints a table in Markdown: each line is a check that passed or failed, or a figure. Takes some
-minutes. `--device cpu` runs the same at a tiny size, which is how this file is tested.
+Prints a table in Markdown: each line is a check that passed or failed, or a figure; below it stands
+what was not checked. Takes some minutes. `--device cpu` runs the same at a tiny size, which is how
+this file is tested.
 """
 
 from __future__ import annotations
@@ -40,18 +41,28 @@ from ghostyolo.training.state import State
 from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 
-CLOSE = 0.1  # relative difference of a loss from that in float32
+# Relative difference of the smoothed loss from that in float32. Three seeds of `--device cpu` were
+# up to .0022 apart in bf16, and .030 in fp16, which misses the updates that overflow at first.
+CLOSE = {"bf16": 0.01, "fp16": 0.05, "compiled": 0.01}
 SAME_AP = 1e-3  # difference of AP on CPU and GPU
+SAME_OUTPUT = 1e-2  # of the outputs, relative to the largest: a GPU rounds to TF32
 SAME_NORM = 1e-3  # difference of an output with batch norm over all processes, relative
 GPU_BATCHES, CPU_BATCHES = (8, 16, 32, 64), (1, 2)
 
 
 class Line(NamedTuple):
-    """A line of the table. good: whether a check passed; None for a figure."""
+    """A line of the table. good: whether a check passed; None for a figure. checked: else why."""
 
     name: str
     text: str
     good: bool | None = None
+    checked: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if not self.checked:
+            return "not checked"
+        return {True: "pass", False: "**fail**", None: "figure"}[self.good]
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,9 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = prepared(Path(folder), args.device)
         for name, check in CHECKS.items():
-            if name not in args.skip:
+            if name in args.skip:
+                lines.append(Line(name, "left out by --skip", checked=False))
+            else:
                 lines += tried(name, check, bench)
     text = "\n".join(table(lines))
     print(text)
@@ -128,7 +141,7 @@ def machine(device: str) -> str:
 def prepared(folder: Path, device: str) -> Bench:
     """Paint pictures and return a short run of a detector on them."""
     large = torch.device(device).type == "cuda"
-    side, batch, updates, count = (416, 16, 30, 64) if large else (64, 2, 2, 4)
+    side, batch, updates, count = (416, 16, 30, 64) if large else (96, 4, 30, 16)
     data = write_dataset(folder / "data", {"train": count, "val": count // 2}, size=(240, 320))
     network = detector(GhostNet(width=1.0 if large else 0.25), classes=6, size=(side, side))
     options = network.options.changed(batch=batch, subdivisions=1, max_batches=updates)
@@ -151,25 +164,24 @@ def tried(name: str, check: Callable[[Bench], Iterator[Line]], bench: Bench) -> 
 def precisions(bench: Bench) -> Iterator[Line]:
     """Compare the loss after some updates with that in float32."""
     exact = bench.run(val=None).loss
-    yield Line("loss in float32", f"{exact:.4f}", math.isfinite(exact))
+    yield Line("loss, float32", f"{exact:.4f}", math.isfinite(exact))
     for amp in ("bf16", "fp16"):
-        state = bench.run(val=None, amp=amp)
-        if state.skipped == state.iteration and not bench.gpu:  # of two updates both may overflow
-            yield Line(f"loss in {amp}", f"all {state.iteration} updates overflowed")
-        else:
-            yield compared(f"loss in {amp}", state.loss, exact)
+        yield compared(amp, bench.run(val=None, amp=amp).loss, exact)
 
 
 def compiled(bench: Bench) -> Iterator[Line]:
     """Compare the loss of the compiled forward pass."""
-    yield compared(
-        "loss, compiled", bench.run(val=None, compile=True).loss, bench.run(val=None).loss
-    )
+    if not bench.gpu:
+        yield Line("loss, compiled", "to compile for a CPU takes minutes", checked=False)
+        return
+    exact = bench.run(val=None).loss
+    yield compared("compiled", bench.run(val=None, compile=True).loss, exact)
 
 
-def compared(name: str, loss: float, exact: float) -> Line:
+def compared(how: str, loss: float, exact: float) -> Line:
     apart = abs(loss - exact) / abs(exact)
-    return Line(name, f"{loss:.4f}, {100 * apart:.2f} % from float32", apart <= CLOSE)
+    text = f"{loss:.4f}, {100 * apart:.2f} % from float32"
+    return Line(f"loss, {how}", text, apart <= CLOSE[how])
 
 
 def determinism(bench: Bench) -> Iterator[Line]:
@@ -200,7 +212,8 @@ def total(model: Model, x: torch.Tensor) -> torch.Tensor:
 def shared_batch_norm(bench: Bench) -> Iterator[Line]:
     """Compare batch norm over all processes, of which there is one, with the ordinary one."""
     if not bench.gpu:
-        yield Line("batch norm over all processes", "torch has it on GPUs only")
+        text = "torch has it on GPUs only"
+        yield Line("batch norm over all processes", text, checked=False)
         return
     torch.manual_seed(0)
     model = Model(bench.config.network).train().to(bench.device)
@@ -245,28 +258,38 @@ def speeds(bench: Bench) -> Iterator[Line]:
 
 def memory(bench: Bench) -> Iterator[Line]:
     """Measure the memory of an update by its batch size."""
+    if not bench.gpu:
+        yield Line("memory of training", "torch counts it on GPUs only", checked=False)
+        return
     network = bench.config.network
     for batch in bench.batches:
-        if bench.gpu:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         options = network.options.changed(batch=batch, max_batches=2)
         bench.run(val=None, network=passes.rebuild(network, options=options))
-        peak = torch.cuda.max_memory_allocated() / 1e6 if bench.gpu else math.nan
-        text = f"{peak:.0f} MB" if bench.gpu else "not measured on a CPU"
-        yield Line(f"memory of training, batch {batch}, float32", text)
+        peak = torch.cuda.max_memory_allocated() / 1e6
+        yield Line(f"memory of training, batch {batch}, float32", f"{peak:.0f} MB")
 
 
 def accuracy(bench: Bench) -> Iterator[Line]:
-    """Compare the average precision that CPU and GPU compute with the same weights."""
+    """Compare the outputs and the average precision of CPU and GPU with the same weights."""
+    name = "AP and outputs on CPU and GPU"
+    if not bench.gpu:
+        yield Line(name, "there is one device", checked=False)
+        return
     assert bench.config.val is not None
-    model = bench.run(val=None).model
-    found = [
-        validate(model.to(device).eval(), bench.config.val).scores["AP"]
-        for device in ("cpu", bench.device)
-    ]
-    text = f"{found[0]:.5f} and {found[1]:.5f}"
-    yield Line("AP on CPU and device", text, abs(found[0] - found[1]) <= SAME_AP)
+    model = bench.run(val=None).model.eval()
+    x = torch.rand(1, *bench.config.network.options.shape)
+    found, scores = [], []
+    for device in ("cpu", bench.device):
+        model.to(device)
+        with torch.no_grad():
+            outputs = model.run(x.to(device), frozenset(model.output_indices)).values()
+        found.append(torch.cat([output.flatten().float().cpu() for output in outputs]))
+        scores.append(validate(model, bench.config.val).scores["AP"])
+    apart = float((found[0] - found[1]).abs().max() / found[0].abs().max())
+    good = apart <= SAME_OUTPUT and abs(scores[0] - scores[1]) <= SAME_AP
+    yield Line(name, f"{scores[0]:.5f} and {scores[1]:.5f}, outputs {apart:.2g} apart", good)
 
 
 CHECKS: dict[str, Callable[[Bench], Iterator[Line]]] = {
@@ -282,12 +305,13 @@ CHECKS: dict[str, Callable[[Bench], Iterator[Line]]] = {
 
 
 def table(lines: list[Line]) -> Iterator[str]:
-    """Yield the rows of a Markdown table."""
-    verdicts = {True: "pass", False: "**fail**", None: "figure"}
+    """Yield the rows of a Markdown table, and a line with what was not checked."""
     yield "| check | result | |"
     yield "|---|---|---|"
     for line in lines:
-        yield f"| {line.name} | {line.text} | {verdicts[line.good]} |"
+        yield f"| {line.name} | {line.text} | {line.verdict} |"
+    if left := [line.name for line in lines if not line.checked]:
+        yield f"\nNot checked: {', '.join(left)}."
 
 
 if __name__ == "__main__":
