@@ -187,27 +187,25 @@ def _data(models: Sequence[_Opened], place: _Place, reading: dict[str, Any]) -> 
     Raises `OptionError` for a classifier, and if the models have different classes.
     """
     dataset = place.data
+    named = next((each.trained for each in models if each.trained[0]), models[0].trained)
     for each in models:
         network, trained = each.computing.network, each.trained
         if classifier_output(network):
             span, hint = Span(str(trained[1])), "val measures the accuracy of a classifier"
             raise OptionError("only detectors are compared", span=span, hint=hint)
         if not reading["names"]:
-            _check_names(trained, models[0].trained)
+            _check_names(trained, named)
         dataset = open_data(network, dataset, place.split, trained=trained, **reading)
     assert isinstance(dataset, Dataset)
     if dataset.columns.ignore.all():
         message, hint = f"split '{dataset.split}' has no boxes to find", "give another --split"
         raise DataError(message, span=Span(dataset.path), hint=hint)
-    if min(len(dataset), place.limit or 2) < 2:
-        message, hint = "one picture tells no difference from chance", "give 2 or more"
-        raise DataError(message, span=Span(dataset.path), hint=hint)
     return limited(dataset, place.limit), words(place.limit, len(dataset))
 
 
 def _check_names(own: Trained, first: Trained) -> None:
-    """Raise `OptionError` if two models were trained with different classes, where both tell."""
-    if own[0] and first[0] and sorted(own[0]) != sorted(first[0]):
+    """Raise `OptionError` if two models were trained with different classes, as far as is known."""
+    if own[0] and sorted(own[0]) != sorted(first[0]):
         own_names, first_names = (", ".join(names[:MOST_LISTED]) for names, _ in (own, first))
         message = f"its classes are {own_names}, those of {first[1]} are {first_names}"
         hint = "compare detectors of the same classes"
@@ -246,6 +244,9 @@ def _found(
     options = {**thresholds, "max_detections": MAX_DETECTIONS}
     in_turns = _InTurns([each.computing.detector(**options) for each in models])
     found, dataset = without_unreadable(predict_all(in_turns, dataset, on_progress), dataset)
+    if len(found) < 2:
+        message, hint = "one picture tells no difference from chance", "give 2 or more"
+        raise DataError(message, span=Span(dataset.path), hint=hint)
     return found, np.array(in_turns.seconds)[len(in_turns.seconds) > 1 :], dataset
 
 
