@@ -14,7 +14,9 @@ from ghostyolo.data.hold_out import remaining
 from ghostyolo.data.layouts import open_dataset
 from ghostyolo.data.splits import MissingSplit
 from ghostyolo.errors import DataError, OptionError, Span, counted, printable
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network
+from ghostyolo.network.passes import rebuild
 from ghostyolo.zoo.base import refuse
 from ghostyolo.zoo.families import make_network
 from ghostyolo.zoo.net_rules import net_settings
@@ -72,6 +74,19 @@ def network_for(
     return network
 
 
+def with_room(network: Network, dataset: Dataset) -> tuple[Network, str]:
+    """Return the network whose `[yolo]` have room for all boxes of a picture, and why.
+
+    Their `max` is raised to the boxes of the fullest picture; "" if they have the room.
+    """
+    most = int(dataset.columns.trained.max(initial=0))
+    small = {n.index for n in network if isinstance(n.layer, Yolo) and n.layer.max < most}
+    if not small:
+        return network, ""
+    result = rebuild(network, lambda n: n.layer.changed(max=most) if n.index in small else n.layer)
+    return result, f"max={most}: the most boxes of a picture, in each [yolo]"
+
+
 def _training_set(
     task: str,
     data: str | Path,
@@ -116,7 +131,8 @@ def _fitted(network: Network, dataset: Dataset, keep_anchors: bool) -> tuple[Net
     settings = net_settings(len(dataset.names), len(dataset))
     for setting in settings:
         network.options = network.options.changed(**setting.values)
-    reasons = [f"{setting}: {setting.why}." for setting in settings]
+    network, room = with_room(network, dataset)
+    reasons = [f"{setting}: {setting.why}." for setting in settings] + [f"{room}."] * bool(room)
     if keep_anchors:
         return network, reasons
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from ghostyolo.convert.pretrained import TIMM
 from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import refit, with_anchors
+from ghostyolo.data.fitting import with_room
 from ghostyolo.errors import DataError, Span
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, passes
@@ -44,6 +45,9 @@ def adapted(network: Network, dataset: Dataset, options: TrainOptions) -> Networ
         return result
     changes = _net_changes(network, counts[0], dataset, options)
     result = passes.rebuild(result, options=network.options.changed(**changes))
+    result, room = with_room(result, dataset)
+    if room:
+        _tell("%s", room)
     if whose := _trained_heads(options, same):
         _tell("keeps the anchors, with which heads of the %s were trained", whose)
         return result

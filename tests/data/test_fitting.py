@@ -104,6 +104,13 @@ def test_held_out_pictures_do_not_count(only_train: Path) -> None:
     assert f": {len(whole) - len(held)} pictures, " in network.comment
 
 
+def test_crowded_pictures_have_room(data: Path, tmp_path: Path) -> None:
+    folder = with_boxes(tmp_path / "crowd", min(data.glob("JPEGImages/*.jpg")), 201)
+    network = written(*WORDS, "--data", folder)
+    assert {node.layer.max for node in network if node.layer.kind == "yolo"} == {201}
+    assert "max=201: the most boxes of a picture, in each [yolo]." in network.comment
+
+
 def test_given_names_are_those_of_the_labels(data: Path, tmp_path: Path) -> None:
     names = tmp_path / "my.names"
     names.write_text((data / "shapes.names").read_text() + "moon\n")
@@ -135,7 +142,7 @@ def with_boxes(folder: Path, picture: Path, boxes: int) -> Path:
     for kind in ("images", "labels"):
         (folder / kind / "train").mkdir(parents=True)
     shutil.copy(picture, folder / "images/train/a.jpg")
-    rows = [f"0 .5 .5 .{n} .2\n" for n in range(1, boxes + 1)]
+    rows = [f"0 .5 .5 {n / 256} .2\n" for n in range(1, boxes + 1)]
     (folder / "labels/train/a.txt").write_text("".join(rows))
     (folder / "classes.txt").write_text("thing\n")
     return folder

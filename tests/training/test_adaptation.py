@@ -10,6 +10,7 @@ import pytest
 
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.data.anchors import anchor_heads
+from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network, dumps, load, loads
 from ghostyolo.network.outputs import class_counts
 from ghostyolo.network.passes import resize
@@ -154,6 +155,15 @@ def test_too_few_boxes_keep_the_anchors(
     found = adapted(written(80), data(3, 8, boxes), TrainOptions())
     assert anchors(found) == anchors(written(80))
     assert f"--adapt: keeps the anchors: split 'train': {why}" in caplog.text
+
+
+def test_heads_have_room_for_the_boxes_of_the_fullest_picture(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = adapted(written(80), data(3, 2, 201), TrainOptions())
+    assert [node.layer.max for node in found if isinstance(node.layer, Yolo)] == [201] * 3
+    assert "--adapt: max=201: the most boxes of a picture, in each [yolo]" in caplog.messages
+    assert "max=" not in dumps(adapted(written(80), data(3, 2, 200), TrainOptions()))
 
 
 def test_other_cfg_gets_classes_and_anchors(tmp_path: Path) -> None:
