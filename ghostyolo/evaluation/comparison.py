@@ -107,9 +107,10 @@ class Comparison:
     def table(self) -> str:
         """Return the scores and the verdict of each difference as aligned text."""
         parts = [_table(each, self.dataset.names) for each in self.differences]
-        sides = "\n".join(map(str, self.sides))
-        verdicts = "\n".join(each.verdict for each in self.differences)
-        return "\n\n".join([*parts, f"{sides}\n{self.covers}\n{verdicts}"])
+        few = [f"these scores are {self.limited}"] if self.limited else []
+        verdicts = [each.verdict for each in self.differences]
+        last = "\n".join([*map(str, self.sides), *few, self.covers, *verdicts])
+        return "\n\n".join([*parts, last])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison for JSON, with null for NaN."""
@@ -128,8 +129,7 @@ class Comparison:
     def __repr__(self) -> str:
         where = f"{counted(len(self.dataset), 'picture')} of {self.dataset.path}"
         where += f", split {self.dataset.split}"
-        few = f", {self.limited}" if self.limited else ""
-        return f"{self.table()}\n{printable(where)}{few}"
+        return f"{self.table()}\n{printable(where)}"
 
 
 def _table(difference: Difference, names: Sequence[str]) -> str:

@@ -61,6 +61,16 @@ def test_sides_of_every_kind(folder: Path) -> None:
     assert "3 pictures of" in repr(result)
 
 
+def test_a_limit_is_told(folder: Path, tmp_path: Path) -> None:
+    runs = [folder / "a", shutil.copytree(folder / "b", tmp_path / "b")]
+    run_record.write(runs[1], {**run_record.read(runs[1]), "limit": 2})
+    with pytest.raises(OptionError, match="split val, 2 pictures, "):
+        ghostyolo.compare(*runs)
+    result = ghostyolo.compare(*runs, limit=2, resamples=100)
+    assert "these scores are limited to 2 of 3 pictures" in result.table()
+    assert result.as_dict()["limited"] == "limited to 2 of 3 pictures"
+
+
 def test_the_command_prints_and_writes_a_page(
     folder: Path,
     tmp_path: Path,
