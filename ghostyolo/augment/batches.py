@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,8 @@ class Batches:
     rank-th of world_size equal parts; all parts together are the batch of a single process. levels:
     return images as uint8, to be divided by 255 on the GPU, which copies a quarter of the bytes.
     pin_memory: use pinned memory if there is a GPU. channels: of the network's input, 1 for shades
-    of grey. factors: see `reduction`; None to decode every picture whole.
+    of grey. factors: see `reduction`; None to decode every picture whole. disk:
+    a file to keep all decoded pictures in, see `disk.reserved`.
 
     Raises OptionError for numbers out of range, DataError if no picture can be read.
     """
@@ -89,6 +91,7 @@ class Batches:
         compose: Compose = compose,
         channels: int = 3,
         factors: np.ndarray | None = None,
+        disk: Path | None = None,
     ) -> None:
         for name, value, least in (("batch", batch, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if value < least:
@@ -104,7 +107,7 @@ class Batches:
         if cache_bytes is None:
             cache_bytes = CACHE_BYTES if fits else 0
         held = (recent + 1 + AHEAD * workers) * len(places) if recent else 0
-        cache = Cache(dataset, cache_bytes, held, window_bytes, max(1, workers), factors)
+        cache = Cache(dataset, cache_bytes, held, window_bytes, max(1, workers), factors, disk)
         self._told = False  # that shared memory is too small
         self._maker = _Maker(cache, batch, seed, places, recent, dtype, compose, channels)
 

@@ -7,10 +7,12 @@ one core. With recent ones a mosaic takes one picture to decode instead of four.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ghostyolo.augment.disk import Disk
 from ghostyolo.augment.reduction import reduced
 from ghostyolo.augment.slots import Head, Slots, lengths
 from ghostyolo.data.dataset import Dataset
@@ -35,14 +37,15 @@ class Cache:
     last. Any process may decode a picture, even two at a time. `faults` has the defects that were
     found; the caller that reports them empties it. count: the number of pictures.
 
+    disk: the file that has all of them, see `disk`, in place of memory for those to keep.
     factors: of each picture, by which its sides are divided, see `inspect_image`; None for 1.
     room: bytes for pictures to keep, for all processes. recent: the number of other pictures to
     hold. recent_room: bytes for these, None for as many as they take. readers: the number of
     processes; a spawned one, which does not share memory, has its part of all three for itself.
     """
 
-    _lent: dict[int, Head]  # slots of the window that are in use
-    _lends: bool  # slots of the window
+    _lent: list[tuple[Slots, int, Head]]  # slots that are in use
+    _lends: bool
 
     def __init__(
         self,
@@ -52,8 +55,9 @@ class Cache:
         recent_room: int | None = None,
         readers: int = 1,
         factors: np.ndarray | None = None,
+        disk: Path | None = None,
     ) -> None:
-        self.dataset, self.readers, self.factors = dataset, readers, factors
+        self.dataset, self.readers, self.factors, self.disk = dataset, readers, factors, disk
         self.room, self.recent, self.recent_room = room, recent, recent_room
         self._prepare()
 
@@ -63,9 +67,9 @@ class Cache:
         It is called again if another process has meanwhile replaced one of these pictures, and then
         decodes anew those that may be replaced.
         """
-        self._lent, self._lends = {}, True
+        self._lent, self._lends = [], True
         made = make()
-        self._lends = all(self.window.holds(*each) for each in self._lent.items())
+        self._lends = all(store.holds(slot, head) for store, slot, head in self._lent)
         return made if self._lends else make()
 
     def read(self, index: int, position: int = 0) -> tuple[int, np.ndarray]:
@@ -101,12 +105,12 @@ class Cache:
     def _prepare(self) -> None:
         """Reserve memory: for pictures to keep, in their order, and for recent ones."""
         self.faults: list[Fault] = []
-        self._lent, self._lends = {}, True
+        self._lent, self._lends = [], True
         self._columns = self.dataset.columns.without_ignored()
         self.count = len(self.dataset)
         sizes = decoded(self.dataset, self.factors)
-        count = np.searchsorted(np.cumsum(lengths(sizes)), self.room, side="right")
-        self.kept = Slots(sizes[:count])
+        count = len(sizes) if self.disk else fitting(sizes, self.room)
+        self.kept = Disk(self.disk, self.dataset, sizes) if self.disk else Slots(sizes[:count])
         usual = np.quantile(sizes, USUAL, method="higher")
         recent = 0 if count == len(sizes) else self.recent
         if self.recent_room is not None:
@@ -114,26 +118,27 @@ class Cache:
         self.window = Slots(np.full(recent, usual))
 
     def _image(self, index: int, position: int) -> np.ndarray | None:
-        if index < len(self.kept):
-            held = self.kept.get(index, index + 1)
-            return held[0] if held else self._decoded(index, self.kept, index)
-        slot = position % max(1, len(self.window))
-        held = self.window.get(slot, index + 1) if self._lends and len(self.window) else None
-        if held is None:
-            return self._decoded(index, self.window, slot)
-        self._lent[slot] = held[1]
-        return held[0]
+        store, slot = self.kept, index
+        if index >= len(self.kept):
+            store, slot = self.window, position % max(1, len(self.window))
+        found = store.get(slot, index + 1) if self._lends and len(store) else None
+        if found is None:
+            return self._decoded(index, store, slot)
+        self.faults += [Fault(index, defect, "") for defect in store.defects(found[1])]
+        self._lent.append((store, slot, found[1]))
+        return found[0]
 
     def _decoded(self, index: int, store: Slots, slot: int) -> np.ndarray | None:
         """Decode a picture and put it into a slot, unless that is lent to this process."""
         image, found = self.dataset.samples[index].read(self.factor(index))
         self.faults += [Fault(index, defect, message) for defect, message in found.items()]
-        if image is not None and len(store) and (store is self.kept or slot not in self._lent):
-            store.put(slot, index + 1, image)
+        lent = any(each is store and place == slot for each, place, _ in self._lent)
+        if image is not None and len(store) and not lent:
+            store.put(slot, index + 1, image, found)
         return image
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"dataset": self.dataset, "readers": 1, "factors": self.factors}
+        state = {"dataset": self.dataset, "readers": 1, "factors": self.factors, "disk": self.disk}
         for name in ("room", "recent", "recent_room"):
             whole = getattr(self, name)
             state[name] = whole if whole is None else whole // self.readers
@@ -142,6 +147,11 @@ class Cache:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._prepare()
+
+
+def fitting(sizes: np.ndarray, room: int) -> int:
+    """Return how many of the first pictures, of so many bytes when decoded, fit into `room`."""
+    return int(np.searchsorted(np.cumsum(lengths(sizes)), room, side="right"))
 
 
 def decoded(dataset: Dataset, factors: np.ndarray | None = None) -> np.ndarray:

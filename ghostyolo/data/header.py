@@ -20,6 +20,12 @@ ORIENTATION = 0x0112
 TURNED = range(2, 9)  # orientations other than upright
 SIDEWAYS = range(5, 9)  # orientations that swap height and width
 PNG_GREY = (0, 4)  # colour types, the second with transparency
+REPAIRS = (
+    "picture turned upright, as its EXIF says",
+    "grey picture, read as RGB",
+    "CMYK picture, read as RGB",
+    "picture of 16 bits, read as 8",
+)
 MAX_CHUNKS = 100_000  # a file with more is hostile
 
 
@@ -53,13 +59,9 @@ class Header(NamedTuple):
     @property
     def repaired(self) -> list[str]:
         """Return the names of the defects that reading the picture repairs."""
-        found = {
-            "picture turned upright, as its EXIF says": self.orientation in TURNED,
-            "grey picture, read as RGB": self.channels == 1,
-            "CMYK picture, read as RGB": self.channels == 4,
-            "picture of 16 bits, read as 8": self.bits == 16,
-        }
-        return [defect for defect, there in found.items() if there]
+        turned, channels = self.orientation in TURNED, self.channels
+        found = turned, channels == 1, channels == 4, self.bits == 16
+        return [defect for defect, there in zip(REPAIRS, found, strict=True) if there]
 
 
 def read_header(file: BinaryIO) -> Header | None:

@@ -21,7 +21,7 @@ from ghostyolo.network import Network, dumps
 from ghostyolo.training import label_record
 from ghostyolo.training.options import BN_MOMENTUM
 from ghostyolo.training.precision import dtype_of
-from ghostyolo.training.schedule import input_size
+from ghostyolo.training.schedule import input_size, largest_size
 from ghostyolo.training.task import Task, task_of
 
 _SIZES = 3  # number of this stream of random numbers; `Batches` and `set_learning_rate` have others
@@ -52,6 +52,7 @@ class TrainConfig:
     patience: number of validations without a better score after which the run ends; 0 for never.
     teacher: it has the same heads as the network. limit: the most pictures of each data set, which
     has been applied to them; None for all. exact_decode: decode every training picture whole.
+    cache: where decoded pictures are kept, see `picture_cache`.
     """
 
     network: Network
@@ -72,6 +73,7 @@ class TrainConfig:
     teacher: Teacher | None = None
     limit: int | None = None
     exact_decode: bool = False
+    cache: str = "auto"
 
     @property
     def iterations(self) -> int:
@@ -144,23 +146,27 @@ class TrainConfig:
 
     def sizes(self) -> Callable[[int], tuple[int, int]]:
         """Return the input size as a function of the iteration; it changes every ten iterations."""
-        options = self.network.options
-        random = [node.layer.random for node in self.network if isinstance(node.layer, Yolo)][-1:]
+        options, random = self.network.options, self._random
 
         def size(iteration: int) -> tuple[int, int]:
             rng = np.random.default_rng((self.seed, _SIZES, iteration // 10))
-            return input_size(options, random[0] if random else 0, iteration, rng)
+            return input_size(options, random, iteration, rng)
 
         return size
+
+    @property
+    def _random(self) -> float:
+        """Return the key of the last `[yolo]`, see `input_size`."""
+        last = [node.layer.random for node in self.network if isinstance(node.layer, Yolo)][-1:]
+        return last[0] if last else 0.0
 
     @cached_property
     def factors(self) -> np.ndarray | None:
         """Return by what the sides of each training picture are divided; None: all are whole."""
         if self.exact_decode:
             return None
-        settings, size = self.augmentation(), self.sizes()
-        every = range(0, self.iterations, 10)  # which share a size
-        largest = max(size(i)[0] for i in every), max(size(i)[1] for i in every)
+        settings = self.augmentation()
+        largest = largest_size(self.network.options, self._random)
         ends = settings(0), settings(self.iterations)
         found = reduction.factors(self.train.columns.sizes, ends, largest)
         return found if found.max() > 1 else None

@@ -29,11 +29,10 @@ from ghostyolo.model import out_of_memory
 from ghostyolo.model.model import Model
 from ghostyolo.network.model_files import BEST, LAST
 from ghostyolo.network.outputs import detection_heads
-from ghostyolo.training import allocator, folder, nan_diagnosis, unsupported
+from ghostyolo.training import allocator, folder, nan_diagnosis, picture_cache, unsupported
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.freezing import frozen_layers
 from ghostyolo.training.gradient import UpdateConfig, check_memory, gradient, update_config
-from ghostyolo.training.machine import window_bytes
 from ghostyolo.training.observers import Observer, tell_validating
 from ghostyolo.training.state import State, initial_state, set_learning_rate
 from ghostyolo.training.task import DETECTION
@@ -211,7 +210,7 @@ def _batches(config: TrainConfig, world: World) -> Batches:
         config.sizes(),
         config.seed,
         config.workers,
-        window_bytes=window_bytes(),
+        **picture_cache.chosen(config, world),
         shard=(world.rank, world.size),
         levels=gpu,
         pin_memory=gpu,

@@ -21,7 +21,7 @@ def default_workers(device: str) -> int:
     return min(MAX_WORKERS_OF_GPU, max(1, usable_processors() // local_processes()))
 
 
-def window_bytes() -> int | None:
-    """Return how much recently decoded pictures may take: a quarter of the free memory."""
+def part_of_memory(divisor: int) -> int | None:
+    """Return the part of the free memory that this process may take, None if not known."""
     free = out_of_memory.free()
-    return None if free is None else free // 4 // local_processes()
+    return None if free is None else free // divisor // local_processes()

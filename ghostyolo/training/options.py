@@ -21,6 +21,7 @@ from ghostyolo.training.observers import Observer
 
 LOSSES = {**DETECTION_LOSSES, **CLASSIFICATION_LOSSES}
 AMP = ("auto", "off", "bf16", "fp16")
+CACHES = ("auto", "ram", "disk", "none")
 PROJECT = "runs/train"
 VALIDATIONS = 20  # of a run, if val_every is not given
 MAX_WORKERS = 4
@@ -70,6 +71,13 @@ class TrainOptions:
     exact_decode: bool = _option(
         False,
         "decode all pictures whole, also large ones of which a half or less is enough",
+        group="data",
+    )
+    cache: str = _option(
+        CACHES[0],
+        "where decoded pictures are kept. ram: as many as fit; disk: all, for later runs too; "
+        "none: nowhere; auto: in memory, all of a set of up to 512 MB, of others the recent ones",
+        choices=CACHES,
         group="data",
     )
     adapt: bool = _option(

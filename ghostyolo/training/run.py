@@ -229,7 +229,7 @@ def prepare(
         raise OptionError("--patience needs a validation set", hint="give --val-split")
     unchanged = (
         "loss", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
-        "limit", "exact_decode",
+        "limit", "exact_decode", "cache",
     )  # fmt: skip
     return TrainConfig(
         network=network,

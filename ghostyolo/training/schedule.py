@@ -114,14 +114,26 @@ def input_size(
     size. The first ten and the last hundred iterations have the largest size.
     Source: AlexeyAB/darknet src/detector.c train_detector, which adds one step after rounding.
     """
-    size, step = (options.height, options.width), options.resize_step
     if not random:
-        return size
+        return options.height, options.width
     reach = 1.4 if random == 1 else random
     factor = rng.uniform(1, reach)
     factor = 1 / factor if rng.random() < 0.5 else factor
     if iteration < 10 or iteration > options.max_batches - 100:
         factor = reach
+    return _scaled(options, factor)
+
+
+def largest_size(options: Any, random: float) -> tuple[int, int]:
+    """Return the largest (h, w) that `input_size` returns."""
+    if not random:
+        return options.height, options.width
+    reach = 1.4 if random == 1 else random
+    return _scaled(options, max(reach, 1 / reach))
+
+
+def _scaled(options: Any, factor: float) -> tuple[int, int]:
+    size, step = (options.height, options.width), options.resize_step
     sides = [round(factor * side / step + 1) * step for side in size]
     if factor < 1 and any(new > old for new, old in zip(sides, size, strict=True)):
         sides = list(size)

@@ -31,7 +31,7 @@ from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.gradient import UpdateConfig, gradient
 from ghostyolo.training.loop import _waiting_warning, fit
 from ghostyolo.training.nan_diagnosis import NanError
-from ghostyolo.training.schedule import input_size, learning_rate, stretched
+from ghostyolo.training.schedule import input_size, largest_size, learning_rate, stretched
 from ghostyolo.training.state import State, initial_state, optimizer, set_learning_rate
 from support import ROOT, goldens, tiny
 from support.runs import Silent
@@ -538,7 +538,8 @@ def test_sizes_of_multi_scale_training(random: float) -> None:
         assert 320 / reach <= h <= largest[0] and 416 / reach <= w <= largest[1]
     for iteration in (0, 9, 901, 999):
         assert input_size(net, random, iteration, rng) == largest
-    assert input_size(net, 0, 5, rng) == (320, 416)
+    assert input_size(net, 0, 5, rng) == (320, 416) == largest_size(net, 0)
+    assert largest_size(net, random) == largest_size(net, 1 / reach) == largest
 
 
 @pytest.mark.parametrize(
