@@ -834,7 +834,7 @@ REFUSED = {
     "--device warp": "--device warp is not available; use cpu or auto",
     "--size 0": "height 0; use 1 to 16384 pixels",
     "--weights none.weights": "none.weights: cannot read: No such file or directory; "
-    "give the path of a .weights file",
+    "give the path of a file with weights",
 }
 
 
