@@ -171,12 +171,14 @@ def _areas(pictures: np.ndarray, correct: np.ndarray, truths: np.ndarray, weight
     pictures: (n,). correct: (levels, n). weights: (pictures, r). Only correct detections raise the
     recall, so the sum goes over these: each counts as often as recalls are first reached by it.
     """
-    total = truths @ weights
-    last = np.flatnonzero(correct.any(0))[-1:].sum() + 1
-    own = weights[pictures[:last]]
-    seen = np.cumsum(own, 0, own.dtype)
-    areas = np.empty((len(correct), weights.shape[1]))
-    for area, right in zip(areas, correct[:, :last], strict=True):
+    total, places = truths @ weights, np.flatnonzero(correct.any(0))
+    own = weights[pictures[: places[-1:].sum() + 1]]
+    since = np.empty((len(places), own.shape[1]), own.dtype)
+    for row, part in enumerate(np.split(own, places + 1)[:-1]):
+        since[row] = part.sum(0)  # with a cumulative sum of `own` all takes 1.6 times as long
+    seen, own = np.cumsum(since, 0), own[places]
+    areas = np.empty((len(correct), own.shape[1]))
+    for area, right in zip(areas, correct[:, places], strict=True):
         hits = np.cumsum(own[right], 0)
         best = np.maximum.accumulate((hits / np.maximum(seen[right], 1))[::-1])[::-1]
         reached = np.searchsorted(RECALLS, hits / np.maximum(total, 1), side="right")
