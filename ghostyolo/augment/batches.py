@@ -19,6 +19,7 @@ from ghostyolo.augment import Rng
 from ghostyolo.augment import workers as processes
 from ghostyolo.augment.cache import Cache, Fault, decoded
 from ghostyolo.augment.mosaic import Picture, compose
+from ghostyolo.augment.reduction import Scale
 from ghostyolo.data.dataset import Dataset, Sample
 from ghostyolo.data.header import Size
 from ghostyolo.data.images import grey, to_planes
@@ -260,7 +261,12 @@ class _Maker(torch.utils.data.Dataset[_Prepared]):
         (boxes, classes), factor = self.cache.truths(index), self.cache.factor(index)
         if image.shape[:2] != self.cache.size(index):  # the label states a wrong size
             boxes = np.minimum(boxes, np.multiply(image.shape[1::-1] * 2, factor))
-        return Picture(image, boxes, classes, factor)
+        return Picture(image, boxes, classes, Scale(factor, partial(self._finer, index)))
+
+    def _finer(self, index: int, factor: int) -> np.ndarray | None:
+        """Return a picture with its sides divided by less than in the cache."""
+        image = self.cache.finer(index, factor)
+        return grey(image) if image is not None and self.channels == 1 else image
 
     def _index(self, iteration: int, place: int) -> int:
         """Return the index of the sample at a place of a batch, before any mosaic or mixup."""

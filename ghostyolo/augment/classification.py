@@ -90,7 +90,7 @@ def compose(
     if settings.mixtures and rng.random() < settings.mixed:
         kind = settings.mixtures[int(rng.integers(len(settings.mixtures)))]
         pictures += [partner() for _ in range(PARTS[kind] - 1)]
-    parts = [augment(each.image, size, settings, rng, each.factor) for each in pictures]
+    parts = [augment(each.image, size, settings, rng, each.scale.factor) for each in pictures]
     image, shares = MIXTURES[kind](parts, rng) if kind else Mixture(parts[0], (1.0,))
     if settings.blur and rng.random() < BLURRED:
         side = SOFT if settings.blur == 1 else settings.blur // 2 * 2 + 1

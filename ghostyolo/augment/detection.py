@@ -8,13 +8,14 @@ image_data_augmentation. For mosaics and mixups see `mosaic`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
 from ghostyolo.augment import Rng
+from ghostyolo.augment.reduction import WHOLE, Scale
 from ghostyolo.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
@@ -23,6 +24,7 @@ Crop = list[int]  # left, top, right, bottom: in whole pixels of the picture, al
 HUES = 180  # of an 8-bit HSV picture in OpenCV
 LEVELS = np.arange(256.0)[:, None]
 TURNED = np.arange(-HUES, 256 + HUES, dtype=np.int64) % HUES  # levels of hue turned by whole steps
+RARE, DRAWS = 0.02, 3000  # the part of crops that are smaller, and how many are drawn to know it
 BACKGROUND = 17  # kernel size of the blur of the background
 SHARPEST = 8  # least ratio of the smallest side of a box to the kernel size of a whole blur
 
@@ -76,12 +78,16 @@ class Augmentation:
         )
 
     def density(self, sizes: np.ndarray, size: Size) -> np.ndarray:
-        """Return the least pixels of a picture along a side of a pixel of the input, (n,).
+        """Return the pixels of a picture along a side of a pixel of the input, (n,).
 
-        sizes: (n, 2), (h, w) of n pictures. size: (h, w) of the input. See `draw_crop`.
+        All but `RARE` of crops have so many; a letterbox may have more. sizes: (n, 2), (h, w) of n
+        pictures. size: (h, w) of the input.
         """
-        least = 1 / max(self.resize, 1) - 2 * self.jitter  # of a side
-        return (sizes * least / size).min(1)
+        settings, rng, side = replace(self, letter_box=False), np.random.default_rng(0), 10_000
+        drawn = [draw_crop((side, side), (side, side), settings, rng) for _ in range(DRAWS)]
+        crops = np.array(drawn)
+        usual = np.quantile((crops[:, 2:] - crops[:, :2]).min(1), RARE) / side
+        return (sizes * usual / size).min(1)
 
 
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
@@ -101,23 +107,22 @@ def augment(
     size: Size,
     settings: Augmentation,
     rng: Rng,
-    factor: int = 1,
+    scale: Scale = WHOLE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a changed picture of `size`, its boxes, and their indices among the given boxes.
 
-    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. factor: by which the sides of
-    the picture were divided, see `cut`. Returns uint8 (h, w, 3); cxcywh (k, 4) float32 relative to
+    image: uint8 RGB (H, W, 3). size: (h, w) of the network's input. scale: of the picture, see
+    `cut`. Returns uint8 (h, w, 3); cxcywh (k, 4) float32 relative to
     it, clipped; and k indices. A box of less than a pixel in width or height is always left out.
     """
-    h, w = image.shape[:2]
-    crop = draw_crop((h * factor, w * factor), size, settings, rng)
+    crop = draw_crop(scale.whole(image), size, settings, rng)
     flip = settings.flip and rng.random() < 0.5
     cxcywh, kept = move_boxes(boxes_xyxy_px, crop, flip, size, settings.min_visible)
 
     def pixels() -> np.ndarray:
         return cxcywh_to_xyxy(cxcywh) * (*size[::-1], *size[::-1])
 
-    part = cut(image, crop, size, factor=factor)
+    part = cut(image, crop, size, scale=scale)
     return finish(part, pixels, flip, settings, rng), cxcywh, kept
 
 
@@ -182,13 +187,19 @@ def draw_colours(settings: Augmentation, rng: Rng) -> tuple[float, float, float]
 
 
 def cut(
-    image: np.ndarray, crop: Crop, size: Size, out: np.ndarray | None = None, factor: int = 1
+    image: np.ndarray,
+    crop: Crop,
+    size: Size,
+    out: np.ndarray | None = None,
+    scale: Scale = WHOLE,
 ) -> np.ndarray:
     """Resize a crop of a picture to (h, w); beyond the picture it has the mean colour.
 
-    out: memory for the result. factor: by which the sides of the picture were divided, the crop is
-    in pixels of the whole one.
+    out: memory for the result. scale: of the picture; the crop is in pixels of the whole one, and a
+    finer one is taken for a small crop.
     """
+    density = min((crop[2] - crop[0]) / size[1], (crop[3] - crop[1]) / size[0])
+    image, factor = scale.enough(image, density)
     if factor > 1:
         return _cut_divided(image, crop, size, out, factor)
     h, w = image.shape[:2]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ghostyolo.augment import Rng
 from ghostyolo.augment.detection import Augmentation, Crop, augment, cut, draw_crop, finish
+from ghostyolo.augment.reduction import WHOLE, Scale
 from ghostyolo.boxes import xyxy_to_cxcywh
 from ghostyolo.data.header import Size
 
@@ -23,19 +24,18 @@ CUT = 0.2, 0.8  # range of the point where the four pictures meet, as fractions 
 class Picture(NamedTuple):
     """A picture to train on: uint8 RGB (H, W, 3), and its n boxes (n, 4) with classes (n,).
 
-    factor: by which its sides were divided; boxes and `size` are in pixels of the whole picture.
+    scale: of the picture; boxes and `size` are in pixels of the whole one.
     """
 
     image: np.ndarray
     boxes_xyxy_px: np.ndarray
     classes: np.ndarray
-    factor: int = 1
+    scale: Scale = WHOLE
 
     @property
     def size(self) -> Size:
-        """Return (h, w), of a divided picture to a multiple of the factor."""
-        h, w = self.image.shape[:2]
-        return h * self.factor, w * self.factor
+        """Return (h, w), see `Scale.whole`."""
+        return self.scale.whole(self.image)
 
 
 class Quarter(NamedTuple):
@@ -79,7 +79,7 @@ def compose(
         pictures.append(partner())
         image, cxcywh, kept = mixup(pictures, size, settings, rng)
     else:
-        image, cxcywh, kept = augment(*first[:2], size, settings, rng, first.factor)
+        image, cxcywh, kept = augment(*first[:2], size, settings, rng, first.scale)
     classes = np.concatenate([picture.classes for picture in pictures])[kept]
     return image, np.column_stack((cxcywh, classes))
 
@@ -92,7 +92,7 @@ def mixup(
     Returns as `augment` does, with indices among the boxes of the first and then of the second.
     """
     (one, boxes, kept), (two, others, also) = (
-        augment(*picture[:2], size, settings, rng, picture.factor) for picture in pictures
+        augment(*picture[:2], size, settings, rng, picture.scale) for picture in pictures
     )
     mean = cv2.addWeighted(one, 0.5, two, 0.5, 0)
     indices = np.concatenate((kept, len(pictures[0].boxes_xyxy_px) + also))
@@ -164,7 +164,7 @@ def fill(
         return np.minimum(np.maximum(corners, 0), quarter.length).reshape(-1, 4)
 
     target = None if view.flip else out
-    part = cut(picture.image, view.window, out.shape[:2], target, picture.factor)
+    part = cut(picture.image, view.window, out.shape[:2], target, picture.scale)
     return finish(part, local, view.flip, settings, rng, out)
 
 

@@ -34,7 +34,7 @@ def chosen(config: TrainConfig, world: World) -> dict[str, Any]:
     if config.cache == "disk":
         path = world.once(partial(disk.reserved, config.train, sizes, config.factors))
         if world.first:
-            told = "%s: decoded pictures, %d, %.1f GB; runs use it again until it is deleted"
+            told = "%s: %d decoded pictures, %.1f GB, kept for later runs until you delete them"
             logger.warning(told, path, count, whole / 1e9)
         return {"cache_bytes": 0, "disk": path, **recent}
     room = part_of_memory(KEPT)
