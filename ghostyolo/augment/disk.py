@@ -89,8 +89,7 @@ def reserved(dataset: Dataset, capacities: np.ndarray, factors: np.ndarray | Non
     length = int(lengths(capacities).sum())
     folder = files.make_folder(files.cache_folder() / "pictures")
     path = folder / f"{_name(dataset, factors)}.pictures"
-    if path.exists() and path.stat().st_size == length:
-        os.utime(path)
+    if _usable(path, length):
         return path
     free = shutil.disk_usage(folder).free
     if length > free:
@@ -106,6 +105,20 @@ def reserved(dataset: Dataset, capacities: np.ndarray, factors: np.ndarray | Non
             for begin in range(0, length, BLOCK):
                 file.write(bytes(min(BLOCK, length - begin)))
     return path
+
+
+def _usable(path: Path, length: int) -> bool:
+    """Return whether there is a file of so many bytes. Raises OptionError if it cannot be used."""
+    try:
+        with open(path, "r+b") as file:
+            return os.fstat(file.fileno()).st_size == length
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        hint = "delete it, or set XDG_CACHE_HOME to another folder"
+        raise OptionError(
+            f"cannot use it: {error.strerror}", span=Span(str(path)), hint=hint
+        ) from None
 
 
 def _name(dataset: Dataset, factors: np.ndarray | None) -> str:

@@ -224,6 +224,14 @@ def test_bytes_are_reserved_before_the_run(dataset, cache_folder):
     assert path.stat().st_blocks * 512 >= path.stat().st_size > decoded(dataset).sum()
 
 
+def test_what_is_no_file_is_refused(dataset):
+    path = reserved(dataset, decoded(dataset), None)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OptionError, match=r"cannot use it: .*; delete it, or set XDG_CACHE_HOME"):
+        reserved(dataset, decoded(dataset), None)
+
+
 def test_other_pictures_or_another_scale_have_a_file_of_their_own(dataset):
     sizes, halves = decoded(dataset), np.full(8, 2)
     paths = {
