@@ -41,6 +41,13 @@ def counted(number: int, word: str, ending: str = "s") -> str:
     return f"{number:,} {word}{ending * (number != 1)}"
 
 
+def in_bytes(number: int) -> str:
+    """Return a number of bytes as text, such as "12 MB" or "1.5 GB"."""
+    if number < 1e6:
+        return f"{number / 1e3:.0f} kB"
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
 class Span(NamedTuple):
     """A line of a file, counted from 1; line 0 is the file as a whole."""
 

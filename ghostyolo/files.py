@@ -103,6 +103,16 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def make_folder_of(path: str | os.PathLike[str]) -> None:
+    """Create the folder of a file that will be written, if it does not exist.
+
+    Raises `OptionError` if that fails, or if the path is that of a folder.
+    """
+    make_folder(os.path.dirname(path))
+    if os.path.isdir(path):
+        raise OptionError("it is a folder", span=Span(str(path)), hint="give the path of a file")
+
+
 def make_new_folder(path: str | os.PathLike[str]) -> Path:
     """Create the folder `path`, or if it exists `path`-2, -3 ..., and return the created one.
 

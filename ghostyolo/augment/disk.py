@@ -25,7 +25,7 @@ from ghostyolo import files
 from ghostyolo.augment.slots import Head, Slots, lengths
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.header import REPAIRS
-from ghostyolo.errors import OptionError, Span
+from ghostyolo.errors import OptionError, Span, in_bytes
 
 VERSION = 1
 UNSETTLED_NS = 2_000_000_000  # what changed so shortly before it was read may change unnoticed
@@ -87,16 +87,20 @@ def reserved(dataset: Dataset, capacities: np.ndarray, factors: np.ndarray | Non
     Raises OptionError if the disk has no room for it, or the folder cannot be written.
     """
     length = int(lengths(capacities).sum())
-    folder = files.make_folder(files.cache_folder() / "pictures")
+    try:
+        folder = files.make_folder(files.cache_folder() / "pictures")
+    except OptionError as error:
+        hint = "set XDG_CACHE_HOME to a folder that can be written, or give --cache ram"
+        raise OptionError(error.diagnostic.message, span=error.diagnostic.span, hint=hint) from None
     path = folder / f"{_name(dataset, factors)}.pictures"
     if _usable(path, length):
         return path
     free = shutil.disk_usage(folder).free
     if length > free:
         others = sum(each.stat().st_size for each in folder.glob("*.pictures"))
-        message = f"the decoded pictures take {length / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-        told = f"delete those of other data sets here, {others / 1e9:.1f} GB, " if others else ""
-        hint = told + "set XDG_CACHE_HOME to another disk, or give --cache ram"
+        message = f"the decoded pictures take {in_bytes(length)}, {in_bytes(free)} are free"
+        told = f"delete the files of other runs here, {in_bytes(others)}, " if others else ""
+        hint = told + "set XDG_CACHE_HOME to a folder on another disk, or give --cache ram"
         raise OptionError(message, span=Span(str(folder)), hint=hint)
     with files.writing(path) as file:
         if hasattr(os, "posix_fallocate"):

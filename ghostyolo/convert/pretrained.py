@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -88,6 +90,10 @@ def _located(source: str) -> tuple[str, Normalisation]:
     name = source.removeprefix(TIMM)
     if os.path.isdir(name):
         paths = [os.path.join(name, file) for file in (WEIGHTS, CONFIG)]
+        for path in paths:
+            if not os.path.exists(path):
+                hint = f"the folder needs {WEIGHTS} and {CONFIG} of a model of timm"
+                raise WeightsError("it does not exist", span=Span(path), hint=hint)
     else:
         paths = [_fetched(name, file) for file in (WEIGHTS, CONFIG)]
     return paths[0], _normalisation(paths[1])
@@ -107,7 +113,9 @@ def _fetched(name: str, file: str) -> str:
         try:
             return hf_hub_download(repository, file, local_files_only=True)
         except errors.LocalEntryNotFoundError:
-            return hf_hub_download(repository, file)
+            logger.warning("%s%s: fetching %s from the Hugging Face hub", TIMM, name, file)
+            with _errors_only("huggingface_hub"):  # else each attempt to connect is two lines
+                return hf_hub_download(repository, file)
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         message, hint = "timm has no trained model of that name", _known(name)
     except (errors.HfHubHTTPError, OSError) as error:
@@ -119,6 +127,18 @@ def _fetched(name: str, file: str) -> str:
             f"both: --weights {TIMM}FOLDER"
         )
     raise WeightsError(message, span=Span(f"{TIMM}{name}"), hint=hint)
+
+
+@contextmanager
+def _errors_only(library: str) -> Iterator[None]:
+    """Keep a library from logging less than errors."""
+    its = logging.getLogger(library)
+    level = its.level
+    its.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        its.setLevel(level)
 
 
 def _known(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostyolo.errors import DataError
+from ghostyolo.errors import DataError, counted
 
 RESTARTS = 10  # clusterings, of which the best is taken; 20 gain about .0001 of mean IoU
 MOST_BOXES = 20_000  # more are sampled; to cluster all of 300,000 synthetic boxes gained .0001
@@ -72,7 +72,8 @@ def cluster(
     different = len(np.unique(rounded(sizes), axis=0))
     if different < num:
         hint = "keep the cfg's anchors, or label more pictures"
-        message = f"{len(sizes)} boxes have {different} different sizes, too few for {num} anchors"
+        message = f"{counted(len(sizes), 'box', 'es')} of {counted(different, 'size')}"
+        message += f", too few for {num} anchors"
         raise DataError(message if len(sizes) else "there is no box", hint=hint)
     if len(sizes) > MOST_BOXES:
         sizes = rng.choice(sizes, MOST_BOXES, replace=False)

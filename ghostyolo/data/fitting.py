@@ -53,7 +53,7 @@ def network_for(
     >>> network.options.batch, network.options.max_batches
     (4, 6000)
     >>> print(network.comment.splitlines()[3])
-    decay=0.002: 6,000 updates; 0.0005 for more than 20,000.
+    decay=0.002: 6,000 updates; 0.0005 is for more than 20,000.
     """
     if task not in OPENERS:
         refuse("data", data, f"task {task}")

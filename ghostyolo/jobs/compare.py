@@ -19,7 +19,7 @@ from ghostyolo.data.class_names import MOST_LISTED
 from ghostyolo.data.hold_out import HOLD_OUT
 from ghostyolo.data.limit import limited, words
 from ghostyolo.distributed import AUTO, joined
-from ghostyolo.errors import DataError, OptionError, Span
+from ghostyolo.errors import DataError, OptionError, Span, counted
 from ghostyolo.evaluation.comparison import Comparison, Difference, Side
 from ghostyolo.evaluation.intervals import RESAMPLES, compared
 from ghostyolo.evaluation.validation import (
@@ -31,7 +31,7 @@ from ghostyolo.evaluation.validation import (
     predict_all,
     without_unreadable,
 )
-from ghostyolo.files import make_folder, make_new_folder
+from ghostyolo.files import make_folder_of, make_new_folder
 from ghostyolo.jobs.model_argument import ModelArgument
 from ghostyolo.jobs.val import opened, title_of
 from ghostyolo.model.detections import Detections
@@ -87,7 +87,7 @@ def compare(
     sides = [_pairs(side) for side in (first, *others)]
     _check(sides, resamples)
     if out and out != AUTO:
-        make_folder(Path(out).parent)
+        make_folder_of(out)
     pairs = [pair for side in sides for pair in side]
     place = _place(pairs, data, split, limit)
     reading = {"names": names, "allow_outside": allow_outside, "no_cache": no_cache}
@@ -132,9 +132,10 @@ def _pairs(side: One | list[One]) -> list[Pair]:
 
 def _check(sides: Sequence[Sequence[Pair]], resamples: int) -> None:
     """Raise `OptionError` unless there are two sides or more, and enough draws."""
-    if not 2 <= len(sides) <= len(ascii_uppercase) or not all(sides):
-        hint = "give the models of each, such as runs/train/a runs/train/b"
-        raise OptionError(f"not two sides to {len(ascii_uppercase)}", hint=hint)
+    count, most = sum(map(bool, sides)), len(ascii_uppercase)
+    if not 2 <= count == len(sides) <= most:
+        hint = f"give 2 to {most}, such as runs/train/a runs/train/b, or runs/train/a vs my.onnx"
+        raise OptionError(f"{counted(count, 'side')} to compare", hint=hint)
     if resamples < LEAST_RESAMPLES:
         raise OptionError(f"resamples={resamples}", hint=f"give {LEAST_RESAMPLES} or more")
 
@@ -153,8 +154,11 @@ def _place(
     for other, its in others:
         if its != place:
             message = f"validated on {_words(its)}, {first} on {_words(place)}"
-            hint = "give the same --data and --split to all"
+            hint = "give --data and --split, which then hold for all"
             raise OptionError(message, span=Span(other), hint=hint)
+    if not os.path.exists(str(place.data)):
+        hint = "give --data, or run this in the folder where the run was started"
+        raise DataError(f"its data {place.data} do not exist", span=Span(first), hint=hint)
     if place.split == "none":
         hint = "give --data and --split"
         raise OptionError("the run had no validation set", span=Span(first), hint=hint)

@@ -14,7 +14,7 @@ from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import names_beside
 from ghostyolo.distributed import AUTO, World, joined, pick_device
 from ghostyolo.evaluation.validation import OnProgress, Trained, Validation, validate
-from ghostyolo.files import make_folder
+from ghostyolo.files import make_folder_of
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.inference.environment import versions
 from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
@@ -64,7 +64,7 @@ def val(
     ['AP', 'AP50', 'AP75', 'VOC', 'precision', 'recall']
     """
     if report:
-        make_folder(Path(report).parent)
+        make_folder_of(report)
     options = {"size": size, "batch": batch, "threads": threads}
     with joined(device) as world, told(batch=batch, size=size):
         with opened(model, weights, runtime, world, options) as (computing, title, trained):

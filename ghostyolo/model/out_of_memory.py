@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.errors import GhostyoloError, OptionError
+from ghostyolo.errors import GhostyoloError, OptionError, in_bytes
 
 try:
     import resource
@@ -53,10 +53,10 @@ def lack_of_memory(error: Exception, **asked: Any) -> OptionError | None:
     on_gpu, more = FREE_ON_GPU.search(text), ASKED.search(text)
     message = f"memory ran out{_with(asked)}"
     if more:
-        message += f": {_size(_bytes(more))} more were asked for"
+        message += f": {in_bytes(_bytes(more))} more were asked for"
     room = _bytes(on_gpu) if on_gpu else free()
     if room is not None:
-        message += f", {_size(room)} are free"
+        message += f", {in_bytes(room)} are free"
     return OptionError(message, hint=HINT)
 
 
@@ -64,8 +64,8 @@ def check(need: int, **asked: Any) -> None:
     """Raise `OptionError` if more bytes of main memory are needed than are free."""
     room = free()
     if room is not None and need > room:
-        message = f"memory is too small{_with(asked)}: at least {_size(need)} are needed"
-        raise OptionError(f"{message}, {_size(room)} are free", hint=HINT)
+        message = f"memory is too small{_with(asked)}: at least {in_bytes(need)} are needed"
+        raise OptionError(f"{message}, {in_bytes(room)} are free", hint=HINT)
 
 
 def free() -> int | None:
@@ -95,7 +95,3 @@ def _with(asked: dict[str, Any]) -> str:
 
 def _bytes(found: re.Match[str]) -> int:
     return int(float(found[1]) * 2 ** POWERS.get((found[2] or " ")[0], 0))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

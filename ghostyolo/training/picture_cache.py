@@ -10,7 +10,7 @@ from ghostyolo.augment import disk
 from ghostyolo.augment.cache import decoded, fitting
 from ghostyolo.augment.slots import lengths
 from ghostyolo.distributed import World
-from ghostyolo.errors import OptionError
+from ghostyolo.errors import OptionError, in_bytes
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.machine import part_of_memory
 
@@ -34,16 +34,17 @@ def chosen(config: TrainConfig, world: World) -> dict[str, Any]:
     if config.cache == "disk":
         path = world.once(partial(disk.reserved, config.train, sizes, config.factors))
         if world.first:
-            told = "%s: %d decoded pictures, %.1f GB, kept for later runs until you delete them"
-            logger.warning(told, path, count, whole / 1e9)
+            told = "%s: %d decoded pictures, %s, kept for later runs until you delete them"
+            logger.warning(told, path, count, in_bytes(whole))
         return {"cache_bytes": 0, "disk": path, **recent}
     room = part_of_memory(KEPT)
     fits = count if room is None else fitting(sizes, room)
     if not fits:
-        free = f"{KEPT * (room or 0) / 1e9:.1f} GB of memory are free"
+        free = f"{in_bytes(KEPT * (room or 0))} of memory are free"
         raise OptionError(f"--cache ram: {free}", hint="free some, or give --cache disk")
     if world.first:
-        told = "--cache ram: %d of %d pictures are kept, %.1f GB in each process%s"
+        told = "--cache ram: %d of %d pictures are kept, %s%s%s"
+        each = " in each process" * (world.size > 1)
         rest = "" if fits == count else "; the others do not fit into half of the free memory"
-        logger.warning(told, fits, count, lengths(sizes[:fits]).sum() / 1e9, rest)
+        logger.warning(told, fits, count, in_bytes(lengths(sizes[:fits]).sum()), each, rest)
     return {"cache_bytes": whole if room is None else room, **recent}

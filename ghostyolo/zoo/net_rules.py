@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 SMALLEST_BATCH, LARGEST_BATCH = 4, 64
-UPDATES_PER_EPOCH = 100  # that a batch above the smallest leaves
+UPDATES_PER_EPOCH = 100  # at least, with a batch above the smallest
 PASS = 16  # pictures of a forward pass; a larger batch is divided
 LEAST, PER_CLASS, EPOCHS = 6000, 2000, 100  # updates of a run; epochs of one with small batches
 LONG = 20_000  # updates of a run, from more of which on the decay is the small one
@@ -30,13 +30,13 @@ def net_settings(classes: int, pictures: int | None = None) -> tuple[Setting, Se
     pictures: None if they are not known. Then a data set of fewer than 20 classes is taken for a
     few hundred pictures, one of more for VOC or COCO.
 
-    Batch: the largest of 4, 8 ... 64 that leaves 100 updates an epoch. On 205 pictures, at one
-    learning rate and 20 epochs, batch 4 (51 updates an epoch) has an AP of .513 and batch 8 (26)
-    .471; batch 2 (102) adds nothing. Length: with batch 64 AlexeyAB's, which is for this batch; on
-    fewer pictures 100 epochs, up to which AP rose on 205, and no fewer updates than AlexeyAB's
-    least. Decay: .002 has an AP .011 above that of .0005 in runs of 5,125 updates. Its effect grows
-    with the number of updates: 20,000 with .002 shrink weights half as much as the 160,000 with
-    .0005 that these rules give COCO.
+    Batch: the largest of 4, 8 ... 64 with at least 100 updates an epoch, else 4. On 205 pictures,
+    at one learning rate and 20 epochs, batch 4 (51 updates an epoch) has an AP of .513 and batch 8
+    (26) .471; batch 2 (102) adds nothing. Length: with batch 64 AlexeyAB's, which is for this
+    batch; on fewer pictures 100 epochs, up to which AP rose on 205, and no fewer updates than
+    AlexeyAB's least. Decay: .002 has an AP .011 above that of .0005 in runs of 5,125 updates. Its
+    effect grows with the number of updates: 20,000 with .002 shrink weights half as much as the
+    160,000 with .0005 that these rules give COCO.
 
     Source: docs/experiments.md, 2026-11-22 and 2026-11-25; AlexeyAB/darknet README, how to train
     custom objects: 2000 iterations a class, at least 6000 and at least the number of pictures;
@@ -49,10 +49,14 @@ def net_settings(classes: int, pictures: int | None = None) -> tuple[Setting, Se
         batch *= 2
     updates, why = _length(classes, pictures, batch)
     an_epoch, epochs = math.ceil(pictures / batch), round(updates * batch / pictures)
-    larger = f"; a larger batch has to leave {UPDATES_PER_EPOCH}" * (batch < LARGEST_BATCH)
+    larger = f"; batch {2 * batch} is for {2 * batch * UPDATES_PER_EPOCH:,} pictures or more"
     return (
-        _batch(batch, f"{an_epoch:,} updates an epoch of {pictures:,} pictures{larger}"),
-        _decay(updates > LONG, f"{updates:,} updates; {SMALL_DECAY} for more than {LONG:,}"),
+        _batch(
+            batch,
+            f"{an_epoch:,} updates an epoch of {pictures:,} pictures"
+            + larger * (batch < LARGEST_BATCH),
+        ),
+        _decay(updates > LONG, f"{updates:,} updates; {SMALL_DECAY} is for more than {LONG:,}"),
         _iterations(updates, f"{epochs:,} epochs; the rule is {why}"),
     )
 

@@ -204,10 +204,19 @@ def test_what_a_worker_holds_can_be_sent_to_a_process_that_is_not_forked(dataset
 
 def test_a_disk_without_room_is_told_before_the_run(dataset, cache_folder):
     run(dataset)
-    told = r"the decoded pictures take 8000.0 GB, \d+.\d GB are free; delete those of other data"
+    told = (
+        r"the decoded pictures take 8000.0 GB, [\d.]+ .B are free; delete the files of other runs"
+    )
     with pytest.raises(OptionError, match=told):
         reserved(dataset.only(range(4)), np.full(4, 2 * 10**12), None)
     assert len(list(cache_folder.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_variable(dataset, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OptionError, match="cannot make it: Not a directory; set XDG_CACHE_HOME"):
+        reserved(dataset, decoded(dataset), None)
 
 
 @LINUX

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from ghostyolo import cli, convert
 from ghostyolo.convert.pretrained import CONFIG, IMAGENET, WEIGHTS, load_start
@@ -154,6 +155,19 @@ def test_without_network_the_error_tells_the_way(hub: Path, tmp_path: Path) -> N
     assert not (tmp_path / "runs").exists()
 
 
+def test_attempts_to_connect_are_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    closed = "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", closed)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
+    with pytest.raises(WeightsError, match="cannot be fetched"):
+        load_start(Model(detector()), "timm:mobilenetv2_100.ra_in1k")
+    told = "timm:mobilenetv2_100.ra_in1k: fetching model.safetensors from the Hugging Face hub"
+    assert caplog.messages == [told]
+
+
 def ghostyolo(words: list[str], folder: Path, hub: Path) -> subprocess.CompletedProcess[str]:
     variables = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ghostyolo", *words]
@@ -174,6 +188,13 @@ def test_a_bad_config_is_refused(published: Path, tmp_path: Path, content: str) 
     with pytest.raises(WeightsError, match=r"config\.json: has no mean and std"):
         load_start(model, f"timm:{tmp_path}")
     torch.testing.assert_close(model.state_dict(), before)
+
+
+def test_a_folder_needs_both_files(published: Path, tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).symlink_to(published / WEIGHTS)
+    told = r"config\.json: it does not exist; the folder needs model\.safetensors and config\.json"
+    with pytest.raises(WeightsError, match=told):
+        load_start(Model(detector()), f"timm:{tmp_path}")
 
 
 def test_a_name_that_is_none(published: Path) -> None:

@@ -129,8 +129,8 @@ def test_sampling_of_many_boxes_costs_little(monkeypatch: pytest.MonkeyPatch) ->
     ("sizes", "message"),
     [
         (np.zeros((0, 2)), "^there is no box; keep the cfg"),
-        (np.array([[9.0, 8]]), "1 boxes have 1 different sizes, too few for 2 anchors"),
-        (np.full((50, 2), 9.0), "50 boxes have 1 different sizes, too few"),
+        (np.array([[9.0, 8]]), "1 box of 1 size, too few for 2 anchors"),
+        (np.full((50, 2), 9.0), "50 boxes of 1 size, too few"),
     ],
 )
 def test_too_few_sizes_are_refused(sizes: np.ndarray, message: str) -> None:

@@ -90,8 +90,8 @@ def test_comment_says_what_each_setting_follows_from(
         "(ring, checker, triangle, cross, star, blob).",
         "names: train reads them from the data set.",
         "batch=4 subdivisions=1: 2 updates an epoch of 6 pictures; "
-        "a larger batch has to leave 100.",
-        "decay=0.002: 6,000 updates; 0.0005 for more than 20,000.",
+        "batch 8 is for 800 pictures or more.",
+        "decay=0.002: 6,000 updates; 0.0005 is for more than 20,000.",
     ]
     assert lines[5].startswith("max_batches=6000 burn_in=300: ")
     assert lines[6].startswith("anchors: clustered at 64x64 (HxW); 37 boxes have a mean IoU of ")
@@ -155,7 +155,7 @@ def with_boxes(folder: Path, picture: Path, boxes: int) -> Path:
         ("--data {data} --split trian", "no split 'trian'; use one of: test, train, val (--split)"),
         (
             "--data {few}",
-            "{few}: split 'train': 5 boxes have 5 different sizes, too few for 9 an",
+            "{few}: split 'train': 5 boxes of 5 sizes, too few for 9 an",
         ),
         ("--data {none}", "{none}: split 'train': there is no box; label more pictures, or give -"),
         ("--data {unnamed}", "{unnamed}: its classes have no names: no "),

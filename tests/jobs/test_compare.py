@@ -110,7 +110,8 @@ def refused(error: type[GhostyoloError], message: str, *models: Path, **options:
 
 def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> None:
     a, b = folder / "a", folder / "b"
-    refused(OptionError, "not two sides to 26; give the models of each", a)
+    refused(OptionError, "1 side to compare; give 2 to 26, such as", a)
+    refused(OptionError, "1 side to compare; give 2", a, [])  # type: ignore[arg-type]
     refused(OptionError, "resamples=3; give 100 or more", a, b, resamples=3)
     refused(OptionError, "no data to compare on; give --data", folder / "x.onnx", folder / "x.onnx")
     refused(DataError, "there is no split 'tets'", a, b, split="tets")
@@ -122,6 +123,11 @@ def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> Non
     refused(OptionError, "the run had no validation set; give --data and --split", other, other)
     (other / "model.names").write_text("".join(f"{name}\n" for name in ("new", *NAMES[1:])))
     refused(OptionError, "its classes are new, ", a, other, data=folder / "data")
+    run_record.write(other, {"data": str(tmp_path / "gone"), "val_split": "val"})
+    refused(DataError, f"{other}: its data {tmp_path}/gone do not exist; give --data", other, other)
+    refused(
+        OptionError, f"{tmp_path}: it is a folder; give the path", a, b, out=tmp_path, split="x"
+    )
     assert not list(tmp_path.glob("runs"))
 
 

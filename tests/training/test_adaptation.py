@@ -77,8 +77,8 @@ def test_each_change_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert lines == [
         "--adapt: classes=1 (80): those of DATA",
         "--adapt: batch=4 (64) subdivisions=1 (4): 10 updates an epoch of 40 pictures; "
-        "a larger batch has to leave 100",
-        "--adapt: decay=0.002 (0.0005): 6,000 updates; 0.0005 for more than 20,000",
+        "batch 8 is for 800 pictures or more",
+        "--adapt: decay=0.002 (0.0005): 6,000 updates; 0.0005 is for more than 20,000",
         "--adapt: max_batches=6000 (160000) burn_in=300 (8000): 600 epochs; "
         "the rule is 100 epochs and at least 6,000 updates",
     ]
@@ -148,7 +148,7 @@ def test_teacher_keeps_the_anchors(caplog: pytest.LogCaptureFixture) -> None:
     assert "keeps the anchors, with which heads of the teacher were trained" in caplog.text
 
 
-@pytest.mark.parametrize(("boxes", "why"), [(0, "there is no box"), (1, "8 boxes have ")])
+@pytest.mark.parametrize(("boxes", "why"), [(0, "there is no box"), (1, "8 boxes of ")])
 def test_too_few_boxes_keep_the_anchors(
     boxes: int, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,8 +40,8 @@ def test_the_pictures_are_the_same_whatever_is_kept(
         assert all(x.equal(y) for x, y in zip(images, found["none"], strict=True))
     ram, disk = caplog.messages
     count = len(config.train)
-    assert ram == f"--cache ram: {count} of {count} pictures are kept, 0.0 GB in each process"
-    told = f"{count} decoded pictures, 0.0 GB, kept for later runs until you delete them"
+    assert ram == f"--cache ram: {count} of {count} pictures are kept, 222 kB"
+    told = f"{count} decoded pictures, 222 kB, kept for later runs until you delete them"
     assert disk.endswith(f".pictures: {told}")
 
 
@@ -53,7 +53,7 @@ def test_memory_for_a_part_keeps_a_part_and_memory_for_none_is_an_error(
     for free, kept in ((250_000, 3), (100, 0)):
         monkeypatch.setattr("ghostyolo.model.out_of_memory.free", lambda free=free: free)
         if not kept:
-            with pytest.raises(OptionError, match=r"--cache ram: 0\.0 GB of memory are free"):
+            with pytest.raises(OptionError, match=r"--cache ram: 0 kB of memory are free"):
                 picture_cache.chosen(config, ALONE)
             continue
         batches = Batches(config.train, None, 4, (64, 64), **picture_cache.chosen(config, ALONE))

@@ -52,9 +52,9 @@ def test_no_run_is_short_and_no_batch_starves(classes: int) -> None:
 
 def test_each_setting_says_why() -> None:
     assert [f"{each}: {each.why}" for each in net_settings(3, 205)] == [
-        "batch=4 subdivisions=1: 52 updates an epoch of 205 pictures; a larger batch has to leave "
-        "100",
-        "decay=0.002: 6,000 updates; 0.0005 for more than 20,000",
+        "batch=4 subdivisions=1: 52 updates an epoch of 205 pictures; batch 8 is for 800 "
+        "pictures or more",
+        "decay=0.002: 6,000 updates; 0.0005 is for more than 20,000",
         "max_batches=6000 burn_in=300: 117 epochs; the rule is 100 epochs and at least 6,000 "
         "updates",
     ]
