@@ -14,12 +14,13 @@ EXAMPLES = (
 )
 VERSUS = "vs"
 ABOUT = """
-The average precision of each side, the differences to the first side, and 95 %
-intervals of both, by a bootstrap over the pictures: what other pictures of the
-same kind would give. With one training a side that says nothing of another
-seed; with several seeds, of which the mean is compared, the intervals cover
-other seeds too, whose spread is taken to be alike on all sides. They are wide
-for two seeds a side, as so few tell little.
+It measures the average precision of each side on the same pictures, and the
+difference to that of the first side. The 95 % intervals of both tell what other
+pictures of the same kind would give; they come from a bootstrap over the
+pictures. One training a side tells nothing of other seeds. Of several seeds a
+side the mean is compared, and the intervals cover other seeds too; two seeds a
+side make them wide, three or four are worth the time. The spread of the seeds
+is taken to be the same on all sides.
 """
 
 
@@ -29,13 +30,15 @@ def options(p: Parser) -> None:
     from ghostyolo.data.layouts import DATA_HELP
     from ghostyolo.evaluation.intervals import RESAMPLES
     from ghostyolo.evaluation.validation import THRESH
+    from ghostyolo.exporters.formats import usual_suffixes
     from ghostyolo.jobs.compare import LEAST_RESAMPLES, PROJECT
     from ghostyolo.model.detector import NMS
 
     p.description = f"{p.description}\n{ABOUT}"
     p.usage = "%(prog)s [options] RUN RUN ...\n   or: %(prog)s [options] RUN ... vs RUN ..."
-    text = f"RUN, or in place of it CFG WEIGHTS: {model_argument.cfg_help(exported=True)}. Each is "
-    text += "a side; with 'vs' between the sides, those of a side differ in their seed"
+    text = f"the folder of a training run, an exported {usual_suffixes(read=True)} file, or CFG "
+    text += "WEIGHTS. Each is a side; with 'vs' between the sides, a side is several trainings "
+    text += "that differ in their seed"
     p.group("model").add_argument("models", metavar="RUN", nargs="+", help=text)
     group = p.group("data")
     group.add_argument("--data", help=f"{DATA_HELP} (that of the runs)")

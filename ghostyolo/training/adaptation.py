@@ -21,6 +21,7 @@ from ghostyolo.network.weights_file import cutoff_of
 from ghostyolo.syntax.values import write
 from ghostyolo.training.options import TrainOptions
 from ghostyolo.zoo.net_rules import Setting, net_for, net_settings
+from ghostyolo.zoo.networks import backbone_layers
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def adapted(network: Network, dataset: Dataset, options: TrainOptions) -> Networ
     if not same:
         result = passes.reclass(network, classes)
         _tell("classes=%d (%d): those of %s", classes, counts[0], dataset.path)
+        _tell_of_weights(network, counts[0], str(options.weights or ""))
     if not any(isinstance(head, Yolo) for _, head in detection_heads(network)):
         return result
     changes = _net_changes(network, counts[0], dataset, options)
@@ -56,6 +58,15 @@ def adapted(network: Network, dataset: Dataset, options: TrainOptions) -> Networ
 
 def _tell(text: str, *values: object) -> None:
     logger.warning(f"--adapt: {text}", *values)
+
+
+def _tell_of_weights(network: Network, classes: int, weights: str) -> None:
+    """Tell how weights for the classes of the cfg are used, if a file with all layers is given."""
+    layers = backbone_layers(network)
+    if layers and weights.endswith(".weights"):
+        told = "if %s has the heads for %d classes, take its first layers: "
+        told += "ghostyolo convert CFG %s start.conv.%d, then --weights start.conv.%d"
+        _tell(told, weights, classes, weights, layers, layers)
 
 
 def _net_changes(

@@ -70,7 +70,7 @@ class TrainOptions:
     limit: int | None = _count(None, LIMIT_HELP, group="data")
     exact_decode: bool = _option(
         False,
-        "decode all pictures whole, also large ones of which a half or less is enough",
+        "decode large pictures whole, not at 1/2, 1/4 or 1/8 of their sides",
         group="data",
     )
     cache: str = _option(
@@ -82,8 +82,8 @@ class TrainOptions:
     )
     adapt: bool = _option(
         False,
-        "fit CFG to DATA: classes and anchors; batch, decay and length too where CFG has what "
-        "gencfg writes without DATA",
+        "fit CFG to DATA: classes, anchors and room for boxes; also batch, decay and length where "
+        "CFG has what gencfg writes without DATA",
         group="model",
     )
     weights: str | None = _option(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ghostyolo.convert import convert
 from ghostyolo.data import Dataset, Sample
 from ghostyolo.data.anchors import anchor_heads
 from ghostyolo.layers.yolo import Yolo
+from ghostyolo.model.model import Model
 from ghostyolo.network import Network, dumps, load, loads
 from ghostyolo.network.outputs import class_counts
 from ghostyolo.network.passes import resize
@@ -83,6 +86,23 @@ def test_each_change_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
         "the rule is 100 epochs and at least 6,000 updates",
     ]
     assert last.startswith("--adapt: anchors clustered at 64x64 (HxW): 80 boxes have a mean IoU of")
+
+
+def test_weights_with_other_heads_are_told_with_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, weights = written(80), str(tmp_path / "coco.weights")
+    Model(network).save_weights(weights)
+    after = adapted(network, data(3), TrainOptions(weights=weights))
+    (line,) = (line for line in caplog.messages if "convert" in line)
+    start = re.search(r"convert CFG \S*coco.weights (start.conv.\d+), then --weights", line)
+    assert start and "has the heads for 80 classes" in line
+    convert(network, weights, tmp_path / start[1])
+    model = Model(after)
+    model.load_weights(tmp_path / start[1])
+    caplog.clear()
+    adapted(written(3), data(3), TrainOptions(weights=weights))
+    assert "convert" not in caplog.text
 
 
 @pytest.mark.parametrize(
