@@ -12,7 +12,6 @@ from ghostyolo.data.classification import open_classification
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import remaining
 from ghostyolo.data.layouts import open_dataset
-from ghostyolo.data.splits import MissingSplit
 from ghostyolo.errors import DataError, OptionError, Span, counted, printable
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network
@@ -94,13 +93,16 @@ def _training_set(
     names: str | Path | Sequence[str] | None,
     **options: bool,
 ) -> Dataset:
-    """Return the pictures that a run trains on: those of the split that are not held out."""
+    """Return the pictures that a run trains on: those of the split that are not held out.
+
+    A val that is missing or cannot be used does not matter here; training tells of it.
+    """
     read = OPENERS[task]
     train = read(data, split, names, **options)
     train.log_defects()
     try:
         return remaining(train, read(data, "val", names or train.names, **options))
-    except MissingSplit:
+    except DataError:
         return train
 
 

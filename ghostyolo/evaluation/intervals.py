@@ -3,7 +3,7 @@
 Bootstrap: pictures are drawn with replacement, the same ones for all detectors, and the scores are
 computed anew. An interval has the middle 95 % of the deviations from their mean, around the score
 itself: with few pictures that mean is higher than the score. Several seeds of a side add a normal
-deviation with their spread, which is pooled over the sides and thus taken to be the same on all.
+deviation with their spread, which is pooled over the sides, as if it were the same on all.
 Both are widened as by Student's t distribution. `tools/compare_chance.py` measures how often sides
 that differ by chance alone are told apart.
 Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 10.
@@ -35,8 +35,8 @@ class Intervals:
     """Scores, or differences of scores, with their 95 % intervals.
 
     value, low, high: (6, 1 + classes), for each of `SCORES` the mean over the classes, then each
-    class; NaN without truths. chance: the probability by chance of a deviation from 0 as large as
-    that of the value, if there is none in truth (the two-sided p-value).
+    class; NaN without truths. chance: the probability that chance alone gives a value at least as
+    far from 0 (the two-sided p-value).
     """
 
     value: np.ndarray

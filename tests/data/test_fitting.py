@@ -12,6 +12,7 @@ import ghostyolo
 from ghostyolo import gencfg
 from ghostyolo.data import open_dataset
 from ghostyolo.data.anchors import fit_anchors
+from ghostyolo.errors import DataError
 from ghostyolo.network import Network, dumps, load, loads
 from ghostyolo.network.passes import resize
 from ghostyolo.training.options import TrainOptions
@@ -102,6 +103,22 @@ def test_held_out_pictures_do_not_count(only_train: Path) -> None:
     network = ghostyolo.network_for(only_train, width=0.1, size=SIZE)
     held, whole = open_dataset(only_train, "val"), open_dataset(only_train)
     assert f": {len(whole) - len(held)} pictures, " in network.comment
+
+
+def test_a_val_without_pictures_does_not_matter(data: Path, tmp_path: Path) -> None:
+    """Neither one in five of a single picture beside its labels, nor an empty list."""
+    single = with_boxes(tmp_path / "made", min(data.glob("JPEGImages/*.jpg")), 20)
+    for path in (*single.glob("*/train/*"), single / "classes.txt"):
+        path.rename(single / path.name)
+    for kind in ("images", "labels"):
+        shutil.rmtree(single / kind)
+    listed = shutil.copytree(data, tmp_path / "listed")
+    (listed / "ImageSets/Main/val.txt").write_text("")
+    for folder in (single, listed):
+        with pytest.raises(DataError, match="split 'val': is empty"):
+            open_dataset(folder, "val")
+        network = ghostyolo.network_for(folder, width=0.1, size=SIZE)
+        assert f": {len(open_dataset(folder))} picture" in network.comment
 
 
 def test_crowded_pictures_have_room(data: Path, tmp_path: Path) -> None:
