@@ -60,7 +60,7 @@ def network_for(
         task, data, split, names, allow_outside=allow_outside, no_cache=no_cache
     )
     if classes not in (None, len(dataset.names)):
-        message = f"--classes {classes}, but there are {_classes(dataset)}"
+        message = f"--classes {classes}, but it has {_classes(dataset)}"
         hint = "leave --classes out, or give --names FILE"
         raise OptionError(message, span=Span(str(data)), hint=hint)
     options["classes"] = len(dataset.names)

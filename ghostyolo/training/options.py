@@ -47,7 +47,7 @@ _count = partial(_option, kind="count", metavar="N")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of a training run. Raises `OptionError` for a number out of range.
+    """The options of a training run. Raises `OptionError` for a value out of range.
 
     The fields without a help text are described in `ghostyolo.train`.
     """
@@ -139,6 +139,9 @@ class TrainOptions:
             value, kind = getattr(self, field.name), field.metadata.get("kind")
             if value == field.default:
                 continue
+            choices = field.metadata.get("choices")
+            if choices and value not in choices:
+                raise OptionError(f"{field.name}={value}", hint=f"use one of {', '.join(choices)}")
             if kind == "count" and (value < 1 or value != int(value)):
                 raise OptionError(f"{field.name}={value}", hint="give a whole number of 1 or more")
             if kind == "fraction" and not 0 <= value <= 1:

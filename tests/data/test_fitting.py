@@ -176,7 +176,7 @@ def with_boxes(folder: Path, picture: Path, boxes: int) -> Path:
         ),
         ("--data {none}", "{none}: split 'train': there is no box; label more pictures, or give -"),
         ("--data {unnamed}", "{unnamed}: its classes have no names: no "),
-        ("--data {data} --classes 5", "{data}: --classes 5, but there are 6 classes (ring, check"),
+        ("--data {data} --classes 5", "{data}: --classes 5, but it has 6 classes (ring, check"),
         ("--data {data} --names {few}/classes.txt", "37 x box of unknown class; give the names"),
         ("--data {data} --task backbone", "data {data} is not for task backbone; leave it out"),
         ("--split val", "--split without --data; give --data DATA"),

@@ -92,6 +92,8 @@ def test_threads_are_those_of_the_run_only(data: Path, tmp_path: Path) -> None:
         ({"freeze": "head"}, OptionError, "freeze=head; give a number of layers, or backbone"),
         ({"freeze": -1}, OptionError, "freeze=-1; give a number of layers, or backbone"),
         ({"amp": "fp8"}, OptionError, "amp=fp8; use one of auto, off, bf16, fp16"),
+        ({"cache": "rom"}, OptionError, "cache=rom; use one of auto, ram, disk, none"),
+        ({"loss": "hinge"}, OptionError, "loss=hinge; use one of modern, darknet, cross-entropy"),
     ],
 )
 def test_invalid_options_are_refused(
