@@ -15,8 +15,8 @@ EXAMPLES = (
 VERSUS = "vs"
 ABOUT = """
 It measures the average precision of each side on the same pictures, and the
-difference to that of the first side. The 95 % intervals of both tell what other
-pictures of the same kind would give; they come from a bootstrap over the
+difference to that of the first side. The 95 % intervals of both tell what
+other pictures of the same kind would give; they come from a bootstrap over the
 pictures. One training a side tells nothing of other seeds. Of several seeds a
 side the mean is compared, and the intervals cover other seeds too; two seeds a
 side make them wide, three or four are worth the time. The spread of the seeds
