@@ -44,7 +44,8 @@ class LossConfig:
     """A loss function, and its hyperparameters that are no keys of `[net]`.
 
     learning_rate_factor: factor of `[net] learning_rate`, not applied with Adam: 1 for a sum over
-    the slots of a picture, as Darknet's, about 50 for a mean over the assigned slots. nesterov:
+    the slots of a picture, as Darknet's, about 50 for a mean over the assigned slots. muon_factor:
+    the same for Muon; 0 for a loss that was not tried with it. nesterov:
     whether the momentum is Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon
     of the moving average of the weights (see `Ema`), as a fraction of the run; 0 for no average.
     no_mosaic: the last fraction of the run, trained without mosaic and mixup and with a quarter of
@@ -55,6 +56,7 @@ class LossConfig:
 
     function: LossFunction
     learning_rate_factor: float
+    muon_factor: float = 0.0
     nesterov: bool = False
     max_norm: float = math.inf
     ema: float = 0.0

@@ -71,6 +71,7 @@ def _loss_terms(head: Predictions, slots: Slots, truths: Tensor) -> Iterator[Ten
 CONFIG = LossConfig(
     loss,
     learning_rate_factor=50.0,
+    muon_factor=20.0,
     nesterov=True,
     max_norm=10.0,
     ema=0.04,

@@ -14,6 +14,7 @@ import numpy as np
 from ghostyolo import files
 from ghostyolo.augment import reduction
 from ghostyolo.data import Dataset
+from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
 from ghostyolo.loss.base import LossConfig
@@ -45,11 +46,12 @@ class TrainConfig:
     """The configuration of a training run: `TrainOptions` with everything opened and computed.
 
     network: with the `[net]` of the run. val: None to train without validation. folder: of the run.
-    loss: its name, "" for the default of the task. weights: a `.weights` file to start from.
-    workers: number of processes that prepare pictures. val_every: in epochs, save_every: in
-    iterations; 0 for the end of the run only. bn_momentum: weight of a new batch in the running
-    statistics. amp: see `precision.dtype_of`. compile: whether torch compiles the forward pass.
-    patience: number of validations without a better score after which the run ends; 0 for never.
+    loss, optimizer: their names, "" for the default of the task and for SGD or Adam. weights: a
+    `.weights` file to start from. workers: number of processes that prepare pictures. val_every: in
+    epochs, save_every: in iterations; 0 for the end of the run only. bn_momentum: weight of a new
+    batch in the running statistics. amp: see `precision.dtype_of`. compile: whether torch compiles
+    the forward pass. patience: number of validations without a better score after which the run
+    ends; 0 for never.
     teacher: it has the same heads as the network. limit: the most pictures of each data set, which
     has been applied to them; None for all. exact_decode: decode every training picture whole.
     cache: where decoded pictures are kept, see `picture_cache`.
@@ -60,6 +62,7 @@ class TrainConfig:
     val: Dataset | None
     folder: Path
     loss: str = ""
+    optimizer: str = ""
     weights: str | None = None
     seed: int = 0
     workers: int = 0
@@ -95,6 +98,21 @@ class TrainConfig:
     def loss_config(self) -> LossConfig:
         """Return the configuration of the loss."""
         return loss_config(self.task.check_loss(self.loss))
+
+    @property
+    def optimizer_name(self) -> str:
+        """Return the name of the optimizer: adam by `[net]`, else `optimizer`, or sgd.
+
+        Raises `OptionError` for one that does not go with `[net]` or the loss.
+        """
+        name, adam = self.optimizer, bool(self.network.options.adam)
+        if adam and name:
+            message = f"--optimizer {name} beside adam=1 in [net]"
+            raise OptionError(message, hint="leave it out, or give --set net.adam=0")
+        if name == "muon" and not self.loss_config.muon_factor:
+            message = f"--optimizer muon is not for --loss {self.task.check_loss(self.loss)}"
+            raise OptionError(message, hint="leave it out, or give --loss modern")
+        return "adam" if adam else name or "sgd"
 
     @property
     def splits(self) -> dict[str, Dataset]:
@@ -179,6 +197,7 @@ class TrainConfig:
             "data set": f"{data.path} {data.split} {len(data)}",
             "list of names": "\n".join(data.names),
             "loss": self.task.check_loss(self.loss),
+            "optimizer": self.optimizer_name,
             "teacher": self.teacher.digest if self.teacher else "none",
             "seed": str(self.seed),
             "batch norm momentum": str(self.bn_momentum),

@@ -20,6 +20,7 @@ from ghostyolo.network import Network
 from ghostyolo.training.observers import Observer
 
 LOSSES = {**DETECTION_LOSSES, **CLASSIFICATION_LOSSES}
+OPTIMIZERS = ("sgd", "muon")
 AMP = ("auto", "off", "bf16", "fp16")
 CACHES = ("auto", "ram", "disk", "none")
 PROJECT = "runs/train"
@@ -108,6 +109,12 @@ class TrainOptions:
         f"loss function: {'; '.join(f'{name} {text}' for name, text in LOSSES.items())} "
         f"({next(iter(DETECTION_LOSSES))}; for classifiers {next(iter(CLASSIFICATION_LOSSES))})",
         choices=tuple(LOSSES),
+    )
+    optimizer: str = _option(
+        "",
+        "sgd, or with --loss modern muon: Muon for the 1x1 convolutions, which learns more in a "
+        "short run (sgd; adam if [net] has adam=1)",
+        choices=OPTIMIZERS,
     )
     seed: int = _option(0, "random seed", kind="int")
     amp: str = _option(

@@ -228,7 +228,7 @@ def prepare(
     if options.patience and val is None:
         raise OptionError("--patience needs a validation set", hint="give --val-split")
     unchanged = (
-        "loss", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
+        "loss", "optimizer", "seed", "save_every", "bn_momentum", "amp", "compile", "patience",
         "limit", "exact_decode", "cache",
     )  # fmt: skip
     return TrainConfig(

@@ -22,7 +22,7 @@ from ghostyolo.files import opened, replace
 from ghostyolo.loss.base import LossConfig
 from ghostyolo.model.model import Model
 from ghostyolo.network.net_options import NetOptions
-from ghostyolo.training import label_record, precision
+from ghostyolo.training import label_record, muon, precision
 from ghostyolo.training.config import TrainConfig
 from ghostyolo.training.ema import Ema
 from ghostyolo.training.folder import is_empty
@@ -138,10 +138,13 @@ class State:
         folders = (each["data set"].rpartition(" ")[0] for each in (content["identity"], identity))
         if len(set(folders)) == 1:  # another one is refused below
             label_record.check(content.get("labels"), config.splits, path)
-        own = {"decoding": identity["decoding"]} | content["identity"]  # older ones do not tell
+        adam = config.network.options.adam  # older checkpoints do not tell these two
+        later = {"decoding": identity["decoding"], "optimizer": "adam" if adam else "sgd"}
+        own = later | content["identity"]
         for name, value in identity.items():
             if own.get(name) != value:
                 hint = "resume with the options that the run was started with"
+                hint += f": --optimizer {own[name]}" * (name == "optimizer")
                 raise OptionError(f"the run has another {name}", span=Span(str(path)), hint=hint)
         for name, part in self._parts().items():
             if part:
@@ -222,36 +225,43 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
     loss, amp = config.loss_config, precision.dtype_of(config.amp, config.device)
     ema = Ema(model, loss.ema * config.iterations) if loss.ema else None
     scaler = precision.scaler(amp, config.device)
-    return State(model, optimizer(model, loss), ema, scaler, start=start)
+    return State(model, optimizer(model, loss, config.optimizer_name), ema, scaler, start=start)
 
 
-def optimizer(model: Model, loss: LossConfig) -> torch.optim.Optimizer:
-    """Return Darknet's optimizer: SGD, or with `[net] adam` Adam; a learning rate for each layer.
+def optimizer(model: Model, loss: LossConfig, name: str = "sgd") -> torch.optim.Optimizer:
+    """Return an optimizer with a learning rate for each layer. name: see `TrainConfig.optimizer`.
 
-    SGD decays weights only, Adam all parameters. The gradients of Darknet's Adam are sums over the
-    batch; here they are means, so eps is divided by the batch size. The learning rate factor of a
-    loss applies to SGD only.
+    SGD and Muon decay weights only, Adam all parameters. The gradients of Darknet's Adam are sums
+    over the batch; here they are means, so eps is divided by the batch size. The learning rate
+    factors of a loss apply to SGD and Muon only.
     Source: AlexeyAB/darknet src/convolutional_layer.c update_convolutional_layer, src/blas_kernels
     adam_update_gpu.
     """
     options = model.network.options
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    matrices = muon.matrices(model.network) if name == "muon" else frozenset()
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for node, layer in zip(model.network, model.layers, strict=True):
-        for name, parameter in layer.named_parameters():
-            decay = options.decay if options.adam or name in node.layer.decayed else 0.0
-            factor = node.layer.learning_rate
+        for key, parameter in layer.named_parameters():
+            decay = options.decay if name == "adam" or key in node.layer.decayed else 0.0
+            matrix = node.index in matrices and key == muon.WEIGHT
             if node.shares_with is None and parameter.requires_grad:
-                groups.setdefault((factor, decay), []).append(parameter)
-    loss_factor = 1.0 if options.adam else loss.learning_rate_factor
+                kind = (node.layer.learning_rate, decay, matrix)
+                groups.setdefault(kind, []).append(parameter)
+    factors = {False: 1.0 if name == "adam" else loss.learning_rate_factor, True: loss.muon_factor}
     settings: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay, "factor": factor * loss_factor}
-        for (factor, decay), parameters in groups.items()
+        {
+            "params": parameters,
+            "weight_decay": decay * (muon.DECAY if matrix else 1),
+            "factor": factor * factors[matrix],
+            "matrices": matrix,
+        }
+        for (factor, decay, matrix), parameters in groups.items()
     ]
-    if options.adam:
+    if name == "adam":
         betas, batch = (options.B1, options.B2), options.mini_batch * options.subdivisions
         eps = options.eps / batch
         return torch.optim.Adam(settings, options.learning_rate, betas, eps, fused=True)
-    return torch.optim.SGD(
+    return muon.Muon(
         settings,
         lr=options.learning_rate,
         momentum=options.momentum,
