@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostyolo.network import Network, Node
+from ghostyolo.network.outputs import classifier_output, detection_heads
 from ghostyolo.network.weights_file import stored
 
 MOMENTUM = 0.95
@@ -70,30 +71,39 @@ class Muon(torch.optim.SGD):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Return matrices (n, rows, columns) with the same directions and singular values near 1.
 
-    Those that are not far below the largest become .7 to 1.2.
+    Those that are not far below the largest become .7 to 1.2. Each step multiplies by a polynomial
+    of the square of the shorter side, and the longer side takes part at the beginning and at the
+    end only.
     """
-    wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices if wide else matrices.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + TINY)
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonal(matrices.mT).mT
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + TINY)
     a, b, c = COEFFICIENTS
-    for _ in range(STEPS):
-        square = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x if wide else x.mT
+    square, product = x @ x.mT, None
+    for step in range(STEPS):
+        factor = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else factor @ product
+        if step + 1 < STEPS:
+            square = factor @ square @ factor
+    return product @ x
 
 
 def matrices(network: Network) -> frozenset[int]:
     """Return the layers whose `WEIGHT` is a matrix to Muon.
 
-    These are the convolutions of 1x1 pixels with batch norm and without groups. What has no batch
-    norm is the outputs, which are no hidden layers, and squeeze-excite, whose large matrices see
-    one pixel: they would take three quarters of Muon's time in GhostNet 1.0.
+    These are the convolutions of 1x1 pixels without groups, also those of squeeze-excite, but for
+    those that a head reads or that give the logits of a classifier: hidden layers alone, as the
+    source says.
     """
-    return frozenset(node.index for node in network if _is_matrix(network, node))
+    last = {node.inputs[0] for node, _ in detection_heads(network)}
+    if end := classifier_output(network):
+        last.add(end.source.index)
+    return frozenset(
+        node.index for node in network if node.index not in last and _is_matrix(network, node)
+    )
 
 
 def _is_matrix(network: Network, node: Node) -> bool:
-    shapes = dict(stored(network, node))
-    shape = shapes.get(WEIGHT, ())
-    whole = shape[1:] == (network.input_shapes(node)[0].c, 1, 1)
-    return whole and min(shape[:2]) > 1 and "norm.weight" in shapes
+    shape = dict(stored(network, node)).get(WEIGHT, ())
+    return shape[1:] == (network.input_shapes(node)[0].c, 1, 1) and min(shape[:2]) > 1

@@ -112,8 +112,8 @@ class TrainOptions:
     )
     optimizer: str = _option(
         "",
-        "sgd, or with --loss modern muon: Muon for the 1x1 convolutions, which learns more in a "
-        "short run (sgd; adam if [net] has adam=1)",
+        "sgd, or with --loss modern muon: Muon for the 1x1 convolutions, which learns more from as "
+        "many updates, in longer ones (sgd; adam if [net] has adam=1)",
         choices=OPTIMIZERS,
     )
     seed: int = _option(0, "random seed", kind="int")

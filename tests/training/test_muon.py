@@ -56,21 +56,24 @@ def test_updates_are_those_of_torch(shape: tuple[int, int]) -> None:
 
 
 def test_matrices_are_the_hidden_convolutions_of_one_pixel() -> None:
-    """All of a detector but stem, cheap operations, squeeze-excite and outputs."""
+    """All of a detector but stem, cheap operations and outputs."""
     network = networks.detector(GhostNet(width=0.3), classes=3, size=(64, 64), neck_width=16)
-    convolutions = {
-        node.index: node.layer for node in network if node.layer.kind == "convolutional"
-    }
-    expected = {
-        index
-        for index, layer in convolutions.items()
-        if layer.size == 1 and layer.groups == 1 and layer.batch_normalize
-    }
-    assert muon.matrices(network) == expected
-    titles = {network[index].title for index in convolutions.keys() - expected}
-    assert {"stem", "head, stride 8, output"} <= titles
-    assert any("cheap" in title for title in titles)
-    assert sum(not layer.batch_normalize for layer in convolutions.values()) > 3  # squeeze-excite
+    convolutions = {node.index: node for node in network if node.layer.kind == "convolutional"}
+    others = [convolutions[index] for index in convolutions.keys() - muon.matrices(network)]
+    assert all(
+        node.layer.size > 1 or node.layer.groups > 1 or node.title.endswith("output")
+        for node in others
+    )
+    assert {"stem", "head, stride 8, output"} <= {node.title for node in others}
+    found = [network[index].layer for index in muon.matrices(network)]
+    assert {(layer.size, layer.groups) for layer in found} == {(1, 1)}
+    assert sum(not layer.batch_normalize for layer in found) > 3  # squeeze-excite
+
+
+def test_a_classifiers_logits_are_no_matrix() -> None:
+    network = networks.classifier(GhostNet(width=0.1), classes=5, size=(64, 64))
+    last = [node for node in network if node.layer.weights(*network.input_shapes(node))][-1]
+    assert last.index not in muon.matrices(network)
 
 
 def test_all_else_is_updated_as_by_sgd() -> None:
