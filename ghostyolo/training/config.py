@@ -46,7 +46,7 @@ class TrainConfig:
     """The configuration of a training run: `TrainOptions` with everything opened and computed.
 
     network: with the `[net]` of the run. val: None to train without validation. folder: of the run.
-    loss, optimizer: their names, "" for the default of the task and for SGD or Adam. weights: a
+    loss, optimizer: their names, "" for the default of the task and of the loss. weights: a
     `.weights` file to start from. workers: number of processes that prepare pictures. val_every: in
     epochs, save_every: in iterations; 0 for the end of the run only. bn_momentum: weight of a new
     batch in the running statistics. amp: see `precision.dtype_of`. compile: whether torch compiles
@@ -101,7 +101,7 @@ class TrainConfig:
 
     @property
     def optimizer_name(self) -> str:
-        """Return the name of the optimizer: adam by `[net]`, else `optimizer`, or sgd.
+        """Return the name of the optimizer: adam by `[net]`, else `optimizer`, or that of the loss.
 
         Raises `OptionError` for one that does not go with `[net]` or the loss.
         """
@@ -112,7 +112,8 @@ class TrainConfig:
         if name == "muon" and not self.loss_config.muon_factor:
             message = f"--optimizer muon is not for --loss {self.task.check_loss(self.loss)}"
             raise OptionError(message, hint="leave it out, or give --loss modern")
-        return "adam" if adam else name or "sgd"
+        usual = "muon" if self.loss_config.muon_factor else "sgd"
+        return "adam" if adam else name or usual
 
     @property
     def splits(self) -> dict[str, Dataset]:

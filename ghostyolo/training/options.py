@@ -20,7 +20,7 @@ from ghostyolo.network import Network
 from ghostyolo.training.observers import Observer
 
 LOSSES = {**DETECTION_LOSSES, **CLASSIFICATION_LOSSES}
-OPTIMIZERS = ("sgd", "muon")
+OPTIMIZERS = ("muon", "sgd")
 AMP = ("auto", "off", "bf16", "fp16")
 CACHES = ("auto", "ram", "disk", "none")
 PROJECT = "runs/train"
@@ -112,8 +112,8 @@ class TrainOptions:
     )
     optimizer: str = _option(
         "",
-        "sgd, or with --loss modern muon: Muon for the 1x1 convolutions, which learns more from as "
-        "many updates, in longer ones (sgd; adam if [net] has adam=1)",
+        "muon: Muon for the 1x1 convolutions, SGD for all else; sgd: SGD for all (muon for --loss "
+        "modern, else sgd; adam if [net] has adam=1)",
         choices=OPTIMIZERS,
     )
     seed: int = _option(0, "random seed", kind="int")
