@@ -1,7 +1,7 @@
 """Run a table of trainings, each with one thread, and tell what each setting gives on each set.
 
-python tools/experiments.py PLAN.yaml --out FOLDER [--jobs 2]. A run is gencfg, anchors and train as
-README tells them. A plan has:
+python tools/experiments.py PLAN.yaml --out FOLDER [--jobs 2]. A run is `gencfg --data` and
+`train`, as README tells them. A plan has:
 
     sets: {bccd: DATA, cards: DATA}     # data sets by their names
     settings:                           # by their names; the first is the one compared with
@@ -66,15 +66,11 @@ class Run:
     def commands(self, folder: Path) -> Iterator[list[str]]:
         """Yield the commands of the run, which write cfgs and the folder of the run to `folder`."""
         cfg, data = str(folder / f"{self.name}.cfg"), str(self.data)
-        yield ["gencfg", *shlex.split(self.gencfg), "--names", _names(self.data), "--out", cfg]
-        yield ["anchors", data, cfg, "--out", cfg]
+        yield ["gencfg", "--data", data, *shlex.split(self.gencfg), "--out", cfg]
         options = ["--seed", str(self.seed), "--project", str(folder), "--name", self.name]
         alone = ["--threads", "1", "--workers", "0"]
         resume = ["--resume"] if (folder / self.name).exists() else []
         yield ["train", cfg, data, *options, *alone, *resume, *shlex.split(self.train)]
-
-    def command(self, words: list[str]) -> list[str]:
-        return [sys.executable, "-m", "ghostyolo", *words]
 
     @property
     def commit(self) -> str:
@@ -154,7 +150,7 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     commit, seconds = run.commit, 0.0
     with open(out / f"{run.name}.log", "a") as log:
         for words in run.commands(out):
-            command = run.command(words)
+            command = [sys.executable, "-m", "ghostyolo", *words]
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, cwd=run.code
             )
@@ -172,11 +168,6 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
 
 def _processor_seconds(used: resource.struct_rusage) -> float:
     return used.ru_utime + used.ru_stime
-
-
-def _names(data: Path) -> str:
-    """Return the file of class names in a folder of data."""
-    return str(next(data.glob("*.names")))
 
 
 def _results(folder: Path) -> list[dict[str, str]]:

@@ -106,8 +106,10 @@ def create(config: TrainConfig, start: str) -> None:
     record = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
     record |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
     record |= {"limit": config.limit} if config.limit else {}
+    before = run_record.read(folder)  # of a run that is resumed, perhaps without its --weights
+    record |= {"start": before["start"]} if "start" in before else {}
     record |= {"start": {"weights": config.weights, "sha256": start}} if start else {}
-    record[run_record.SUMS] = run_record.read(folder).get(run_record.SUMS, {})
+    record[run_record.SUMS] = before.get(run_record.SUMS, {})
     run_record.write(folder, record)
     if config.val:
         paths = config.val.columns.all_paths()

@@ -229,7 +229,7 @@ def initial_state(config: TrainConfig, world: World = ALONE) -> State:
 
 
 def optimizer(model: Model, loss: LossConfig, name: str = "sgd") -> torch.optim.Optimizer:
-    """Return an optimizer with a learning rate for each layer. name: see `TrainConfig.optimizer`.
+    """Return an optimizer with a learning rate for each layer. name: "sgd", "muon" or "adam".
 
     SGD and Muon decay weights only, Adam all parameters. The gradients of Darknet's Adam are sums
     over the batch; here they are means, so eps is divided by the batch size. The learning rate

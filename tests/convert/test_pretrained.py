@@ -140,6 +140,9 @@ def test_training_starts_from_it(hub: Path, tmp_path: Path, published: Path, nam
         "weights": named.format(published),
         "sha256": digest(published / WEIGHTS),
     }
+    without = [word for word in words if word not in ("--weights", named.format(published))]
+    assert ghostyolo([*without, "--resume"], tmp_path, hub).returncode == 0
+    assert json.loads((tmp_path / "runs/train/d/run.json").read_text())["start"] == record["start"]
 
 
 def test_without_network_the_error_tells_the_way(hub: Path, tmp_path: Path) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import ghostyolo
 from ghostyolo import cli
@@ -34,14 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_record.write(folder / name, {"data": str(data), "val_split": "val"})
     ghostyolo.export(folder / "a", folder / "x.onnx")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Set the number of torch's threads back, which the runtime torch sets."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def test_sides_of_every_kind(folder: Path) -> None:

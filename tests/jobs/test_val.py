@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import ghostyolo
 from ghostyolo.errors import DataError, OptionError
@@ -28,14 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "run/model.names").write_text("".join(f"{name}\n" for name in NAMES))
     ghostyolo.export(folder / "run", folder / "x.torchscript")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Set the number of torch's threads back, which the runtime torch sets."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def test_every_kind_of_model_has_the_same_scores(folder: Path) -> None:
