@@ -7,10 +7,12 @@ python tools/experiments.py PLAN.yaml --out FOLDER [--jobs 2]. A run is `gencfg 
     settings:                           # by their names; the first is the one compared with
       default: {}
       no-mosaic: {train: --set net.mosaic=0}
-      other-code: {code: ../checkout, gencfg: --neck-channels 32}
+      other-code: {code: ../checkout, gencfg: --neck-width 32}
+      yolov8n-ghost: {peer: yolov8n-ghost --epochs 100}  # a network of ultralytics
     seeds: [0, 1]
     gencfg: --width 0.5 --size 320x320  # of all settings; those of a setting come after
     train: --epochs 30
+    peer: --peer PEER/bin/python --size 320  # options of tools/peer_train.py
 
 Every run resumes where it stopped, so the same command goes on with a plan, also with a longer one.
 FOLDER/table.csv has a row for each finished run, with the commit of its code, the scores of its
@@ -49,7 +51,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Run:
-    """A training: of which setting, on which set, from which checkout, with which options."""
+    """A training: of which setting, on which set, from which checkout, with which options.
+
+    peer: the words for tools/peer_train.py; "" for a training of this program.
+    """
 
     setting: str
     set: str
@@ -58,19 +63,26 @@ class Run:
     code: Path
     gencfg: str
     train: str
+    peer: str
 
     @property
     def name(self) -> str:
         return f"{self.setting}-{self.set}-{self.seed}"
 
     def commands(self, folder: Path) -> Iterator[list[str]]:
-        """Yield the commands of the run, which write cfgs and the folder of the run to `folder`."""
-        cfg, data = str(folder / f"{self.name}.cfg"), str(self.data)
-        yield ["gencfg", "--data", data, *shlex.split(self.gencfg), "--out", cfg]
-        options = ["--seed", str(self.seed), "--project", str(folder), "--name", self.name]
+        """Yield the words for Python of each command of the run, which write to `folder`."""
+        data, seed = str(self.data), ["--seed", str(self.seed)]
+        if self.peer:
+            words = [*shlex.split(self.peer), "--out", str(folder / self.name)]
+            yield [str(self.code / "tools/peer_train.py"), data, *words, *seed]
+            return
+        cfg, program = str(folder / f"{self.name}.cfg"), ["-m", "ghostyolo"]
+        yield [*program, "gencfg", "--data", data, *shlex.split(self.gencfg), "--out", cfg]
+        options = [*seed, "--project", str(folder), "--name", self.name]
         alone = ["--threads", "1", "--workers", "0"]
         resume = ["--resume"] if (folder / self.name).exists() else []
-        yield ["train", cfg, data, *options, *alone, *resume, *shlex.split(self.train)]
+        train = [*options, *alone, *resume, *shlex.split(self.train)]
+        yield [*program, "train", cfg, data, *train]
 
     @property
     def commit(self) -> str:
@@ -108,8 +120,9 @@ def planned(plan: dict[str, Any], folder: Path) -> Iterator[Run]:
             key: f"{plan.get(key, '')} {changes.get(key, '')}".strip()
             for key in ("gencfg", "train")
         }
+        peer = f"{changes['peer']} {plan.get('peer', '')}" if "peer" in changes else ""
         code = (folder / changes["code"]).resolve() if "code" in changes else ROOT
-        yield Run(setting, name, (folder / data).resolve(), seed, code, **options)
+        yield Run(setting, name, (folder / data).resolve(), seed, code, **options, peer=peer)
 
 
 def _run_all(runs: list[Run], out: Path, jobs: int) -> list[str]:
@@ -150,7 +163,7 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     commit, seconds = run.commit, 0.0
     with open(out / f"{run.name}.log", "a") as log:
         for words in run.commands(out):
-            command = [sys.executable, "-m", "ghostyolo", *words]
+            command = [sys.executable, *words]
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, cwd=run.code
             )
@@ -162,7 +175,8 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     best = max(_results(out / run.name), key=lambda row: float(row["AP"]) + float(row["AP50"]))
     scores = {key: best[key] for key in (*SCORES, "epoch")}
     told = {"setting": run.setting, "set": run.set, "seed": run.seed, **scores}
-    options = {"gencfg": run.gencfg, "train": run.train, "date": time.strftime("%Y-%m-%d")}
+    gencfg, train = ("", run.peer) if run.peer else (run.gencfg, run.train)
+    options = {"gencfg": gencfg, "train": train, "date": time.strftime("%Y-%m-%d")}
     return {**told, "seconds": round(seconds), "commit": commit, **options}
 
 
