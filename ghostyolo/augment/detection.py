@@ -36,12 +36,13 @@ class Augmentation:
     jitter: largest shift of each edge of the crop, as a fraction of the side. resize: largest
     factor by which the picture is enlarged or shrunk. hue: largest shift, as a fraction of the full
     circle. saturation, exposure: largest factors. letter_box: keep the aspect ratio. mosaic:
-    probability of a mosaic of four pictures. mosaic_bound: clip the boxes of a mosaic to their
-    quarters. mixup: probability that another picture is the mean of two. blur: kernel size in
-    pixels of a blur: one picture in three is blurred as a whole, one in three around its objects
-    (by 17 pixels); 1: around objects only. gaussian_noise: standard deviation in levels, in one
-    picture of two. min_visible: a box is kept if more than this fraction of its area is in the
-    crop.
+    probability of a mosaic of four pictures. mosaic_scale: the sides of each of the four, as a
+    fraction of the mosaic's, are drawn from here to 1; Darknet's are 1. mosaic_bound: clip the
+    boxes of a mosaic to their quarters. mixup: probability that another picture is the mean of two.
+    blur: kernel size in pixels of a blur: one picture in three is blurred as a whole, one in three
+    around its objects (by 17 pixels); 1: around objects only. gaussian_noise: standard deviation in
+    levels, in one picture of two. min_visible: a box is kept if more than this fraction of its area
+    is in the crop.
 
     Darknet makes mosaics and mixups with probability 0.5, and keeps boxes as with min_visible=0.
 
@@ -56,6 +57,7 @@ class Augmentation:
     exposure: float = 1.0
     letter_box: bool = False
     mosaic: float = 0.0
+    mosaic_scale: float = 1.0
     mosaic_bound: bool = False
     mixup: float = 0.0
     blur: int = 0
@@ -71,6 +73,7 @@ class Augmentation:
             saturation=(0.01, 100),
             exposure=(0.01, 100),
             mosaic=(0, 1),
+            mosaic_scale=(0.5, 1),
             mixup=(0, 1),
             blur=(0, 255),
             gaussian_noise=(0, 127),

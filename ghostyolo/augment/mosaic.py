@@ -6,6 +6,7 @@ Source: AlexeyAB/darknet src/data.c load_data_detection, blend_truth_mosaic and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -39,10 +40,15 @@ class Picture(NamedTuple):
 
 
 class Quarter(NamedTuple):
-    """The place of one of four pictures: two corners and the mosaic's size, (x, y) in pixels."""
+    """The place of one of four pictures, and the size of all of it, each (x, y) in pixels.
+
+    start, end: two corners of the place. whole: the size at which the picture would be shown whole,
+    at least that of its place. net: the mosaic's size.
+    """
 
     start: tuple[int, int]
     end: tuple[int, int]
+    whole: tuple[int, int]
     net: tuple[int, int]
 
     @property
@@ -104,24 +110,28 @@ def mosaic(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a picture of four quarters that meet at a random point.
 
-    Each picture is augmented as if it filled the whole, and shows the part next to that point,
-    without the margin beyond the picture on that side: the upper left one shows its lower right
-    part. As in Darknet, which estimates that margin and may cut off part of the picture, a box may
-    reach into the next quarter unless `mosaic_bound` is set; unlike in Darknet, a box is dropped if
-    none of it is visible.
+    Each picture is augmented at one size, that of the whole or a smaller one (`mosaic_scale`), and
+    shows the part next to that point, without the margin beyond the picture on that side: the upper
+    left one shows its lower right part. As in Darknet, which estimates that margin and may cut off
+    part of the picture, a box may reach into the next quarter unless `mosaic_bound` is set; unlike
+    in Darknet, a box is dropped if none of it is visible.
 
     Returns as `augment` does, with indices among the boxes of the upper left, then of the upper
     right, the lower left and the lower right picture.
     """
     w, h = net = size[::-1]
-    low, high = ([int(side * share) for side in net] for share in CUT)
+    scale = rng.uniform(settings.mosaic_scale, 1) if settings.mosaic_scale < 1 else 1.0
+    whole = math.ceil(w * scale), math.ceil(h * scale)
+    pairs = list(zip(net, whole, strict=True))
+    low = [max(int(side * CUT[0]), side - shown) for side, shown in pairs]
+    high = [min(int(side * CUT[1]), shown) for side, shown in pairs]
     drawn = rng.integers(low, high, endpoint=True).tolist()
     x, y = (min(max(place, 1), side - 1) for place, side in zip(drawn, net, strict=True))
     canvas = np.empty((*size, 3), np.uint8)
     corners = ((0, 0), (x, y)), ((x, 0), (w, y)), ((0, y), (x, h)), ((x, y), (w, h))
     views = []
     for (start, end), picture in zip(corners, pictures, strict=True):
-        view = draw_view(Quarter(start, end, net), picture.size, settings, rng)
+        view = draw_view(Quarter(start, end, whole, net), picture.size, settings, rng)
         fill(canvas[start[1] : end[1], start[0] : end[0]], view, picture, settings, rng)
         views.append(view)
     boxes, kept = place([picture.boxes_xyxy_px for picture in pictures], views, settings)
@@ -131,7 +141,7 @@ def mosaic(
 class View(NamedTuple):
     """The part of a picture that a quarter shows.
 
-    crop: what the mosaic would show if the picture filled it. window: the part of the crop that the
+    crop: what would be shown at the size `Quarter.whole`. window: the part of the crop that the
     quarter shows. flip: whether it is shown flipped.
     """
 
@@ -144,7 +154,7 @@ class View(NamedTuple):
 def draw_view(quarter: Quarter, source: Size, settings: Augmentation, rng: Rng) -> View:
     """Draw the part of a picture of `source` (h, w) pixels that a quarter shows."""
     sides = source[::-1]
-    crop = draw_crop(source, quarter.net[::-1], settings, rng)
+    crop = draw_crop(source, quarter.whole[::-1], settings, rng)
     flip = settings.flip and rng.random() < 0.5
     far = quarter.far[0] ^ flip, quarter.far[1]  # of the unflipped picture, at the meeting point
     if rng.random() < 0.5:
@@ -187,11 +197,11 @@ def _window(crop: Crop, sides: tuple[int, int], quarter: Quarter, far: tuple[boo
     window = [0, 0, 0, 0]
     for axis in (0, 1):
         low, high, side = crop[axis], crop[axis + 2], sides[axis]
-        net, length = quarter.net[axis], quarter.length[axis]
-        margin = max(-low if far[axis] else high - side, 0) * net // side
-        margin = min(margin, net - length)
-        begin = margin if far[axis] else net - length - margin
-        scale = (high - low) / net
+        whole, length = quarter.whole[axis], quarter.length[axis]
+        margin = max(-low if far[axis] else high - side, 0) * whole // side
+        margin = min(margin, whole - length)
+        begin = margin if far[axis] else whole - length - margin
+        scale = (high - low) / whole
         window[axis] = round(low + begin * scale)
         window[axis + 2] = max(round(low + (begin + length) * scale), window[axis] + 1)
     return window
@@ -214,10 +224,10 @@ def place(
     )
     each = geometry.reshape(-1, 6, 1, 2).repeat(counts, 0).swapaxes(0, 1)
     low, high, begin, stop, start, end = each
-    net = views[0].quarter.net
+    whole, net = views[0].quarter[2:]
     clipped = np.minimum(np.maximum(corners, low), high)
-    # in width and height, as if the picture filled the mosaic
-    fits = _sides(clipped) * net / (high - low)[:, 0] >= 1
+    # in width and height, as if the whole picture were shown
+    fits = _sides(clipped) * whole / (high - low)[:, 0] >= 1
     scale = (end - start) / (stop - begin)
     placed = (clipped - begin) * scale
     flip = np.repeat([view.flip for view in views], counts)

@@ -89,6 +89,17 @@ class Columns(NamedTuple):
         """Return the number of boxes of each picture that are trained on, (n,)."""
         return np.bincount(self.owners[~self.ignore], minlength=len(self.sizes))
 
+    @property
+    def object_side(self) -> float:
+        """Return the median side of the boxes that are trained on, 0 if there is none.
+
+        A side is the square root of an area, as a fraction of the picture's.
+        """
+        corners, pictures = self.boxes_xyxy_px.astype(np.float64), self.sizes[self.owners]
+        shares = (corners[:, 2:] - corners[:, :2]).prod(1) / pictures.prod(1)
+        trained = shares[~self.ignore]
+        return float(np.sqrt(np.median(trained))) if len(trained) else 0.0
+
     def without_ignored(self) -> Columns:
         """Return the columns without the boxes that are not trained on."""
         if not self.ignore.any():

@@ -45,13 +45,15 @@ class LossConfig:
 
     learning_rate_factor: factor of `[net] learning_rate`, not applied with Adam: 1 for a sum over
     the slots of a picture, as Darknet's, about 50 for a mean over the assigned slots. muon_factor:
-    the same for Muon; 0 for a loss that was not tried with it. nesterov:
-    whether the momentum is Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon
-    of the moving average of the weights (see `Ema`), as a fraction of the run; 0 for no average.
-    no_mosaic: the last fraction of the run, trained without mosaic and mixup and with a quarter of
-    the jitter. min_visible: a box is dropped if a crop leaves no more than this fraction of its
-    area. mosaic: fraction of the pictures that are mosaics if the cfg has mosaic=1. distillation:
-    whether a teacher may replace the labels; the loss function is then `Task.distillation_loss`.
+    the same for Muon; 0 for a loss that was not tried with it. nesterov: whether the momentum is
+    Nesterov's. max_norm: the gradient is clipped at this norm. ema: horizon of the moving average
+    of the weights (see `Ema`), as a fraction of the run; 0 for no average. no_mosaic: the last
+    fraction of the run, trained without mosaic and mixup and with a quarter of the jitter.
+    min_visible: a box is dropped if a crop leaves no more than this fraction of its area. mosaic:
+    fraction of the pictures that are mosaics if the cfg has mosaic=1. mosaic_side: mosaics show
+    their pictures smaller, down to the scale at which the median object has this fraction of a
+    side; 0 for Darknet's mosaics. distillation: whether a teacher may replace the labels; the loss
+    function is then `Task.distillation_loss`.
     """
 
     function: LossFunction
@@ -63,4 +65,5 @@ class LossConfig:
     no_mosaic: float = 0.0
     min_visible: float = 0.0
     mosaic: float = MIXED
+    mosaic_side: float = 0.0
     distillation: bool = False

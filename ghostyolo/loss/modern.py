@@ -78,5 +78,6 @@ CONFIG = LossConfig(
     no_mosaic=0.15,
     min_visible=0.25,
     mosaic=1.0,
+    mosaic_side=0.2,
     distillation=True,
 )

@@ -18,10 +18,13 @@ from ghostyolo.network import Network
 MIXTURES = ((), ("mixup",), ("cutmix",), ("mosaic",), ("cutmix", "mosaic"))
 
 
-def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) -> Augmentation:
+def detection(
+    network: Network, loss: LossConfig, *, object_side: float = 0.0, no_mosaic: bool = False
+) -> Augmentation:
     """Return the augmentation of a detector; jitter and resize are those of the last head.
 
-    no_mosaic: whether it is for the last part of the run, see `LossConfig`.
+    object_side: see `Columns`. no_mosaic: whether it is for the last part of the run, see
+    `LossConfig`.
     """
     options = network.options
     last = [node.layer for node in network if isinstance(node.layer, Yolo)][-1]
@@ -31,6 +34,7 @@ def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) ->
         resize=last.resize,
         letter_box=bool(options.letter_box),
         mosaic=loss.mosaic if options.mosaic else 0.0,
+        mosaic_scale=_mosaic_scale(loss, object_side),
         mosaic_bound=bool(options.mosaic_bound),
         mixup=MIXED if options.mixup and not options.mosaic else 0.0,
         blur=options.blur,
@@ -43,7 +47,7 @@ def detection(network: Network, loss: LossConfig, *, no_mosaic: bool = False) ->
 
 
 def classification(
-    network: Network, loss: LossConfig, *, no_mosaic: bool = False
+    network: Network, loss: LossConfig, *, object_side: float = 0.0, no_mosaic: bool = False
 ) -> ClassificationAugmentation:
     """Return the augmentation of a classifier; no_mosaic: as in `detection`."""
     options = network.options
@@ -71,6 +75,17 @@ def detection_truths(network: Network, image: np.ndarray, sample: Sample) -> np.
 def classification_truths(network: Network, image: np.ndarray, sample: Sample) -> np.ndarray:
     """Return the truths of a picture that is not augmented: rows of `Compose`, (1, 2)."""
     return np.array([(1.0, sample.classes[0])])
+
+
+def _mosaic_scale(loss: LossConfig, object_side: float) -> float:
+    """Return the least scale of the pictures of a mosaic, .5 to 1; the largest is 1.
+
+    It is the scale at which an object of the median side has `LossConfig.mosaic_side`, so that
+    large objects are less often cut and small ones stay as large as they are.
+    """
+    if not loss.mosaic_side or not object_side:
+        return 1.0
+    return min(max(loss.mosaic_side / object_side, 0.5), 1.0)
 
 
 def _appearance(network: Network) -> Augmentation:

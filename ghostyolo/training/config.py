@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +157,9 @@ class TrainConfig:
 
     def augmentation(self) -> Callable[[int], Any]:
         """Return the augmentation as a function of the iteration."""
-        loss = self.loss_config
-        usual = self.task.augmentation(self.network, loss)
-        last = self.task.augmentation(self.network, loss, no_mosaic=True)
+        make = partial(self.task.augmentation, self.network, self.loss_config)
+        usual = make(object_side=self.train.columns.object_side)
+        last = make(no_mosaic=True)
         first_without = self.no_mosaic
         return lambda iteration: last if iteration >= first_without else usual
 

@@ -236,10 +236,13 @@ def of_colour(image, place):
     return (image[..., strong] > 135).all(-1) & (image[..., ~strong] < 90).all(-1)
 
 
+@pytest.mark.parametrize("scale", [1, 0.5])
 @pytest.mark.parametrize("seed", range(25))
-def test_the_boxes_of_a_mosaic_surround_their_pixels(seed):
+def test_the_boxes_of_a_mosaic_surround_their_pixels(seed, scale):
     h, w = size = (256, 192)
-    settings = Augmentation(jitter=0.2, resize=1.4, flip=True, mosaic=1, mosaic_bound=True)
+    settings = Augmentation(
+        jitter=0.2, resize=1.4, flip=True, mosaic=1, mosaic_scale=scale, mosaic_bound=True
+    )
     pictures = [painted(place, seed=seed) for place in range(4)]
     image, cxcywh, kept = mosaic(pictures, size, settings, generator(seed))
     assert (image.shape, image.dtype, cxcywh.dtype) == ((h, w, 3), np.uint8, np.float32)
@@ -266,6 +269,21 @@ def test_a_mosaic_shows_each_picture_in_its_quarter_about_one_point():
         crosses.append((x / w, y / h))
     low, high = np.min(crosses, 0), np.max(crosses, 0)
     assert (low >= 0.2).all() and (high <= 0.8).all() and (low < 0.25).all() and (high > 0.75).all()
+
+
+def test_the_pictures_of_a_mosaic_have_one_scale_from_mosaic_scale_to_1():
+    size = (200, 300)
+    corners = np.stack(np.meshgrid(range(0, 600, 60), range(0, 400, 40)), -1).reshape(-1, 2)
+    boxes = np.concatenate((corners, corners + (60, 40)), 1).astype(np.float32)
+    picture = Picture(np.zeros((400, 600, 3), np.uint8), boxes, np.zeros(len(boxes)))
+    scales = []
+    for seed in range(60):
+        settings = Augmentation(mosaic_scale=0.5)
+        _, found, kept = mosaic([picture] * 4, size, settings, generator(seed))
+        sides = np.array([np.median(found[kept // len(boxes) == i, 2:], 0) for i in range(4)])
+        scales.append(np.median(sides) * 10)  # a box is a tenth of its picture
+        np.testing.assert_allclose(sides * 10, scales[-1], rtol=0.02)  # windows are whole pixels
+    assert 0.5 <= min(scales) < 0.55 and 0.95 < max(scales) <= 1.01
 
 
 def darknets_quarter(picture, place, cross, size, settings, rng):
@@ -308,7 +326,7 @@ def test_a_quarter_is_the_part_that_darknet_copies(place, seed):
         ((0, 90), (90, 224))[place % 2],
         ((0, 100), (100, 160))[place // 2],
     )
-    quarter = Quarter((left, top), (right, bottom), size[::-1])
+    quarter = Quarter((left, top), (right, bottom), size[::-1], size[::-1])
     part, rng = np.empty((bottom - top, right - left, 3), np.uint8), generator(seed)
     fill(part, draw_view(quarter, image.shape[:2], settings, rng), picture, settings, rng)
     expected = darknets_quarter(picture, place, cross, size, settings, generator(seed))

@@ -37,7 +37,7 @@ def test_a_divided_picture_is_enough_for_nearly_all_crops(seed):
     for _ in range(400 if factor > 1 else 0):
         crop = np.array(draw_crop(source, SIZE, settings, rng))
         enough.append((crop[2:] - crop[:2] >= factor * np.array([96, 64]) - 2).all())
-        view = draw_view(Quarter((0, 0), (50, 40), (96, 64)), source, settings, rng)
+        view = draw_view(Quarter((0, 0), (50, 40), (96, 64), (96, 64)), source, settings, rng)
         shown = np.subtract(view.window[2:], view.window[:2])
         enough.append((shown >= factor * np.array([50, 40]) - 2).all())
     assert not enough or np.mean(enough) > 0.96

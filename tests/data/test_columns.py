@@ -60,6 +60,15 @@ def test_samples_and_views_are_those_they_were_made_of(place: slice | np.ndarray
     assert view.columns.trained.tolist() == [int((~each.ignore).sum()) for each in chosen]
 
 
+def test_the_object_side_is_the_median_of_the_boxes_that_are_trained_on() -> None:
+    boxes = np.array([[0, 0, 10, 40], [0, 0, 20, 20], [5, 5, 25, 15], [0, 0, 80, 100]], np.float32)
+    ignore = np.array([False, False, False, True])
+    sample = Sample("a.jpg", boxes, np.zeros(4, int), ignore, (80, 100), 0)
+    empty = Sample("b.jpg", np.zeros((0, 4), np.float32), np.zeros(0, int), ignore[:0], (9, 9), 1)
+    assert Columns.of([empty, sample]).object_side == pytest.approx((400 / 8000) ** 0.5)
+    assert Columns.of([empty]).object_side == 0
+
+
 def test_places_outside_are_errors() -> None:
     samples = Samples(Columns.of(some_samples(3)))
     assert samples[-3].image_id == 7

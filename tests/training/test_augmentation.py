@@ -56,3 +56,18 @@ def test_the_end_of_a_run_has_no_mosaics() -> None:
     last = augmentation.detection(made, loss_config("modern"), no_mosaic=True)
     assert (last.mosaic, last.mixup, last.resize) == (0, 0, 1)
     assert 0 < last.jitter < augmentation.detection(made, loss_config("modern")).jitter
+
+
+@pytest.mark.parametrize(
+    ("name", "object_side", "scale"),
+    [
+        ("modern", 0.0, 1),  # no objects
+        ("modern", 0.1, 1),
+        ("modern", 0.3, 2 / 3),
+        ("modern", 0.9, 0.5),
+        ("darknet", 0.9, 1),
+    ],
+)
+def test_mosaics_show_large_objects_smaller(name: str, object_side: float, scale: float) -> None:
+    got = augmentation.detection(network("mosaic=1"), loss_config(name), object_side=object_side)
+    assert got.mosaic_scale == pytest.approx(scale)
