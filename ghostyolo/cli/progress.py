@@ -35,6 +35,12 @@ class TrainProgress(Observer):
             f"{config.iterations:,} updates of {config.batch} pictures: {epochs:,.1f} epochs of "
             f"the {pictures:,} pictures of {printable(config.train.split)}{resumed}"
         )
+        scale = getattr(config.augmentation()(0), "mosaic_scale", 1.0)  # not of classifiers
+        if scale < 1:
+            self.progress.say(
+                f"mosaics show pictures at {scale:.2f} to 1 of the input's sides: the median "
+                f"object has {config.train.columns.object_side:.2f} of its picture's"
+            )
 
     def updated(self, state: State, learning_rate: float, images_per_second: float) -> None:
         """Show the smoothed loss, pictures per second, the learning rate and the loss's parts."""

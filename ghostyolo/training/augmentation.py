@@ -34,7 +34,7 @@ def detection(
         resize=last.resize,
         letter_box=bool(options.letter_box),
         mosaic=loss.mosaic if options.mosaic else 0.0,
-        mosaic_scale=_mosaic_scale(loss, object_side),
+        mosaic_scale=_mosaic_scale(loss, object_side) if options.mosaic else 1.0,
         mosaic_bound=bool(options.mosaic_bound),
         mixup=MIXED if options.mixup and not options.mosaic else 0.0,
         blur=options.blur,

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 from ghostyolo import cli
+from ghostyolo.augment.detection import NONE as UNCHANGED
+from ghostyolo.augment.detection import Augmentation
 from ghostyolo.cli import progress_bar as console
 from ghostyolo.cli import shared
 from ghostyolo.cli.progress import TrainProgress
@@ -27,8 +29,8 @@ from ghostyolo.data import Dataset, Sample
 from ghostyolo.training.observers import Interruption
 from support import tiny
 
-NONE = np.zeros(0, np.int64)
-PICTURE = Sample("x.jpg", np.zeros((0, 4), np.float32), NONE, NONE.astype(bool), (9, 9), "x")
+BOX = np.array([[0, 0, 3, 3]], np.float32)
+PICTURE = Sample("x.jpg", BOX, np.zeros(1, np.int64), np.zeros(1, bool), (9, 9), "x")
 TWO_PICTURES = Dataset(("a",), (PICTURE, PICTURE), "train", "DATA")
 
 
@@ -36,9 +38,13 @@ def state(iteration: int) -> Any:
     return SimpleNamespace(iteration=iteration, loss=1.5, parts={"loss": 1.5})
 
 
-def train_progress(iterations: int, start: int = 0) -> TrainProgress:
+def train_progress(
+    iterations: int, start: int = 0, usual: Augmentation = UNCHANGED
+) -> TrainProgress:
     progress = TrainProgress()
-    config = SimpleNamespace(iterations=iterations, batch=4, train=TWO_PICTURES)
+    config = SimpleNamespace(
+        iterations=iterations, batch=4, train=TWO_PICTURES, augmentation=lambda: lambda _: usual
+    )
     progress.started(config, state(start))
     return progress
 
@@ -107,6 +113,14 @@ def test_length_is_told_at_the_start(start: int, end: str, capsys: pytest.Captur
     train_progress(1000, start)
     told = "1,000 updates of 4 pictures: 2,000.0 epochs of the 2 pictures of train"
     assert capsys.readouterr().err.splitlines() == [told + end]
+
+
+def test_the_scale_of_mosaics_is_told(capsys: pytest.CaptureFixture) -> None:
+    train_progress(1000, usual=Augmentation(mosaic=1, mosaic_scale=0.625))
+    assert lines_after_start(capsys) == [
+        "mosaics show pictures at 0.62 to 1 of the input's sides: the median object has "
+        "0.33 of its picture's"
+    ]
 
 
 def test_time_is_told_once_by_the_first_seconds(
