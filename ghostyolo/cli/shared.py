@@ -210,7 +210,8 @@ def json_text(found: Mapping[str, Any] | Sequence[Any]) -> str:
 
 def say(text: str, *, keep: str = "", err: bool = False) -> None:
     """Print a line, or lines if line breaks are kept; see `printable`. err: on standard error."""
-    print(printable(text, keep), file=sys.stderr if err else None, flush=True)
+    # one string, as a signal between a line and its end would join it with the next
+    print(f"{printable(text, keep)}\n", end="", file=sys.stderr if err else None, flush=True)
 
 
 def read_network(args: argparse.Namespace) -> Network:
