@@ -50,8 +50,9 @@ def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     words = [sys.executable, __file__, str(tmp_path)]
     done = subprocess.run(words, env=runs.variables(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     ended = [line for line in done.stdout.splitlines() if line.split()[0] in cli.ABOUTS]
-    assert ended == [f"{name} 143" for name in commands(tmp_path)], done.stderr
+    assert ended == [f"{name} 143" for name in commands(tmp_path)], done.stdout + done.stderr
     assert done.stderr.count("ghostyolo: interrupted by SIGTERM\n") == len(ended)
     left = [path for path in tmp_path.rglob("*") if ".part" in path.name or ".lock" in path.name]
     assert not left
