@@ -142,7 +142,7 @@ def train(args: argparse.Namespace) -> list[float]:
         config = TrainConfig(network, data, None, Path(folder) / "run", workers=0)
         state = initial_state(config)
         held = Batches(
-            config.train, config.augmentation(), config.batch, network.options.size, workers=0
+            config.train, config.augmentation, config.batch, network.options.size, workers=0
         ).batch_at(0)
         return timed(lambda: step(state, held, config), args.steps)
 

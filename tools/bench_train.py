@@ -10,6 +10,7 @@ yolov8n-ghost at its defaults on the same painted pictures. Runs take turns, rat
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -90,9 +91,7 @@ def parts_of_a_step(config: TrainConfig, args: argparse.Namespace) -> list[dict[
     """Time the bare network, then with loss and update, then with the loader, in turns."""
     state = initial_state(config)
     size = config.network.options.size
-    batches = Batches(
-        config.train, config.augmentation(), config.batch, size, workers=config.workers
-    )
+    batches = Batches(config.train, config.augmentation, config.batch, size, workers=config.workers)
     held = batches.batch_at(0)
     loaded = batches.iterate(1, 1 << 30)
     kinds: dict[str, Callable[[], object]] = {
@@ -143,7 +142,7 @@ def beside_a_peer(
     config: TrainConfig, folder: Path, args: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Train epochs of both in turns and compare pictures a second."""
-    yaml = yolo_layout(config.train, folder / "yolo")
+    yaml = yolo_layout({"train": config.train, "val": config.train}, folder / "yolo")
     ours, theirs = [], []
     for _ in range(2):
         theirs += peer_epochs(args.peer, yaml, args)
@@ -184,18 +183,22 @@ def peer_epochs(python: str, yaml: Path, args: argparse.Namespace) -> list[float
     return [float(word) for word in lines[-1].split()[1:]]
 
 
-def yolo_layout(dataset: Dataset, folder: Path) -> Path:
-    """Write the pictures and labels as YOLO's readers want them; return the .yaml."""
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-    for sample in dataset.samples:
-        picture = Path(sample.path)
-        (folder / "images" / picture.name).symlink_to(picture.resolve())
-        label = folder / "labels" / f"{picture.stem}.txt"
-        label.write_text("".join(lines_of(sample)))
-    names = "".join(f"  {index}: {name}\n" for index, name in enumerate(dataset.names))
+def yolo_layout(sets: dict[str, Dataset], folder: Path) -> Path:
+    """Write labels and links to pictures as YOLO's readers want them; return the .yaml."""
+    for split, dataset in sets.items():
+        for name in ("images", "labels"):
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+        for sample in dataset.samples:
+            picture = Path(sample.path)
+            link = folder / split / "images" / picture.name
+            if not link.is_symlink():
+                link.symlink_to(picture.resolve())
+            label = folder / split / "labels" / f"{picture.stem}.txt"
+            label.write_text("".join(lines_of(sample)))
+    names = dict(enumerate(next(iter(sets.values())).names))
+    pictures = {split: f"{split}/images" for split in sets}
     yaml = folder / "data.yaml"
-    yaml.write_text(f"path: {folder.resolve()}\ntrain: images\nval: images\nnames:\n{names}")
+    yaml.write_text(json.dumps({"path": str(folder.resolve()), **pictures, "names": names}))
     return yaml
 
 

@@ -243,7 +243,7 @@ def speeds(bench: Bench) -> Iterator[Line]:
     count = config.batch * config.iterations
     yield Line("training, network alone", f"{count / state.seconds['network']:.1f} pictures/s")
     for workers in (0, 4) if bench.gpu else (0,):
-        batches = Batches(config.train, config.augmentation(), config.batch, size, workers=workers)
+        batches = Batches(config.train, config.augmentation, config.batch, size, workers=workers)
         begin, updates = time.perf_counter(), 10 if bench.gpu else 2
         for _ in batches.iterate(0, updates):
             pass

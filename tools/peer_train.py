@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from bench_train import lines_of
+from bench_train import yolo_layout
 
 from ghostyolo.data import Dataset, layouts, open_dataset
 from ghostyolo.evaluation.validation import MAX_DETECTIONS, THRESH, score
@@ -80,7 +80,7 @@ def main() -> None:
     out = args.out.resolve()
     splits = [name for name in ("train", "val", "test") if name in layouts.splits(args.data)]
     sets = {split: open_dataset(args.data, split) for split in splits}
-    _write_yolo_layout(sets, out)
+    yolo_layout(sets, out)
     numbers = map(str, (args.epochs, args.size, args.batch, args.seed))
     _run(args.peer, TRAIN, args.model, str(out), *numbers)
     for split, name in (("val", "results.csv"), ("test", "test.csv")):
@@ -93,23 +93,6 @@ def main() -> None:
                 writer.writeheader()
                 writer.writerow({"epoch": "", **metrics.row()})
             print(f"{args.model}, {split}:\n{metrics.table()}")
-
-
-def _write_yolo_layout(sets: dict[str, Dataset], out: Path) -> None:
-    """Write the splits with links to their pictures, as the peer reads them."""
-    for split, dataset in sets.items():
-        for name in ("images", "labels"):
-            (out / split / name).mkdir(parents=True, exist_ok=True)
-        for sample in dataset.samples:
-            picture = Path(sample.path)
-            link = out / split / "images" / picture.name
-            if not link.is_symlink():
-                link.symlink_to(picture.resolve())
-            label = out / split / "labels" / f"{picture.stem}.txt"
-            label.write_text("".join(lines_of(sample)))
-    names = dict(enumerate(sets["train"].names))
-    description = {"path": str(out), **{split: f"{split}/images" for split in sets}, "names": names}
-    (out / "data.yaml").write_text(json.dumps(description, indent=1))  # JSON is YAML
 
 
 def _run(python: str, program: str, *words: str) -> None:

@@ -35,7 +35,7 @@ class TrainProgress(Observer):
             f"{config.iterations:,} updates of {config.batch} pictures: {epochs:,.1f} epochs of "
             f"the {pictures:,} pictures of {printable(config.train.split)}{resumed}"
         )
-        scale = getattr(config.augmentation()(0), "mosaic_scale", 1.0)  # not of classifiers
+        scale = getattr(config.augmentation(0), "mosaic_scale", 1.0)  # not of classifiers
         if scale < 1:
             self.progress.say(
                 f"mosaics show pictures at {scale:.2f} to 1 of the input's sides: the median "

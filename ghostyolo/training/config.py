@@ -155,6 +155,7 @@ class TrainConfig:
         """Return the first iteration of the end of the run, which is without mosaics."""
         return math.ceil(self.iterations * (1 - self.loss_config.no_mosaic))
 
+    @cached_property
     def augmentation(self) -> Callable[[int], Any]:
         """Return the augmentation as a function of the iteration."""
         make = partial(self.task.augmentation, self.network, self.loss_config)
@@ -184,9 +185,8 @@ class TrainConfig:
         """Return by what the sides of each training picture are divided; None: all are whole."""
         if self.exact_decode:
             return None
-        settings = self.augmentation()
         largest = largest_size(self.network.options, self._random)
-        ends = settings(0), settings(self.iterations)
+        ends = self.augmentation(0), self.augmentation(self.iterations)
         found = reduction.factors(self.train.columns.sizes, ends, largest)
         return found if found.max() > 1 else None
 

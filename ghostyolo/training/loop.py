@@ -205,7 +205,7 @@ def _batches(config: TrainConfig, world: World) -> Batches:
     gpu = torch.device(config.device).type == "cuda"
     return Batches(
         config.train,
-        config.augmentation(),
+        config.augmentation,
         config.batch,
         config.sizes(),
         config.seed,

@@ -34,7 +34,7 @@ def config(data: Path, tmp_path: Path) -> TrainConfig:
 
 
 def batch(config: TrainConfig) -> nan_diagnosis.Batch:
-    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    images, truths = Batches(config.train, config.augmentation, 2, (64, 64)).batch_at(0)
     return nan_diagnosis.Batch(images, truths, ["a.jpg", "b.jpg"])
 
 
@@ -103,7 +103,7 @@ def test_run_stops_with_the_last_finite_weights(
     monkeypatch.setattr(darknet, "CONFIG", replace(darknet.CONFIG, function=wrong("gradient")))
     with pytest.raises(NanError) as caught:
         fit(config, runs.Silent(), resume=True)
-    batches = Batches(config.train, config.augmentation(), 2, (64, 64))
+    batches = Batches(config.train, config.augmentation, 2, (64, 64))
     paths = batches.paths(2)
     assert "after iteration 2 (loss nan): first in the gradient of layer 2" in str(caught.value)
     assert f"its pictures: {', '.join(paths)}; " in str(caught.value)

@@ -34,7 +34,7 @@ def test_the_pictures_are_the_same_whatever_is_kept(
     for cache in CACHES:
         object.__setattr__(config, "cache", cache)
         options = picture_cache.chosen(config, ALONE)
-        batches = Batches(config.train, config.augmentation(), 4, config.sizes(), **options)
+        batches = Batches(config.train, config.augmentation, 4, config.sizes(), **options)
         found[cache] = [batches.batch_at(i)[0] for i in range(3)]
     for images in found.values():
         assert all(x.equal(y) for x, y in zip(images, found["none"], strict=True))

@@ -44,7 +44,7 @@ def gradients(config: TrainConfig) -> list[torch.Tensor]:
     """Return the gradient of a batch, unscaled."""
     torch.manual_seed(0)
     state, step = scaled(initial_state(config), 64), update_config(config, World())
-    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    images, truths = Batches(config.train, config.augmentation, 2, (64, 64)).batch_at(0)
     gradient(state, images, truths, step)
     return [p.grad for p in state.model.parameters() if p.grad is not None]
 
@@ -74,7 +74,7 @@ def test_only_the_loss_is_computed_in_float32(amp: str, config: TrainConfig) -> 
 
     state, update = initial_state(config), update_config(replace(config, amp=amp))
     state.model.layers[1].register_forward_hook(lambda *args: seen.append(args[2].dtype))
-    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    images, truths = Batches(config.train, config.augmentation, 2, (64, 64)).batch_at(0)
     gradient(
         state, images, truths, replace(update, loss=replace(config.loss_config, function=loss))
     )
@@ -93,7 +93,7 @@ def test_fp16_resumes_with_its_scale(config: TrainConfig) -> None:
     assert runs.same(*map(runs.checkpoint, (config.folder, config.folder.parent / "whole")))
     before = {k: v.clone() for k, v in whole.model.state_dict().items()}
     state = scaled(whole, 1e38)
-    images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+    images, truths = Batches(config.train, config.augmentation, 2, (64, 64)).batch_at(0)
     parts = gradient(state, images, truths, update_config(config, World()))
     shown, scale = state.parts, state.scaler.get_scale()
     state.advance(parts)

@@ -66,7 +66,7 @@ def test_stopbackward_cuts_every_path_of_the_gradient(data: Path, tmp_path: Path
         config = runs.configured(data, tmp_path, changed)
         torch.manual_seed(0)
         state = initial_state(config)
-        images, truths = Batches(config.train, config.augmentation(), 2, (64, 64)).batch_at(0)
+        images, truths = Batches(config.train, config.augmentation, 2, (64, 64)).batch_at(0)
         gradient(state, images, truths, update_config(config, World()))
         found.append([[p.grad for p in layer.parameters()] for layer in state.model.layers])
     whole, stopped = found
@@ -114,7 +114,7 @@ def test_adam_is_darknets(data: Path, tmp_path: Path) -> None:
         update_config(config, World()),
         config.network.options,
     )
-    batches = Batches(config.train, config.augmentation(), 2, (64, 64))
+    batches = Batches(config.train, config.augmentation, 2, (64, 64))
     w = {name: p.detach().numpy().copy() for name, p in state.model.named_parameters()}
     m = {name: np.zeros_like(value) for name, value in w.items()}
     v = {name: np.zeros_like(value) for name, value in w.items()}
