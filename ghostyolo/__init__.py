@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ghostyolo.jobs.val import val
     from ghostyolo.model.detections import Detection, Detections
     from ghostyolo.model.model import Model
+    from ghostyolo.model.tiles import Tiles
     from ghostyolo.network import Network, Node, dumps, load, loads
     from ghostyolo.training.run import train
 
@@ -38,13 +39,14 @@ _HOMES = {
     "jobs.val": ("val",),
     "model.detections": ("Detection", "Detections"),
     "model.model": ("Model",),
+    "model.tiles": ("Tiles",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
     "training.run": ("train",),
 }
 __all__ = [
     "CfgError", "DataError", "Dataset", "Detection", "Detections", "GhostyoloError", "Model",
-    "Network", "Node", "OptionError", "Sample", "WeightsError", "compare", "dumps", "export",
-    "load", "loads", "network_for", "open_dataset", "read_image", "train", "val",
+    "Network", "Node", "OptionError", "Sample", "Tiles", "WeightsError", "compare", "dumps",
+    "export", "load", "loads", "network_for", "open_dataset", "read_image", "train", "val",
 ]  # fmt: skip
 
 

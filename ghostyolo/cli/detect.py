@@ -40,6 +40,7 @@ def options(p: Parser) -> None:
     text = "only the first N pictures, and the first N frames of each video"
     shared.add_limit(p, "pictures", text)
     shared.add_thresholds(p, THRESH, NMS)
+    shared.add_tiles(p)
     model_argument.add_runtime(p)
     group = p.group("output")
     text = f"pictures with boxes and detections.json go to FOLDER/NAME ({PROJECT})"
@@ -68,13 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
     words = sources.with_list(args.source, sys.stdin) if args.list else args.source
     found = sources.find_sources(words, recursive=args.recursive)
+    tiles = shared.tiles(args)
     printed = args.json or args.jsonl == "-"
     with joined(args.device) as world:
         args.device, args.quiet = world.device, args.quiet or not world.first
         with model_argument.open_model(args) as runtime:
             names = world.once(partial(model_argument.class_names, args, runtime))
             job = DetectionJob(
-                runtime.detector(thresh=args.thresh, nms=args.nms),
+                runtime.detector(thresh=args.thresh, nms=args.nms, tiles=tiles),
                 found,
                 _outputs(args, drawn=not printed),
                 names=names,

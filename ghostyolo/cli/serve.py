@@ -28,6 +28,7 @@ def options(p: Parser) -> None:
     model_argument.add_model(p, exported=True)
     shared.add_names(p, "model", "beside WEIGHTS")
     shared.add_thresholds(p, THRESH, NMS)
+    shared.add_tiles(p)
     model_argument.add_runtime(p, 8, "largest batch size")
     group = p.group("server")
     group.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         pixels=args.max_mpixels * 10**6,
         batch=args.batch,
     )
-    task = task_of(runtime, names, thresh=args.thresh, nms=args.nms)
+    task = task_of(runtime, names, thresh=args.thresh, nms=args.nms, tiles=shared.tiles(args))
     allowed = Allowed.of(args.host, args.allow_host, args.allow_origin)
     app = application(Service(task, limits, runtime.name), allowed)
     if args.access_log:

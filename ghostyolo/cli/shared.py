@@ -19,6 +19,7 @@ from ghostyolo.syntax.arguments import Parser
 if TYPE_CHECKING:
     from ghostyolo.cli.progress import Progress
     from ghostyolo.model.model import Model
+    from ghostyolo.model.tiles import Tiles
 
 T = TypeVar("T")
 CFG = (
@@ -81,6 +82,34 @@ def add_thresholds(p: Parser, thresh: float, nms: float) -> None:
     group, text = p.group("thresholds"), "IoU threshold of non-maximum suppression"
     group.add_argument("--thresh", type=fraction, help=f"confidence threshold of boxes ({thresh})")
     group.add_argument("--nms", type=fraction, help=f"{text} ({nms})")
+
+
+def add_tiles(p: Parser) -> None:
+    """Declare how large pictures are divided; see `tiles`."""
+    from ghostyolo.model.tiles import OVERLAP
+
+    group = p.group("large pictures")
+    text = "detect in tiles of this size in pixels of the picture, and in the whole picture; auto: "
+    text += "that of the network's input"
+    group.add_argument("--tile", metavar="HxW|auto", help=text)
+    text = f"least overlap of tiles, as a fraction of their sides ({OVERLAP})"
+    group.add_argument("--overlap", type=fraction, help=text)
+    text = "do not look at the whole picture too: objects larger than a tile are then lost"
+    group.add_argument("--tile-only", action="store_true", help=text)
+
+
+def tiles(args: argparse.Namespace) -> Tiles | None:
+    """Return how pictures are divided; None without --tile. Raises `OptionError`."""
+    from ghostyolo.model.tiles import OVERLAP, Tiles
+
+    if not args.tile:
+        if args.tile_only or args.overlap is not None:
+            option = "--tile-only" if args.tile_only else "--overlap"
+            raise OptionError(f"{option} without --tile", hint="give --tile auto, or --tile HxW")
+        return None
+    size = None if args.tile == "auto" else parse_size(args.tile, "--tile")
+    overlap = OVERLAP if args.overlap is None else args.overlap
+    return Tiles(size, overlap, whole=not args.tile_only)
 
 
 def add_limit(p: Parser, group: str, text: str) -> None:

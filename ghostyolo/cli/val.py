@@ -21,6 +21,7 @@ def options(p: Parser) -> None:
     shared.add_reading(p)
     shared.add_limit(p, "data", LIMIT_HELP)
     shared.add_thresholds(p, THRESH, NMS)
+    shared.add_tiles(p)
     model_argument.add_runtime(p)
     shared.add_json(p)
     text = "also write a page with curves, errors and pictures"
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
             args.split,
             weights=args.weights or None,
             size=size,
+            tiles=shared.tiles(args),
             **{name: getattr(args, name) for name in names},
             command=("ghostyolo", *args.words),
             on_progress=on_progress,

@@ -23,9 +23,10 @@ from ghostyolo.evaluation import accuracy, average_precision
 from ghostyolo.evaluation.accuracy import Accuracy
 from ghostyolo.evaluation.average_precision import Metrics
 from ghostyolo.evaluation.diagnosis import Diagnosis, diagnose
-from ghostyolo.model.classifier import Classifier, check_no_thresholds
+from ghostyolo.model.classifier import Classifier, check_no_boxes
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
+from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output
 
@@ -109,6 +110,7 @@ def validate(
     trained: Trained = ((), ""),
     thresh: float | None = None,
     nms: float | None = None,
+    tiles: Tiles | None = None,
     allow_outside: bool = False,
     no_cache: bool = False,
     limit: int | None = None,
@@ -122,7 +124,8 @@ def validate(
     trained: the class names that the network was trained with and where they are from; a data set
     with the same classes must have them in the same order, unless `names` are given; one that does
     not name its classes gets them. thresh, nms: the confidence threshold (THRESH) and the IoU
-    threshold of non-maximum suppression (NMS) of a detector. limit: see `limited`. world: the
+    threshold of non-maximum suppression (NMS) of a detector. tiles: into which it divides pictures;
+    it is scored on whole pictures. limit: see `limited`. world: the
     processes that share the pictures.
 
     Raises `DataError` if the data set cannot be opened, `OptionError` if its classes differ from
@@ -131,7 +134,7 @@ def validate(
     clock = [time.monotonic()]
     classifies = classifier_output(model.network) is not None
     if classifies:
-        check_no_thresholds(thresh, nms)
+        check_no_boxes(thresh=thresh, nms=nms, tile=tiles)
     dataset = open_data(
         model.network, data, split, names=names, trained=trained, allow_outside=allow_outside,
         no_cache=no_cache, world=world,
@@ -139,7 +142,13 @@ def validate(
     few, dataset = words(limit, len(dataset)), limited(dataset, limit)
     clock.append(time.monotonic())
     predictions, dataset = predict(
-        model, dataset, thresh=thresh, nms=nms, world=world, on_progress=on_progress
+        model,
+        dataset,
+        thresh=thresh,
+        nms=nms,
+        tiles=tiles,
+        world=world,
+        on_progress=on_progress,
     )
     clock.append(time.monotonic())
     metrics = score(predictions, dataset)
@@ -187,6 +196,7 @@ def predict(
     *,
     thresh: float | None = None,
     nms: float | None = None,
+    tiles: Tiles | None = None,
     world: World = ALONE,
     on_progress: OnProgress = lambda done, total: None,
     on_batch: OnBatch = lambda images, samples: None,
@@ -200,7 +210,7 @@ def predict(
         compute: Callable[[list[np.ndarray]], Iterable[Any]] = model.classifier()
     else:
         thresh = THRESH if thresh is None else thresh
-        compute = model.detector(thresh=thresh, nms=nms, max_detections=MAX_DETECTIONS)
+        compute = model.detector(thresh=thresh, nms=nms, tiles=tiles, max_detections=MAX_DETECTIONS)
     own = dataset.only(range(world.rank, len(dataset), world.size))
     parts = world.gather(predict_all(compute, own, on_progress, on_batch))
     dataset.gather_defects(world.gather)

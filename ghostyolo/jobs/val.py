@@ -20,6 +20,7 @@ from ghostyolo.inference.environment import versions
 from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
 from ghostyolo.model.model import Model
 from ghostyolo.model.out_of_memory import told
+from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network
 from ghostyolo.network.model_files import model_name
 from ghostyolo.runtime.interface import Runtime
@@ -35,6 +36,7 @@ def val(
     names: str | Path | Sequence[str] | None = None,
     thresh: float | None = None,
     nms: float | None = None,
+    tiles: Tiles | None = None,
     allow_outside: bool = False,
     no_cache: bool = False,
     limit: int | None = None,
@@ -53,9 +55,9 @@ def val(
     folder of a run, a cfg, its network or the name of a published cfg, with `weights`, or an
     exported file, computed by the same runtime as in the command. data: a data set, or its path.
     split, names, allow_outside, no_cache: see `open_dataset`. thresh, nms: of confidences, and of
-    the IoU in suppression. limit: see `limited`. size: (h, w) of the input. batch: pictures
-    computed at once. report: a page to write, command: its command line. on_progress: gets the
-    numbers done and of all.
+    the IoU in suppression. tiles: see `Detector`. limit: see `limited`. size: (h, w) of the input.
+    batch: pictures computed at once. report: a page to write, command: its command line.
+    on_progress: gets the numbers done and of all.
 
     Raises `GhostyoloError`: `DataError`, `OptionError`, `CfgError` or `WeightsError`.
 
@@ -70,7 +72,8 @@ def val(
         with opened(model, weights, runtime, world, options) as (computing, title, trained):
             result = validate(
                 computing, data, split, names=names, trained=trained, thresh=thresh, nms=nms,
-                allow_outside=allow_outside, no_cache=no_cache, limit=limit, world=world,
+                tiles=tiles, allow_outside=allow_outside, no_cache=no_cache, limit=limit,
+                world=world,
                 on_progress=on_progress if world.first else lambda done, total: None,
             )  # fmt: skip
         result = replace(result, runtime=title, rank=world.rank)

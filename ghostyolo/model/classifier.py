@@ -58,12 +58,11 @@ def classifier_output_of(network: Network) -> ClassifierOutput:
     return found
 
 
-def check_no_thresholds(thresh: float | None, nms: float | None) -> None:
-    """Raise `OptionError` if a threshold for detections is given for a classifier."""
-    if (thresh, nms) != (None, None):
-        raise OptionError(
-            "--thresh and --nms are for boxes", hint="leave them out for a classifier"
-        )
+def check_no_boxes(**options: object) -> None:
+    """Raise `OptionError` if an option for detections, such as a threshold, is not None."""
+    if given := [name for name, value in options.items() if value is not None]:
+        message = f"--{given[0]} is for a detector, and this is a classifier"
+        raise OptionError(message, hint="leave it out")
 
 
 def center(image: np.ndarray, size: Size) -> np.ndarray:

@@ -7,14 +7,17 @@ objectness in `Head.decode_above` and to the score in `best_above`; non-maximum 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 
 from ghostyolo.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, preprocess
+from ghostyolo.data.prefetch import batches
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.model.detections import Detections
+from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import check_same_classes, classifier_output, detection_heads
 
@@ -29,6 +32,7 @@ THRESH, NMS = 0.25, 0.45  # AlexeyAB/darknet src/detector.c test_detector
 # candidates, which follow if too few are kept. A trained network seldom has more; one that has
 # learned nothing yet has one for each box and class.
 CANDIDATES = 1024
+TILES = 8  # that are computed at once
 
 
 class Detector:
@@ -36,8 +40,9 @@ class Detector:
 
     run: computes the heads' outputs. thresh: the confidence threshold (THRESH). nms: the IoU
     threshold of NMS (NMS). max_detections: the number of detections with the highest scores that
-    are kept in one picture. boxes: "" if `run` returns the outputs of heads, else the format of the
-    decoded boxes that it returns, see `detections`. Raises `CfgError` for a network without heads,
+    are kept in one picture. tiles: how pictures are divided; None for whole pictures. boxes: "" if
+    `run` returns the outputs of heads, else the format of the decoded boxes that it returns, see
+    `detections`. Raises `CfgError` for a network without heads,
     `OptionError` for a threshold out of range.
     """
 
@@ -49,6 +54,7 @@ class Detector:
         thresh: float | None = None,
         nms: float | None = None,
         max_detections: int | None = None,
+        tiles: Tiles | None = None,
         boxes: str = "",
     ) -> None:
         for name, value in (("thresh", thresh), ("nms", nms)):
@@ -58,15 +64,36 @@ class Detector:
         self.options, self.run = network.options, run
         self.thresh = THRESH if thresh is None else thresh
         self.nms = NMS if nms is None else nms
-        self.max_detections = max_detections
+        self.max_detections, self.tiles = max_detections, tiles
 
     @property
     def classes(self) -> int:
         """Return the number of classes."""
         return self.heads[0].classes
 
+    @property
+    def _diou_exponent(self) -> float | None:
+        return self.heads[-1].diou_exponent
+
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture."""
+        """Detect in pictures, uint8 RGB (H, W, 3) of any size; boxes are clipped to the picture.
+
+        Raises `OptionError` for a picture of too many tiles.
+        """
+        return self._in_tiles(images, self.tiles) if self.tiles else self._in_whole(images)
+
+    def _in_tiles(self, images: Sequence[np.ndarray], tiles: Tiles) -> list[Detections]:
+        divided = [tiles.of(image.shape[:2], self.options.size) for image in images]
+        pairs = zip(images, divided, strict=True)
+        crops = (image[y:bottom, x:right] for image, own in pairs for x, y, right, bottom in own)
+        found = (each for some in batches(crops, TILES) for each in self._in_whole(some))
+        joined = [
+            tiles.join(list(islice(found, len(own))), own, self.nms, self._diou_exponent)
+            for own in divided
+        ]
+        return [each[: self.max_detections] for each in joined]
+
+    def _in_whole(self, images: Sequence[np.ndarray]) -> list[Detections]:
         size, letterbox = self.options.size, bool(self.options.letter_box)
         shape = (len(images), *size, self.options.channels)
         inputs = np.empty(shape, np.float32).transpose(0, 3, 1, 2)
@@ -111,7 +138,7 @@ class Detector:
         while True:
             rows, classes, best = best_above(scores, self.thresh, count)
             boxes = _in_picture(cxcywh[rows], place)
-            kept = nms(boxes / sides, best, classes, self.nms, self.heads[-1].diou_exponent)[:most]
+            kept = nms(boxes / sides, best, classes, self.nms, self._diou_exponent)[:most]
             if count is None or len(kept) == most or len(rows) < count:
                 return Detections(np.clip(boxes[kept], 0, sides), best[kept], classes[kept])
             count *= 4

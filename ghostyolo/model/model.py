@@ -27,6 +27,7 @@ from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
 from ghostyolo.model.out_of_memory import told
+from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.model_files import model_files
 from ghostyolo.network.outputs import detection_heads
@@ -189,19 +190,19 @@ class Model(nn.Module):
     @overload
     def detect(  # type: ignore[overload-overlap]
         self, picture: Picture, *, thresh: float = ..., nms: float = ...,
-        batch: int = ..., device: str = ...,
+        tiles: Tiles | None = ..., batch: int = ..., device: str = ...,
     ) -> Detections: ...  # fmt: skip
 
     @overload
     def detect(
         self, picture: Iterator[Picture], *, thresh: float = ..., nms: float = ...,
-        batch: int = ..., device: str = ...,
+        tiles: Tiles | None = ..., batch: int = ..., device: str = ...,
     ) -> Iterator[Detections]: ...  # fmt: skip
 
     @overload
     def detect(
         self, picture: Sequence[Picture], *, thresh: float = ..., nms: float = ...,
-        batch: int = ..., device: str = ...,
+        tiles: Tiles | None = ..., batch: int = ..., device: str = ...,
     ) -> list[Detections]: ...  # fmt: skip
 
     def detect(
@@ -210,6 +211,7 @@ class Model(nn.Module):
         *,
         thresh: float | None = None,
         nms: float | None = None,
+        tiles: Tiles | None = None,
         batch: int = 1,
         device: str | None = None,
     ) -> Any:
@@ -218,8 +220,8 @@ class Model(nn.Module):
         picture: a path, a uint8 array (H, W, 3) in the order RGB, RGBA or grey, or a PIL picture.
         A list or tuple of pictures gives a list of detections, a generator gives an iterator, which
         takes the next pictures when they are needed. thresh: the confidence threshold (0.25). nms:
-        the IoU threshold of non-maximum suppression (0.45). batch: pictures computed at once.
-        device: move the model there first: "cpu", "cuda:1", "auto" ...
+        the IoU threshold of non-maximum suppression (0.45). tiles: how large pictures are divided.
+        batch: pictures computed at once. device: move the model there first: "cpu", "cuda:1" ...
 
         Raises `DataError` with the remedy for what is no such picture, which names its index if
         there are several and its path if it has one, `OptionError` for a number out of range,
@@ -229,7 +231,7 @@ class Model(nn.Module):
             raise OptionError(f"batch={batch}", hint="give 1 or more")
         if device is not None:
             self.to(pick_device(device))
-        detector = self.detector(thresh=thresh, nms=nms)
+        detector = self.detector(thresh=thresh, nms=nms, tiles=tiles)
         if not is_many(picture):
             return next(self._detections(detector, [(None, picture)], 1))
         found = self._detections(detector, enumerate(picture), batch)

@@ -107,15 +107,15 @@ class NetOptions(Options):
         return max(1, self.batch // self.subdivisions)
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """Return height and width in pixels, read from "HxW", or from one number for a square.
 
-    Raises `OptionError` for other texts.
+    Raises `OptionError` for other texts, which names the option.
     """
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         hint = "write height x width, as 416x416, or one number for a square"
-        raise OptionError(f"--size {text}", hint=hint)
+        raise OptionError(f"{option} {text}", hint=hint)
     return int(sides[0]), int(sides[-1])
 
 

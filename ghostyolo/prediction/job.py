@@ -44,6 +44,7 @@ from ghostyolo.prediction.predict import (
     picture_row,
     predict_files,
     predict_images,
+    whole,
 )
 from ghostyolo.prediction.sources import Frames, Sources, Stream
 from ghostyolo.prediction.video import VideoWriter
@@ -103,7 +104,8 @@ class DetectionJob:
         self.annotated = paths(self.folder) if self.folder else dict[str, Path]()
         self.labels = paths(labels, ".txt") if labels else dict[str, Path]()
         self.timer, self._keep = Timer({}), bool(self.annotated or self.show)
-        self._prepare = partial(detector_input, self.detector, keep=self._keep)
+        prepare = whole if self.detector.tiles else partial(detector_input, self.detector)
+        self._prepare = partial(prepare, keep=self._keep)
 
     def run(self) -> Done:
         """Detect in all sources and write the files, row by row.
@@ -152,6 +154,8 @@ class DetectionJob:
             self._streams(add)
 
     def _compute(self, inputs: list[Any]) -> list[Detections]:
+        if self.detector.tiles:
+            return self.detector(inputs)
         return detect_inputs(self.detector, self.timer, inputs)
 
     def _pictures(self, add: AddIndexed) -> None:

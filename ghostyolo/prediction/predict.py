@@ -59,10 +59,10 @@ class Prepared:
 Prepare = Callable[[SourceImage], Prepared]
 
 
-def whole(item: SourceImage) -> Prepared:
-    """Prepare a picture for what takes whole pictures."""
+def whole(item: SourceImage, *, keep: bool = False) -> Prepared:
+    """Prepare a picture for what takes whole pictures. keep: whether to keep it, to be drawn on."""
     image = item.rgb()
-    return Prepared(item.source, image.shape[:2], image, item.frame, image)
+    return Prepared(item.source, image.shape[:2], image, item.frame, image if keep else None)
 
 
 def detector_input(detector: Detector, item: SourceImage, *, keep: bool) -> Prepared:

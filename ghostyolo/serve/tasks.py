@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostyolo.model.classifier import check_no_thresholds
+from ghostyolo.model.classifier import check_no_boxes
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import NMS, THRESH
+from ghostyolo.model.tiles import Tiles
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.prediction.predict import Row, classified, detected
 from ghostyolo.runtime.interface import Runtime
@@ -56,22 +57,26 @@ def task_of(
     *,
     thresh: float | None = None,
     nms: float | None = None,
+    tiles: Tiles | None = None,
 ) -> Task:
     """Return the task of the network of a runtime: classification or detection.
 
     names: of the classes; a class without a name is shown by its number. thresh, nms: defaults of
-    requests. Runs the network once, since the first run is slower. Raises `CfgError` for a network
-    that is neither a classifier nor a detector, `OptionError` for thresholds of a classifier.
+    requests. tiles: see `Detector`. Runs the network once, since the first run is slower. Raises
+    `CfgError` for a network that is neither a classifier nor a detector, `OptionError` for
+    thresholds or tiles of a classifier.
     """
     black = np.zeros((*runtime.network.options.size, 3), np.uint8)
     if classifier_output(runtime.network):
-        check_no_thresholds(thresh, nms)
+        check_no_boxes(thresh=thresh, nms=nms, tile=tiles)
         classifier = runtime.classifier()
         classifier([black])
         return classification(lambda images, options: list(classifier(images)), names)
 
     def detect(images: Sequence[np.ndarray], options: DetectOptions) -> list[Detections]:
-        return runtime.detector(max_detections=MAX_DETECTIONS, **options._asdict())(images)
+        return runtime.detector(max_detections=MAX_DETECTIONS, tiles=tiles, **options._asdict())(
+            images
+        )
 
     detect([black], DetectOptions(thresh=1.0))
     defaults = DetectOptions(THRESH if thresh is None else thresh, NMS if nms is None else nms)
