@@ -17,7 +17,7 @@ from ghostyolo.data.prefetch import batches
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.model.detections import Detections
-from ghostyolo.model.tiles import Tiles
+from ghostyolo.model.tiles import Tiles, join
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import check_same_classes, classifier_output, detection_heads
 
@@ -88,7 +88,7 @@ class Detector:
         crops = (image[y:bottom, x:right] for image, own in pairs for x, y, right, bottom in own)
         found = (each for some in batches(crops, TILES) for each in self._in_whole(some))
         joined = [
-            tiles.join(list(islice(found, len(own))), own, self.nms, self._diou_exponent)
+            join(list(islice(found, len(own))), own, self.nms, self._diou_exponent)
             for own in divided
         ]
         return [each[: self.max_detections] for each in joined]

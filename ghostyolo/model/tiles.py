@@ -5,8 +5,8 @@ shows a part of the picture in the whole input; the whole picture is looked at t
 no tile shows whole. The detections of each class are joined as follows.
 
 1. A detection that ends at an inner edge of its tile is a fragment: its object may go on there. All
-   others are suppressed together by NMS. Of what the whole picture gave, small objects are then
-   also dropped where a tile has a box of half the IoU threshold: it shows them larger.
+   others are suppressed together by NMS. A detection in the whole picture that would fit into a
+   tile is then also dropped if a tile has one with half the IoU threshold: tiles show it larger.
 2. A fragment is dropped if more than half of it is in a detection that was kept. An object that is
    no larger than the overlap is whole in another tile.
 3. Fragments that are left are parts of one object if their boxes agree, by the IoU threshold, in
@@ -84,45 +84,31 @@ class Tiles:
         count = math.ceil((side - self.overlap * tile) / (tile - self.overlap * tile))
         return np.linspace(0, side - tile, count).round().astype(int)
 
-    def join(
-        self,
-        found: Sequence[Detections],
-        tiles: np.ndarray,
-        nms_thresh: float,
-        diou_exponent: float | None = None,
-    ) -> Detections:
-        """Return the detections of a picture, highest score first, from those in its tiles.
 
-        found: in each tile, in its pixels. tiles: (n, 4) as of `of`. nms_thresh: the IoU threshold
-        of NMS. diou_exponent: see `nms`.
-        """
-        if len(tiles) == 1:
-            return found[0]
-        rows, picture = _Rows.of(found, tiles), tiles.max(0)[2:]
-        cut = _ends_at_inner_edge(rows, picture)
-        fragments, whole = rows.only(cut), rows.only(~cut)
-        relative = whole.boxes / np.tile(picture, 2).astype(np.float32)
-        kept = nms(relative, whole.scores, whole.classes, nms_thresh, diou_exponent)
-        whole = whole.only(kept)
-        whole = whole.only(~self._shown_larger(whole, picture, nms_thresh / 2))
-        fragments = fragments.only(~_inside(fragments, whole))
-        every = _Rows.joined([whole, *_around_parts(fragments, nms_thresh)])
-        every = every.only(np.argsort(-every.scores, kind="stable"))
-        return Detections(every.boxes, every.scores, every.classes)
+def join(
+    found: Sequence[Detections],
+    tiles: np.ndarray,
+    nms_thresh: float,
+    diou_exponent: float | None = None,
+) -> Detections:
+    """Return the detections of a picture, highest score first, from those in its tiles.
 
-    def _shown_larger(self, rows: _Rows, picture: np.ndarray, thresh: float) -> np.ndarray:
-        """Return which rows are small, of the whole picture, and overlap with a row of a tile."""
-        sides = rows.tiles[:, 2:] - rows.tiles[:, :2]
-        of_picture = (sides == picture).all(1)
-        if of_picture.all():
-            return ~of_picture
-        tile = sides[~of_picture].max(0)
-        small = (rows.boxes[:, 2:] - rows.boxes[:, :2] <= self.overlap * tile).all(1)
-        result = small & of_picture
-        some, others = rows.only(result), rows.only(~of_picture)
-        overlaps = _same_class(some, others) & (iou(some.boxes, others.boxes) > thresh)
-        result[result] = overlaps.any(1)
-        return result
+    found: in each tile, in its pixels. tiles: (n, 4) as of `Tiles.of`. nms_thresh: the IoU
+    threshold of NMS. diou_exponent: see `nms`.
+    """
+    if len(tiles) == 1:
+        return found[0]
+    rows, picture = _Rows.of(found, tiles), tiles.max(0)[2:]
+    cut = _ends_at_inner_edge(rows, picture)
+    fragments, whole = rows.only(cut), rows.only(~cut)
+    relative = whole.boxes / np.tile(picture, 2).astype(np.float32)
+    kept = nms(relative, whole.scores, whole.classes, nms_thresh, diou_exponent)
+    whole = whole.only(kept)
+    whole = whole.only(~_shown_larger(whole, tiles, nms_thresh / 2))
+    fragments = fragments.only(~_inside(fragments, whole))
+    every = _Rows.joined([whole, *_around_parts(fragments, nms_thresh)])
+    every = every.only(np.argsort(-every.scores, kind="stable"))
+    return Detections(every.boxes, every.scores, every.classes)
 
 
 @dataclass(frozen=True)
@@ -166,6 +152,17 @@ def _ends_at_inner_edge(rows: _Rows, picture: np.ndarray) -> np.ndarray:
     at_low = (rows.boxes[:, :2] - low <= near) & (low > 0)
     at_high = (high - rows.boxes[:, 2:] <= near) & (high < picture)
     return (at_low | at_high).any(1)
+
+
+def _shown_larger(rows: _Rows, tiles: np.ndarray, thresh: float) -> np.ndarray:
+    """Return which rows of the whole picture fit into a tile, where a similar row was found."""
+    sides = tiles[:, 2:] - tiles[:, :2]
+    result = (rows.tiles[:, 2:] - rows.tiles[:, :2] == sides[-1]).all(1)
+    result &= (rows.boxes[:, 2:] - rows.boxes[:, :2] <= sides[0]).all(1)
+    some, others = rows.only(result), rows.only(~result)
+    similar = _same_class(some, others) & (iou(some.boxes, others.boxes) > thresh)
+    result[result] = similar.any(1)
+    return result
 
 
 def _inside(fragments: _Rows, whole: _Rows) -> np.ndarray:
