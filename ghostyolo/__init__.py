@@ -20,26 +20,26 @@ from ghostyolo.errors import missing_package
 
 if TYPE_CHECKING:
     from ghostyolo.data import Dataset, Sample, network_for, open_dataset, read_image
+    from ghostyolo.data.tiles import Tiles
     from ghostyolo.errors import CfgError, DataError, GhostyoloError, OptionError, WeightsError
     from ghostyolo.jobs.compare import compare
     from ghostyolo.jobs.export import export
     from ghostyolo.jobs.val import val
     from ghostyolo.model.detections import Detection, Detections
     from ghostyolo.model.model import Model
-    from ghostyolo.model.tiles import Tiles
     from ghostyolo.network import Network, Node, dumps, load, loads
     from ghostyolo.training.run import train
 
 __version__ = "0.1.0"
 _HOMES = {
     "data": ("Dataset", "Sample", "network_for", "open_dataset", "read_image"),
+    "data.tiles": ("Tiles",),
     "errors": ("CfgError", "DataError", "GhostyoloError", "OptionError", "WeightsError"),
     "jobs.compare": ("compare",),
     "jobs.export": ("export",),
     "jobs.val": ("val",),
     "model.detections": ("Detection", "Detections"),
     "model.model": ("Model",),
-    "model.tiles": ("Tiles",),
     "network": ("Network", "Node", "dumps", "load", "loads"),
     "training.run": ("train",),
 }

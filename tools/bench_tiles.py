@@ -32,10 +32,10 @@ from bars import row, show
 
 from ghostyolo.boxes import iou
 from ghostyolo.data import Dataset, Sample, open_dataset, read_image
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.evaluation.validation import validate
 from ghostyolo.inference.choice import open_runtime
 from ghostyolo.model.detections import Detections
-from ghostyolo.model.tiles import Tiles
 from ghostyolo.network.model_files import model_files
 from ghostyolo.network.net_options import parse_size
 from ghostyolo.runtime.interface import Runtime

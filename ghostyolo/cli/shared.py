@@ -18,8 +18,8 @@ from ghostyolo.syntax.arguments import Parser
 
 if TYPE_CHECKING:
     from ghostyolo.cli.progress import Progress
+    from ghostyolo.data.tiles import Tiles
     from ghostyolo.model.model import Model
-    from ghostyolo.model.tiles import Tiles
 
 T = TypeVar("T")
 CFG = (
@@ -86,7 +86,7 @@ def add_thresholds(p: Parser, thresh: float, nms: float) -> None:
 
 def add_tiles(p: Parser) -> None:
     """Declare how large pictures are divided; see `tiles`."""
-    from ghostyolo.model.tiles import OVERLAP
+    from ghostyolo.data.tiles import OVERLAP
 
     group = p.group("large pictures")
     text = "detect in tiles of this size in pixels of the picture, and in the whole picture; auto: "
@@ -100,7 +100,7 @@ def add_tiles(p: Parser) -> None:
 
 def tiles(args: argparse.Namespace) -> Tiles | None:
     """Return how pictures are divided; None without --tile. Raises `OptionError`."""
-    from ghostyolo.model.tiles import OVERLAP, Tiles
+    from ghostyolo.data.tiles import OVERLAP, Tiles
 
     if not args.tile:
         if args.tile_only or args.overlap is not None:

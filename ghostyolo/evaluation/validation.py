@@ -17,6 +17,7 @@ import numpy as np
 from ghostyolo.data import Dataset, Sample, open_classification, open_dataset
 from ghostyolo.data.class_names import check_class_order, check_classes, read_named
 from ghostyolo.data.limit import limited, words
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import printable
 from ghostyolo.evaluation import accuracy, average_precision
@@ -26,7 +27,6 @@ from ghostyolo.evaluation.diagnosis import Diagnosis, diagnose
 from ghostyolo.model.classifier import Classifier, check_no_boxes
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
-from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output
 

@@ -12,6 +12,7 @@ from typing import Any
 from ghostyolo import report as pages
 from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import names_beside
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import AUTO, World, joined, pick_device
 from ghostyolo.evaluation.validation import OnProgress, Trained, Validation, validate
 from ghostyolo.files import make_folder_of
@@ -20,7 +21,6 @@ from ghostyolo.inference.environment import versions
 from ghostyolo.jobs.model_argument import ModelArgument, check_alone, network_and_weights
 from ghostyolo.model.model import Model
 from ghostyolo.model.out_of_memory import told
-from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network
 from ghostyolo.network.model_files import model_name
 from ghostyolo.runtime.interface import Runtime

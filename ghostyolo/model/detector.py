@@ -14,10 +14,11 @@ import numpy as np
 from ghostyolo.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from ghostyolo.data.images import Placement, preprocess
 from ghostyolo.data.prefetch import batches
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.errors import CfgError, OptionError
 from ghostyolo.layers import Head, LayerError
 from ghostyolo.model.detections import Detections
-from ghostyolo.model.tiles import Tiles, join
+from ghostyolo.model.tile_detections import join
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import check_same_classes, classifier_output, detection_heads
 

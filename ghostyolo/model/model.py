@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from ghostyolo.data.any_picture import Picture, as_rgb, is_many
 from ghostyolo.data.class_names import checked_names, names_beside
 from ghostyolo.data.prefetch import batches
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import pick_device
 from ghostyolo.errors import OptionError
 from ghostyolo.layers import Head, Layer, LayerError
@@ -27,7 +28,6 @@ from ghostyolo.model.classifier import Classifier
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import Detector
 from ghostyolo.model.out_of_memory import told
-from ghostyolo.model.tiles import Tiles
 from ghostyolo.network import Network, Node, load, outputs
 from ghostyolo.network.model_files import model_files
 from ghostyolo.network.outputs import detection_heads

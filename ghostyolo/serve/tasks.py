@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.model.classifier import check_no_boxes
 from ghostyolo.model.detections import Detections
 from ghostyolo.model.detector import NMS, THRESH
-from ghostyolo.model.tiles import Tiles
 from ghostyolo.network.outputs import classifier_output
 from ghostyolo.prediction.predict import Row, classified, detected
 from ghostyolo.runtime.interface import Runtime

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ghostyolo.boxes import iou
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.errors import OptionError
 from ghostyolo.model.detections import Detections
-from ghostyolo.model.tiles import Tiles, join
+from ghostyolo.model.tile_detections import join
 
 INPUT = (100, 120)
 PICTURE = (430, 610)
