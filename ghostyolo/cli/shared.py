@@ -107,9 +107,8 @@ def tiles(args: argparse.Namespace) -> Tiles | None:
             option = "--tile-only" if args.tile_only else "--overlap"
             raise OptionError(f"{option} without --tile", hint="give --tile auto, or --tile HxW")
         return None
-    size = None if args.tile == "auto" else parse_size(args.tile, "--tile")
     overlap = OVERLAP if args.overlap is None else args.overlap
-    return Tiles(size, overlap, whole=not args.tile_only)
+    return Tiles.read(args.tile, overlap, whole=not args.tile_only)
 
 
 def add_limit(p: Parser, group: str, text: str) -> None:

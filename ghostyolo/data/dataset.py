@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -31,7 +32,9 @@ class Sample:
 
     boxes_xyxy_px: (n, 4) float32, continuous pixel edges in the upright picture. classes: (n,)
     int64. ignore: (n,) bool, boxes neither trained on nor counted in validation ("difficult",
-    "iscrowd"). size: (h, w) as the label states it, or else the picture.
+    "iscrowd"). size: (h, w) as the label states it, or else the picture. window: xyxy in pixels of
+    the picture file, of which the sample is this part; None for all of it. Boxes and size are those
+    of the part.
 
     Raises ValueError if the arrays do not describe the same n boxes.
 
@@ -48,6 +51,7 @@ class Sample:
     ignore: np.ndarray
     size: Size
     image_id: int | str
+    window: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes_xyxy_px)
@@ -61,15 +65,32 @@ class Sample:
         factor: by which its sides are divided, see `inspect_image`. The picture is None if it
         cannot be read. The message is "" for a defect that was repaired.
         """
+        read = _recent if self.window else inspect_image
         try:
-            image, size, repaired = inspect_image(self.path, factor)
+            image, size, repaired = read(self.path, factor)
         except DataError as error:
             return None, {UNREADABLE: str(error)}
         defects = dict.fromkeys(repaired, "")
+        if self.window:
+            image = _part(image, self.window, factor)
+            left, top, right, bottom = self.window
+            size = min(bottom, size[0]) - top, min(right, size[1]) - left
         if size != self.size:
             (h, w), (own_h, own_w) = self.size, size
             defects[RESIZED] = f"{self.path}: {own_w}x{own_h} pixels, but its label says {w}x{h}"
         return image, defects
+
+
+def _part(image: np.ndarray, window: tuple[int, int, int, int], factor: int) -> np.ndarray:
+    """Return a part of a picture whose sides were divided by a factor, rounded up."""
+    left, top, right, bottom = window
+    h, w = -(-(bottom - top) // factor), -(-(right - left) // factor)
+    y, x = min(top // factor, image.shape[0] - h), min(left // factor, image.shape[1] - w)
+    return np.ascontiguousarray(image[max(0, y) :, max(0, x) :][:h, :w])
+
+
+# Parts of a picture are often read one after the other.
+_recent = lru_cache(maxsize=1)(inspect_image)
 
 
 class Samples(Sequence[Sample]):
@@ -77,7 +98,8 @@ class Samples(Sequence[Sample]):
 
     A slice, or an array of indices, is again such a sequence, over the same columns. index: (n,)
     of the pictures in the columns, None for all of them. origin: a function that another process
-    gets the columns from, in place of a copy, and its arguments. The samples share the arrays.
+    gets the columns from, in place of a copy, and its arguments. windows: (n, 4) int, the part of
+    its file that each sample in the columns is; None for all of it. The samples share the arrays.
     """
 
     def __init__(
@@ -85,13 +107,18 @@ class Samples(Sequence[Sample]):
         columns: Columns,
         index: np.ndarray | None = None,
         origin: tuple[Any, ...] | None = None,
+        windows: np.ndarray | None = None,
     ) -> None:
         self._columns, self._index, self._origin = columns, index, origin
+        self._windows = windows
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin:
             return _restored, (self._origin, self._index)
-        return Samples, (self.columns,)
+        windows = self._windows
+        if windows is not None and self._index is not None:
+            windows = windows[self._index]
+        return Samples, (self.columns, None, None, windows)
 
     @property
     def columns(self) -> Columns:
@@ -108,7 +135,7 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, place: int | slice | np.ndarray) -> Sample | Samples:
         if isinstance(place, slice | np.ndarray):
             every = np.arange(len(self)) if self._index is None else self._index
-            return Samples(self._columns, every[place], self._origin)
+            return Samples(self._columns, every[place], self._origin, self._windows)
         index = range(len(self))[place]
         return self._sample(index if self._index is None else int(self._index[index]))
 
@@ -123,6 +150,7 @@ class Samples(Sequence[Sample]):
             ignore=data.ignore[begin:end],
             size=(h, w),
             image_id=data.image_id(index),
+            window=None if self._windows is None else tuple(self._windows[index].tolist()),
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ghostyolo.data.header import Size
 from ghostyolo.errors import OptionError
+from ghostyolo.network.net_options import parse_size
 
 OVERLAP = 0.2
 MOST = 4096  # tiles of a picture
@@ -38,6 +39,18 @@ class Tiles:
         if not 0 <= self.overlap <= 0.9:
             hint = "give a fraction of a tile's sides, from 0 to 0.9"
             raise OptionError(f"overlap={self.overlap}", hint=hint)
+
+    @classmethod
+    def read(cls, words: str, overlap: float = OVERLAP, *, whole: bool = True) -> Tiles | None:
+        """Return the tiles of "HxW" or "auto", None for "". Raises `OptionError`."""
+        if not words:
+            return None
+        return cls(None if words == "auto" else parse_size(words, "--tile"), overlap, whole)
+
+    def __str__(self) -> str:
+        """Return the words of the command line."""
+        size = f"{self.size[0]}x{self.size[1]}" if self.size else "auto"
+        return f"{size} --overlap {self.overlap:g}{'' if self.whole else ' --tile-only'}"
 
     def of(self, picture: Size, size: Size) -> np.ndarray:
         """Return the tiles of a picture, (n, 4) xyxy in pixels; the whole picture comes last.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +27,8 @@ from ghostyolo.evaluation.average_precision import Metrics
 from ghostyolo.evaluation.diagnosis import Diagnosis, diagnose
 from ghostyolo.model.classifier import Classifier, check_no_boxes
 from ghostyolo.model.detections import Detections
-from ghostyolo.model.detector import Detector
+from ghostyolo.model.detector import NMS, Detector, heads_of
+from ghostyolo.model.tile_detections import join
 from ghostyolo.network import Network
 from ghostyolo.network.outputs import classifier_output
 
@@ -252,6 +254,22 @@ def without_unreadable(found: Sequence[T | None], dataset: Dataset) -> tuple[lis
     if not kept:
         raise dataset.unreadable()
     return [each for each in found if each is not None], dataset.only(kept)
+
+
+def in_pictures(
+    found: Predictions, tiles: Dataset, dataset: Dataset, network: Network
+) -> tuple[Predictions, Dataset]:
+    """Return the detections in pictures from those in their tiles, and the pictures of the tiles.
+
+    tiles: of the data set's pictures, those of each together, as `tiled` returns them.
+    """
+    exponent, joined = heads_of(network)[-1].diou_exponent, dict[str, Detections]()
+    for path, pairs in groupby(zip(found, tiles.samples, strict=True), lambda pair: pair[1].path):
+        parts, samples = zip(*pairs, strict=True)
+        windows = np.array([sample.window for sample in samples])
+        joined[path] = join(parts, windows, NMS, exponent)[:MAX_DETECTIONS]
+    kept = [i for i, path in enumerate(dataset.columns.all_paths()) if path in joined]
+    return [joined[dataset.samples[i].path] for i in kept], dataset.only(kept)
 
 
 def score(predictions: Predictions, dataset: Dataset) -> Metrics | Accuracy:

@@ -14,6 +14,8 @@ import numpy as np
 from ghostyolo import files
 from ghostyolo.augment import reduction
 from ghostyolo.data import Dataset
+from ghostyolo.data.tiled import tiled
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.errors import OptionError
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.loss import loss_config
@@ -54,7 +56,8 @@ class TrainConfig:
     ends; 0 for never.
     teacher: it has the same heads as the network. limit: the most pictures of each data set, which
     has been applied to them; None for all. exact_decode: decode every training picture whole.
-    cache: where decoded pictures are kept, see `picture_cache`.
+    cache: where decoded pictures are kept, see `picture_cache`. tiles: of which the samples of
+    `train` are parts, and into which the pictures of `val` are divided; None for whole pictures.
     """
 
     network: Network
@@ -77,6 +80,7 @@ class TrainConfig:
     limit: int | None = None
     exact_decode: bool = False
     cache: str = "auto"
+    tiles: Tiles | None = None
 
     @property
     def iterations(self) -> int:
@@ -119,6 +123,13 @@ class TrainConfig:
     def splits(self) -> dict[str, Dataset]:
         """Return the data sets by what they are for, train or val."""
         return {"train": self.train} | ({"val": self.val} if self.val else {})
+
+    @cached_property
+    def val_samples(self) -> Dataset | None:
+        """Return the pictures to validate on, or all their tiles."""
+        if self.val is None or self.tiles is None:
+            return self.val
+        return tiled(self.val, self.tiles, self.network.options.size)
 
     @cached_property
     def labels(self) -> dict[str, label_record.Record]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import ghostyolo
 from ghostyolo import files
@@ -51,11 +52,13 @@ def check_schema(config: TrainConfig) -> None:
         message = f"its schema is {schema}, this program reads {SCHEMA}"
         hint = "resume with the ghostyolo that wrote it"
         raise OptionError(message, span=Span(str(path)), hint=hint)
-    if config.checkpoint.exists() and record.get("limit") != config.limit:
-        own, given = record.get("limit"), config.limit or "none"
-        has = f"a limit of {own} pictures" if own else "no limit of pictures"
-        hint = f"resume with --limit {own}" if own else "resume without --limit"
-        raise OptionError(f"the run has {has}, not {given}", span=Span(str(path)), hint=hint)
+    parts = _parts(config)
+    for option in ("limit", "tile") if config.checkpoint.exists() else ():
+        if record.get(option) != parts.get(option):
+            own, given = (each.get(option, "none") for each in (record, parts))
+            words = f" --{option} {record[option]}" if option in record else f"out --{option}"
+            message = f"the run has --{option} {own}, not {given}"
+            raise OptionError(message, span=Span(str(path)), hint=f"resume with{words}")
     if config.checkpoint.exists() and run_record.SUMS not in record:
         message = "%s: its weights have no checksums, so changes of them cannot be noticed; "
         logger.warning(message + "an older version wrote them, new ones get checksums", path)
@@ -93,6 +96,12 @@ def locked(config: TrainConfig) -> Iterator[None]:
                 path.rmdir()
 
 
+def _parts(config: TrainConfig) -> dict[str, Any]:
+    """Return which part of the pictures is used and shown at once, for run.json."""
+    found = {"limit": config.limit, "tile": config.tiles and str(config.tiles)}
+    return {key: value for key, value in found.items() if value}
+
+
 def create(config: TrainConfig, start: str) -> None:
     """Create the folder; write run.json, model.cfg, model.names and val.txt, a list of pictures.
 
@@ -105,7 +114,7 @@ def create(config: TrainConfig, start: str) -> None:
     replace(folder / CFG, [dumps(config.network).encode()])
     record = {"schema": SCHEMA, "ghostyolo": ghostyolo.__version__, "data": config.train.path}
     record |= {"split": config.train.split, "val_split": config.val.split if config.val else "none"}
-    record |= {"limit": config.limit} if config.limit else {}
+    record |= _parts(config)
     before = run_record.read(folder)  # of a run that is resumed, perhaps without its --weights
     record |= {"start": before["start"]} if "start" in before else {}
     record |= {"start": {"weights": config.weights, "sha256": start}} if start else {}

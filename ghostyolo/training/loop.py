@@ -18,7 +18,6 @@ import torch
 
 from ghostyolo import report
 from ghostyolo.augment.batches import Batches
-from ghostyolo.data import Dataset
 from ghostyolo.data.anchors import poor_fit_warning
 from ghostyolo.distributed import ALONE, World
 from ghostyolo.errors import counted
@@ -242,7 +241,7 @@ def _validate(
     }
     with state.averaged():
         if config.val is not None:
-            row |= _scores(state.model, config.val, update, observers)
+            row |= _scores(state.model, config, update, observers)
         best = state.record_score(config.task.mean_score(row))
         if world.first and (best or config.val is None):
             state.save_weights(config.folder / BEST, config.batch)
@@ -254,12 +253,20 @@ def _validate(
 
 
 def _scores(
-    model: Model, val: Dataset, update: UpdateConfig, observers: Sequence[Observer]
+    model: Model, config: TrainConfig, update: UpdateConfig, observers: Sequence[Observer]
 ) -> dict[str, float]:
     """Return the loss and the scores of a model on val, the same on all ranks."""
     world, loss = update.world, ValidationLoss(model.eval(), update)
-    tell = partial(tell_validating, observers)
-    found, val = validation.predict(loss, val, world=world, on_batch=loss.expect, on_progress=tell)
+    assert config.val is not None and config.val_samples is not None
+    found, val = validation.predict(
+        loss,
+        config.val_samples,
+        world=world,
+        on_batch=loss.expect,
+        on_progress=partial(tell_validating, observers),
+    )
+    if config.tiles:
+        found, val = validation.in_pictures(found, val, config.val, model.network)
     model.train()
     mean = loss.mean(world)
     scores = validation.score(found, val).row() if world.first else {}

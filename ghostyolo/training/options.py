@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostyolo.data.help_texts import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP
+from ghostyolo.data.tiles import OVERLAP, Tiles
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
@@ -69,6 +70,19 @@ class TrainOptions:
     allow_outside: bool = _option(False, OUTSIDE_HELP, group="data")
     no_cache: bool = _option(False, NO_CACHE_HELP, group="data")
     limit: int | None = _count(None, LIMIT_HELP, group="data")
+    tile: str = _option(
+        "",
+        "train on tiles of this size in pixels of the picture, and on whole pictures; auto: tiles "
+        "of the size of the network's input",
+        metavar="HxW|auto",
+        group="data",
+    )
+    overlap: float = _option(
+        OVERLAP,
+        "least overlap of tiles, as a fraction of their sides",
+        kind="fraction",
+        group="data",
+    )
     exact_decode: bool = _option(
         False,
         "decode large pictures whole, not at 1/2, 1/4 or 1/8 of their sides",
@@ -141,6 +155,11 @@ class TrainOptions:
     resume: bool = _option(False, "continue a run from its checkpoint", group="run")
     tensorboard: bool = _option(False, "also write a log for TensorBoard", group="run")
 
+    @property
+    def tiles(self) -> Tiles | None:
+        """Return how pictures are divided; None for whole ones."""
+        return Tiles.read(self.tile, self.overlap)
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), field.metadata.get("kind")
@@ -153,3 +172,5 @@ class TrainOptions:
                 raise OptionError(f"{field.name}={value}", hint="give a whole number of 1 or more")
             if kind == "fraction" and not 0 <= value <= 1:
                 raise OptionError(f"{field.name}={value}", hint="give a number from 0 to 1")
+        if self.overlap != OVERLAP and not self.tile:
+            raise OptionError("--overlap without --tile", hint="give --tile auto, or --tile HxW")

@@ -19,8 +19,10 @@ from ghostyolo.data import Dataset
 from ghostyolo.data.class_names import check_classes
 from ghostyolo.data.hold_out import remaining
 from ghostyolo.data.limit import limited
+from ghostyolo.data.tiled import tiled, to_train
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import ALONE, World, joined, pick_device
-from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
+from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, counted, printable
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.files import replace
 from ghostyolo.inference.environment import versions
@@ -40,7 +42,7 @@ from ghostyolo.training.observers import Observer, deferred_signals, tell_valida
 from ghostyolo.training.options import PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
-from ghostyolo.training.task import task_of
+from ghostyolo.training.task import DETECTION, task_of
 
 logger = logging.getLogger(__name__)
 Options = ParamSpec("Options")
@@ -182,7 +184,7 @@ def _write_report(
     if config.val is not None:
         best = Model(config.network, config.folder / BEST).to(config.device)
         tell = partial(tell_validating, watching)
-        validation = validate(best, config.val, on_progress=tell)
+        validation = validate(best, config.val, tiles=config.tiles, on_progress=tell)
     page = report.RunReport(
         title=config.folder.name
         + (f", limited to {config.limit} pictures of each split" if config.limit else ""),
@@ -218,6 +220,8 @@ def prepare(
     task = task_of(network)
     task.check_loss(options.loss)
     train, val = world.once(lambda: _opened(network, data, options))
+    if tiles := options.tiles:
+        train = _tiles_of(train, tiles, network, options)
     if options.adapt:
         network = adapted(network, train, options)
     check_classes(network, train, "give --adapt to fit the cfg to these")
@@ -241,6 +245,7 @@ def prepare(
         val_every=options.val_every or max(1, round(epochs / VALIDATIONS)),
         weights=None if options.weights is None else weights_path(options.weights),
         teacher=_teacher(options, network),
+        tiles=tiles,
         **{name: getattr(options, name) for name in unchanged},
     )
 
@@ -256,6 +261,21 @@ def _opened(
     val = _validation_set(network, data, options, train)
     train = limited(remaining(train, val), options.limit)
     return train, val and limited(val, options.limit)
+
+
+def _tiles_of(dataset: Dataset, tiles: Tiles, network: Network, options: TrainOptions) -> Dataset:
+    """Return the tiles to train on, and tell of them."""
+    if task_of(network) is not DETECTION:
+        raise OptionError("--tile is for a detector", hint="leave it out for a classifier")
+    size = net_options(network.options, len(dataset), options).size
+    every = tiled(dataset, tiles, size)
+    result = to_train(every, options.seed)
+    shown = int((result.columns.trained > 0).sum())
+    logger.warning(
+        "--tile %s: %s of %s pictures; %s with boxes and %s without are trained on",
+        tiles, counted(len(every), "tile"), len(dataset), shown, len(result) - shown,
+    )  # fmt: skip
+    return result
 
 
 def _validation_set(

@@ -69,7 +69,7 @@ def test_run_is_resumed_with_its_own_limit(data: Path, tmp_path: Path) -> None:
     assert run.state.iteration == 1
     assert len(run.validation.dataset) == 2
     assert "limited to 2 pictures of each split" in (tmp_path / "run/report.html").read_text()
-    for limit, told in ((None, "has a limit of 2 pictures, not none"), (3, "of 2 pictures, not 3")):
+    for limit, told in ((None, "has --limit 2, not none"), (3, "has --limit 2, not 3")):
         with pytest.raises(OptionError, match=f"{told}; resume with --limit 2"):
             ghostyolo.train(cfg, data, limit=limit, resume=True, **options)
     ghostyolo.train(cfg, data, limit=2, resume=True, **options)
