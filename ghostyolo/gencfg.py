@@ -13,6 +13,7 @@ from typing import Any
 
 from ghostyolo import data, files
 from ghostyolo.data.help_texts import NO_CACHE_HELP, OUTSIDE_HELP
+from ghostyolo.data.tiles import OVERLAP
 from ghostyolo.errors import GhostyoloError, OptionError, Span, counted, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
@@ -73,6 +74,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     text += "and batch, decay and length for its number of pictures"
     group.add_argument("--data", metavar="DATA", help=text)
     group.add_argument("--split", help="part of DATA to train on (train)")
+    text = "for training on tiles of this size in pixels of the picture; auto: that of the input"
+    group.add_argument("--tile", metavar="HxW|auto", help=text)
+    text = f"least overlap of tiles, as a fraction of their sides ({OVERLAP})"
+    group.add_argument("--overlap", type=float, metavar="F", help=text)
     group.add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
     group.add_argument("--no-cache", action="store_true", help=NO_CACHE_HELP)
 
@@ -167,7 +172,10 @@ def build(args: argparse.Namespace, comment: str) -> Network:
     options["size"] = parse_size(args.size) if args.size else None
     options["heads"] = _numbers("--heads", args.heads, int)
     options["anchors"] = _numbers("--anchors", args.anchors, float)
-    reading = {name: getattr(args, name) for name in ("split", "allow_outside", "no_cache")}
+    reading = {
+        name: getattr(args, name)
+        for name in ("split", "tile", "overlap", "allow_outside", "no_cache")
+    }
     reading = {name: value for name, value in reading.items() if value}
     if args.data:
         return data.network_for(

@@ -100,15 +100,9 @@ def add_tiles(p: Parser) -> None:
 
 def tiles(args: argparse.Namespace) -> Tiles | None:
     """Return how pictures are divided; None without --tile. Raises `OptionError`."""
-    from ghostyolo.data.tiles import OVERLAP, Tiles
+    from ghostyolo.data.tiles import Tiles
 
-    if not args.tile:
-        if args.tile_only or args.overlap is not None:
-            option = "--tile-only" if args.tile_only else "--overlap"
-            raise OptionError(f"{option} without --tile", hint="give --tile auto, or --tile HxW")
-        return None
-    overlap = OVERLAP if args.overlap is None else args.overlap
-    return Tiles.read(args.tile, overlap, whole=not args.tile_only)
+    return Tiles.read(args.tile or "", args.overlap, whole=not args.tile_only)
 
 
 def add_limit(p: Parser, group: str, text: str) -> None:

@@ -12,6 +12,8 @@ from ghostyolo.data.classification import open_classification
 from ghostyolo.data.dataset import Dataset
 from ghostyolo.data.hold_out import remaining
 from ghostyolo.data.layouts import open_dataset
+from ghostyolo.data.tiled import tiled, to_train
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.errors import DataError, OptionError, Span, counted, printable
 from ghostyolo.layers.yolo import Yolo
 from ghostyolo.network import Network
@@ -19,6 +21,7 @@ from ghostyolo.network.passes import rebuild
 from ghostyolo.zoo.base import refuse
 from ghostyolo.zoo.families import make_network
 from ghostyolo.zoo.net_rules import net_settings
+from ghostyolo.zoo.networks import SIZE
 
 OPENERS = {"detect": open_dataset, "classify": open_classification}  # by task
 
@@ -32,6 +35,8 @@ def network_for(
     family: str = "ghostnet",
     classes: int | None = None,
     comment: str = "",
+    tile: str = "",
+    overlap: float | None = None,
     allow_outside: bool = False,
     no_cache: bool = False,
     **options: Any,
@@ -43,7 +48,8 @@ def network_for(
 
     data, split, names, allow_outside, no_cache: see `open_dataset`; a part of `split` that is held
     out for validation does not count. task: "detect" or "classify". classes: refused unless it is
-    that of the data set. comment: the first lines of the cfg. options: those of `gencfg`, such as
+    that of the data set. comment: the first lines of the cfg. tile, overlap: "HxW" or "auto" for
+    training on tiles, see `Tiles`. options: those of `gencfg`, such as
     `size=(320, 320)` (h, w), `width=0.5`, `anchors=(10, 13, ...)`, which are then kept.
 
     Raises `OptionError`, and `DataError` for data that cannot be used or has too few boxes.
@@ -64,6 +70,10 @@ def network_for(
         hint = "leave --classes out, or give --names FILE"
         raise OptionError(message, span=Span(str(data)), hint=hint)
     options["classes"] = len(dataset.names)
+    if tiles := Tiles.read(tile, overlap):
+        if task != "detect":
+            refuse("tile", tile, f"task {task}")
+        dataset = to_train(tiled(dataset, tiles, options.get("size") or SIZE))
     network = make_network(task, family, comment=comment, **options)
     reasons = [_described(dataset), _names_line(names)]
     if task == "detect":
@@ -109,7 +119,8 @@ def _training_set(
 def _described(dataset: Dataset) -> str:
     """Return what is in the data set, as a line of a comment."""
     boxes, pictures = int((~dataset.columns.ignore).sum()), len(dataset)
-    counts = f"{counted(pictures, 'picture')}, {counted(boxes, 'box', 'es')}"
+    what = "picture" if dataset.samples[0].window is None else "tile"
+    counts = f"{counted(pictures, what)}, {counted(boxes, 'box', 'es')}"
     return f"For {dataset.path}, split {dataset.split}: {counts}, {_classes(dataset)}."
 
 

@@ -41,11 +41,18 @@ class Tiles:
             raise OptionError(f"overlap={self.overlap}", hint=hint)
 
     @classmethod
-    def read(cls, words: str, overlap: float = OVERLAP, *, whole: bool = True) -> Tiles | None:
-        """Return the tiles of "HxW" or "auto", None for "". Raises `OptionError`."""
+    def read(cls, words: str, overlap: float | None = None, *, whole: bool = True) -> Tiles | None:
+        """Return the tiles of "HxW" or "auto", None for "".
+
+        Raises `OptionError` for other words, and for other options without words.
+        """
         if not words:
+            given = {"--overlap": overlap is not None, "--tile-only": not whole}
+            for option in (name for name, value in given.items() if value):
+                raise OptionError(f"{option} without --tile", hint="give --tile auto or HxW")
             return None
-        return cls(None if words == "auto" else parse_size(words, "--tile"), overlap, whole)
+        size = None if words == "auto" else parse_size(words, "--tile")
+        return cls(size, OVERLAP if overlap is None else overlap, whole)
 
     def __str__(self) -> str:
         """Return the words of the command line."""

@@ -77,9 +77,9 @@ class TrainOptions:
         metavar="HxW|auto",
         group="data",
     )
-    overlap: float = _option(
-        OVERLAP,
-        "least overlap of tiles, as a fraction of their sides",
+    overlap: float | None = _option(
+        None,
+        f"least overlap of tiles, as a fraction of their sides ({OVERLAP})",
         kind="fraction",
         group="data",
     )
@@ -172,5 +172,3 @@ class TrainOptions:
                 raise OptionError(f"{field.name}={value}", hint="give a whole number of 1 or more")
             if kind == "fraction" and not 0 <= value <= 1:
                 raise OptionError(f"{field.name}={value}", hint="give a number from 0 to 1")
-        if self.overlap != OVERLAP and not self.tile:
-            raise OptionError("--overlap without --tile", hint="give --tile auto, or --tile HxW")

@@ -93,8 +93,8 @@ def test_a_picture_of_one_tile_is_as_before(model: list[str], tmp_path: Path) ->
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--overlap", "0.3"], "--overlap without --tile; give --tile auto, or --tile HxW"),
-        (["--tile-only"], "--tile-only without --tile; give --tile auto, or --tile HxW"),
+        (["--overlap", "0.3"], "--overlap without --tile; give --tile auto or HxW"),
+        (["--tile-only"], "--tile-only without --tile; give --tile auto or HxW"),
         (["--tile", "big"], "--tile big; write height x width, as 416x416, or one number for a"),
         (["--tile", "0"], "tiles of 0x0; give pixels, HxW"),
         (["--tile", "1"], "47,000 tiles of 1x1 in a picture; give larger tiles, or a smaller"),
