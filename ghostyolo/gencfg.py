@@ -12,8 +12,7 @@ from textwrap import fill
 from typing import Any
 
 from ghostyolo import data, files
-from ghostyolo.data.help_texts import NO_CACHE_HELP, OUTSIDE_HELP
-from ghostyolo.data.tiles import OVERLAP
+from ghostyolo.data.help_texts import NO_CACHE_HELP, OUTSIDE_HELP, OVERLAP_HELP
 from ghostyolo.errors import GhostyoloError, OptionError, Span, counted, printable
 from ghostyolo.files import replace
 from ghostyolo.network import Network, dumps
@@ -76,8 +75,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--split", help="part of DATA to train on (train)")
     text = "for training on tiles of this size in pixels of the picture; auto: that of the input"
     group.add_argument("--tile", metavar="HxW|auto", help=text)
-    text = f"least overlap of tiles, as a fraction of their sides ({OVERLAP})"
-    group.add_argument("--overlap", type=float, metavar="F", help=text)
+    group.add_argument("--overlap", type=float, metavar="F", help=OVERLAP_HELP)
     group.add_argument("--allow-outside", action="store_true", help=OUTSIDE_HELP)
     group.add_argument("--no-cache", action="store_true", help=NO_CACHE_HELP)
 

@@ -86,14 +86,13 @@ def add_thresholds(p: Parser, thresh: float, nms: float) -> None:
 
 def add_tiles(p: Parser) -> None:
     """Declare how large pictures are divided; see `tiles`."""
-    from ghostyolo.data.tiles import OVERLAP
+    from ghostyolo.data.help_texts import OVERLAP_HELP
 
     group = p.group("large pictures")
     text = "detect in tiles of this size in pixels of the picture, and in the whole picture; auto: "
     text += "that of the network's input"
     group.add_argument("--tile", metavar="HxW|auto", help=text)
-    text = f"least overlap of tiles, as a fraction of their sides ({OVERLAP})"
-    group.add_argument("--overlap", type=fraction, help=text)
+    group.add_argument("--overlap", type=fraction, help=OVERLAP_HELP)
     text = "do not look at the whole picture too: objects larger than a tile are then lost"
     group.add_argument("--tile-only", action="store_true", help=text)
 

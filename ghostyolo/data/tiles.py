@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostyolo.data.header import Size
+from ghostyolo.data.help_texts import OVERLAP
 from ghostyolo.errors import OptionError
 from ghostyolo.network.net_options import parse_size
 
-OVERLAP = 0.2
 MOST = 4096  # tiles of a picture
 
 

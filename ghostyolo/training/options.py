@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from ghostyolo.data.help_texts import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP
-from ghostyolo.data.tiles import OVERLAP, Tiles
+from ghostyolo.data.help_texts import LIMIT_HELP, NO_CACHE_HELP, OUTSIDE_HELP, OVERLAP_HELP
+from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import AUTO
 from ghostyolo.errors import OptionError
 from ghostyolo.loss import CLASSIFICATION_LOSSES, DETECTION_LOSSES
@@ -77,12 +77,7 @@ class TrainOptions:
         metavar="HxW|auto",
         group="data",
     )
-    overlap: float | None = _option(
-        None,
-        f"least overlap of tiles, as a fraction of their sides ({OVERLAP})",
-        kind="fraction",
-        group="data",
-    )
+    overlap: float | None = _option(None, OVERLAP_HELP, kind="fraction", group="data")
     exact_decode: bool = _option(
         False,
         "decode large pictures whole, not at 1/2, 1/4 or 1/8 of their sides",
@@ -155,7 +150,7 @@ class TrainOptions:
     resume: bool = _option(False, "continue a run from its checkpoint", group="run")
     tensorboard: bool = _option(False, "also write a log for TensorBoard", group="run")
 
-    @property
+    @cached_property
     def tiles(self) -> Tiles | None:
         """Return how pictures are divided; None for whole ones."""
         return Tiles.read(self.tile, self.overlap)
@@ -172,3 +167,4 @@ class TrainOptions:
                 raise OptionError(f"{field.name}={value}", hint="give a whole number of 1 or more")
             if kind == "fraction" and not 0 <= value <= 1:
                 raise OptionError(f"{field.name}={value}", hint="give a number from 0 to 1")
+        _ = self.tiles  # raises for words that are none
