@@ -18,6 +18,7 @@ from ghostyolo.data.duplicates import Copy, copies, copy_warnings
 from ghostyolo.data.layouts import open_dataset, splits
 from ghostyolo.data.limit import limited
 from ghostyolo.data.prefetch import mapped
+from ghostyolo.data.tile_advice import TileAdvice, tile_advice
 from ghostyolo.errors import DataError, counted, printable
 
 # Sides of the squares between small, medium and large. Source: cocodataset.org/#detection-eval.
@@ -64,7 +65,7 @@ class Summary:
     datasets: the splits, without pictures that cannot be read. splits: their numbers. unions: the
     splits that are the union of others, such as VOC's trainval, with the names of the others; the
     other fields leave them out. copies: see `duplicates.copies`. anchors: see `suggest_anchors`.
-    complete: whether every split could be read.
+    tiles: see `tile_advice`. complete: whether every split could be read.
     """
 
     path: str
@@ -73,6 +74,7 @@ class Summary:
     unions: dict[str, list[str]]
     copies: list[list[Copy]]
     anchors: dict[str, Any] | None
+    tiles: TileAdvice | None
     complete: bool
 
     @property
@@ -99,6 +101,7 @@ class Summary:
             "warnings": self.warnings,
             "sheet": sheet,
             "anchors": self.anchors,
+            "tiles": asdict(self.tiles) if self.tiles else None,
         }
 
     def _defects(self) -> Iterator[str]:
@@ -124,6 +127,8 @@ class Summary:
                 f"{mean:.3f} in {printable(self.anchors['split'])}:",
                 f"  --anchors {sides}",
             ]
+        if self.tiles:
+            lines.append(str(self.tiles))
         return "\n".join(lines)
 
 
@@ -154,7 +159,17 @@ def summarise(
     datasets = [without_unreadable(limited(data, limit), progress) for data in datasets]
     found = copies(datasets)
     rows = [summarise_split(data) for data in datasets]
-    return Summary(str(path), datasets, rows, joint, found, suggest_anchors(datasets[0]), complete)
+    first = datasets[0]
+    return Summary(
+        str(path),
+        datasets,
+        rows,
+        joint,
+        found,
+        suggest_anchors(first),
+        tile_advice(first),
+        complete,
+    )
 
 
 def _open_splits(
