@@ -35,6 +35,12 @@ class TrainProgress(Observer):
             f"{config.iterations:,} updates of {config.batch} pictures: {epochs:,.1f} epochs of "
             f"the {pictures:,} pictures of {printable(config.train.split)}{resumed}"
         )
+        if config.tiles:
+            shown = int((config.train.columns.trained > 0).sum())
+            self.progress.say(
+                f"--tile {config.tiles}: these are tiles, {shown:,} with boxes and "
+                f"{pictures - shown:,} without"
+            )
         scale = getattr(config.augmentation(0), "mosaic_scale", 1.0)  # not of classifiers
         if scale < 1:
             self.progress.say(

@@ -63,7 +63,7 @@ def _named(columns: Columns, windows: np.ndarray) -> Columns:
 
 
 def to_train(dataset: Dataset, seed: int = 0) -> Dataset:
-    """Return a data set of tiles with only a part, `EMPTY`, of those that show no box."""
+    """Return a data set of tiles with only a part of those that show no box, see `EMPTY`."""
     shows = dataset.columns.trained > 0
     empty = np.flatnonzero(~shows)
     count = min(len(empty), round(EMPTY * shows.sum()))

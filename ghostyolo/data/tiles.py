@@ -27,6 +27,10 @@ class Tiles:
     then shows each pixel as it is. overlap: the least overlap of neighbouring tiles, as a fraction
     of a tile's sides: objects up to this size are whole in a tile. whole: whether the whole picture
     is looked at too. Raises `OptionError` for numbers out of range.
+
+    >>> tiles = ghostyolo.Tiles((640, 640), overlap=0.3)
+    >>> len(tiles.of((1080, 1920), (416, 416)))  # of a frame of 1080p; the last is the whole one
+    9
     """
 
     size: Size | None = None

@@ -20,13 +20,13 @@ from ghostyolo.data.class_names import check_classes
 from ghostyolo.data.hold_out import remaining
 from ghostyolo.data.limit import limited
 from ghostyolo.data.tiled import tiled, to_train
-from ghostyolo.data.tiles import Tiles
 from ghostyolo.distributed import ALONE, World, joined, pick_device
-from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, counted, printable
+from ghostyolo.errors import DataError, Findings, OptionError, Place, Span, printable
 from ghostyolo.evaluation.validation import Validation, validate
 from ghostyolo.files import replace
 from ghostyolo.inference.environment import versions
 from ghostyolo.loss import loss_config
+from ghostyolo.model.classifier import check_no_boxes
 from ghostyolo.model.model import Model
 from ghostyolo.network import Network, load, passes
 from ghostyolo.network.model_files import BEST, model_files, model_name, weights_path
@@ -42,7 +42,7 @@ from ghostyolo.training.observers import Observer, deferred_signals, tell_valida
 from ghostyolo.training.options import PROJECT, VALIDATIONS, TrainOptions
 from ghostyolo.training.schedule import stretched
 from ghostyolo.training.state import State
-from ghostyolo.training.task import DETECTION, task_of
+from ghostyolo.training.task import CLASSIFICATION, task_of
 
 logger = logging.getLogger(__name__)
 Options = ParamSpec("Options")
@@ -219,9 +219,12 @@ def prepare(
     network, stem = (cfg, "network") if isinstance(cfg, Network) else (load(cfg), model_name(cfg))
     task = task_of(network)
     task.check_loss(options.loss)
+    if task is CLASSIFICATION:
+        check_no_boxes(tile=options.tiles)
     train, val = world.once(lambda: _opened(network, data, options))
     if tiles := options.tiles:
-        train = _tiles_of(train, tiles, network, options)
+        size = net_options(network.options, len(train), options).size
+        train = to_train(tiled(train, tiles, size), options.seed)
     if options.adapt:
         network = adapted(network, train, options)
     check_classes(network, train, "give --adapt to fit the cfg to these")
@@ -261,21 +264,6 @@ def _opened(
     val = _validation_set(network, data, options, train)
     train = limited(remaining(train, val), options.limit)
     return train, val and limited(val, options.limit)
-
-
-def _tiles_of(dataset: Dataset, tiles: Tiles, network: Network, options: TrainOptions) -> Dataset:
-    """Return the tiles to train on, and tell of them."""
-    if task_of(network) is not DETECTION:
-        raise OptionError("--tile is for a detector", hint="leave it out for a classifier")
-    size = net_options(network.options, len(dataset), options).size
-    every = tiled(dataset, tiles, size)
-    result = to_train(every, options.seed)
-    shown = int((result.columns.trained > 0).sum())
-    logger.warning(
-        "--tile %s: %s of %s pictures; %s with boxes and %s without are trained on",
-        tiles, counted(len(every), "tile"), len(dataset), shown, len(result) - shown,
-    )  # fmt: skip
-    return result
 
 
 def _validation_set(

@@ -43,7 +43,7 @@ def train_progress(
 ) -> TrainProgress:
     progress = TrainProgress()
     config = SimpleNamespace(
-        iterations=iterations, batch=4, train=TWO_PICTURES, augmentation=lambda: lambda _: usual
+        iterations=iterations, batch=4, train=TWO_PICTURES, augmentation=lambda _: usual, tiles=None
     )
     progress.started(config, state(start))
     return progress

@@ -24,7 +24,7 @@ def test_the_peer_reads_the_same_boxes(tmp_path: Path) -> None:
     data = tiny.pictures(tmp_path / "shapes")
     sets = {split: open_dataset(data, split) for split in ("train", "val")}
     for _ in range(2):  # as when a training goes on
-        peer_train._write_yolo_layout(sets, tmp_path / "out")
+        peer_train.yolo_layout(sets, tmp_path / "out")
     for split, own in sets.items():
         read = open_dataset(tmp_path / "out/data.yaml", split)
         assert read.names == own.names

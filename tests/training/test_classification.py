@@ -354,7 +354,11 @@ def test_mismatched_networks_and_data_are_refused(
         (("classify", detector, eager, red), "[yolo] is a detection head, not a classifier; run"),
         (("train", detector, data), "not a data set"),
         (("train", cfg, boxes), "boxes: its labels are boxes; train a detector on it, or cut"),
-        (("val", cfg, "net.weights", data, "--thresh", ".5"), "--thresh and --nms are for boxes"),
+        (
+            ("val", cfg, "net.weights", data, "--thresh", ".5"),
+            "--thresh is for a detector, and this",
+        ),
+        (("val", cfg, "net.weights", data, "--tile", "9"), "--tile is for a detector, and this is"),
     ):
         code, out, err = run(*words)
         assert (code, out) == (1, ""), words
