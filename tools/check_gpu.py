@@ -42,8 +42,8 @@ from ghostyolo.zoo.ghostnet import GhostNet
 from ghostyolo.zoo.networks import detector
 
 # Relative difference of the smoothed loss from that in float32. Three seeds of `--device cpu` were
-# up to .0022 apart in bf16, and .030 in fp16, which misses the updates that overflow at first.
-CLOSE = {"bf16": 0.01, "fp16": 0.05, "compiled": 0.01}
+# up to .0022 apart in bf16, and .054 in fp16, which misses the updates that overflow at first.
+CLOSE = {"bf16": 0.01, "fp16": 0.1, "compiled": 0.01}
 SAME_AP = 1e-3  # difference of AP on CPU and GPU
 SAME_OUTPUT = 1e-2  # of the outputs, relative to the largest: a GPU rounds to TF32
 SAME_NORM = 1e-3  # difference of an output with batch norm over all processes, relative

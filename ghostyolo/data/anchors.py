@@ -23,7 +23,7 @@ from ghostyolo.network.net_options import NetOptions
 from ghostyolo.network.outputs import detection_heads
 from ghostyolo.network.passes import rebuild
 
-SIZE, NUM = 416, 9  # gencfg's defaults
+SIZE, NUM = 416, 3  # gencfg's defaults
 # The mean IoU on VOC 2007 of 9 anchors chosen by hand and of 9 clustered anchors; networks train
 # well with both. Source: Redmon & Farhadi 2017, table 1.
 BY_HAND, CLUSTERED = 0.609, 0.672

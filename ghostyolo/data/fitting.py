@@ -57,7 +57,7 @@ def network_for(
     >>> network = ghostyolo.network_for("DATA", width=0.5, size=(320, 320))
     >>> network.options.batch, network.options.max_batches
     (4, 6000)
-    >>> print(network.comment.splitlines()[3])
+    >>> print(network.comment.splitlines()[4])
     decay=0.002: 6,000 updates; 0.0005 is for more than 20,000.
     """
     if task not in OPENERS:

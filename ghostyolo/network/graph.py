@@ -73,7 +73,7 @@ class Network:
 
     >>> network = ghostyolo.load("ghostnet-1.0-coco")
     >>> [node.index for node in network if node.layer.kind == "yolo"]
-    [220, 225, 230]
+    [191, 195, 199]
     """
 
     options: NetOptions

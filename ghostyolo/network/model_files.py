@@ -33,7 +33,7 @@ def load(path: str | Path, *, findings: Findings | None = None) -> Network:
 
     >>> network = ghostyolo.load("ghostnet-1.0-coco")
     >>> len(network), network.options.shape
-    (231, Shape(c=3, h=416, w=416))
+    (200, Shape(c=3, h=416, w=416))
     """
     file = cfg_file(path)
     return loads(read_text(file), path=file, findings=findings)

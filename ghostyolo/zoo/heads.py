@@ -1,4 +1,4 @@
-"""Heads: a `[yolo]` for each stride, after a depthwise separable and a linear convolution."""
+"""Heads: a `[yolo]` for each stride, after a depthwise and a linear convolution."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from ghostyolo.network import Network, Node
 from ghostyolo.zoo.blocks import conv, depthwise
 from ghostyolo.zoo.necks import SIZE
 
-# Anchors (w, h) for COCO at 416x416, by stride. Source: Redmon & Farhadi, YOLOv3, 2018, section
-# 2.3; those of stride 4 are half as large as those of stride 8.
-ANCHORS = {
-    4: ((5, 7), (8, 15), (17, 12)),
-    8: ((10, 13), (16, 30), (33, 23)),
-    16: ((30, 61), (62, 45), (59, 119)),
-    32: ((116, 90), (156, 198), (373, 326)),
-}
+# An anchor (w, h) for COCO at 416x416, by stride: the geometric mean of the three of YOLOv3; that
+# of stride 4 is half as large as that of 8. Source: Redmon & Farhadi, YOLOv3, 2018, section 2.3.
+ANCHORS = {4: (9, 10), 8: (17, 21), 16: (48, 69), 32: (189, 180)}
 ANCHOR_SIZE = 416
 # CIoU and its weight as in the cfg of YOLOv4-tiny. Source: Bochkovskiy et al. 2020 and
 # AlexeyAB/darknet cfg/yolov4-tiny.cfg; iou_thresh as in yolov4.cfg.
@@ -39,8 +34,7 @@ def default_anchors(strides: tuple[int, ...], size: tuple[int, int]) -> tuple[in
     return tuple(
         max(1, round(side * scale / ANCHOR_SIZE))
         for stride in sorted(strides)
-        for pair in ANCHORS[stride]
-        for side, scale in zip(pair, (w, h), strict=True)
+        for side, scale in zip(ANCHORS[stride], (w, h), strict=True)
     )
 
 
@@ -54,7 +48,6 @@ def yolo_heads(
     for place, (stride, x) in enumerate(sorted(maps.items())):
         name = f"head, stride {stride}"
         x = depthwise(network, x, SIZE, activation="relu", name=f"{name}, depthwise")
-        x = conv(network, x, x.shape.c, name=f"{name}, pointwise")
         filters = each * (5 + classes)
         x = conv(network, x, filters, norm=False, activation="linear", name=f"{name}, output")
         layer = Yolo(

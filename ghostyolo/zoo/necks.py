@@ -1,7 +1,7 @@
 """Necks: they join the maps of several strides, and return maps with the same channels at each.
 
 Source: Lin et al., Feature Pyramid Networks, CVPR 2017 (top down); Liu et al., Path Aggregation
-Network, CVPR 2018 (and up again). The blocks that join are ghost bottlenecks here.
+Network, CVPR 2018 (and up again). The blocks that join are ghost modules here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ghostyolo.layers.upsample import Upsample
 from ghostyolo.network import Network, Node
 from ghostyolo.zoo.blocks import concat, conv, depthwise
-from ghostyolo.zoo.ghostnet import GhostNet, bottleneck
+from ghostyolo.zoo.ghostnet import GhostNet, ghost
 
 NECKS = ("pan", "fpn", "none")
 SIZE = 5  # kernel of the neck's depthwise convolutions
@@ -49,5 +49,4 @@ def add_neck(
 
 def _join(network: Network, new: Node, own: Node, ghostnet: GhostNet, name: str) -> Node:
     both = concat(network, new, own, name=f"{name}, join")
-    width = own.shape.c
-    return bottleneck(network, both, width, width, size=SIZE, ghostnet=ghostnet, name=name)
+    return ghost(network, both, own.shape.c, ratio=ghostnet.ratios[-1], dw_size=SIZE, name=name)

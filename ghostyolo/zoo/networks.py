@@ -19,6 +19,8 @@ from ghostyolo.zoo.necks import NECKS, add_neck
 from ghostyolo.zoo.net_rules import net_for
 
 CLASSES, SIZE, NECK, NECK_WIDTH, HEADS = 80, (416, 416), "pan", 64, (8, 16, 32)  # of a detector
+# Detector 1 had three anchors and one more convolution a head, and bottlenecks in the neck.
+VERSION = "detector 2: one anchor a head, a ghost module for each join of the neck"
 NOT_BACKBONE = ("extra, ", "neck, ", "head, ")  # begin the names of a detector's other layers
 
 
@@ -67,7 +69,7 @@ def detector(
     family = family.for_detection()
     family.check()
     _check_heads(classes, size, neck, neck_width, heads, anchors)
-    network = Network(_detector_net(size, classes), comment=_header(comment, family))
+    network = Network(_detector_net(size, classes), comment=_header(comment, family, VERSION))
     features = dict(family.features(network))
     _check_strides(features, size)
     features = _extended(network, features, heads)
@@ -216,8 +218,8 @@ def _classifier_net(size: tuple[int, int]) -> NetOptions:
     )
 
 
-def _header(comment: str, family: Family) -> str:
-    return "\n".join(line for line in (comment, *family.notes()) if line)
+def _header(comment: str, family: Family, version: str = "") -> str:
+    return "\n".join(line for line in (comment, version, *family.notes()) if line)
 
 
 def _check_classes(classes: int) -> None:

@@ -17,6 +17,7 @@ from ghostyolo.network import Network, dumps, load, loads
 from ghostyolo.network.passes import resize
 from ghostyolo.training.options import TrainOptions
 from ghostyolo.training.run import prepare
+from ghostyolo.zoo import networks
 from support import tiny
 
 Command = Callable[..., tuple[int, str, str]]
@@ -85,6 +86,7 @@ def test_comment_says_what_each_setting_follows_from(
     assert (code, out) == (0, "")
     assert err == f"ghostyolo: {cfg}: written, 6 classes, 64x64, batch 4\n"
     lines = load(cfg).comment.splitlines()
+    assert lines.pop(1) == networks.VERSION
     assert lines[:5] == [
         f"Written by python -m ghostyolo.gencfg --data {data} {' '.join(WORDS)}",
         f"For {data}, split train: 6 pictures, 37 boxes, 6 classes "
@@ -172,7 +174,7 @@ def with_boxes(folder: Path, picture: Path, boxes: int) -> Path:
         ("--data {data} --split trian", "no split 'trian'; use one of: test, train, val (--split)"),
         (
             "--data {few}",
-            "{few}: split 'train': 5 boxes of 5 sizes, too few for 9 an",
+            "{few}: split 'train': 2 boxes of 2 sizes, too few for 3 an",
         ),
         ("--data {none}", "{none}: split 'train': there is no box; label more pictures, or give -"),
         ("--data {unnamed}", "{unnamed}: its classes have no names: no "),
@@ -185,7 +187,7 @@ def with_boxes(folder: Path, picture: Path, boxes: int) -> Path:
 )
 def test_bad_input(words: str, message: str, data: Path, tmp_path: Path, invoke: Command) -> None:
     picture = min(data.glob("JPEGImages/*.jpg"))
-    counts = {"few": 5, "none": 0, "unnamed": 5}
+    counts = {"few": 2, "none": 0, "unnamed": 5}
     folders = {name: with_boxes(tmp_path / name, picture, n) for name, n in counts.items()}
     folders["data"] = data
     (folders["unnamed"] / "classes.txt").unlink()

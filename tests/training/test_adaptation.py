@@ -168,11 +168,11 @@ def test_teacher_keeps_the_anchors(caplog: pytest.LogCaptureFixture) -> None:
     assert "keeps the anchors, with which heads of the teacher were trained" in caplog.text
 
 
-@pytest.mark.parametrize(("boxes", "why"), [(0, "there is no box"), (1, "8 boxes of ")])
+@pytest.mark.parametrize(("boxes", "why"), [(0, "there is no box"), (1, "2 boxes of ")])
 def test_too_few_boxes_keep_the_anchors(
     boxes: int, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = adapted(written(80), data(3, 8, boxes), TrainOptions())
+    found = adapted(written(80), data(3, 2, boxes), TrainOptions())
     assert anchors(found) == anchors(written(80))
     assert f"--adapt: keeps the anchors: split 'train': {why}" in caplog.text
 

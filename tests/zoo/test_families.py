@@ -321,7 +321,7 @@ def test_tasks(family: str) -> None:
     """All three are written and read back, with the same neck and heads for each."""
     detector = generated(f"--family {family} --classes 3 --size 96x128")
     heads = [node.shape for node in detector if isinstance(node.layer, Yolo)]
-    assert heads == [(24, 12, 16), (24, 6, 8), (24, 3, 4)]
+    assert heads == [(8, 12, 16), (8, 6, 8), (8, 3, 4)]
     features = Network(detector.options)
     dict(make_family(family).for_detection().features(features))
     assert networks.backbone_layers(detector) == len(features)
