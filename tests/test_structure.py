@@ -28,7 +28,7 @@ ORDER = (
     "syntax", "ops", "layers", "network", "zoo", "lint",
     "data", "augment", "sample_data",
     "model", "convert", "loss", "exporters", "runtime", "inference",
-    "evaluation", "report", "training", "prediction", "jobs",
+    "evaluation", "audit", "report", "training", "prediction", "jobs",
     "parity", "ghostify", "serve", "bench",
     "gencfg", "cli", "__init__", "__main__",
 )  # fmt: skip
@@ -37,7 +37,7 @@ TORCHLESS = (
     "", ".distributed", ".network", ".layers", ".gencfg", ".network.info", ".network.cost",
     ".network.passes", ".zoo.networks", ".lint", ".cli", ".ghostify", ".cli.ghostify",
 )  # fmt: skip
-MOST_CODE = 26_000  # lines of the package that are no blanks, comments or docstrings
+MOST_CODE = 27_000  # lines of the package that are no blanks, comments or docstrings
 MEDIAN_FUNCTION, NINETIETH_FUNCTION, LONGEST_FUNCTION, LONGEST_FILE = 8, 20, 60, 330  # lines
 PRINTERS = {"cli/__init__.py", "cli/progress_bar.py", "cli/shared.py", "gencfg.py"}
 NAMELESS = {"utils.py", "helpers.py", "common.py", "misc.py"}
