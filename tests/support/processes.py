@@ -48,6 +48,7 @@ def start(
         port = free.getsockname()[1]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     children = []
+    sys.stdout.flush()  # else each process would write again what this one has printed
     for rank in range(count):
         if child := os.fork():
             children.append(child)
