@@ -37,6 +37,7 @@ def play(folder: Path) -> None:
         if event == "os.rename" and left == -1:
             signal.raise_signal(signal.SIGTERM)
 
+    sys.dont_write_bytecode = True  # compiled modules get their names by renaming too
     sys.addaudithook(hook)
     for name, rest in commands(folder).items():
         left = BEFORE * (name == "detect")
