@@ -24,9 +24,6 @@ COEFFICIENTS, STEPS = (3.4445, -4.7750, 2.0315), 5
 # Times that of [net]. At the rates of the modern loss an update then shrinks weights as much as
 # that of SGD with a momentum of 0.9 does.
 DECAY = 25.0
-# Matrices whose shorter side is at least LARGE are updated every TURNS-th time, by TURNS times the
-# length: they take most of the time, and their momentum is about the same one update later.
-LARGE, TURNS = 48, 2
 TINY = 1e-7
 WEIGHT = "conv.weight"
 
@@ -51,21 +48,16 @@ class Muon(torch.optim.SGD):
 
     @torch.no_grad()
     def _update(self, group: dict[str, Any]) -> None:
-        count = group["count"] = group.get("count", -1) + 1
         alike = defaultdict(list)  # matrices of one shape, which are computed together
-        for number, parameter in enumerate(group["params"]):
-            if parameter.grad is None:
-                continue
-            turns = TURNS if min(parameter.shape[:2]) >= LARGE else 1
-            momentum = self._momentum(parameter)
-            if (count + number) % turns == 0:
-                alike[parameter.shape].append((parameter, momentum, turns * group["lr"]))
-        for (rows, columns, *_), changes in alike.items():
-            updates = orthogonal(torch.stack([momentum for _, momentum, _ in changes]))
-            for (parameter, _, rate), update in zip(changes, updates, strict=True):
-                parameter.mul_(1 - rate * group["weight_decay"])
-                length = rate * max(1, rows / columns) ** 0.5
-                parameter.add_(update[..., None, None], alpha=-length)
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                alike[parameter.shape].append(parameter)
+        for (rows, columns, *_), parameters in alike.items():
+            update = orthogonal(torch.stack([self._momentum(each) for each in parameters]))
+            length = group["lr"] * max(1, rows / columns) ** 0.5
+            for parameter, change in zip(parameters, update, strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(change[..., None, None], alpha=-length)
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         """Add a gradient to its momentum, and return the momentum after another such gradient."""

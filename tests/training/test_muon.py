@@ -55,28 +55,6 @@ def test_updates_are_those_of_torch(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(ours[..., 0, 0], theirs, atol=0.02 * moved.item(), rtol=0)
 
 
-def test_large_matrices_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a gradient that stays the same, two turns move as far as two updates of each."""
-    torch.manual_seed(0)
-    shape = (muon.LARGE, 60, 1, 1)
-    gradients = [torch.randn(shape) for _ in range(2)]
-
-    def moves(updates: int) -> list[torch.Tensor]:
-        parameters = [torch.nn.Parameter(torch.zeros(shape)) for _ in gradients]
-        group = {"params": parameters, "weight_decay": 0.0, "matrices": True}
-        optimizer = muon.Muon([group], lr=0.02)
-        for _ in range(updates):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient.clone()
-            optimizer.step()
-        return [parameter.detach() for parameter in parameters]
-
-    assert [bool(move.any()) for move in moves(1)] == [True, False]
-    turns = moves(2)
-    monkeypatch.setattr(muon, "LARGE", shape[0] + 1)
-    torch.testing.assert_close(turns, moves(2))
-
-
 def test_matrices_are_the_hidden_convolutions_of_one_pixel() -> None:
     """All of a detector but stem, cheap operations and outputs."""
     network = networks.detector(GhostNet(width=0.3), classes=3, size=(64, 64), neck_width=16)
