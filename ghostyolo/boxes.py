@@ -121,6 +121,11 @@ def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     return BoxPairs(a_xyxy, b_xyxy).iou()
 
 
+def paired_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """Return the IoU of each of n boxes with that of the same row, (n,); see `BoxPairs.iou`."""
+    return _AlignedPairs(a_xyxy.T, b_xyxy.T).iou()
+
+
 def giou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     """Return the GIoU of each of n boxes with each of m, (n, m); see `BoxPairs.giou`."""
     return BoxPairs(a_xyxy, b_xyxy).giou()

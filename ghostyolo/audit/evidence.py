@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ghostyolo.boxes import iou
+from ghostyolo.boxes import iou, paired_iou
 from ghostyolo.model.detections import Detections
 
 # A detection does not stand for a label up to the first IoU, and wholly from the second on.
@@ -89,7 +89,7 @@ def features(labels: Labels, views: Views) -> np.ndarray:
         logit(both.same),
         logit(both.other),
         both.overlap,
-        _aligned_iou(*boxes),
+        paired_iou(*boxes),
         both.nearest,
         (overlaps * alike).max(1, initial=0),
         (overlaps * ~alike).max(1, initial=0),
@@ -119,11 +119,3 @@ def _at_border(labels: Labels) -> np.ndarray:
     low, high = labels.boxes[:, :2], labels.boxes[:, 2:]
     near = BORDER * np.array([w, h])
     return ((low <= near) | (high >= [w, h] - near)).any(1).astype(float)
-
-
-def _aligned_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the IoU of each box with that of the same row, (n,)."""
-    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
-    shared = (high - low).clip(0).prod(1)
-    union = sum((each[:, 2:] - each[:, :2]).prod(1) for each in (a, b)) - shared
-    return shared / np.maximum(union, 1e-9)

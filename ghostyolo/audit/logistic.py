@@ -53,5 +53,24 @@ class Logistic:
         return (self._products(x) - mean) / deviation
 
 
+def from_other_folds(
+    x: np.ndarray,
+    states: np.ndarray,
+    folds: np.ndarray,
+    found: np.ndarray,
+    own_folds: np.ndarray,
+    count: int,
+) -> np.ndarray:
+    """Return the probability of each state, (m, count), learned from examples of other folds.
+
+    x, states, folds: of the examples, (n, F) and (n,). found, own_folds: of the rows to judge.
+    """
+    result = np.zeros((len(found), count))
+    for fold in np.unique(own_folds):
+        own, learned = own_folds == fold, folds != fold
+        result[own] = Logistic(x[learned], states[learned], count)(found[own])
+    return result
+
+
 def _scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(0), x.std(0) + 1e-6

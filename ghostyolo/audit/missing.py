@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostyolo.audit.evidence import Labels, Views, logit, support
-from ghostyolo.audit.logistic import Logistic
+from ghostyolo.audit.logistic import from_other_folds
 from ghostyolo.boxes import iou
 
 LEAST = 0.05  # the score below which a detection is no sign of anything
@@ -47,22 +47,13 @@ def unlabelled(
         return []
     pictures = np.repeat(np.arange(len(rows)), list(map(len, rows)))
     folds = np.random.default_rng(seed).permutation(np.arange(len(rows)) % FOLDS)[pictures]
-    g = _labelled(x, has_label, folds)
+    g = from_other_folds(x, has_label, folds, x, folds, 2)[:, 1]
     scores = np.concatenate([seen.plain.scores[kept] for _, seen, kept in pairs])
     sure = has_label & (scores >= np.median(scores[has_label]))
     c = g[sure].mean()
     objects = ((1 - c) / c * g / (1 - g).clip(1e-6)).clip(0, 1)
     every = zip(pictures, np.concatenate(rows), objects, has_label, strict=True)
     return [Unlabelled(int(n), int(row), float(p)) for n, row, p, known in every if not known]
-
-
-def _labelled(x: np.ndarray, has_label: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return the probability that a detection has a label, (n,), learned from other folds."""
-    result = np.zeros(len(x))
-    for fold in np.unique(folds):
-        own = folds == fold
-        result[own] = Logistic(x[~own], has_label[~own].astype(int), 2)(x[own])[:, 1]
-    return result
 
 
 def _features(labels: Labels, views: Views, classes: int) -> np.ndarray:

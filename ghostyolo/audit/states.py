@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ghostyolo.audit.evidence import Labels, Views, features
-from ghostyolo.audit.logistic import Logistic
+from ghostyolo.audit.logistic import from_other_folds
 from ghostyolo.audit.planted import OK, Planter
 
 KINDS = 5
@@ -41,26 +41,12 @@ def label_states(
     for step in range(PASSES):
         x, states, owners = _examples(labels, views, planter, right, pictures, rng)
         prior = np.bincount(states, minlength=KINDS).clip(1) / len(states)
-        result = _from_other_folds(x, states, folds[owners], found, folds[pictures])
+        result = from_other_folds(x, states, folds[owners], found, folds[pictures], KINDS)
         if step + 1 < PASSES:
             result = _with_prior(result, prior, np.array([1 - WRONG] + [WRONG / 4] * 4))
         else:
             result = _with_estimated_prior(result, prior)
         right = result[:, OK] > 0.5
-    return result
-
-
-def _from_other_folds(
-    x: np.ndarray, states: np.ndarray, folds: np.ndarray, found: np.ndarray, own_folds: np.ndarray
-) -> np.ndarray:
-    """Return the probability of each state, (n, 5), learned from the examples of other folds.
-
-    x, states, folds: of the examples. found, own_folds: of the labels, (n, F) and (n,).
-    """
-    result = np.zeros((len(found), KINDS))
-    for fold in np.unique(own_folds):
-        own, learned = own_folds == fold, folds != fold
-        result[own] = Logistic(x[learned], states[learned], KINDS)(found[own])
     return result
 
 

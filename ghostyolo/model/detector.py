@@ -43,8 +43,8 @@ class Detector:
     threshold of NMS (NMS). max_detections: the number of detections with the highest scores that
     are kept in one picture. tiles: how pictures are divided; None for whole pictures. boxes: "" if
     `run` returns the outputs of heads, else the format of the decoded boxes that it returns, see
-    `detections`. Raises `CfgError` for a network without heads,
-    `OptionError` for a threshold out of range.
+    `detections`. Raises `CfgError` for a network without heads, `OptionError` for a threshold out
+    of range.
     """
 
     def __init__(
